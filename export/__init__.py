@@ -1,0 +1,154 @@
+"""Export: a trained CNN in, a bundle out. Needs `onnx`, and torch only where torch is the source."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sise_rt.bundle import MANIFEST, Manifest, sha256
+from sise_rt.errors import ModelError
+
+try:
+    import onnx  # noqa: F401
+except ImportError as error:
+    raise ModelError(
+        "exporting needs onnx: pip install 'sise-rt[export]', or 'sise-rt[torch]' for torch models"
+    ) from error
+
+from sise_rt.engine import Engine
+
+from .blocks import find_blocks, named_blocks
+from .canonical import canonical
+from .heads import heads
+from .link import features_graph, score_graph
+from .parity import measure, save_probe
+from .settings import class_labels, image_size, preprocessing
+from .sources import open_source
+from .split import split
+from .write import new_bundle, write_graphs, write_manifest
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Report", "export"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an export made.
+
+    Attributes:
+        path: the bundle.
+        manifest: as written.
+        notes: what was assumed or decided, a line each.
+    """
+
+    path: Path
+    manifest: Manifest
+    notes: tuple[str, ...]
+
+
+def export(
+    source: str | Path | torch.nn.Module,
+    output: str | Path,
+    *,
+    example: Any = None,
+    weights: str | None = None,
+    activation: str | None = None,
+    labels: str | Path | Sequence[str] | None = None,
+    blocks: Sequence[str] | None = None,
+    output_name: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+    licence: str | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Export a classifier to a bundle.
+
+    Args:
+        source: a torch module, the path of an ONNX file, `torchvision:NAME`, `timm:NAME` or
+            `package.module:factory`.
+        output: folder of the bundle, by custom `NAME.sise`.
+        example: for a torch module, float images (N, C, H, W) of the size it is deployed with.
+        weights: for a model that is built here: a file (.safetensors, .npz, .pth), `DEFAULT` or `none`.
+        activation: `softmax` (one label) or `sigmoid` (several); None takes what the model ends in, else
+            assumes.
+        labels: one a class, or a file with one a line.
+        blocks: tensor names of the block outputs (or torch module names); None finds them.
+        output_name: which output to explain, where an ONNX file has several.
+        input_size: (height, width), where the model leaves it free.
+        preprocess: overrides under timm's key names: mean, std, scale, crop_pct, crop_mode, interpolation,
+            color.
+        licence: of the weights.
+        overwrite: replace an existing bundle.
+
+    Returns:
+        What was made, and what had to be assumed.
+
+    Raises:
+        ModelError: the model cannot be exported; says what, where and what would help.
+        UnsupportedOperator: an operator on the gradient path has no rule.
+        ParityError: the bundle's numbers differ from the source's; nothing is left on disk.
+        OutputError: the bundle cannot be written there.
+    """
+    output = Path(output)
+    with tempfile.TemporaryDirectory(prefix="sise-rt-") as name, new_bundle(output, overwrite) as folder:
+        scratch = Path(name)
+        opened = open_source(
+            source, scratch, example=example, weights=weights, size=input_size, output=output_name
+        )
+        size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
+        network = canonical(opened.model, scratch, opened.ends, size, activation)
+        found = named_blocks(network, blocks, opened.modules) if blocks else find_blocks(network)
+        pieces = split(network, found)
+        gradient_heads = heads(network, pieces, found)
+        linked = [features_graph(pieces, gradient_heads, found), score_graph(network, pieces)]
+        write_graphs(folder, network, [*pieces, *gradient_heads, *linked])
+        settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
+        two_sided = "negative_logit" in network.types
+        named, assumed_labels = class_labels(labels, opened.metadata, network.classes, two_sided)
+        assumed = [note for note in (assumed_size, *assumed, assumed_labels) if note]
+        if not activation and not network.removed:
+            assumed.append(f"activation {network.activation}")
+        manifest = Manifest(
+            name=output.name.removesuffix(".sise"),
+            input=dict(zip(("channels", "height", "width"), size, strict=True)) | {"layout": network.layout},
+            preprocess=settings,
+            activation=network.activation,
+            labels=named,
+            classes=network.classes,
+            blocks=tuple(found),
+            graphs={
+                "features": "features.onnx",
+                "score": "score.onnx",
+                "classifier": "classifier.onnx",
+                "blocks": [f"{piece.name}.onnx" for piece in pieces[:-1]],
+                "heads": [f"{head.name}.onnx" for head in gradient_heads],
+            },
+            opset=network.opsets[""],
+            source={
+                "format": opened.format,
+                "name": opened.name,
+                "sha256": opened.sha256,
+                "producer": opened.producer,
+            },
+            parity={},
+            assumed=tuple(assumed),
+            licence=licence or opened.metadata.get("licence"),
+            files=_hashes(folder),
+        )
+        engine = Engine(folder, manifest, provider="cpu")
+        parity, stored = measure(engine, opened, network, found)
+        save_probe(folder, stored)
+        manifest = replace(manifest, parity=parity, files=_hashes(folder))
+        write_manifest(folder, manifest)
+    notes = [*opened.notes, *network.notes, *(f"assumed: {note}" for note in assumed)]
+    return Report(output, manifest, tuple(notes))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}

@@ -1,0 +1,142 @@
+"""Finding the convolutional blocks: the last single tensor before each drop in resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+import onnx
+
+from sise_rt.bundle import Block
+from sise_rt.errors import ModelError
+
+from .network import Network, image_dependent
+
+WEIGHT_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+DROP = 1.5  # a side must shrink by this factor: unpadded convolutions lose a few pixels inside a block
+
+
+def find_blocks(network: Network) -> list[Block]:
+    """The block outputs of a network, in the order of the data (SISE, layer selection).
+
+    Walking the nodes, a tensor is a cut where nothing else that depends on the image is alive. Of the cuts
+    with a 2-D map, a weight layer before and a weight layer behind them, the last one at each resolution is a
+    block's output.
+
+    Raises:
+        ModelError: there is none, as in a transformer.
+    """
+    outputs: list[str] = []
+    last: tuple[int, int] | None = None
+    for tensor in _cuts(network):
+        if _why_unusable(network, tensor):
+            continue
+        h, w = _size(network, tensor)
+        if last is None or last[0] / h >= DROP or last[1] / w >= DROP:
+            outputs.append(tensor)
+        else:
+            outputs[-1] = tensor
+        last = h, w
+    if not outputs:
+        raise ModelError(
+            "the network has no usable cut: nowhere between its first and last weight layer does a single tensor "
+            "(N, K, h, w) hold all that is known of the image. SISE needs the feature maps of a CNN; vision "
+            "transformers have none"
+        )
+    return _blocks(network, outputs)
+
+
+def named_blocks(network: Network, names: Sequence[str], modules: Mapping[str, str]) -> list[Block]:
+    """Blocks chosen by tensor names, or by module names where the source is a torch module.
+
+    Args:
+        network: the canonical network.
+        names: in any order.
+        modules: tensor name for each torch module name.
+
+    Raises:
+        ModelError: a name is unknown or no usable cut; says why.
+    """
+    produced = {name: i for i, node in enumerate(network.graph.nodes) for name in node.output}
+    cuts = set(_cuts(network))
+    tensors = []
+    for name in names:
+        tensor = name if name in produced else modules.get(name, name)
+        if tensor not in produced:
+            near = get_close_matches(name, [*produced, *modules], 3)
+            hint = f"; close: {', '.join(near)}" if near else ""
+            raise ModelError(f"--blocks: the network has no tensor {name!r}{hint}")
+        if tensor not in cuts:
+            others = _alive(network, produced[tensor]) - {tensor}
+            raise ModelError(
+                f"--blocks: {name!r} is no cut, as information also flows past it through "
+                + ", ".join(sorted(others)[:3])
+                + f"; cuts near it: {', '.join(_near(network, cuts, produced, tensor))}"
+            )
+        if reason := _why_unusable(network, tensor):
+            raise ModelError(f"--blocks: {name!r} {reason}")
+        tensors.append(tensor)
+    if len(set(tensors)) < len(tensors):
+        raise ModelError(f"--blocks: two names stand for one tensor: {', '.join(names)}")
+    return _blocks(network, sorted(tensors, key=produced.__getitem__))
+
+
+def _cuts(network: Network) -> list[str]:
+    """Tensors that alone carry the image's information at some point, in order."""
+    nodes = network.graph.nodes
+    dependent = image_dependent(nodes, ["images"])
+    last_use = _last_uses(nodes)
+    alive, cuts = {"images"}, []
+    for i, node in enumerate(nodes):
+        alive.update(name for name in node.output if name in dependent)
+        alive = {name for name in alive if last_use.get(name, -1) > i}
+        if len(alive) == 1 and node.output[0] in alive:
+            cuts.append(node.output[0])
+    return cuts
+
+
+def _alive(network: Network, position: int) -> set[str]:
+    nodes = network.graph.nodes
+    last_use = _last_uses(nodes)
+    before = {name for node in nodes[: position + 1] for name in node.output} | {"images"}
+    return {n for n in before & image_dependent(nodes, ["images"]) if last_use.get(n, -1) > position}
+
+
+def _last_uses(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
+    return {name: i for i, node in enumerate(nodes) for name in node.input} | {"logits": len(nodes)}
+
+
+def _near(network: Network, cuts: set[str], produced: Mapping[str, int], tensor: str) -> list[str]:
+    usable = [cut for cut in cuts if not _why_unusable(network, cut)]
+    return sorted(usable, key=lambda cut: abs(produced[cut] - produced[tensor]))[:3]
+
+
+def _why_unusable(network: Network, tensor: str) -> str | None:
+    shape = network.types[tensor].shape
+    if len(shape) != 4 or None in shape[1:]:
+        return f"has shape {shape}, where (N, K, h, w) is needed"
+    if shape[2] == shape[3] == 1:
+        return "has a single position, so its maps say nothing of where"
+    nodes = network.graph.nodes
+    position = next(i for i, node in enumerate(nodes) if tensor in node.output)
+    behind = image_dependent(nodes, [tensor])
+    if not any(node.op_type in WEIGHT_LAYERS and set(node.input) & behind for node in nodes[position + 1 :]):
+        return "has no weight layer behind it: its maps are the class scores themselves"
+    dependent = image_dependent(nodes, ["images"])
+    if not any(
+        node.op_type in WEIGHT_LAYERS and set(node.input) & dependent for node in nodes[: position + 1]
+    ):
+        return "has no weight layer before it: it is the picture itself"
+    return None
+
+
+def _size(network: Network, tensor: str) -> tuple[int, int]:
+    _, _, h, w = network.types[tensor].shape
+    return int(h or 0), int(w or 0)
+
+
+def _blocks(network: Network, tensors: Sequence[str]) -> list[Block]:
+    return [
+        Block(f"block{i}", tensor, int(network.types[tensor].shape[1] or 0), *_size(network, tensor))
+        for i, tensor in enumerate(tensors, 1)
+    ]

@@ -1,0 +1,443 @@
+"""Any classifier's ONNX model in one form: a free batch, a fixed image size, constants folded, ending in logits.
+
+ONNX Runtime itself does the clean-up (its basic, hardware-independent optimisations fold constants, fuse
+BatchNormalization into convolutions and drop identities), and every tensor's shape is measured by running the
+network with two batch sizes, so nothing here depends on symbolic shape inference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
+
+from sise_rt.errors import ModelError
+
+from .network import OWN_PREFIX, Graph, Network, TensorType, image_dependent, needed, to_model
+
+OPSET = 18  # the first with one signature for every reduction; newer models keep their own
+BATCHES = (2, 3)  # two sizes above 1 tell a batch dimension from a fixed one
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
+RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze")
+RESERVED = frozenset(
+    {"images", "image", "logits", "targets", "maps", "confidences", "minimum", "maximum", "area"}
+)
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a model takes and gives: tensor names, and the declared input dimensions (None where free)."""
+
+    image: str
+    output: str
+    dims: tuple[int | None, ...]
+    layout: str
+
+    @property
+    def image_size(self) -> tuple[int | None, int | None, int | None]:
+        """(channels, height, width), None where the model leaves it free."""
+        _, *rest = self.dims
+        return (rest[2], rest[0], rest[1]) if self.layout == "NHWC" else (rest[0], rest[1], rest[2])
+
+
+def interface(model: onnx.ModelProto, output: str | None = None) -> Interface:
+    """Find the image input and the output to explain.
+
+    Raises:
+        ModelError: there is no image input, more than one input, or `output` does not name one output.
+    """
+    weights = {w.name for w in model.graph.initializer} | {
+        w.values.name for w in model.graph.sparse_initializer
+    }
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    described = ", ".join(f"{v.name!r} {_described(_dims(v))}" for v in inputs) or "none"
+    if len(inputs) != 1:
+        raise ModelError(f"the model must have one input, an image; it has {len(inputs)}: {described}")
+    dims = _dims(inputs[0])
+    if len(dims) != 4 or inputs[0].type.tensor_type.elem_type not in FLOATS:
+        raise ModelError(f"the model has no image input (a float tensor of rank 4), but {described}")
+    outputs = [value.name for value in model.graph.output]
+    if output is None and len(outputs) > 1:
+        raise ModelError(
+            f"the model has {len(outputs)} outputs, choose one with --output: {', '.join(outputs)}"
+        )
+    if not outputs or (output is not None and output not in outputs):
+        raise ModelError(f"the model has no output {output!r}; its outputs: {', '.join(outputs) or 'none'}")
+    nhwc = dims[3] in (1, 3, 4) and dims[1] not in (1, 3, 4)
+    return Interface(inputs[0].name, output or outputs[0], dims, "NHWC" if nhwc else "NCHW")
+
+
+def canonical(
+    model: onnx.ModelProto,
+    scratch: Path,
+    ends: Interface,
+    image_size: tuple[int, int, int],
+    activation: str | None,
+) -> Network:
+    """Bring a model into canonical form.
+
+    Args:
+        model: the source, its weights loaded; it is changed.
+        scratch: a folder that outlives the network, whose weights are mapped from a file in it.
+        ends: from `interface`.
+        image_size: (channels, height, width) that the network is fixed to.
+        activation: `softmax` or `sigmoid`; None takes the one the model ends in, else assumes one and notes
+            it.
+
+    Raises:
+        ModelError: the model cannot be brought into this form; says where and why.
+    """
+    if model.graph.name.startswith(OWN_PREFIX):
+        raise ModelError(
+            "this file is part of a sise-rt bundle: export the model that the bundle was made from"
+        )
+    _free_batch(model, ends)
+    model = _raise_opset(model)
+    _pin_input(model, ends, image_size)
+    network = _optimised(model, ends, scratch)
+    _measure(network)
+    _fold_shapes(network)
+    if network.layout == "NHWC":
+        _to_nchw(network)
+    _strip_activation(network)
+    _resolve_activation(network, activation)
+    _to_rank_two(network)
+    _prune(network)
+    return network
+
+
+# ---------------------------------------------------------------------------------------------- before ONNX R
+
+
+def _free_batch(model: onnx.ModelProto, ends: Interface) -> None:
+    """Let Reshape targets that spell out a fixed batch copy it from their input instead."""
+    batch = ends.dims[0]
+    if batch is None:
+        return
+    inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {v.name: _dims(v) for v in (*inferred.value_info, *inferred.input, *inferred.output)}
+    constants = {w.name: w for w in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    for i, node in enumerate(model.graph.node):
+        if node.op_type != "Reshape" or len(node.input) < 2 or node.input[1] not in constants:
+            continue
+        target = numpy_helper.to_array(constants[node.input[1]]).copy()
+        if target.size and target[0] == batch and shapes.get(node.input[0], (None,))[:1] == (batch,):
+            target[0] = 0
+            name = f"{node.input[1]}_free_batch_{i}"
+            model.graph.initializer.append(numpy_helper.from_array(target, name))
+            node.input[1] = name
+
+
+def _raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if version >= OPSET:
+        return model
+    model.ir_version = max(model.ir_version, 8)
+    weights = {w.name for w in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except Exception as error:
+        raise ModelError(
+            f"the model's opset {version} cannot be raised to {OPSET}: {_first_line(error)}"
+        ) from error
+
+
+def _pin_input(model: onnx.ModelProto, ends: Interface, image_size: tuple[int, int, int]) -> None:
+    """Declare a free batch and a fixed image; forget every other declared shape, they may be stale."""
+    c, h, w = image_size
+    wanted = (h, w, c) if ends.layout == "NHWC" else (c, h, w)
+    if clash := [
+        f"{a} is not {b}" for a, b in zip(ends.dims[1:], wanted, strict=True) if a is not None and a != b
+    ]:
+        raise ModelError(
+            f"input {ends.image!r} {_described(ends.dims)} cannot take {c} channels of {h}x{w} pixels: {', '.join(clash)}"
+        )
+    del model.graph.value_info[:]
+    output = next(value for value in model.graph.output if value.name == ends.output)
+    del model.graph.output[:]
+    model.graph.output.add(name=ends.output).type.tensor_type.elem_type = output.type.tensor_type.elem_type
+    image = next(value for value in model.graph.input if value.name == ends.image)
+    element = image.type.tensor_type.elem_type
+    image.CopyFrom(helper.make_tensor_value_info(ends.image, element, ["N", *wanted]))
+
+
+# ---------------------------------------------------------------------------------------------- ONNX Runtime
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised
+    return options
+
+
+def _session(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
+
+
+def _optimised(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Network:
+    options = _options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(scratch / "optimised.onnx")
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_file_name", "optimised.bin"
+    )
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
+    )
+    _session(model.SerializeToString(), options)
+    model = onnx.load(scratch / "optimised.onnx", load_external_data=False)
+    weights = {w.name: _mapped(w, scratch) for w in model.graph.initializer}
+    nodes = needed(model.graph.node, [ends.output])
+    for node in nodes:
+        if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
+            raise ModelError(f"node {node.name!r}: control flow ({node.op_type}) cannot be split into blocks")
+    renamed = {ends.image: "images", ends.output: "logits"}
+    for name in {*weights, *(name for node in nodes for name in node.output)} - renamed.keys():
+        if name in RESERVED:
+            renamed[name] = f"{name}_"
+    for node in nodes:
+        node.ClearField("doc_string")
+        del node.metadata_props[:]
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    weights = {renamed.get(name, name): value for name, value in weights.items()}
+    element = next(v for v in model.graph.input if v.name == ends.image).type.tensor_type
+    types = {
+        name: TensorType(helper.np_dtype_to_tensor_dtype(w.dtype), w.shape) for name, w in weights.items()
+    }
+    types["images"] = TensorType(element.elem_type, tuple(d.dim_value or None for d in element.shape.dim))
+    opsets = {o.domain: o.version for o in model.opset_import}
+    graph = Graph(OWN_PREFIX + "network", tuple(nodes), ("images",), ("logits",))
+    return Network(graph, weights, types, opsets, "", layout=ends.layout)
+
+
+def _mapped(tensor: TensorProto, folder: Path) -> np.ndarray:
+    if tensor.data_location != TensorProto.EXTERNAL:
+        return numpy_helper.to_array(tensor)
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return np.memmap(
+        folder / entries["location"], dtype, "r", int(entries.get("offset", 0)), tuple(tensor.dims)
+    )
+
+
+def _measure(network: Network) -> None:
+    """Run the network at two batch sizes to learn every tensor's type, and the values that depend on shapes alone."""
+    names = [name for node in network.graph.nodes for name in node.output if name]
+    model = to_model(replace(network.graph, outputs=()), network)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = _options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = _session(model.SerializeToString(), options)
+    image = network.types["images"]
+    shape = [max(BATCHES) if d is None else d for d in image.shape]
+    images = np.random.default_rng(0).standard_normal(shape).astype(image.dtype)
+    runs = []
+    for batch in BATCHES:
+        try:
+            runs.append(dict(zip(names, session.run(names, {"images": images[:batch]}), strict=True)))
+        except Exception as error:
+            raise ModelError(
+                f"the model does not run with a batch of {batch}, so its batch cannot be freed: {_first_line(error)}"
+            ) from error
+    small, large = runs
+    for name in names:
+        a, b = small[name], large[name]
+        if isinstance(a, np.ndarray):
+            if a.ndim != b.ndim:
+                raise ModelError(f"tensor {name!r} changes its rank with the batch size")
+            dims = tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True))
+            network.types[name] = TensorType(helper.np_dtype_to_tensor_dtype(a.dtype), dims)
+    first, again = small["logits"], large["logits"]
+    if again.shape[:1] != (BATCHES[1],) or not np.allclose(first, again[: BATCHES[0]], rtol=1e-2, atol=1e-3):
+        raise ModelError("the model mixes the images of a batch, so masked copies cannot be scored together")
+    network.measured = {name: (small[name], large[name]) for name in _shape_derived(network)}
+
+
+def _shape_derived(network: Network) -> set[str]:
+    """Tensors that depend on the image through shapes alone."""
+    dependent = image_dependent(network.graph.nodes, ["images"])
+    derived: set[str] = set()
+    for node in network.graph.nodes:
+        sources = [name for name in node.input if name in dependent]
+        if sources and (node.op_type in ("Shape", "Size") or all(name in derived for name in sources)):
+            derived.update(name for name in node.output if name)
+    return derived
+
+
+def _fold_shapes(network: Network) -> None:
+    """Replace what depends on shapes alone by constants; in a Reshape the batch becomes -1."""
+    derived = network.measured
+    for node in network.graph.nodes:
+        if node.op_type in ("Shape", "Size") or node.output[0] in derived:
+            continue
+        for i, name in enumerate(node.input):
+            if name not in derived:
+                continue
+            small, large = derived[name]
+            value = small
+            if small.shape != large.shape:
+                continue
+            if not np.array_equal(small, large):
+                varying = np.flatnonzero(small != large)
+                if node.op_type == "Reshape" and varying.size == 1:
+                    value = small.copy()
+                    value[varying] = -1
+                elif node.op_type == "Expand" and varying.tolist() == [0]:
+                    value = small.copy()
+                    value[varying] = 1
+                else:
+                    continue
+            constant = f"{name}_of_{node.name or node.output[0]}_{i}"
+            network.weights[constant] = value
+            network.types[constant] = TensorType(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            node.input[i] = constant
+
+
+# ---------------------------------------------------------------------------------------------- both ends
+
+
+def _to_nchw(network: Network) -> None:
+    """Take channels first: drop the leading Transpose, or undo the caller's before the network."""
+    image = network.types["images"]
+    n, h, w, c = image.shape
+    network.types["images"] = replace(image, shape=(n, c, h, w))
+    nodes = list(network.graph.nodes)
+    readers = [node for node in nodes if "images" in node.input]
+    if all(
+        node.op_type == "Transpose" and _attribute(node, "perm", None) == [0, 3, 1, 2] for node in readers
+    ):
+        nodes = [node for node in nodes if node not in readers]
+        _rewire(nodes, {node.output[0]: "images" for node in readers})
+    else:
+        last = "images_channels_last"
+        _rewire(nodes, {"images": last})
+        nodes.insert(0, helper.make_node("Transpose", ["images"], [last], name=last, perm=[0, 2, 3, 1]))
+        network.types[last] = image
+    network.graph = replace(network.graph, nodes=tuple(nodes))
+
+
+def _strip_activation(network: Network) -> None:
+    """Remove a trailing softmax or sigmoid and remember it."""
+    producers = {name: node for node in network.graph.nodes for name in node.output}
+    node = producers.get("logits")
+    while node is not None and node.op_type in RESHAPES:
+        node = producers.get(node.input[0])
+    if node is None or node.op_type not in ACTIVATIONS:
+        return
+    shape = network.types[node.output[0]].shape
+    axis = _attribute(node, "axis", -1) % len(shape) if node.op_type != "Sigmoid" else None
+    if axis is not None and any(d != 1 for i, d in enumerate(shape) if i and i != axis):
+        raise ModelError(
+            f"node {node.name!r}: {node.op_type} over axis {axis} of {_described(shape)} is no classifier's output"
+        )
+    network.removed = ACTIVATIONS[node.op_type]
+    before, after = node.input[0], node.output[0]
+    nodes = [other for other in network.graph.nodes if other is not node]
+    _rewire(nodes, {after: before})
+    if after == "logits":
+        _name_logits(network, nodes, before)
+    network.graph = replace(network.graph, nodes=tuple(nodes))
+
+
+def _resolve_activation(network: Network, activation: str | None) -> None:
+    if activation and network.removed and activation != network.removed:
+        raise ModelError(f"the model ends in {network.removed}, which contradicts --activation {activation}")
+    count = int(np.prod([d or 1 for d in network.types["logits"].shape]))
+    if not activation and not network.removed:
+        activation = "sigmoid" if count == 1 else "softmax"
+        network.notes.append(
+            f"activation: {activation} is assumed, as the model ends in {count} logits (set --activation)"
+        )
+    network.activation = activation or network.removed or ""
+    if count == 1 and network.activation == "softmax":
+        raise ModelError("the softmax of a single logit is always 1: use --activation sigmoid")
+
+
+def _to_rank_two(network: Network) -> None:
+    """Make logits (N, classes); a single logit z becomes the two sides (-z, z)."""
+    logits = network.types["logits"]
+    classes = [d for d in logits.shape if d is not None and d != 1]
+    if logits.shape[:1] != (None,) or len(classes) > 1 or None in logits.shape[1:]:
+        raise ModelError(
+            f"the output has shape {_described(logits.shape)}, where a classifier gives (N, classes): "
+            "segmenters and detectors are not supported"
+        )
+    count = classes[0] if classes else 1
+    nodes = list(network.graph.nodes)
+    if len(logits.shape) != 2:
+        raw = _name_logits(network, nodes, None)
+        shape = "logits_shape"
+        network.weights[shape] = np.array([-1, count])
+        network.types[shape] = TensorType(TensorProto.INT64, (2,))
+        nodes.append(helper.make_node("Reshape", [raw, shape], ["logits"], name="logits"))
+        network.types["logits"] = replace(logits, shape=(None, count))
+    if count == 1:
+        positive = _name_logits(network, nodes, None)
+        negative = "negative_logit"
+        nodes.append(helper.make_node("Neg", [positive], [negative], name=negative))
+        nodes.append(helper.make_node("Concat", [negative, positive], ["logits"], name="both_sides", axis=1))
+        network.types |= {negative: network.types[positive], "logits": replace(logits, shape=(None, 2))}
+        network.notes.append("the single logit z is explained from both sides: class 0 is -z, class 1 is z")
+    network.graph = replace(network.graph, nodes=tuple(nodes))
+
+
+def _name_logits(network: Network, nodes: list[onnx.NodeProto], tensor: str | None) -> str:
+    """Give the name `logits` to `tensor`, or with None free it for a new last node; returns the old name's new one."""
+    if tensor is None:
+        count = sum(name.startswith("raw_logits") for name in network.types)
+        fresh = f"raw_logits_{count}"
+        _rewire(nodes, {"logits": fresh})
+        network.types[fresh] = network.types["logits"]
+        return fresh
+    _rewire(nodes, {tensor: "logits"})
+    network.types["logits"] = network.types[tensor]
+    return tensor
+
+
+def _prune(network: Network) -> None:
+    nodes = needed(network.graph.nodes, network.graph.outputs)
+    used = {name for node in nodes for name in node.input}
+    network.graph = replace(network.graph, nodes=tuple(nodes))
+    network.weights = {name: value for name, value in network.weights.items() if name in used}
+    if "images" not in used:
+        raise ModelError("the output does not depend on the image")
+
+
+def _rewire(nodes: list[onnx.NodeProto], names: dict[str, str]) -> None:
+    for node in nodes:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: object) -> object:
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def _dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    return tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None
+        for d in value.type.tensor_type.shape.dim
+    )
+
+
+def _described(shape: tuple[int | None, ...]) -> str:
+    return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ")"
+
+
+def _first_line(error: Exception) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

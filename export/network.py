@@ -1,0 +1,163 @@
+"""A canonical network in memory: nodes in order, weights, and the type of every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+if TYPE_CHECKING:
+    from .builder import Builder
+
+Dim = int | str | None  # None is the batch; a name is another free extent
+Shape = tuple[Dim, ...]
+OWN_PREFIX = "sise_rt/"  # starts the names of every tensor and graph that this package adds
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Element type (an `onnx.TensorProto` code) and shape of a tensor; None is the batch dimension."""
+
+    element: int
+    shape: Shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The NumPy type of the elements."""
+        return helper.tensor_dtype_to_np_dtype(self.element)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in topological order that turn `inputs` into `outputs`; weights and types live in the network."""
+
+    name: str
+    nodes: tuple[onnx.NodeProto, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, name: str, nodes: Sequence[onnx.NodeProto], inputs: tuple[str, ...], outputs: tuple[str, ...]
+    ) -> Graph:
+        """The part of `nodes` that leads from `inputs` to `outputs`."""
+        return cls(name, tuple(needed(nodes, outputs, inputs)), inputs, outputs)
+
+
+@dataclass
+class Network:
+    """A classifier in canonical form: `images` (N, C, H, W) to `logits` (N, classes).
+
+    Attributes:
+        graph: the whole network.
+        weights: every initializer by name; graphs cut from the network share it.
+        types: every tensor's type, weights included.
+        opsets: operator set versions by domain.
+        activation: `softmax` or `sigmoid`, what turns logits into confidences.
+        removed: the activation that the source ended in, or None if it ended in logits.
+        layout: `NCHW` or `NHWC`, the source's input layout.
+        measured: the two runs' values of tensors that depend on the image through shapes alone.
+        notes: what was decided on the way and is worth saying.
+    """
+
+    graph: Graph
+    weights: dict[str, np.ndarray]
+    types: dict[str, TensorType]
+    opsets: dict[str, int]
+    activation: str
+    removed: str | None = None
+    layout: str = "NCHW"
+    measured: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def adopt(self, builder: Builder) -> None:
+        """Take over the constants that a builder made."""
+        self.weights |= builder.constants
+
+    @property
+    def classes(self) -> int:
+        """How many logits there are."""
+        return int(self.types["logits"].shape[1] or 0)
+
+    @property
+    def image_size(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the input."""
+        _, c, h, w = self.types["images"].shape
+        return int(c or 0), int(h or 0), int(w or 0)
+
+
+def image_dependent(nodes: Iterable[onnx.NodeProto], sources: Iterable[str]) -> set[str]:
+    """Every tensor that depends on one of `sources`, these included."""
+    found = set(sources)
+    for node in nodes:
+        if any(name in found for name in node.input):
+            found.update(name for name in node.output if name)
+    return found
+
+
+def needed(
+    nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], given: Iterable[str] = ()
+) -> list[onnx.NodeProto]:
+    """The nodes that `outputs` need, in their order; nothing before the tensors in `given` is needed."""
+    wanted, stop = set(outputs), set(given)
+    wanted -= stop
+    kept = []
+    for node in reversed(nodes):
+        if any(name in wanted for name in node.output):
+            kept.append(node)
+            wanted.update(name for name in node.input if name and name not in stop)
+    return kept[::-1]
+
+
+def to_model(
+    graph: Graph, network: Network, *, location: str | None = None, offsets: dict[str, int] | None = None
+) -> onnx.ModelProto:
+    """Serialise a graph with the weights it uses.
+
+    Args:
+        graph: what to write.
+        network: holds the weights, types and operator sets.
+        location: file of the external data, relative to the bundle; None puts every weight inside the model.
+        offsets: byte offset in that file of each external weight; a weight without an offset stays inside.
+    """
+    used = {name for node in graph.nodes for name in node.input}
+    initializers = []
+    for name in sorted(used & network.weights.keys()):
+        if location is not None and offsets is not None and name in offsets:
+            initializers.append(_external(name, network.weights[name], location, offsets[name]))
+        else:
+            initializers.append(numpy_helper.from_array(np.asarray(network.weights[name]), name))
+    proto = helper.make_graph(
+        list(graph.nodes),
+        graph.name,
+        [_value(name, network.types[name]) for name in graph.inputs],
+        [_value(name, network.types[name]) for name in graph.outputs],
+        initializers,
+    )
+    domains = {node.domain for node in graph.nodes} | {""}
+    opsets = [helper.make_opsetid(domain, network.opsets[domain]) for domain in sorted(domains)]
+    model = helper.make_model(proto, opset_imports=opsets, producer_name="sise-rt")
+    model.ir_version = helper.find_min_ir_version_for(opsets, ignore_unknown=True)
+    return model
+
+
+def _value(name: str, tensor: TensorType) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(
+        name, tensor.element, ["N" if d is None else d for d in tensor.shape]
+    )
+
+
+def _external(name: str, value: np.ndarray, location: str, offset: int) -> onnx.TensorProto:
+    tensor = onnx.TensorProto(
+        name=name,
+        data_type=helper.np_dtype_to_tensor_dtype(value.dtype),
+        dims=value.shape,
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
+    for key, entry in (("location", location), ("offset", offset), ("length", value.nbytes)):
+        tensor.external_data.add(key=key, value=str(entry))
+    return tensor

@@ -1,0 +1,205 @@
+"""Where models come from: an ONNX file, a torch module, torchvision, timm, or a factory function."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from sise_rt.errors import ModelError
+
+from .canonical import Interface, interface
+from .settings import SIZE
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass
+class Source:
+    """A model as ONNX, and what its origin says of it.
+
+    Attributes:
+        path: the ONNX file.
+        model: the file's content, weights loaded.
+        ends: its image input and the output to explain.
+        name: for the bundle.
+        format: `onnx`, `torch`, `torchvision` or `timm`.
+        sha256: of the file, or of the torch module's weights.
+        producer: what wrote the model.
+        metadata: preprocessing under timm's key names, and `labels`, `licence`, `described_by`.
+        modules: for each torch module name, the tensor it gives.
+        program: torch's exported program, for autograd as the reference.
+        notes: what the user should know.
+    """
+
+    path: Path
+    model: onnx.ModelProto
+    ends: Interface
+    name: str
+    format: str
+    sha256: str
+    producer: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
+    program: Any = None
+    notes: list[str] = field(default_factory=list)
+
+
+def open_source(
+    source: str | Path | torch.nn.Module,
+    scratch: Path,
+    *,
+    example: Any = None,
+    weights: str | None = None,
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+) -> Source:
+    """Open whatever the user named.
+
+    Args:
+        source: a torch module, a path of an ONNX file, `torchvision:NAME`, `timm:NAME` or
+            `package.module:factory`.
+        scratch: a folder that outlives the source.
+        example: (N, C, H, W) float images for a torch module; None makes one from `size` and the first
+            convolution.
+        weights: a file, `DEFAULT` or `none`; for models that are built here.
+        size: (height, width) of the input, where the model leaves it free.
+        output: which output to explain, where an ONNX file has several.
+
+    Raises:
+        ModelError: there is no such source, or it cannot be read or exported.
+    """
+    if not isinstance(source, (str, Path)):
+        return _torch_source(source, "model", "torch", {}, scratch, example, size)
+    text = str(source)
+    if Path(text).suffix == ".onnx" or Path(text).is_file():
+        if weights is not None:
+            raise ModelError("--weights goes with a torch model; an ONNX file holds its own weights")
+        return _onnx_source(Path(text), output)
+    kind, _, name = text.partition(":")
+    if not name:
+        raise ModelError(
+            f"no such model file: {text}; a source is model.onnx, torchvision:NAME, timm:NAME or package.module:factory"
+        )
+    from . import from_torch
+
+    if kind in ("torchvision", "timm") and weights is None:
+        raise ModelError(
+            f"{text} needs --weights: a file, DEFAULT (the published ones) or none (random, for trials)"
+        )
+    if kind == "torchvision":
+        module, metadata = from_torch.torchvision_model(name, str(weights))
+    elif kind == "timm":
+        module, metadata = from_torch.timm_model(name, str(weights))
+    else:
+        module, metadata = from_torch.factory_model(text, weights or "DEFAULT")
+        kind, name = "torch", name
+    opened = _torch_source(module, name, kind, metadata, scratch, example, size)
+    if weights == "none":
+        opened.notes.append("WEIGHTS ARE RANDOM (--weights none): explanations of this bundle mean nothing")
+    return opened
+
+
+def _torch_source(
+    module: torch.nn.Module,
+    name: str,
+    kind: str,
+    metadata: dict[str, Any],
+    scratch: Path,
+    example: Any,
+    size: Any,
+) -> Source:
+    from . import from_torch
+    from .from_torch import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(f"a source is a path, a name or a torch.nn.Module, not {type(module).__name__}")
+    if example is None:
+        channels, height, width = metadata.get("input_size", (from_torch.input_channels(module), None, None))
+        height, width = size or (height or SIZE, width or SIZE)
+        generator = torch.Generator().manual_seed(0)
+        example = torch.randn((2, channels, height, width), generator=generator)
+    example = torch.as_tensor(example)
+    if example.ndim != 4 or not example.is_floating_point():
+        raise ModelError(
+            f"the example input must be float images (N, C, H, W), not {example.dtype} {tuple(example.shape)}"
+        )
+    sha256 = from_torch.fingerprint(module)
+    path, modules, program = from_torch.to_onnx(module, example, scratch)
+    opened = _onnx_source(path, None)
+    opened.name, opened.format, opened.sha256 = name, kind, sha256
+    opened.metadata = metadata | {"input_size": tuple(example.shape[1:])}
+    opened.modules, opened.program = modules, program
+    if program is None:
+        opened.notes.append("torch's exporter failed, the tracing exporter with a fixed batch was used")
+    return opened
+
+
+def _onnx_source(path: Path, output: str | None) -> Source:
+    if not path.is_file():
+        raise ModelError(f"no such model file: {path}")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:
+        raise ModelError(f"{path} is no ONNX model, or is damaged: {str(error).splitlines()[0]}") from error
+    if not model.graph.node or not model.opset_import:
+        raise ModelError(f"{path} is no ONNX model, or is empty")
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:
+        raise ModelError(
+            f"{path}: its external weights cannot be loaded: {str(error).splitlines()[0]}"
+        ) from error
+    _check_weights(model, path)
+    with open(path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
+    metadata = _metadata({p.key: p.value for p in model.metadata_props})
+    return Source(path, model, interface(model, output), path.stem, "onnx", sha256, producer, metadata)
+
+
+def _check_weights(model: onnx.ModelProto, path: Path) -> None:
+    for tensor in model.graph.initializer:
+        try:
+            value = onnx.numpy_helper.to_array(tensor)
+        except Exception as error:
+            raise ModelError(f"{path}: weight {tensor.name!r} is damaged: {error}") from error
+        if value.dtype.kind == "f" and np.isnan(value).any():
+            raise ModelError(f"{path}: weight {tensor.name!r} holds NaN")
+
+
+def _metadata(properties: Mapping[str, str]) -> dict[str, Any]:
+    """Preprocessing, labels and licence from `metadata_props`: timm's keys, Hugging Face's, and Ultralytics' names."""
+    found: dict[str, Any] = {}
+    known = ("mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")
+    aliases = {"image_mean": "mean", "image_std": "std"}
+    for key, text in properties.items():
+        value = _parsed(text)
+        target = aliases.get(key, key)
+        if target in known:
+            found[target] = tuple(value) if isinstance(value, list) else value
+        elif key in ("names", "id2label", "class_names", "labels"):
+            labels = [value[k] for k in sorted(value, key=int)] if isinstance(value, dict) else value
+            if isinstance(labels, list):
+                found["labels"] = [str(label) for label in labels]
+        elif key in ("license", "licence"):
+            found["licence"] = text
+    return found | ({"described_by": "the model's metadata_props"} if found else {})
+
+
+def _parsed(text: str) -> Any:
+    """JSON, or the Python literal that Ultralytics writes, or the text itself."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            continue
+    return text

@@ -1,0 +1,24 @@
+"""Cutting a network at its block outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sise_rt.bundle import Block
+
+from .network import Graph, Network
+
+
+def split(network: Network, blocks: Sequence[Block]) -> list[Graph]:
+    """Cut the network into one graph a block and the classifier behind the last block.
+
+    Returns:
+        B graphs, each from the block output before it (the first from `images`) to its own block output, then
+        the classifier, from the last block output to `logits`. Tensors keep their names, so the graphs chain.
+    """
+    cuts = ["images", *(block.tensor for block in blocks), "logits"]
+    names = [*(f"blocks/{i:02d}" for i in range(1, len(blocks) + 1)), "classifier"]
+    return [
+        Graph.of(name, network.graph.nodes, (start,), (end,))
+        for name, start, end in zip(names, cuts[:-1], cuts[1:], strict=True)
+    ]

@@ -1,0 +1,34 @@
+"""sise-rt explains what a deployed convolutional image classifier looked at: SISE on ONNX Runtime."""
+
+from .errors import (
+    BundleError,
+    ImageError,
+    ModelError,
+    NoEvidence,
+    OutputError,
+    ParityError,
+    ProviderError,
+    SiseError,
+    TargetError,
+    UnsupportedOperator,
+)
+from .explainer import BlockEvidence, Explainer, Explanation, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BlockEvidence",
+    "BundleError",
+    "Explainer",
+    "Explanation",
+    "ImageError",
+    "ModelError",
+    "NoEvidence",
+    "OutputError",
+    "ParityError",
+    "ProviderError",
+    "SiseError",
+    "TargetError",
+    "UnsupportedOperator",
+    "load",
+]

@@ -1,0 +1,241 @@
+"""The bundle: its manifest, and reading it safely."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .errors import BundleError
+
+SCHEMA_VERSION = "1.0"
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.bin"
+PROBE = "parity.npz"
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the model's input; key names are timm's, plus `color` and `scale`.
+
+    A pixel value p in [0, 255] becomes (p / scale - mean) / std, channels in the order of `color`.
+
+    Attributes:
+        input_size: (channels, height, width) of the model's input.
+        interpolation: `bilinear` or `bicubic`, both anti-aliased when shrinking.
+        crop_pct: the crop's share of the resized picture's side, in (0, 1].
+        crop_mode: `center` resizes the short side and crops the middle, `squash` ignores the aspect ratio.
+        mean: one value a channel, after scaling.
+        std: one value a channel, after scaling, positive.
+        color: `RGB`, `BGR` or `GRAY`; other channel counts take arrays as they are.
+        scale: pixels are divided by it.
+    """
+
+    input_size: tuple[int, int, int]
+    interpolation: str
+    crop_pct: float
+    crop_mode: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    color: str
+    scale: float
+
+    def __post_init__(self) -> None:
+        """Refuse values that would give a wrong or non-finite input."""
+        channels = self.input_size[0]
+        _require(len(self.input_size) == 3 and min(self.input_size) > 0, f"input_size {self.input_size}")
+        _require(self.interpolation in ("bilinear", "bicubic"), f"interpolation {self.interpolation!r}")
+        _require(0 < self.crop_pct <= 1, f"crop_pct {self.crop_pct}")
+        _require(self.crop_mode in ("center", "squash"), f"crop_mode {self.crop_mode!r}")
+        _require(self.color in ("RGB", "BGR", "GRAY"), f"color {self.color!r}")
+        _require(len(self.mean) == len(self.std) == channels, f"mean and std for {channels} channels")
+        _require(all(map(math.isfinite, (*self.mean, *self.std, self.scale))), "mean, std and scale")
+        _require(min(self.std) > 0 and self.scale > 0, "std and scale")
+
+
+def _require(valid: bool, what: str) -> None:
+    if not valid:
+        raise BundleError(f"preprocessing is not usable: {what}")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A convolutional block's output: tensor name, channels K, and spatial size (h, w)."""
+
+    name: str
+    tensor: str
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a program needs to know of a bundle.
+
+    Attributes:
+        schema_version: `major.minor`; readers refuse another major.
+        name: the bundle's name.
+        input: `channels`, `height`, `width`, and the source model's `layout`.
+        preprocess: how a picture becomes the input.
+        activation: `softmax` or `sigmoid`.
+        labels: one a class, or empty if unknown.
+        classes: the number of logits.
+        blocks: the block outputs in the order of the data.
+        graphs: paths of `features`, `score` and `classifier`, and lists of `blocks` and `heads`.
+        opset: the ONNX operator set of the graphs.
+        source: `format`, `sha256` and `producer` of the model that was exported.
+        parity: the errors measured at export.
+        assumed: what the source did not say and the user did not give.
+        licence: of the weights, or None if unknown.
+        files: sha256 of every file but the manifest, by path.
+    """
+
+    name: str
+    input: Mapping[str, Any]
+    preprocess: Preprocess
+    activation: str
+    labels: tuple[str, ...]
+    classes: int
+    blocks: tuple[Block, ...]
+    graphs: Mapping[str, Any]
+    opset: int
+    source: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    assumed: tuple[str, ...]
+    licence: str | None
+    files: Mapping[str, str]
+    schema_version: str = SCHEMA_VERSION
+
+    def label(self, index: int) -> str:
+        """The label of a class, its index where labels are unknown."""
+        return self.labels[index] if self.labels else str(index)
+
+    def to_json(self) -> str:
+        """The manifest as written to `manifest.json`."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "schema_version": str,
+    "name": str,
+    "input": dict,
+    "preprocess": dict,
+    "activation": str,
+    "labels": list,
+    "classes": int,
+    "blocks": list,
+    "graphs": dict,
+    "opset": int,
+    "source": dict,
+    "parity": dict,
+    "assumed": list,
+    "licence": (str, type(None)),
+    "files": dict,
+}
+
+
+def parse_manifest(text: str, origin: str) -> Manifest:
+    """Check a manifest against the schema.
+
+    Raises:
+        BundleError: it is no JSON, of an unknown major version, incomplete, contradictory, or names unsafe
+            paths.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BundleError(f"{origin} is no JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise BundleError(f"{origin} holds no JSON object")
+    version = str(data.get("schema_version"))
+    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise BundleError(
+            f"{origin} has schema {version}, this version reads {SCHEMA_VERSION}: update sise-rt or export again"
+        )
+    if wrong := [
+        key for key, kind in FIELDS.items() if not isinstance(data.get(key), kind) or key not in data
+    ]:
+        raise BundleError(f"{origin}: {', '.join(wrong)} missing or of the wrong type")
+    try:
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in data["preprocess"].items()}
+        manifest = Manifest(
+            **{key: data[key] for key in FIELDS}
+            | {
+                "preprocess": Preprocess(**settings),
+                "labels": tuple(map(str, data["labels"])),
+                "assumed": tuple(map(str, data["assumed"])),
+                "blocks": tuple(Block(**block) for block in data["blocks"]),
+            }
+        )
+        _check(manifest)
+    except BundleError as error:
+        raise BundleError(f"{origin}: {error}") from error
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BundleError(f"{origin} does not follow the schema: {error}") from error
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    size = tuple(manifest.input[key] for key in ("channels", "height", "width"))
+    if size != manifest.preprocess.input_size:
+        raise BundleError(f"input {size} and preprocessing {manifest.preprocess.input_size} differ")
+    if manifest.activation not in ("softmax", "sigmoid"):
+        raise BundleError(f"unknown activation {manifest.activation!r}")
+    if manifest.labels and len(manifest.labels) != manifest.classes:
+        raise BundleError(f"{len(manifest.labels)} labels for {manifest.classes} classes")
+    count = len(manifest.blocks)
+    if not count or [len(manifest.graphs[key]) for key in ("blocks", "heads")] != [count, count]:
+        raise BundleError("every block needs its graph and its head")
+    graphs = [manifest.graphs[key] for key in ("features", "score", "classifier")]
+    for path in [*graphs, *manifest.graphs["blocks"], *manifest.graphs["heads"], WEIGHTS, PROBE]:
+        if path not in manifest.files:
+            raise BundleError(f"{path} is not listed among the files")
+    for path in manifest.files:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path or not pure.parts:
+            raise BundleError(f"file {path!r} lies outside the bundle")
+
+
+def read_bundle(folder: str | Path) -> Manifest:
+    """Read a bundle's manifest and check every file against its hash.
+
+    Raises:
+        BundleError: the folder is no bundle, or a file is missing, altered, or a link.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BundleError(
+            f"{folder} is no bundle: " + ("it is a file" if folder.exists() else "no such folder")
+        )
+    try:
+        text = (folder / MANIFEST).read_text("utf-8")
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{folder / MANIFEST} cannot be read: {error}") from error
+    manifest = parse_manifest(text, str(folder / MANIFEST))
+    for path, expected in manifest.files.items():
+        file = folder / path
+        if file.resolve() != folder.resolve() / path:
+            raise BundleError(f"{file} is a link; a bundle's files must lie inside it")
+        if not file.is_file():
+            raise BundleError(f"{file} is missing; copy the whole bundle, or export it again")
+        if sha256(file) != expected:
+            raise BundleError(
+                f"{file} was altered since the export (its sha256 differs): copy or export the bundle again"
+            )
+    return manifest
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, hexadecimal."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,244 @@
+"""ONNX Runtime: sessions, providers, threads and batch sizes. The only runtime module that imports it."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .bundle import Manifest
+from .errors import BundleError, ProviderError
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+OPTIONS: dict[str, dict[str, str]] = {
+    # Exact float32 by default: the selection and Otsu's threshold are hard decisions.
+    "cuda": {
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+        "use_tf32": "0",
+    },
+}
+CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8, 16), (8, 16, 32, 64, 128)
+CALIBRATION_SECONDS = 1.5
+
+_best_batches: dict[tuple, int] = {}
+
+
+def onnxruntime() -> Any:
+    """Import ONNX Runtime.
+
+    Raises:
+        ProviderError: it is missing, or both of its wheels are installed and overwrite each other.
+    """
+    installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
+    if len(installed) == 2:
+        raise ProviderError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: uninstall both "
+            "(pip uninstall onnxruntime onnxruntime-gpu), then install sise-rt[cpu] or sise-rt[gpu]"
+        )
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ProviderError(
+            f"ONNX Runtime cannot be imported ({error}): pip install 'sise-rt[cpu]', or 'sise-rt[gpu]' for CUDA"
+        ) from error
+    return onnxruntime
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def available_threads() -> int:
+    """The cores this process may use: its CPU affinity, cut by a container's CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return cores if quota == "max" else max(1, min(cores, int(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return cores
+
+
+class Engine:
+    """Runs a bundle's graphs on one provider. Thread-safe: a session may be run from several threads.
+
+    Args:
+        folder: the bundle.
+        manifest: its manifest, already checked.
+        provider: `auto` (CUDA where this ONNX Runtime and machine have it, else the CPU), `cpu`, `cuda` or
+            `tensorrt`.
+        threads: of the CPU; None takes the cores that the process may use.
+
+    Attributes:
+        provider: the one in use, as in the argument.
+        warnings: what the user should know of the choice.
+
+    Raises:
+        ProviderError: the provider that was asked for is not there.
+        BundleError: a graph cannot be loaded.
+    """
+
+    def __init__(
+        self, folder: str | Path, manifest: Manifest, provider: str = "auto", threads: int | None = None
+    ):
+        self.folder, self.manifest = Path(folder), manifest
+        self.threads = threads or available_threads()
+        self.warnings: list[str] = []
+        self.provider = self._choose(provider)
+        try:
+            self.features_session = self.session(manifest.graphs["features"])
+        except ProviderError as error:
+            if provider != "auto":
+                raise
+            self.warnings.append(f"running on the CPU: {error}")
+            self.provider = "cpu"
+            self.features_session = self.session(manifest.graphs["features"])
+        self.score_session = self.session(manifest.graphs["score"])
+
+    def _choose(self, provider: str) -> str:
+        available = onnxruntime().get_available_providers()
+        if provider == "auto":
+            return "cuda" if PROVIDERS["cuda"] in available else "cpu"
+        if provider not in PROVIDERS:
+            raise ProviderError(f"unknown provider {provider!r}; known are auto, {', '.join(PROVIDERS)}")
+        if PROVIDERS[provider] not in available:
+            raise ProviderError(
+                f"{provider} was asked for, but this ONNX Runtime has only "
+                + ", ".join(name for name, full in PROVIDERS.items() if full in available)
+                + ("; pip install 'sise-rt[gpu]' in place of 'sise-rt[cpu]'" if provider != "cpu" else "")
+            )
+        return provider
+
+    def session(self, graph: str) -> Any:
+        """A session for one of the bundle's graphs on the engine's provider.
+
+        Raises:
+            ProviderError: ONNX Runtime silently left the provider out.
+            BundleError: the graph cannot be loaded.
+        """
+        ort = onnxruntime()
+        if self.provider != "cpu" and hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what fails is raised
+        # Graphs in subfolders share the weights beside the manifest.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(self.folder.resolve())
+        )
+        wanted = [(PROVIDERS[self.provider], OPTIONS.get(self.provider, {}))]
+        if self.provider != "cpu":
+            wanted.append((PROVIDERS["cpu"], {}))
+        try:
+            model = (self.folder / graph).read_bytes()
+            session = ort.InferenceSession(model, options, providers=wanted)
+        except Exception as error:
+            raise BundleError(
+                f"{self.folder / graph} cannot be loaded: {str(error).splitlines()[0]}"
+            ) from error
+        if session.get_providers()[0] != PROVIDERS[self.provider]:
+            raise ProviderError(
+                f"{self.provider} was asked for, but ONNX Runtime could not start it on this machine (driver or CUDA "
+                f"libraries missing?) and offers {', '.join(session.get_providers())}"
+            )
+        return session
+
+    def features(
+        self, images: np.ndarray, targets: np.ndarray
+    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """Feature maps, gradient scores and logits.
+
+        Args:
+            images: (N, C, H, W) float32.
+            targets: (N,) int64.
+
+        Returns:
+            A_b (N, K, h, w) of each block, alpha_b (N, K) of each block, logits (N, classes).
+        """
+        *found, logits = self.features_session.run(None, {"images": images, "targets": targets})
+        count = len(self.manifest.blocks)
+        return found[:count], found[count:], logits
+
+    def scorer(self, image: np.ndarray, targets: np.ndarray, batch: int) -> Scorer:
+        """Masked scoring of one image (1, C, H, W) for targets (T,), in batches of `batch` masks."""
+        return Scorer(self, image, targets, batch)
+
+    def best_batch(self) -> int:
+        """The batch size with the highest throughput of masked scoring, measured once a process and model."""
+        key = (
+            self.manifest.files["weights.bin"],
+            self.provider,
+            self.threads,
+            *self.manifest.preprocess.input_size,
+        )
+        if key not in _best_batches:
+            _best_batches[key] = self._calibrate()
+        return _best_batches[key]
+
+    def _calibrate(self) -> int:
+        block = self.manifest.blocks[-1]
+        image = np.zeros((1, *self.manifest.preprocess.input_size), np.float32)
+        ramp = np.linspace(0, 1, block.height * block.width, dtype=np.float32).reshape(
+            block.height, block.width
+        )
+        fastest, best, started = np.inf, 1, time.perf_counter()
+        for batch in CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES:
+            scorer = self.scorer(image, np.zeros(1, np.int64), batch)
+            maps = np.broadcast_to(ramp, (batch, block.height, block.width))
+            scorer(maps)  # the first run of a shape allocates and tunes
+            seconds = []
+            for _ in range(2):
+                start = time.perf_counter()
+                scorer(maps)
+                seconds.append((time.perf_counter() - start) / batch)
+            if min(seconds) < 0.98 * fastest:  # a larger batch costs memory, so it must pay
+                fastest, best = min(seconds), batch
+            if time.perf_counter() - started > CALIBRATION_SECONDS:
+                break
+        return best
+
+
+class Scorer:
+    """Scores masked copies of one image; on a GPU the image and the targets stay on the device."""
+
+    def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray, batch: int):
+        self.batch, self._session, self._on_cpu = batch, engine.score_session, engine.provider == "cpu"
+        self._inputs = {"image": image, "targets": targets}
+        if not self._on_cpu:
+            ort = onnxruntime()
+            self._binding = self._session.io_binding()
+            for name, value in self._inputs.items():
+                self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0))
+
+    def __call__(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Score up to `batch` feature maps (M, h, w).
+
+        Returns:
+            Confidences (M, T), and of each map resized to the input its minimum (M,), its maximum (M,), and
+            the sum of its normalised mask over the pixels (M,).
+        """
+        count = len(maps)
+        maps = np.ascontiguousarray(maps, np.float32)[:, None]
+        if self._on_cpu:
+            return tuple(self._session.run(None, {**self._inputs, "maps": maps}))
+        if count < self.batch:  # every new shape would search for kernels again
+            maps = np.concatenate([maps, np.repeat(maps[-1:], self.batch - count, axis=0)])
+        self._binding.bind_cpu_input("maps", maps)
+        for output in self._session.get_outputs():
+            self._binding.bind_output(output.name)
+        self._session.run_with_iobinding(self._binding)
+        confidences, low, high, area = (value[:count] for value in self._binding.copy_outputs_to_cpu())
+        return confidences, low, high, area

@@ -1,0 +1,53 @@
+"""The errors of sise-rt, one tree.
+
+SiseError
+├── ModelError (ValueError)                   a model that cannot be exported, or does not fit its weights
+│   └── UnsupportedOperator (NotImplementedError)  an operator on the gradient path has no rule
+├── BundleError (ValueError)                  a bundle that is incomplete, altered, unsafe or of another
+schema │   └── ParityError                           a bundle whose numbers differ from its source's ├──
+ImageError (ValueError)                   a picture that cannot be read or does not fit the model ├──
+TargetError (LookupError)                 a class that the model does not have, or an ambiguous label ├──
+ProviderError (RuntimeError)              ONNX Runtime, or the device that was asked for, is not there ├──
+NoEvidence (RuntimeError)                 no block has a usable map for the target └── OutputError (OSError)
+a result cannot be written
+"""
+
+
+class SiseError(Exception):
+    """Whatever sise-rt raises on purpose; its message says what, where, and what would help."""
+
+
+class ModelError(SiseError, ValueError):
+    """A model cannot be exported, or does not fit its weights."""
+
+
+class UnsupportedOperator(ModelError, NotImplementedError):
+    """An operator on the gradient path has no rule in `sise_rt.export.rules`."""
+
+
+class BundleError(SiseError, ValueError):
+    """A bundle is incomplete, altered, unsafe, or of a schema this version does not read."""
+
+
+class ParityError(BundleError):
+    """A bundle's numbers differ from its source's by more than the tolerance."""
+
+
+class ImageError(SiseError, ValueError):
+    """A picture cannot be read, is too large, or does not fit the model's input."""
+
+
+class TargetError(SiseError, LookupError):
+    """A target is no class of the model, or a label that names several."""
+
+
+class ProviderError(SiseError, RuntimeError):
+    """ONNX Runtime is missing or doubled, or cannot use the device that was asked for."""
+
+
+class NoEvidence(SiseError, RuntimeError):
+    """No block of the model has a map that speaks for the target."""
+
+
+class OutputError(SiseError, OSError):
+    """A result cannot be written where it was asked for."""

@@ -1,0 +1,32 @@
+"""Phase 2 (SISE): which feature maps become attribution masks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+CONSTANT = 1e-6  # a map whose range is below this share of max(1, its largest value) has no shape to show
+
+
+def select(alpha: np.ndarray, mu: float) -> np.ndarray:
+    """The maps that speak for the target: alpha > 0 and alpha > mu * max alpha (eq. 7 and 8).
+
+    Args:
+        alpha: gradient scores (K,).
+        mu: 0 <= mu < 1.
+
+    Returns:
+        bool (K,).
+    """
+    if not 0 <= mu < 1:
+        raise ValueError(f"mu is {mu}, where 0 <= mu < 1 is needed")
+    return (alpha > 0) & (alpha > mu * alpha.max())
+
+
+def is_constant(minimum: np.ndarray, maximum: np.ndarray) -> np.ndarray:
+    """Whether maps with these extremes are flat, so that they cannot be normalised; element-wise."""
+    return maximum - minimum < CONSTANT * np.maximum(1, np.abs(maximum))
+
+
+def constant_maps(maps: np.ndarray) -> np.ndarray:
+    """Which of the feature maps (K, h, w) are flat at their own resolution: bool (K,)."""
+    return is_constant(maps.min(axis=(1, 2)), maps.max(axis=(1, 2)))

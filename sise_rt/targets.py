@@ -1,0 +1,53 @@
+"""Targets: from what the user writes to a class index."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from .bundle import Manifest
+from .errors import TargetError
+
+
+def resolve_target(target: int | str, manifest: Manifest) -> int:
+    """The class that a target names.
+
+    Args:
+        target: a class index, an index in digits, a whole label, or one of a label's comma-separated names;
+            letter case does not matter.
+        manifest: of the bundle.
+
+    Raises:
+        TargetError: no class or several classes have that name, or the index is out of range.
+    """
+    text = str(target).strip()
+    if isinstance(target, bool) or not text:
+        raise TargetError(f"target {target!r} is neither a class index nor a label")
+    if text.lstrip("+-").isdecimal():
+        index = int(text)
+        if not 0 <= index < manifest.classes:
+            raise TargetError(
+                f"target {index} is out of range: the model has classes 0 to {manifest.classes - 1}"
+            )
+        return index
+    if not manifest.labels:
+        raise TargetError(
+            f"target {text!r}: the bundle has no labels, give a class index (or export with --labels)"
+        )
+    wanted = text.casefold()
+    whole = [i for i, label in enumerate(manifest.labels) if label.casefold() == wanted]
+    names = [i for i, label in enumerate(manifest.labels) if wanted in _names(label)]
+    found = whole or names
+    if len(found) == 1:
+        return found[0]
+    if found:
+        classes = ", ".join(f"{i} ({manifest.labels[i]})" for i in found[:5])
+        raise TargetError(f"target {text!r} names {len(found)} classes: {classes}; give the index")
+    known = {name: label for label in manifest.labels for name in (label.casefold(), *_names(label))}
+    near = [known[name] for name in get_close_matches(wanted, known, 3)]
+    near += [label for label in manifest.labels if wanted in label.casefold()][:3]
+    hint = f"; close: {'; '.join(dict.fromkeys(near))}" if near else ""
+    raise TargetError(f"target {text!r} is no label of this model{hint}")
+
+
+def _names(label: str) -> list[str]:
+    return [name.strip().casefold() for name in label.split(",")]

@@ -1,0 +1,143 @@
+"""Measuring again, on this machine and without the source, what the export measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .bundle import PROBE, Preprocess
+from .engine import Engine
+from .errors import BundleError
+from .features import confidences
+
+# Relative to the largest reference value. On another machine's rounding some units fall on the other side of
+# their kinks (ReLU, max pooling), which changes gradients by a few thousandths; central differences in
+# float32 cross kinks as well.
+TOLERANCES = {"logits": 1e-3, "maps": 1e-3, "alpha": 2e-2, "chain": 1e-4, "differences": 5e-2}
+CHANNELS = 4  # probed by central differences in each block
+STEP = 1e-3  # of the central differences, relative to the root mean square of the block's maps
+
+
+def relative_error(found: np.ndarray, reference: np.ndarray) -> float:
+    """The largest absolute difference, relative to the largest absolute reference value."""
+    scale = float(np.abs(reference).max(initial=0.0))
+    difference = float(np.abs(found.astype(np.float64) - reference).max(initial=0.0))
+    return difference / scale if scale else difference
+
+
+def probe_tensor(probe: np.ndarray, spec: Preprocess) -> np.ndarray:
+    """The probe picture (C, H, W) uint8 as the model's input (1, C, H, W) float32."""
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
+    return ((probe.astype(np.float32) / np.float32(spec.scale) - mean) / std)[None]
+
+
+def verify(engine: Engine) -> dict[str, float]:
+    """Compare a bundle with the numbers of its source that were stored at export, and with itself.
+
+    Args:
+        engine: of a bundle whose hashes were checked.
+
+    Returns:
+        Relative errors: `logits` (of confidences where the source ended in an activation), `maps` (mean of
+            each feature
+        map) and `alpha` against the source; `chain`, the per-block files against the linked graph;
+        `differences`, alpha against central differences through the per-block files.
+
+    Raises:
+        BundleError: the stored numbers cannot be read.
+    """
+    manifest = engine.manifest
+    try:
+        with np.load(engine.folder / PROBE, allow_pickle=False) as stored:
+            probe = {name: stored[name] for name in stored.files}
+        image, targets = (
+            probe_tensor(probe["image"], manifest.preprocess),
+            probe["target"].reshape(1).astype(np.int64),
+        )
+        maps, alphas, logits = engine.features(image, targets)
+        output = logits[0] if "logits" in probe else confidences(logits[0], manifest.activation)
+        errors = {
+            "logits": relative_error(output, probe["logits"] if "logits" in probe else probe["confidences"]),
+            "maps": max(
+                relative_error(a[0].mean(axis=(1, 2)), probe[f"maps_{i}"]) for i, a in enumerate(maps, 1)
+            ),
+            "alpha": max(relative_error(a[0], probe[f"alpha_{i}"]) for i, a in enumerate(alphas, 1)),
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise BundleError(f"{engine.folder / PROBE} cannot be used: {error}") from error
+    errors["chain"] = chain_error(engine, image, targets, maps, alphas, logits)
+    errors["differences"] = differences_error(engine, targets, maps, alphas)
+    return errors
+
+
+def failures(errors: Mapping[str, float], tolerances: Mapping[str, float] = TOLERANCES) -> list[str]:
+    """A line for each error that is above its tolerance or not a number."""
+    return [
+        f"{name} {error:.1e} is above {tolerances[name]:.0e}"
+        for name, error in errors.items()
+        if not error <= tolerances[name]
+    ]
+
+
+def chain_error(
+    engine: Engine,
+    image: np.ndarray,
+    targets: np.ndarray,
+    maps: Sequence[np.ndarray],
+    alphas: Sequence[np.ndarray],
+    logits: np.ndarray,
+) -> float:
+    """Run the per-block files one after the other, forward and back, and compare with the linked graph's results."""
+    graphs = engine.manifest.graphs
+    value, errors = image, []
+    for graph, expected in zip([*graphs["blocks"], graphs["classifier"]], [*maps, logits], strict=True):
+        value = _run(engine, graph, value)[0]
+        errors.append(relative_error(value, expected))
+    gradient = targets
+    for graph, block_maps, expected in reversed(list(zip(graphs["heads"], maps, alphas, strict=True))):
+        gradient, alpha = _run(engine, graph, block_maps, gradient)
+        errors.append(relative_error(alpha, expected))
+    return max(errors)
+
+
+def differences_error(
+    engine: Engine, targets: np.ndarray, maps: Sequence[np.ndarray], alphas: Sequence[np.ndarray]
+) -> float:
+    """Alpha of the strongest channels of each block against central differences of the log-odds.
+
+    Raising a whole map by t changes the log-odds by t * h * w * alpha, to first order.
+    """
+    graphs, worst = engine.manifest.graphs, 0.0
+    sessions = [engine.session(graph) for graph in [*graphs["blocks"][1:], graphs["classifier"]]]
+    for b, (block_maps, alpha) in enumerate(zip(maps, alphas, strict=True)):
+        step = STEP * float(np.sqrt(np.mean(np.square(block_maps, dtype=np.float64))) or 1.0)
+        chosen = np.argsort(-np.abs(alpha[0]), kind="stable")[:CHANNELS]
+        moved = np.repeat(block_maps, 2 * len(chosen), axis=0)
+        for i, k in enumerate(chosen):
+            moved[2 * i, k] += step
+            moved[2 * i + 1, k] -= step
+        for session in sessions[b:]:
+            moved = session.run(None, {session.get_inputs()[0].name: moved})[0]
+        odds = log_odds(moved, int(targets[0]), engine.manifest.activation)
+        positions = block_maps.shape[2] * block_maps.shape[3]
+        found = (odds[0::2] - odds[1::2]) / (2 * step * positions)
+        worst = max(worst, relative_error(found, alpha[0, chosen].astype(np.float64)))
+    return worst
+
+
+def log_odds(logits: np.ndarray, target: int, activation: str) -> np.ndarray:
+    """The target's log-odds (N,) in float64: z_c - logsumexp_{j != c} z_j for softmax, z_c for sigmoid."""
+    z = logits.astype(np.float64)
+    if activation == "sigmoid":
+        return z[:, target]
+    others = np.delete(z, target, axis=1)
+    top = others.max(axis=1)
+    return z[:, target] - top - np.log(np.exp(others - top[:, None]).sum(axis=1))
+
+
+def _run(engine: Engine, graph: str, *values: np.ndarray) -> list[np.ndarray]:
+    session = engine.session(graph)
+    return session.run(
+        None, {slot.name: value for slot, value in zip(session.get_inputs(), values, strict=True)}
+    )

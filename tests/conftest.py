@@ -1,0 +1,122 @@
+"""What several tests need: real pictures, torchvision as the reference, and a small network with its bundle."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def material() -> Path:
+    """The folder of real pictures and models, which the repository does not hold."""
+    folder = Path(os.environ.get("SISE_RT_MATERIAL", ROOT / ".." / "shared" / "material")).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no material at {folder}: set SISE_RT_MATERIAL")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what they deprecate at import is not ours to mend
+        try:
+            import torchvision
+        except RuntimeError:
+            # A torchvision built for CUDA beside a torch for the CPU lacks the operators that it describes.
+            library = torch.library.Library("torchvision", "DEF")
+            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            torchvision = pytest.importorskip("torchvision")
+            torchvision.stand_in_operators = library  # they vanish with the library object
+    return torchvision
+
+
+def write_cnn(
+    path: Path, *, size: int = 32, classes: int = 5, tail: str = "", batch: object = "N", opset: int = 18
+) -> Path:
+    """Write a residual network with three blocks (8, 12 and 16 maps) and random weights as an ONNX file."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    rng = np.random.default_rng(7)
+    nodes, weights = [], []
+
+    def weight(name, *shape, scale=1.0, offset=0.0):
+        value = (offset + scale * rng.standard_normal(shape)).astype(np.float32)
+        weights.append(numpy_helper.from_array(value, name))
+        return name
+
+    def node(op, inputs, output, **attributes):
+        nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        return output
+
+    def conv(x, name, inputs, outputs, k=3, s=1):
+        w = weight(f"{name}.weight", outputs, inputs, k, k, scale=(2 / (inputs * k * k)) ** 0.5)
+        return node("Conv", [x, w], name, kernel_shape=[k, k], strides=[s, s], pads=[k // 2] * 4)
+
+    def norm(x, name, channels):
+        statistics = [
+            weight(f"{name}.{key}", channels, scale=0.1, offset=o)
+            for key, o in (("scale", 1.0), ("bias", 0.1), ("mean", 0.0))
+        ]
+        weights.append(
+            numpy_helper.from_array(rng.uniform(0.5, 1.5, channels).astype(np.float32), f"{name}.var")
+        )
+        return node("BatchNormalization", [x, *statistics, f"{name}.var"], name)
+
+    x = node("Relu", [norm(conv("input", "stem.conv", 3, 8), "stem.norm", 8)], "stem.relu")
+    x = node("MaxPool", [x], "pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    channels = 8
+    for name, outputs, stride in (("a", 12, 1), ("b", 16, 2)):
+        y = node(
+            "Relu",
+            [norm(conv(x, f"{name}.conv1", channels, outputs, s=stride), f"{name}.norm1", outputs)],
+            f"{name}.relu1",
+        )
+        y = norm(conv(y, f"{name}.conv2", outputs, outputs), f"{name}.norm2", outputs)
+        x = node("Add", [y, conv(x, f"{name}.shortcut", channels, outputs, k=1, s=stride)], f"{name}.add")
+        x = node("Relu", [x], f"{name}.relu")
+        channels = outputs
+    x = node("Flatten", [node("GlobalAveragePool", [x], "mean")], "flat")
+    x = node(
+        "Gemm",
+        [x, weight("head.weight", classes, channels), weight("head.bias", classes)],
+        "scores",
+        transB=1,
+    )
+    if tail:
+        x = node(tail, [x], "probabilities")
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, size, size])],
+        [helper.make_tensor_value_info(x, TensorProto.FLOAT, [batch, classes])],
+        weights,
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cnn():
+    """The function `write_cnn(path, *, size, classes, tail, batch, opset)`."""
+    pytest.importorskip("onnx")
+    return write_cnn
+
+
+@pytest.fixture(scope="session")
+def small_model(cnn, tmp_path_factory) -> Path:
+    """A small residual network as an ONNX file."""
+    return cnn(tmp_path_factory.mktemp("model") / "small.onnx")
+
+
+@pytest.fixture(scope="session")
+def small_bundle(small_model, tmp_path_factory) -> Path:
+    """Its bundle; tests that change it work on a copy."""
+    from sise_rt.export import export
+
+    return export(small_model, tmp_path_factory.mktemp("bundle") / "small.sise", labels=list("abcde")).path
