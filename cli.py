@@ -1,0 +1,497 @@
+"""The `sise-rt` command, thin over `sise_rt` and `sise_rt.export`; heavy imports wait for their command."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sise_rt.errors import BundleError, OutputError, SiseError
+
+FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="sise-rt")
+def cli() -> None:
+    """Explain what a deployed CNN looked at, on ONNX Runtime alone.
+
+    Export a model once; from then on its bundle explains single predictions without any training framework.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit: 0 done, 1 images failed, 2 wrong use or unusable model, 130 interrupted."""
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # so that half-made files are removed
+    try:
+        sys.exit(cli.main(arguments, prog_name="sise-rt", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(UNUSABLE)
+    except SiseError as error:
+        _complain(str(error))
+        sys.exit(UNUSABLE)
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted; what was finished is kept")
+        sys.exit(INTERRUPTED)
+
+
+# ---------------------------------------------------------------------------------------------- option values
+
+
+class Numbers(click.ParamType):
+    """Comma-separated finite numbers, one a channel."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse `0.485,0.456,0.406`."""
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no comma-separated list of numbers", param, ctx)
+
+
+class Size(click.ParamType):
+    """`224`, or height and width as `240x320`."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Parse the size as (height, width)."""
+        parts = str(value).lower().split("x")
+        if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is no size: give 224, or height x width as 240x320", param, ctx)
+        return int(parts[0]), int(parts[-1])
+
+
+class Batch(click.ParamType):
+    """`auto`, or a number of masks."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Parse to None for `auto`."""
+        if value is None or value == "auto":
+            return None
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither auto nor a positive number", param, ctx)
+        return int(value)
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
+    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+
+
+PROVIDER = click.option(
+    "--provider",
+    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    default="auto",
+    show_default=True,
+    help="What runs the model; auto is CUDA where it is there, else the CPU.",
+)
+THREADS = click.option(
+    "--threads", type=click.IntRange(1), help="CPU threads; by default the cores this process may use."
+)
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Only errors.")
+OUTPUT_NAME = click.option(
+    "--output", "output_name", metavar="NAME", help="Which output to explain, if there are several."
+)
+INPUT_SIZE = click.option(
+    "--input-size", type=Size(), help="224 or HEIGHTxWIDTH, where the model leaves it free."
+)
+BLOCKS = click.option(
+    "--blocks",
+    metavar="A,B,C",
+    callback=_names,
+    help="Block outputs: tensor names, or module names of a torch model. Found by default.",
+)
+
+
+# ---------------------------------------------------------------------------------------------- demo
+
+
+@cli.command()
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default="sise-demo",
+    show_default=True,
+    help="Output folder.",
+)
+@PROVIDER
+@THREADS
+def demo(out: Path, provider: str, threads: int | None) -> None:
+    """Explain the built-in picture with the built-in model; nothing else is needed.
+
+    \b
+    Example:
+      sise-rt demo
+    """
+    from importlib import resources
+
+    from sise_rt import load
+
+    with resources.as_file(resources.files("sise_rt") / "demo") as folder:
+        explainer = load(folder / "surface.sise", provider, threads)
+        with _progress("surface.png", hidden=False) as progress:
+            explanation = explainer.explain(folder / "surface.png", progress=progress)
+        files = explanation.save(out, "surface", blocks=True)
+    click.echo(_summary(explanation, files[0]))
+    click.echo(f"All blocks side by side: {files[-1]}. Next: sise-rt export YOUR_MODEL.onnx")
+
+
+# ---------------------------------------------------------------------------------------------- export
+
+
+@cli.command()
+@click.argument("source")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="The bundle, a folder; by default NAME.sise here."
+)
+@click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision:, timm: and factories.")
+@click.option(
+    "--activation", type=click.Choice(["softmax", "sigmoid"]), help="What turns logits into confidences."
+)
+@click.option("--labels", type=click.Path(path_type=Path), help="File with one label a line.")
+@BLOCKS
+@OUTPUT_NAME
+@INPUT_SIZE
+@click.option("--mean", type=Numbers(), help="One a channel, after --scale; for example 0.485,0.456,0.406.")
+@click.option("--std", type=Numbers(), help="One a channel, after --scale.")
+@click.option("--scale", type=float, help="Pixels are divided by it: 255 for [0, 1], 1 for none.")
+@click.option("--crop-pct", type=float, help="Share of the resized side that is cropped, as 0.875.")
+@click.option("--crop-mode", type=click.Choice(["center", "squash"]), help="squash ignores the aspect ratio.")
+@click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]))
+@click.option(
+    "--color", type=click.Choice(["RGB", "BGR", "GRAY"], case_sensitive=False), help="Channel order."
+)
+@click.option("--licence", help="Of the weights, kept in the bundle.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+@QUIET
+def export(
+    source: str,
+    out: Path | None,
+    weights: str | None,
+    activation: str | None,
+    labels: Path | None,
+    blocks: list[str] | None,
+    output_name: str | None,
+    input_size: tuple[int, int] | None,
+    licence: str | None,
+    overwrite: bool,
+    quiet: bool,
+    **preprocess: Any,
+) -> None:
+    """Export a trained CNN to a bundle.
+
+    SOURCE is model.onnx, torchvision:NAME, timm:NAME, or package.module:factory (a function that returns a
+    torch.nn.Module). What is not given comes from the source's own metadata, else from ImageNet's convention,
+    and is printed and recorded as assumed.
+
+    \b
+    Examples:
+      sise-rt export model.onnx -o model.sise --labels labels.txt
+      sise-rt export torchvision:resnet50 --weights DEFAULT
+      sise-rt export timm:regnety_004 --weights finetuned.safetensors --labels labels.txt
+    """
+    from sise_rt.export import export as export_bundle
+
+    out = out or Path(f"{Path(source.rpartition(':')[2]).stem}.sise")
+    sys.path.insert(0, "")  # package.module:factory is looked up in the current folder, too
+    report = export_bundle(
+        source,
+        out,
+        weights=weights,
+        activation=activation,
+        labels=labels,
+        blocks=blocks,
+        output_name=output_name,
+        input_size=input_size,
+        preprocess=preprocess,
+        licence=licence,
+        overwrite=overwrite,
+    )
+    if quiet:
+        return
+    for note in report.notes:
+        click.echo(note, err=True)
+    click.echo(_described(report.manifest, report.path))
+    _print_parity(report.manifest.parity["errors"])
+
+
+# ---------------------------------------------------------------------------------------------- inspect, veri
+
+
+@cli.command()
+@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(path_type=Path))
+@BLOCKS
+@OUTPUT_NAME
+@INPUT_SIZE
+def inspect(
+    path: Path, blocks: list[str] | None, output_name: str | None, input_size: tuple[int, int] | None
+) -> None:
+    """Show the blocks of a bundle or a model, and what an export would refuse and why.
+
+    \b
+    Examples:
+      sise-rt inspect resnet50.sise
+      sise-rt inspect model.onnx
+    """
+    if path.is_dir():
+        from sise_rt.bundle import read_bundle
+
+        manifest = read_bundle(path)
+        click.echo(_described(manifest, path))
+        settings = manifest.preprocess
+        click.echo(
+            f"preprocessing: {settings.crop_mode} crop {settings.crop_pct:g}, {settings.interpolation}, "
+            f"{settings.color}, scale {settings.scale:g}, mean {settings.mean}, std {settings.std}"
+        )
+        origin = manifest.source
+        click.echo(f"source: {origin['format']} {origin['producer']}, sha256 {origin['sha256']}")
+        click.echo(f"licence: {manifest.licence or 'unknown'}")
+        for note in manifest.assumed:
+            click.echo(f"assumed: {note}")
+        return
+    from sise_rt.export.examine import examine
+
+    found = examine(path, output_name=output_name, input_size=input_size, blocks=blocks)
+    if found.size:
+        click.echo(f"input {'x'.join(map(str, found.size))}, {found.classes} classes, {found.activation}")
+    click.echo(_block_table(found.blocks))
+    for note in found.notes:
+        click.echo(note)
+    for refusal in found.refusals:
+        _complain(refusal)
+    if found.refusals:
+        raise SystemExit(UNUSABLE)
+    click.echo(f"can be exported: sise-rt export {path}")
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@PROVIDER
+@THREADS
+def verify(bundle: Path, provider: str, threads: int | None) -> None:
+    """Check a bundle's hashes and schema, and measure its parity with the source again, without the source.
+
+    \b
+    Example:
+      sise-rt verify resnet50.sise
+    """
+    from sise_rt import load
+    from sise_rt.verify import failures, verify
+
+    explainer = load(bundle, provider, threads)
+    manifest = explainer.manifest
+    click.echo(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
+    errors = verify(explainer.engine)
+    _print_parity(errors)
+    if failed := failures(errors):
+        raise BundleError(f"{bundle} does not give its source's numbers on this machine: {'; '.join(failed)}")
+    click.echo(f"{bundle} is sound on {explainer.engine.provider}")
+
+
+# ---------------------------------------------------------------------------------------------- explain
+
+
+@cli.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    metavar="TARGET",
+    multiple=True,
+    help="Class index or label; may be repeated.",
+)
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Without -t: explain the N best classes.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default="explanations",
+    show_default=True,
+    help="Output folder.",
+)
+@click.option(
+    "--mu",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Selection threshold: higher scores fewer masks, 0.3 about a quarter.",
+)
+@click.option("--fusion", type=click.Choice(["otsu", "otsu-soft"]), default="otsu", show_default=True)
+@click.option("--blocks", is_flag=True, help="Also write a strip: picture, every block's map, explanation.")
+@PROVIDER
+@click.option("--batch-size", type=Batch(), default="auto", show_default=True, help="Masks per forward pass.")
+@THREADS
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=100_000_000,
+    show_default=True,
+    help="Refuse larger pictures.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON record a line on standard output.")
+@QUIET
+def explain(
+    images: tuple[Path, ...],
+    bundle: Path,
+    targets: tuple[str, ...],
+    top_k: int,
+    out: Path,
+    mu: float,
+    fusion: str,
+    blocks: bool,
+    provider: str,
+    batch_size: int | None,
+    threads: int | None,
+    max_pixels: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Explain predictions: an overlay .png, the map as .npy, and a .json record for each image and target.
+
+    Without -t the class with the highest confidence is explained. An image that fails is one line on standard
+    error; the others are done, and the exit code is 1.
+
+    \b
+    Examples:
+      sise-rt explain cat.jpg -m resnet50.sise
+      sise-rt explain *.jpg -m resnet50.sise -t tabby -t 242 -o maps --blocks
+      sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
+    """
+    from sise_rt import load
+    from sise_rt.targets import resolve_target
+
+    if targets and top_k > 1:
+        raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")
+    clashes = [stem for stem, count in Counter(image.stem for image in images).items() if count > 1]
+    if clashes:
+        raise click.UsageError(
+            f"several images are called {clashes[0]!r} and would overwrite each other's results in {out}"
+        )
+    explainer = load(bundle, provider, threads)
+    indices = [resolve_target(target, explainer.manifest) for target in targets]
+    _check_writable(out)
+    failed = 0
+    for image in images:
+        try:
+            with _progress(image.name, hidden=quiet or as_json) as progress:
+                explanations = explainer.explain_targets(
+                    image,
+                    indices or None,
+                    top_k=min(top_k, explainer.manifest.classes),
+                    mu=mu,
+                    fusion=fusion,
+                    batch_size=batch_size,
+                    progress=progress,
+                    max_pixels=max_pixels,
+                )
+            for explanation in explanations:
+                files = explanation.save(out, blocks=blocks)
+                if as_json:
+                    click.echo(
+                        json.dumps(
+                            explanation.record() | {"files": list(map(str, files))}, ensure_ascii=False
+                        )
+                    )
+                elif not quiet:
+                    click.echo(_summary(explanation, files[0]))
+        except SiseError as error:
+            failed += 1
+            _complain(str(error) if str(image) in str(error) else f"{image}: {error}")
+        except MemoryError:
+            failed += 1
+            _complain(f"{image}: out of memory; try --batch-size 1")
+    if failed:
+        _complain(f"{failed} of {len(images)} images failed")
+        raise SystemExit(FAILED_IMAGES)
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before the work, not after it."""
+    from sise_rt.files import write_whole
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".sise-rt-writable"
+        write_whole(probe, b"")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"output folder {str(folder)!r} cannot be written: {error}") from error
+
+
+# ---------------------------------------------------------------------------------------------- what is print
+
+
+@contextmanager
+def _progress(label: str, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar over masks on standard error; none where that is no terminal."""
+    if hidden or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def show(scored: int, total: int) -> None:
+            bar.length = total
+            bar.update(scored - bar.pos)
+
+        yield show
+
+
+def _summary(explanation: Any, picture: Path) -> str:
+    seconds = sum(explanation.seconds.values())
+    lines = [
+        f"{Path(explanation.name).name}: {explanation.label} ({explanation.target}), confidence "
+        f"{explanation.confidence:.3f}, {explanation.masks} masks in {seconds:.1f} s -> {picture}"
+    ]
+    return "\n".join([*lines, *(f"  note: {warning}" for warning in explanation.warnings)])
+
+
+def _described(manifest: Any, path: Path) -> str:
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    image = manifest.input
+    return (
+        f"{path}: input {image['channels']}x{image['height']}x{image['width']}, {manifest.classes} classes, "
+        f"{manifest.activation}, opset {manifest.opset}, {size / 1e6:.1f} MB\n{_block_table(manifest.blocks)}"
+    )
+
+
+def _block_table(blocks: Sequence[Any]) -> str:
+    rows = [f"  {b.name:<8} {b.channels:>5} maps  {b.height:>4}x{b.width:<4} {b.tensor}" for b in blocks]
+    return "\n".join([f"{len(blocks)} blocks, {sum(b.channels for b in blocks)} maps", *rows])
+
+
+def _print_parity(errors: dict[str, float]) -> None:
+    click.echo(
+        "parity, largest relative error: "
+        + ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+    )
+
+
+def _complain(message: str) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)

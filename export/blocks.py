@@ -39,9 +39,9 @@ def find_blocks(network: Network) -> list[Block]:
         last = h, w
     if not outputs:
         raise ModelError(
-            "the network has no usable cut: nowhere between its first and last weight layer does a single tensor "
-            "(N, K, h, w) hold all that is known of the image. SISE needs the feature maps of a CNN; vision "
-            "transformers have none"
+            "the network has no usable cut: nowhere between its first and last weight layer does a single "
+            "tensor (N, K, h, w) hold all that is known of the image. SISE needs the feature maps of a CNN; "
+            "vision transformers have none"
         )
     return _blocks(network, outputs)
 

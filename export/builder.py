@@ -38,8 +38,9 @@ class Builder:
         self._by_content: dict[tuple, str] = {}
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
-        """A function that adds one `op_type` node: inputs in order (None or "" for an absent one), attributes by keyword.
+        """A function that adds one `op_type` node.
 
+        Inputs come in order (None or "" for an absent one), attributes by keyword.
         `outputs=n` returns a tuple of n names, `names=(...)` sets the outputs' names.
         """
         if op_type.startswith("_"):
@@ -58,7 +59,7 @@ class Builder:
         return add
 
     def constant(self, value: Any) -> str:
-        """The name of a constant: floats take the network's float type, integers are int64, arrays keep theirs."""
+        """The name of a constant: floats get the network's type, integers int64, arrays keep theirs."""
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
         if not isinstance(value, np.ndarray):
             array = array.astype(np.int64 if array.dtype.kind in "iu" else self.dtype)
@@ -80,7 +81,7 @@ class Builder:
     def size(self, name: str, axis: int) -> int:
         """The extent of an axis that is not the batch."""
         extent = self.shape(name)[axis]
-        if extent is None:
+        if not isinstance(extent, int):
             raise ModelError(
                 f"tensor '{name}': axis {axis} depends on the batch size, where a fixed extent is needed"
             )

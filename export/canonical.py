@@ -1,4 +1,4 @@
-"""Any classifier's ONNX model in one form: a free batch, a fixed image size, constants folded, ending in logits.
+"""Any classifier's ONNX model in one form: free batch, fixed image size, constants folded, ending in logits.
 
 ONNX Runtime itself does the clean-up (its basic, hardware-independent optimisations fold constants, fuse
 BatchNormalization into convolutions and drop identities), and every tensor's shape is measured by running the
@@ -17,13 +17,13 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference, version_con
 
 from sise_rt.errors import ModelError
 
+from .ends import resolve_activation, strip_activation, to_nchw, to_rank_two
+from .messages import described, first_line
 from .network import OWN_PREFIX, Graph, Network, TensorType, image_dependent, needed, to_model
 
 OPSET = 18  # the first with one signature for every reduction; newer models keep their own
 BATCHES = (2, 3)  # two sizes above 1 tell a batch dimension from a fixed one
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
-RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze")
 RESERVED = frozenset(
     {"images", "image", "logits", "targets", "maps", "confidences", "minimum", "maximum", "area"}
 )
@@ -55,7 +55,7 @@ def interface(model: onnx.ModelProto, output: str | None = None) -> Interface:
         w.values.name for w in model.graph.sparse_initializer
     }
     inputs = [value for value in model.graph.input if value.name not in weights]
-    described = ", ".join(f"{v.name!r} {_described(_dims(v))}" for v in inputs) or "none"
+    described = ", ".join(f"{v.name!r} {described(_dims(v))}" for v in inputs) or "none"
     if len(inputs) != 1:
         raise ModelError(f"the model must have one input, an image; it has {len(inputs)}: {described}")
     dims = _dims(inputs[0])
@@ -103,10 +103,10 @@ def canonical(
     _measure(network)
     _fold_shapes(network)
     if network.layout == "NHWC":
-        _to_nchw(network)
-    _strip_activation(network)
-    _resolve_activation(network, activation)
-    _to_rank_two(network)
+        to_nchw(network)
+    strip_activation(network)
+    resolve_activation(network, activation)
+    to_rank_two(network)
     _prune(network)
     return network
 
@@ -149,7 +149,7 @@ def _raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
         return version_converter.convert_version(model, OPSET)
     except Exception as error:
         raise ModelError(
-            f"the model's opset {version} cannot be raised to {OPSET}: {_first_line(error)}"
+            f"the model's opset {version} cannot be raised to {OPSET}: {first_line(error)}"
         ) from error
 
 
@@ -161,7 +161,7 @@ def _pin_input(model: onnx.ModelProto, ends: Interface, image_size: tuple[int, i
         f"{a} is not {b}" for a, b in zip(ends.dims[1:], wanted, strict=True) if a is not None and a != b
     ]:
         raise ModelError(
-            f"input {ends.image!r} {_described(ends.dims)} cannot take {c} channels of {h}x{w} pixels: {', '.join(clash)}"
+            f"input {ends.image!r} {described(ends.dims)} cannot take {c} channels of {h}x{w} pixels: {', '.join(clash)}"
         )
     del model.graph.value_info[:]
     output = next(value for value in model.graph.output if value.name == ends.output)
@@ -185,7 +185,7 @@ def _session(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.I
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ModelError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
+        raise ModelError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
 
 
 def _optimised(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Network:
@@ -252,7 +252,7 @@ def _measure(network: Network) -> None:
             runs.append(dict(zip(names, session.run(names, {"images": images[:batch]}), strict=True)))
         except Exception as error:
             raise ModelError(
-                f"the model does not run with a batch of {batch}, so its batch cannot be freed: {_first_line(error)}"
+                f"the model does not run with a batch of {batch}, so its batch cannot be freed: {first_line(error)}"
             ) from error
     small, large = runs
     for name in names:
@@ -308,107 +308,6 @@ def _fold_shapes(network: Network) -> None:
             node.input[i] = constant
 
 
-# ---------------------------------------------------------------------------------------------- both ends
-
-
-def _to_nchw(network: Network) -> None:
-    """Take channels first: drop the leading Transpose, or undo the caller's before the network."""
-    image = network.types["images"]
-    n, h, w, c = image.shape
-    network.types["images"] = replace(image, shape=(n, c, h, w))
-    nodes = list(network.graph.nodes)
-    readers = [node for node in nodes if "images" in node.input]
-    if all(
-        node.op_type == "Transpose" and _attribute(node, "perm", None) == [0, 3, 1, 2] for node in readers
-    ):
-        nodes = [node for node in nodes if node not in readers]
-        _rewire(nodes, {node.output[0]: "images" for node in readers})
-    else:
-        last = "images_channels_last"
-        _rewire(nodes, {"images": last})
-        nodes.insert(0, helper.make_node("Transpose", ["images"], [last], name=last, perm=[0, 2, 3, 1]))
-        network.types[last] = image
-    network.graph = replace(network.graph, nodes=tuple(nodes))
-
-
-def _strip_activation(network: Network) -> None:
-    """Remove a trailing softmax or sigmoid and remember it."""
-    producers = {name: node for node in network.graph.nodes for name in node.output}
-    node = producers.get("logits")
-    while node is not None and node.op_type in RESHAPES:
-        node = producers.get(node.input[0])
-    if node is None or node.op_type not in ACTIVATIONS:
-        return
-    shape = network.types[node.output[0]].shape
-    axis = _attribute(node, "axis", -1) % len(shape) if node.op_type != "Sigmoid" else None
-    if axis is not None and any(d != 1 for i, d in enumerate(shape) if i and i != axis):
-        raise ModelError(
-            f"node {node.name!r}: {node.op_type} over axis {axis} of {_described(shape)} is no classifier's output"
-        )
-    network.removed = ACTIVATIONS[node.op_type]
-    before, after = node.input[0], node.output[0]
-    nodes = [other for other in network.graph.nodes if other is not node]
-    _rewire(nodes, {after: before})
-    if after == "logits":
-        _name_logits(network, nodes, before)
-    network.graph = replace(network.graph, nodes=tuple(nodes))
-
-
-def _resolve_activation(network: Network, activation: str | None) -> None:
-    if activation and network.removed and activation != network.removed:
-        raise ModelError(f"the model ends in {network.removed}, which contradicts --activation {activation}")
-    count = int(np.prod([d or 1 for d in network.types["logits"].shape]))
-    if not activation and not network.removed:
-        activation = "sigmoid" if count == 1 else "softmax"
-        network.notes.append(
-            f"activation: {activation} is assumed, as the model ends in {count} logits (set --activation)"
-        )
-    network.activation = activation or network.removed or ""
-    if count == 1 and network.activation == "softmax":
-        raise ModelError("the softmax of a single logit is always 1: use --activation sigmoid")
-
-
-def _to_rank_two(network: Network) -> None:
-    """Make logits (N, classes); a single logit z becomes the two sides (-z, z)."""
-    logits = network.types["logits"]
-    classes = [d for d in logits.shape if d is not None and d != 1]
-    if logits.shape[:1] != (None,) or len(classes) > 1 or None in logits.shape[1:]:
-        raise ModelError(
-            f"the output has shape {_described(logits.shape)}, where a classifier gives (N, classes): "
-            "segmenters and detectors are not supported"
-        )
-    count = classes[0] if classes else 1
-    nodes = list(network.graph.nodes)
-    if len(logits.shape) != 2:
-        raw = _name_logits(network, nodes, None)
-        shape = "logits_shape"
-        network.weights[shape] = np.array([-1, count])
-        network.types[shape] = TensorType(TensorProto.INT64, (2,))
-        nodes.append(helper.make_node("Reshape", [raw, shape], ["logits"], name="logits"))
-        network.types["logits"] = replace(logits, shape=(None, count))
-    if count == 1:
-        positive = _name_logits(network, nodes, None)
-        negative = "negative_logit"
-        nodes.append(helper.make_node("Neg", [positive], [negative], name=negative))
-        nodes.append(helper.make_node("Concat", [negative, positive], ["logits"], name="both_sides", axis=1))
-        network.types |= {negative: network.types[positive], "logits": replace(logits, shape=(None, 2))}
-        network.notes.append("the single logit z is explained from both sides: class 0 is -z, class 1 is z")
-    network.graph = replace(network.graph, nodes=tuple(nodes))
-
-
-def _name_logits(network: Network, nodes: list[onnx.NodeProto], tensor: str | None) -> str:
-    """Give the name `logits` to `tensor`, or with None free it for a new last node; returns the old name's new one."""
-    if tensor is None:
-        count = sum(name.startswith("raw_logits") for name in network.types)
-        fresh = f"raw_logits_{count}"
-        _rewire(nodes, {"logits": fresh})
-        network.types[fresh] = network.types["logits"]
-        return fresh
-    _rewire(nodes, {tensor: "logits"})
-    network.types["logits"] = network.types[tensor]
-    return tensor
-
-
 def _prune(network: Network) -> None:
     nodes = needed(network.graph.nodes, network.graph.outputs)
     used = {name for node in nodes for name in node.input}
@@ -418,26 +317,8 @@ def _prune(network: Network) -> None:
         raise ModelError("the output does not depend on the image")
 
 
-def _rewire(nodes: list[onnx.NodeProto], names: dict[str, str]) -> None:
-    for node in nodes:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-
-
-def _attribute(node: onnx.NodeProto, name: str, default: object) -> object:
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
-
-
 def _dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     return tuple(
         d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None
         for d in value.type.tensor_type.shape.dim
     )
-
-
-def _described(shape: tuple[int | None, ...]) -> str:
-    return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ")"
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

@@ -1,4 +1,4 @@
-"""PyTorch models as sources: building them, loading weights safely, exporting to ONNX, and autograd as a reference."""
+"""PyTorch models as sources: built, given weights safely, exported to ONNX, and differentiated as a reference."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from sise_rt.errors import ModelError
+
+from .messages import first_line
 
 try:
     import torch
@@ -123,7 +125,7 @@ def _with_weights(build: Any, weights: str) -> torch.nn.Module:
 
 
 def _other_class_count(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> int | None:
-    """The class count of a fine-tuned checkpoint: the only thing that may differ is the last layer's first extent."""
+    """The class count of a fine-tuned checkpoint, in which only the last layer's first extent may differ."""
     own = model.state_dict()
     differing = [k for k in own if k in state and own[k].shape != state[k].shape]
     counts = {(own[k].shape[:1], state[k].shape[:1]) for k in differing}
@@ -158,7 +160,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(f"{path} cannot be read as weights: {_first_line(error)}") from error
+        raise ModelError(f"{path} cannot be read as weights: {first_line(error)}") from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
@@ -168,7 +170,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], origin: str) -> None:
-    """Load a state dict strictly (only BatchNorm's step counters may be missing); weights become the model's type."""
+    """Load a state dict strictly (only BatchNorm's step counters may be missing), in the model's types."""
     own = model.state_dict()
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
     unknown = [k for k in state if k not in own]
@@ -285,7 +287,8 @@ def _to_onnx_traced(model: torch.nn.Module, example: torch.Tensor, path: Path, f
         torch.onnx.export(model, (example,), str(path), dynamo=False, opset_version=18)
     except Exception as error:
         raise ModelError(
-            f"torch cannot export the model to ONNX: {_first_line(first)}; the tracing exporter: {_first_line(error)}"
+            f"torch cannot export the model to ONNX: {first_line(first)}; "
+            f"the tracing exporter: {first_line(error)}"
         ) from error
     return path
 
@@ -343,7 +346,3 @@ def log_odds(logits: torch.Tensor, target: int, activation: str) -> torch.Tensor
         return chosen
     others = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
     return chosen - others.logsumexp(dim=1)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

@@ -81,14 +81,16 @@ def reverse(
             continue
         if outputs != [node.output[0]]:
             raise ModelError(
-                f"node {_name(node)}: the gradient of output {outputs[-1]!r} of {node.op_type} is not supported"
+                f"node {_name(node)}: the gradient of output {outputs[-1]!r} of {node.op_type} "
+                "is not supported"
             )
         for name, gradient in zip(node.input, _apply(op, node, total(outputs[0])), strict=False):
             if name not in path:
                 continue
             if gradient is None:
                 raise ModelError(
-                    f"node {_name(node)}: {node.op_type} has no gradient for its input {name!r}, which depends on the image"
+                    f"node {_name(node)}: {node.op_type} has no gradient for its input {name!r}, "
+                    "which depends on the image"
                 )
             parts.setdefault(name, []).append(gradient)
     if lost := [name for name in inputs if name not in parts]:

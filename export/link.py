@@ -18,7 +18,11 @@ from .network import OWN_PREFIX, Graph, Network, TensorType
 def features_graph(
     pieces: Sequence[Graph], gradient_heads: Sequence[Graph], blocks: Sequence[Block]
 ) -> Graph:
-    """`images`, `targets` -> every A_b (N, K, h, w), every alpha_b (N, K), `logits`: one forward, one backward pass."""
+    """One forward and one backward pass.
+
+    Inputs: `images` (N, C, H, W), `targets` (N,) int64.
+    Outputs: every A_b (N, K, h, w), every alpha_b (N, K), `logits` (N, classes).
+    """
     nodes = _merged([*pieces, *reversed(gradient_heads)])
     alphas = [alpha_name(i) for i in range(1, len(blocks) + 1)]
     outputs = (*(block.tensor for block in blocks), *alphas, "logits")
@@ -28,11 +32,9 @@ def features_graph(
 def score_graph(network: Network, pieces: Sequence[Graph]) -> Graph:
     """Masked scoring (SISE, phase 3): masks are made, applied and scored inside the graph.
 
-    Inputs: `image` (1, C, H, W), `maps` (M, 1, h, w) feature maps at their own resolution, `targets` (T,)
-        int64.
-    Outputs: `confidences` (M, T) of the image times each mask, and of each resized map its `minimum`,
-        `maximum` and,
-    once normalised to [0, 1], its `area` (the sum over pixels, the denominator of eq. 11), all (M,).
+    Inputs: `image` (1, C, H, W), `maps` (M, 1, h, w) feature maps at their own resolution, `targets` (T,) int64.
+    Outputs: `confidences` (M, T) of the image times each mask; of each resized map its `minimum`, its `maximum`
+    and, once normalised to [0, 1], its `area` (the sum over pixels, the denominator of eq. 11), all (M,).
     """
     image = network.types["images"]
     _, height, width = network.image_size
@@ -75,7 +77,7 @@ def score_graph(network: Network, pieces: Sequence[Graph]) -> Graph:
 
 
 def _merged(graphs: Sequence[Graph]) -> list[onnx.NodeProto]:
-    """The graphs' nodes in order; a node that several graphs share (a head repeats its block's) stands once."""
+    """The graphs' nodes in order; a node that several graphs share (a head repeats its block's) is kept once."""
     nodes: list[onnx.NodeProto] = []
     known: set[str] = set()
     for graph in graphs:

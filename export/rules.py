@@ -22,8 +22,8 @@ RULES: dict[str, Rule] = {}
 
 # Their outputs do not change when their inputs change a little, so nothing flows back through them.
 PIECEWISE_CONSTANT = frozenset(
-    "And ArgMax ArgMin BitShift Ceil ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual IsInf IsNaN Less "
-    "LessOrEqual NonZero Not Or Range Round Shape Sign Size Xor".split()
+    "And ArgMax ArgMin BitShift Ceil ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual IsInf IsNaN "
+    "Less LessOrEqual NonZero Not Or Range Round Shape Sign Size Xor".split()
 )
 
 
@@ -82,7 +82,7 @@ def _windows(
 def _spread(
     op: Any, g: str, w: str, x: str, y: str, kernel: Sequence[int], windows: tuple, group: int
 ) -> str:
-    """The adjoint of a strided correlation: add `w`, scaled by each element of `g`, at its window's place in `x`."""
+    """The adjoint of a strided correlation: add `w` times each element of `g` at its window's place in `x`."""
     strides, pads, dilations = windows
     extents = [op.size(x, 2 + i) for i in range(len(kernel))]
     # reach: how far the windows extend from the start of the padded input
@@ -150,7 +150,7 @@ def max_pool(
     storage_order=0,
     auto_pad="NOTSET",
 ):
-    """Each window's gradient is added at its maximum; windows may share one (so no MaxUnpool, which overwrites)."""
+    """Each window's gradient is added at its maximum, which windows may share (MaxUnpool would overwrite)."""
     # A pooling of its own for the indices: the forward one stays on the fast kernel that has none.
     _, indices = op.MaxPool(
         x,
@@ -197,7 +197,7 @@ def average_pool(
 
 
 def _window_counts(op, x, y, kernel, windows, include_pad):
-    """(1, 1, *output) how many positions each window averages over: those inside the input, or the padded input."""
+    """How many positions of the (padded) input each window averages over, (1, 1, *output)."""
     per_axis = []
     for i, (k, s, (begin, end), d) in enumerate(zip(kernel, *windows, strict=True)):
         extent = op.size(x, 2 + i)

@@ -1,4 +1,4 @@
-"""Deciding what goes into the manifest: preprocessing, labels and licence, each from the user, the source, or assumed."""
+"""Input size, preprocessing and labels of a bundle, each from the user, else from the source, else assumed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def image_size(
     if wanted:
         if (height or wanted[0], width or wanted[1]) != wanted:
             raise ModelError(
-                f"the model takes {height}x{width} pixels, which contradicts --input-size {wanted[0]}x{wanted[1]}"
+                f"the model takes {height or 'any'}x{width or 'any'} pixels, "
+                f"which contradicts --input-size {wanted[0]}x{wanted[1]}"
             )
         return (channels, *wanted), None
     if height and width:
@@ -71,7 +72,7 @@ def preprocessing(
         ModelError: a value is unknown or does not fit the channels.
     """
     channels = size[0]
-    convention = IMAGENET | {"color": "GRAY" if channels == 1 else "RGB"}
+    convention: dict[str, Any] = IMAGENET | {"color": "GRAY" if channels == 1 else "RGB"}
     if channels != 3:
         convention |= {"mean": (0.0,) * channels, "std": (1.0,) * channels}
     origin = metadata.get("described_by", "")

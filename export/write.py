@@ -55,7 +55,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 @contextmanager
 def new_bundle(output: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to fill, which becomes `output` when the block ends without an error; otherwise nothing changes.
+    """A folder to fill, which becomes `output` when the block ends without an error, else nothing changes.
 
     Raises:
         OutputError: `output` exists and may not be replaced, or cannot be written.

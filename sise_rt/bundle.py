@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -27,7 +26,7 @@ class Preprocess:
     Attributes:
         input_size: (channels, height, width) of the model's input.
         interpolation: `bilinear` or `bicubic`, both anti-aliased when shrinking.
-        crop_pct: the crop's share of the resized picture's side, in (0, 1].
+        crop_pct: the crop's share of the resized picture's side, in [0.01, 1].
         crop_mode: `center` resizes the short side and crops the middle, `squash` ignores the aspect ratio.
         mean: one value a channel, after scaling.
         std: one value a channel, after scaling, positive.
@@ -46,15 +45,16 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         """Refuse values that would give a wrong or non-finite input."""
-        channels = self.input_size[0]
         _require(len(self.input_size) == 3 and min(self.input_size) > 0, f"input_size {self.input_size}")
+        channels = self.input_size[0]
         _require(self.interpolation in ("bilinear", "bicubic"), f"interpolation {self.interpolation!r}")
-        _require(0 < self.crop_pct <= 1, f"crop_pct {self.crop_pct}")
+        _require(0.01 <= self.crop_pct <= 1, f"crop_pct {self.crop_pct}")
         _require(self.crop_mode in ("center", "squash"), f"crop_mode {self.crop_mode!r}")
         _require(self.color in ("RGB", "BGR", "GRAY"), f"color {self.color!r}")
         _require(len(self.mean) == len(self.std) == channels, f"mean and std for {channels} channels")
-        _require(all(map(math.isfinite, (*self.mean, *self.std, self.scale))), "mean, std and scale")
-        _require(min(self.std) > 0 and self.scale > 0, "std and scale")
+        # So phrased, because NaN compares false; the limits keep float32 from overflowing.
+        _require(all(abs(value) < 1e9 for value in (*self.mean, *self.std, self.scale)), "mean, std, scale")
+        _require(min(*self.std, self.scale) > 1e-9, "std and scale")
 
 
 def _require(valid: bool, what: str) -> None:
@@ -120,27 +120,41 @@ class Manifest:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
-FIELDS: dict[str, type | tuple[type, ...]] = {
+# The types of the manifest's fields; [kind] is a list of them.
+NUMBER = (int, float)
+FIELDS: dict[str, Any] = {
     "schema_version": str,
     "name": str,
     "input": dict,
     "preprocess": dict,
     "activation": str,
-    "labels": list,
+    "labels": [str],
     "classes": int,
-    "blocks": list,
+    "blocks": [dict],
     "graphs": dict,
     "opset": int,
     "source": dict,
     "parity": dict,
-    "assumed": list,
+    "assumed": [str],
     "licence": (str, type(None)),
     "files": dict,
 }
+PREPROCESS: dict[str, Any] = {
+    "input_size": [int],
+    "interpolation": str,
+    "crop_pct": NUMBER,
+    "crop_mode": str,
+    "mean": [NUMBER],
+    "std": [NUMBER],
+    "color": str,
+    "scale": NUMBER,
+}
+BLOCK: dict[str, Any] = {"name": str, "tensor": str, "channels": int, "height": int, "width": int}
+GRAPHS: dict[str, Any] = {"features": str, "score": str, "classifier": str, "blocks": [str], "heads": [str]}
 
 
 def parse_manifest(text: str, origin: str) -> Manifest:
-    """Check a manifest against the schema.
+    """Check a manifest against the schema. Fields that are not known belong to a later minor version.
 
     Raises:
         BundleError: it is no JSON, of an unknown major version, incomplete, contradictory, or names unsafe
@@ -148,44 +162,59 @@ def parse_manifest(text: str, origin: str) -> Manifest:
     """
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{origin} is no JSON: {error}") from error
     if not isinstance(data, dict):
         raise BundleError(f"{origin} holds no JSON object")
     version = str(data.get("schema_version"))
     if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise BundleError(
-            f"{origin} has schema {version}, this version reads {SCHEMA_VERSION}: update sise-rt or export again"
+            f"{origin} has schema {version}, this version reads {SCHEMA_VERSION}: "
+            "update sise-rt or export again"
         )
-    if wrong := [
-        key for key, kind in FIELDS.items() if not isinstance(data.get(key), kind) or key not in data
-    ]:
-        raise BundleError(f"{origin}: {', '.join(wrong)} missing or of the wrong type")
     try:
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in data["preprocess"].items()}
+        found = _fields(data, FIELDS, "the manifest")
+        settings = _fields(found["preprocess"], PREPROCESS, "preprocess")
+        for key in ("input_size", "mean", "std"):
+            settings[key] = tuple(settings[key])
+        blocks = [_fields(block, BLOCK, "a block") for block in found["blocks"]]
         manifest = Manifest(
-            **{key: data[key] for key in FIELDS}
+            **found
             | {
                 "preprocess": Preprocess(**settings),
-                "labels": tuple(map(str, data["labels"])),
-                "assumed": tuple(map(str, data["assumed"])),
-                "blocks": tuple(Block(**block) for block in data["blocks"]),
+                "labels": tuple(found["labels"]),
+                "assumed": tuple(found["assumed"]),
+                "blocks": tuple(Block(**block) for block in blocks),
+                "graphs": _fields(found["graphs"], GRAPHS, "graphs"),
             }
         )
         _check(manifest)
     except BundleError as error:
         raise BundleError(f"{origin}: {error}") from error
-    except (TypeError, KeyError, AttributeError) as error:
-        raise BundleError(f"{origin} does not follow the schema: {error}") from error
     return manifest
 
 
+def _fields(data: dict[str, Any], kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
+    wrong = [key for key, kind in kinds.items() if key not in data or not _is_a(data[key], kind)]
+    if wrong:
+        raise BundleError(f"{', '.join(wrong)} of {where} missing or of the wrong type")
+    return {key: data[key] for key in kinds}
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(_is_a(item, kind[0]) for item in value)
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def _check(manifest: Manifest) -> None:
-    size = tuple(manifest.input[key] for key in ("channels", "height", "width"))
+    size = tuple(manifest.input.get(key) for key in ("channels", "height", "width"))
     if size != manifest.preprocess.input_size:
         raise BundleError(f"input {size} and preprocessing {manifest.preprocess.input_size} differ")
     if manifest.activation not in ("softmax", "sigmoid"):
         raise BundleError(f"unknown activation {manifest.activation!r}")
+    if manifest.classes < 1:
+        raise BundleError(f"{manifest.classes} classes")
     if manifest.labels and len(manifest.labels) != manifest.classes:
         raise BundleError(f"{len(manifest.labels)} labels for {manifest.classes} classes")
     count = len(manifest.blocks)
@@ -197,7 +226,8 @@ def _check(manifest: Manifest) -> None:
             raise BundleError(f"{path} is not listed among the files")
     for path in manifest.files:
         pure = PurePosixPath(path)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path or not pure.parts:
+        unsafe = pure.is_absolute() or ".." in pure.parts or any(sign in path for sign in "\\:\0")
+        if unsafe or not pure.parts:
             raise BundleError(f"file {path!r} lies outside the bundle")
 
 
@@ -208,32 +238,42 @@ def read_bundle(folder: str | Path) -> Manifest:
         BundleError: the folder is no bundle, or a file is missing, altered, or a link.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise BundleError(
-            f"{folder} is no bundle: " + ("it is a file" if folder.exists() else "no such folder")
-        )
     try:
-        text = (folder / MANIFEST).read_text("utf-8")
-    except FileNotFoundError as error:
-        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{folder / MANIFEST} cannot be read: {error}") from error
-    manifest = parse_manifest(text, str(folder / MANIFEST))
-    for path, expected in manifest.files.items():
-        file = folder / path
-        if file.resolve() != folder.resolve() / path:
-            raise BundleError(f"{file} is a link; a bundle's files must lie inside it")
-        if not file.is_file():
-            raise BundleError(f"{file} is missing; copy the whole bundle, or export it again")
-        if sha256(file) != expected:
-            raise BundleError(
-                f"{file} was altered since the export (its sha256 differs): copy or export the bundle again"
-            )
+        if not folder.is_dir():
+            kind = "it is a file" if folder.exists() else "no such folder"
+            raise BundleError(f"{folder} is no bundle: {kind}")
+        if not _inside(folder, MANIFEST).exists():
+            raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")
+        manifest = parse_manifest((folder / MANIFEST).read_text("utf-8"), str(folder / MANIFEST))
+        for path, expected in manifest.files.items():
+            file = _inside(folder, path)
+            if not file.is_file():
+                raise BundleError(f"{file} is missing; copy the whole bundle, or export it again")
+            if sha256(file) != expected:
+                raise BundleError(
+                    f"{file} was altered since the export (its sha256 differs): "
+                    "copy or export the bundle again"
+                )
+    except BundleError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: text that is no UTF-8, names that are no file names
+        raise BundleError(f"{folder} cannot be read: {error}") from error
     return manifest
 
 
+def _inside(folder: Path, path: str) -> Path:
+    file = folder / path
+    if file.resolve() != folder.resolve() / path:
+        raise BundleError(f"{file} is a link; a bundle's files must lie inside it")
+    return file
+
+
 def sha256(path: Path) -> str:
-    """The sha256 of a file, hexadecimal."""
+    """The sha256 of a file, hexadecimal.
+
+    Raises:
+        BundleError: the file cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from .bundle import Manifest
-from .errors import BundleError, ProviderError
+from .errors import BundleError, ModelError, ProviderError
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+# What a session may use, in this order; TensorRT leaves to CUDA what it cannot run.
+CHAINS = {"cpu": ("cpu",), "cuda": ("cuda", "cpu"), "tensorrt": ("tensorrt", "cuda", "cpu")}
 OPTIONS: dict[str, dict[str, str]] = {
     # Exact float32 by default: the selection and Otsu's threshold are hard decisions.
     "cuda": {
@@ -41,14 +46,15 @@ def onnxruntime() -> Any:
     installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
     if len(installed) == 2:
         raise ProviderError(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: uninstall both "
-            "(pip uninstall onnxruntime onnxruntime-gpu), then install sise-rt[cpu] or sise-rt[gpu]"
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
+            "uninstall both (pip uninstall onnxruntime onnxruntime-gpu), then install sise-rt[cpu] or sise-rt[gpu]"
         )
     try:
         import onnxruntime
     except ImportError as error:
         raise ProviderError(
-            f"ONNX Runtime cannot be imported ({error}): pip install 'sise-rt[cpu]', or 'sise-rt[gpu]' for CUDA"
+            f"ONNX Runtime cannot be imported ({error}): pip install 'sise-rt[cpu]', "
+            "or 'sise-rt[gpu]' for CUDA"
         ) from error
     return onnxruntime
 
@@ -59,6 +65,42 @@ def _installed(distribution: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+def _choose(provider: str) -> str:
+    """The provider to try; `auto` becomes one that this ONNX Runtime was built with."""
+    ort = onnxruntime()
+    available = ort.get_available_providers()
+    if provider == "auto":
+        provider = "cuda" if PROVIDERS["cuda"] in available else "cpu"
+    if provider not in PROVIDERS:
+        raise ProviderError(f"unknown provider {provider!r}; known are auto, {', '.join(PROVIDERS)}")
+    if PROVIDERS[provider] not in available:
+        raise ProviderError(
+            f"{provider} was asked for, but this ONNX Runtime has only "
+            + ", ".join(name for name, full in PROVIDERS.items() if full in available)
+            + ("; pip install 'sise-rt[gpu]' in place of 'sise-rt[cpu]'" if provider != "cpu" else "")
+        )
+    if provider != "cpu" and hasattr(ort, "preload_dlls"):
+        with redirect_stdout(sys.stderr):  # it prints what it misses, and standard output is the caller's
+            ort.preload_dlls()
+    return provider
+
+
+def run(session: Any, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Run a session.
+
+    Raises:
+        ModelError: ONNX Runtime cannot, be it for memory or for an input that does not fit.
+    """
+    try:
+        return session.run(None, inputs)
+    except Exception as error:
+        raise ModelError(f"the model cannot be run: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def available_threads() -> int:
@@ -87,16 +129,18 @@ class Engine:
 
     Raises:
         ProviderError: the provider that was asked for is not there.
-        BundleError: a graph cannot be loaded.
+        BundleError: a graph cannot be loaded, or does not fit the manifest.
     """
 
     def __init__(
         self, folder: str | Path, manifest: Manifest, provider: str = "auto", threads: int | None = None
     ):
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}, at least 1 is needed")
         self.folder, self.manifest = Path(folder), manifest
         self.threads = threads or available_threads()
         self.warnings: list[str] = []
-        self.provider = self._choose(provider)
+        self.provider = _choose(provider)
         try:
             self.features_session = self.session(manifest.graphs["features"])
         except ProviderError as error:
@@ -106,31 +150,16 @@ class Engine:
             self.provider = "cpu"
             self.features_session = self.session(manifest.graphs["features"])
         self.score_session = self.session(manifest.graphs["score"])
-
-    def _choose(self, provider: str) -> str:
-        available = onnxruntime().get_available_providers()
-        if provider == "auto":
-            return "cuda" if PROVIDERS["cuda"] in available else "cpu"
-        if provider not in PROVIDERS:
-            raise ProviderError(f"unknown provider {provider!r}; known are auto, {', '.join(PROVIDERS)}")
-        if PROVIDERS[provider] not in available:
-            raise ProviderError(
-                f"{provider} was asked for, but this ONNX Runtime has only "
-                + ", ".join(name for name, full in PROVIDERS.items() if full in available)
-                + ("; pip install 'sise-rt[gpu]' in place of 'sise-rt[cpu]'" if provider != "cpu" else "")
-            )
-        return provider
+        self._check_graphs()
 
     def session(self, graph: str) -> Any:
         """A session for one of the bundle's graphs on the engine's provider.
 
         Raises:
-            ProviderError: ONNX Runtime silently left the provider out.
+            ProviderError: ONNX Runtime could not start the provider, or silently left it out.
             BundleError: the graph cannot be loaded.
         """
         ort = onnxruntime()
-        if self.provider != "cpu" and hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -139,22 +168,43 @@ class Engine:
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(self.folder.resolve())
         )
-        wanted = [(PROVIDERS[self.provider], OPTIONS.get(self.provider, {}))]
-        if self.provider != "cpu":
-            wanted.append((PROVIDERS["cpu"], {}))
+        wanted = [(PROVIDERS[name], OPTIONS.get(name, {})) for name in CHAINS[self.provider]]
         try:
             model = (self.folder / graph).read_bytes()
-            session = ort.InferenceSession(model, options, providers=wanted)
+            # ONNX Runtime's own fall-back would print to standard output and go on with the CPU.
+            session = ort.InferenceSession(model, options, providers=wanted, enable_fallback=0)
         except Exception as error:
-            raise BundleError(
-                f"{self.folder / graph} cannot be loaded: {str(error).splitlines()[0]}"
-            ) from error
+            if self.provider != "cpu":
+                raise ProviderError(
+                    f"{self.provider} cannot run {self.folder / graph}: {_first_line(error)}"
+                ) from error
+            raise BundleError(f"{self.folder / graph} cannot be loaded: {_first_line(error)}") from error
         if session.get_providers()[0] != PROVIDERS[self.provider]:
             raise ProviderError(
-                f"{self.provider} was asked for, but ONNX Runtime could not start it on this machine (driver or CUDA "
-                f"libraries missing?) and offers {', '.join(session.get_providers())}"
+                f"{self.provider} was asked for, but ONNX Runtime could not start it on this machine "
+                f"(driver or CUDA libraries missing?) and offers {', '.join(session.get_providers())}"
             )
         return session
+
+    def _check_graphs(self) -> None:
+        """Refuse graphs whose tensors are not those that the manifest describes."""
+        blocks, size = self.manifest.blocks, self.manifest.preprocess.input_size
+        maps = [(block.tensor, [block.channels, block.height, block.width]) for block in blocks]
+        alphas = [(f"alpha_{i}", [block.channels]) for i, block in enumerate(blocks, 1)]
+        features = [("images", list(size)), ("targets", []), *maps, *alphas]
+        features.append(("logits", [self.manifest.classes]))
+        score = [("image", list(size)), ("maps", [1, "h", "w"]), ("targets", []), ("confidences", ["T"])]
+        score += [(name, []) for name in ("minimum", "maximum", "area")]
+        for graph, session, expected in (
+            ("features", self.features_session, features),
+            ("score", self.score_session, score),
+        ):
+            slots = [*session.get_inputs(), *session.get_outputs()]
+            if [(slot.name, list(slot.shape[1:])) for slot in slots] != expected:
+                raise BundleError(
+                    f"{self.folder / self.manifest.graphs[graph]} does not fit the manifest: "
+                    "export the bundle again"
+                )
 
     def features(
         self, images: np.ndarray, targets: np.ndarray
@@ -168,7 +218,7 @@ class Engine:
         Returns:
             A_b (N, K, h, w) of each block, alpha_b (N, K) of each block, logits (N, classes).
         """
-        *found, logits = self.features_session.run(None, {"images": images, "targets": targets})
+        *found, logits = run(self.features_session, {"images": images, "targets": targets})
         count = len(self.manifest.blocks)
         return found[:count], found[count:], logits
 
@@ -233,12 +283,16 @@ class Scorer:
         count = len(maps)
         maps = np.ascontiguousarray(maps, np.float32)[:, None]
         if self._on_cpu:
-            return tuple(self._session.run(None, {**self._inputs, "maps": maps}))
+            confidences, low, high, area = run(self._session, {**self._inputs, "maps": maps})
+            return confidences, low, high, area
         if count < self.batch:  # every new shape would search for kernels again
             maps = np.concatenate([maps, np.repeat(maps[-1:], self.batch - count, axis=0)])
         self._binding.bind_cpu_input("maps", maps)
         for output in self._session.get_outputs():
             self._binding.bind_output(output.name)
-        self._session.run_with_iobinding(self._binding)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise ModelError(f"the model cannot be run: {_first_line(error)}") from error
         confidences, low, high, area = (value[:count] for value in self._binding.copy_outputs_to_cpu())
         return confidences, low, high, area

@@ -1,15 +1,15 @@
 """The errors of sise-rt, one tree.
 
 SiseError
-├── ModelError (ValueError)                   a model that cannot be exported, or does not fit its weights
-│   └── UnsupportedOperator (NotImplementedError)  an operator on the gradient path has no rule
-├── BundleError (ValueError)                  a bundle that is incomplete, altered, unsafe or of another
-schema │   └── ParityError                           a bundle whose numbers differ from its source's ├──
-ImageError (ValueError)                   a picture that cannot be read or does not fit the model ├──
-TargetError (LookupError)                 a class that the model does not have, or an ambiguous label ├──
-ProviderError (RuntimeError)              ONNX Runtime, or the device that was asked for, is not there ├──
-NoEvidence (RuntimeError)                 no block has a usable map for the target └── OutputError (OSError)
-a result cannot be written
+├── ModelError (ValueError)
+│   └── UnsupportedOperator (NotImplementedError)
+├── BundleError (ValueError)
+│   └── ParityError
+├── ImageError (ValueError)
+├── TargetError (LookupError)
+├── ProviderError (RuntimeError)
+├── NoEvidence (RuntimeError)
+└── OutputError (OSError)
 """
 
 

@@ -22,7 +22,7 @@ def normalise(map_: np.ndarray) -> np.ndarray | None:
 
 
 def otsu(map_: np.ndarray) -> np.ndarray:
-    """The activated region of a map in [0, 1]: 1.0 above Otsu's threshold over 256 bins, 0.0 at or below it."""
+    """The activated region of a map in [0, 1]: 1.0 above Otsu's threshold over 256 bins, else 0.0."""
     return (map_ > _threshold(map_)).astype(np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Phase 3 (SISE): the confidence of the masked image for every attribution mask, and the visualization maps."""
+"""Phase 3 (SISE): the masked image's confidence for every attribution mask, and the visualization maps."""
 
 from __future__ import annotations
 

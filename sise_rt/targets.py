@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 
 from .bundle import Manifest
 from .errors import TargetError
+
+INDEX = re.compile(r"[+-]?[0-9]{1,9}")  # longer digits are no index of anything
 
 
 def resolve_target(target: int | str, manifest: Manifest) -> int:
@@ -22,7 +25,7 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
     text = str(target).strip()
     if isinstance(target, bool) or not text:
         raise TargetError(f"target {target!r} is neither a class index nor a label")
-    if text.lstrip("+-").isdecimal():
+    if INDEX.fullmatch(text):
         index = int(text)
         if not 0 <= index < manifest.classes:
             raise TargetError(

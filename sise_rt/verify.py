@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
+from zipfile import BadZipFile
 
 import numpy as np
 
 from .bundle import PROBE, Preprocess
-from .engine import Engine
+from .engine import Engine, run
 from .errors import BundleError
 from .features import confidences
 
@@ -39,10 +41,9 @@ def verify(engine: Engine) -> dict[str, float]:
         engine: of a bundle whose hashes were checked.
 
     Returns:
-        Relative errors: `logits` (of confidences where the source ended in an activation), `maps` (mean of
-            each feature
-        map) and `alpha` against the source; `chain`, the per-block files against the linked graph;
-        `differences`, alpha against central differences through the per-block files.
+        Relative errors: `logits` (of confidences where the source ended in an activation), `maps` (the mean
+        of each feature map) and `alpha` against the source; `chain`, the per-block files against the linked
+        graph; `differences`, alpha against central differences through the per-block files.
 
     Raises:
         BundleError: the stored numbers cannot be read.
@@ -64,7 +65,7 @@ def verify(engine: Engine) -> dict[str, float]:
             ),
             "alpha": max(relative_error(a[0], probe[f"alpha_{i}"]) for i, a in enumerate(alphas, 1)),
         }
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise BundleError(f"{engine.folder / PROBE} cannot be used: {error}") from error
     errors["chain"] = chain_error(engine, image, targets, maps, alphas, logits)
     errors["differences"] = differences_error(engine, targets, maps, alphas)
@@ -88,7 +89,7 @@ def chain_error(
     alphas: Sequence[np.ndarray],
     logits: np.ndarray,
 ) -> float:
-    """Run the per-block files one after the other, forward and back, and compare with the linked graph's results."""
+    """Run the per-block files one after the other, forward and back, against the linked graph's results."""
     graphs = engine.manifest.graphs
     value, errors = image, []
     for graph, expected in zip([*graphs["blocks"], graphs["classifier"]], [*maps, logits], strict=True):
@@ -118,7 +119,7 @@ def differences_error(
             moved[2 * i, k] += step
             moved[2 * i + 1, k] -= step
         for session in sessions[b:]:
-            moved = session.run(None, {session.get_inputs()[0].name: moved})[0]
+            moved = run(session, {session.get_inputs()[0].name: moved})[0]
         odds = log_odds(moved, int(targets[0]), engine.manifest.activation)
         positions = block_maps.shape[2] * block_maps.shape[3]
         found = (odds[0::2] - odds[1::2]) / (2 * step * positions)
@@ -138,6 +139,4 @@ def log_odds(logits: np.ndarray, target: int, activation: str) -> np.ndarray:
 
 def _run(engine: Engine, graph: str, *values: np.ndarray) -> list[np.ndarray]:
     session = engine.session(graph)
-    return session.run(
-        None, {slot.name: value for slot, value in zip(session.get_inputs(), values, strict=True)}
-    )
+    return run(session, {slot.name: value for slot, value in zip(session.get_inputs(), values, strict=True)})

@@ -1,0 +1,77 @@
+"""Looking at a model before it is exported: its blocks, and whatever an export would refuse."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sise_rt.bundle import Block
+from sise_rt.errors import ModelError, SiseError
+
+from .blocks import find_blocks, named_blocks
+from .canonical import canonical
+from .gradients import missing_rules
+from .settings import image_size
+from .sources import open_source
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What an export of a model would find.
+
+    Attributes:
+        size: (channels, height, width) of the input, or None if the model was refused before.
+        classes: the number of classes, or None likewise.
+        activation: `softmax` or `sigmoid`, or None likewise.
+        blocks: the block outputs; empty if there are none or the model was refused before.
+        notes: what would be assumed.
+        refusals: why the export would fail, a line each; empty if it would not.
+    """
+
+    size: tuple[int, int, int] | None
+    classes: int | None
+    activation: str | None
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+    refusals: tuple[str, ...]
+
+
+def examine(
+    path: str | Path,
+    *,
+    output_name: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    blocks: Sequence[str] | None = None,
+) -> Examination:
+    """Go through an export without writing a bundle, and collect what stands in its way.
+
+    Args:
+        path: of an ONNX file.
+        output_name: which output to explain, where there are several.
+        input_size: (height, width), where the model leaves it free.
+        blocks: tensor names of the block outputs; None finds them.
+    """
+    with tempfile.TemporaryDirectory(prefix="sise-rt-") as scratch:
+        try:
+            opened = open_source(path, Path(scratch), output=output_name)
+            size, assumed = image_size(opened.ends, input_size, opened.metadata)
+            network = canonical(opened.model, Path(scratch), opened.ends, size, None)
+        except SiseError as error:
+            return Examination(None, None, None, (), (), (str(error),))
+        notes = (*network.notes, *([f"assumed: {assumed}"] if assumed else []))
+        known = (size, network.classes, network.activation)
+        try:
+            found = tuple(named_blocks(network, blocks, {}) if blocks else find_blocks(network))
+        except ModelError as error:
+            return Examination(*known, (), notes, (str(error),))
+        missing = missing_rules(network.graph.nodes, ["logits"], [found[0].tensor])
+        counts = Counter(f"{node.domain}.{node.op_type}".lstrip(".") for node in missing)
+        first = {f"{node.domain}.{node.op_type}".lstrip("."): node.name for node in reversed(missing)}
+        refusals = tuple(
+            f"no gradient rule for operator {op} ({count} nodes, the first is {first[op]!r})"
+            for op, count in sorted(counts.items())
+        )
+        return Examination(*known, found, notes, refusals)
