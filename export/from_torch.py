@@ -1,7 +1,8 @@
-"""PyTorch models as sources: built, given weights safely, exported to ONNX, and differentiated as a reference."""
+"""PyTorch models as sources: building, loading weights safely, exporting to ONNX, autograd as a reference."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import re
@@ -149,7 +150,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state: Any = load_file(path)
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
@@ -272,7 +273,7 @@ def to_onnx(model: torch.nn.Module, example: torch.Tensor, scratch: Path) -> tup
     with _evaluating(model), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter are not the user's
         try:
-            exported = torch.onnx.export(
+            exported: Any = torch.onnx.export(
                 model, (example,), dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), verbose=False
             )
         except Exception as dynamo_error:
@@ -309,7 +310,8 @@ def _module_outputs(model: Any) -> dict[str, str]:
 class _Recorder(torch.fx.Interpreter):
     def __init__(self, module: Any, names: Sequence[str]):
         super().__init__(module)
-        self.names, self.recorded = set(names), {}
+        self.names = set(names)
+        self.recorded: dict[str, torch.Tensor] = {}
 
     def run_node(self, n: torch.fx.Node) -> Any:
         result = super().run_node(n)
@@ -319,22 +321,39 @@ class _Recorder(torch.fx.Interpreter):
 
 
 def autograd_reference(
-    program: Any, images: np.ndarray, target: int, activation: str, tensors: Sequence[str]
+    program: Any,
+    images: np.ndarray,
+    target: int,
+    activation: str,
+    removed: str | None,
+    tensors: Sequence[str],
 ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Logits (N, classes), feature maps and gradient scores (N, K) by torch autograd on the exported program, in float64.
+    """Output, feature maps and gradient scores by torch autograd on the exported program, in float64.
 
-    Tensors that the program does not have (the optimiser renamed them) are left out of both dicts.
+    Args:
+        program: torch's exported program.
+        images: (N, C, H, W).
+        target: whose log-odds are differentiated.
+        activation: `softmax` or `sigmoid`.
+        removed: the ONNX operator that the program's output went through, None for logits.
+        tensors: names of the feature maps.
+
+    Returns:
+        The program's output (N, classes), the maps (N, K, h, w) and the scores (N, K). Tensors that the
+        program does not have (the optimiser renamed them) are left out of both dicts.
     """
-    recorder = _Recorder(program.module().double(), tensors)
-    inputs = torch.from_numpy(images).double().requires_grad_(True)
-    logits = recorder.run(inputs)
-    logits = logits[0] if isinstance(logits, (tuple, list)) else logits
-    maps = recorder.recorded
-    gradients = torch.autograd.grad(
-        log_odds(logits.flatten(1), target, activation).sum(), list(maps.values())
-    )
-    alphas = {name: g.mean(dim=(2, 3)).numpy() for name, g in zip(maps, gradients, strict=True)}
-    return logits.detach().numpy(), {name: value.detach().numpy() for name, value in maps.items()}, alphas
+    # A copy, as the program may share its parameters with the caller's module.
+    recorder = _Recorder(copy.deepcopy(program.module()).double(), tensors)
+    output = recorder.run(torch.from_numpy(images).double().requires_grad_(True))
+    output = output[0] if isinstance(output, (tuple, list)) else output
+    maps, alphas = recorder.recorded, {}
+    if maps:
+        undo = {"Softmax": torch.log, "Sigmoid": torch.logit}
+        logits = undo[removed](output) if removed in undo else output
+        odds = log_odds(logits.flatten(1), target, activation).sum()
+        gradients = torch.autograd.grad(odds, list(maps.values()))
+        alphas = {name: g.mean(dim=(2, 3)).numpy() for name, g in zip(maps, gradients, strict=True)}
+    return output.detach().numpy(), {name: value.detach().numpy() for name, value in maps.items()}, alphas
 
 
 def log_odds(logits: torch.Tensor, target: int, activation: str) -> torch.Tensor:

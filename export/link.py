@@ -32,9 +32,11 @@ def features_graph(
 def score_graph(network: Network, pieces: Sequence[Graph]) -> Graph:
     """Masked scoring (SISE, phase 3): masks are made, applied and scored inside the graph.
 
-    Inputs: `image` (1, C, H, W), `maps` (M, 1, h, w) feature maps at their own resolution, `targets` (T,) int64.
-    Outputs: `confidences` (M, T) of the image times each mask; of each resized map its `minimum`, its `maximum`
-    and, once normalised to [0, 1], its `area` (the sum over pixels, the denominator of eq. 11), all (M,).
+    Inputs: `image` (1, C, H, W), `targets` (T,) int64, and `maps` (M, 1, h, w), feature maps at their own
+    resolution.
+    Outputs: `confidences` (M, T) of the image times each mask; of each resized map its `minimum`, its
+    `maximum` and, once normalised to [0, 1], its `area` (the sum over pixels, the denominator of eq. 11),
+    all (M,).
     """
     image = network.types["images"]
     _, height, width = network.image_size
@@ -77,7 +79,7 @@ def score_graph(network: Network, pieces: Sequence[Graph]) -> Graph:
 
 
 def _merged(graphs: Sequence[Graph]) -> list[onnx.NodeProto]:
-    """The graphs' nodes in order; a node that several graphs share (a head repeats its block's) is kept once."""
+    """The graphs' nodes in order; one that several graphs share (a head repeats its block's) is kept once."""
     nodes: list[onnx.NodeProto] = []
     known: set[str] = set()
     for graph in graphs:

@@ -58,7 +58,7 @@ class Network:
         types: every tensor's type, weights included.
         opsets: operator set versions by domain.
         activation: `softmax` or `sigmoid`, what turns logits into confidences.
-        removed: the activation that the source ended in, or None if it ended in logits.
+        removed: the operator (Softmax, LogSoftmax, Sigmoid) that the source ended in, None for logits.
         layout: `NCHW` or `NHWC`, the source's input layout.
         measured: the two runs' values of tensors that depend on the image through shapes alone.
         notes: what was decided on the way and is worth saying.

@@ -17,6 +17,7 @@ from sise_rt.errors import ModelError, ParityError
 from sise_rt.features import confidences
 from sise_rt.verify import TOLERANCES, chain_error, differences_error, failures, probe_tensor, relative_error
 
+from .messages import first_line
 from .network import Network
 from .sources import Source
 
@@ -100,13 +101,14 @@ def _compare(
         from .from_torch import autograd_reference
 
         output, source_maps, source_alphas = autograd_reference(
-            source.program, image, target, network.activation, tensors
+            source.program, image, target, network.activation, network.removed, tensors
         )
     else:
         output, source_maps = _original(source, network, image, tensors)
     output = output.reshape(-1)
     if network.removed:
         kind, found = "confidences", confidences(logits[0], network.activation)
+        output = np.exp(output) if network.removed == "LogSoftmax" else output
         output = np.array([1 - output[0], output[0]]) if output.size == 1 else output
     else:
         kind, found = "logits", logits[0]
@@ -127,7 +129,8 @@ def _compare(
 
 def save_probe(folder: Path, stored: dict[str, np.ndarray]) -> None:
     """Store the source's numbers on the probe picture beside the graphs."""
-    np.savez_compressed(folder / PROBE, **{name: _compact(value) for name, value in stored.items()})
+    arrays: dict[str, Any] = {name: _compact(value) for name, value in stored.items()}
+    np.savez_compressed(folder / PROBE, **arrays)
 
 
 def _compact(value: np.ndarray) -> np.ndarray:
@@ -152,9 +155,10 @@ def _original(
         )
         if network.layout == "NHWC":
             image = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
+        image = np.repeat(image, source.ends.dims[0] or 1, axis=0)  # the original may have a fixed batch
         output, *values = session.run([source.ends.output, *found], {source.ends.image: image})
     except Exception as error:
-        raise ModelError(f"the original model does not run: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"the original model does not run: {first_line(error)}") from error
     # Only tensors of the same layout can be compared: NHWC maps went through a transposition on the way.
-    same = {t: v for t, v in zip(found, values, strict=True) if v.shape[1:] == network.types[t].shape[1:]}
-    return output, same
+    same = {t: v[:1] for t, v in zip(found, values, strict=True) if v.shape[1:] == network.types[t].shape[1:]}
+    return output[:1], same

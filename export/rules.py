@@ -82,7 +82,7 @@ def _windows(
 def _spread(
     op: Any, g: str, w: str, x: str, y: str, kernel: Sequence[int], windows: tuple, group: int
 ) -> str:
-    """The adjoint of a strided correlation: add `w` times each element of `g` at its window's place in `x`."""
+    """The adjoint of a strided correlation: add `w` times each element of `g` at its window in `x`."""
     strides, pads, dilations = windows
     extents = [op.size(x, 2 + i) for i in range(len(kernel))]
     # reach: how far the windows extend from the start of the padded input

@@ -1,4 +1,4 @@
-"""Input size, preprocessing and labels of a bundle, each from the user, else from the source, else assumed."""
+"""Input size, preprocessing and labels of a bundle, each from the user, else the source, else assumed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def image_size(
     """
     channels, height, width = ends.image_size
     described = metadata.get("input_size")
-    if channels is None and described is None:
+    channels = channels or (described or (None,))[0]
+    if channels is None:
         raise ModelError(
             f"input {ends.image!r} leaves its channels free; fix them in the model before exporting"
         )
-    channels = channels or described[0]
     if wanted:
         if (height or wanted[0], width or wanted[1]) != wanted:
             raise ModelError(
@@ -77,7 +77,7 @@ def preprocessing(
         convention |= {"mean": (0.0,) * channels, "std": (1.0,) * channels}
     origin = metadata.get("described_by", "")
     known = {key: metadata[key] for key in convention if metadata.get(key) is not None}
-    values = convention | known | {key: value for key, value in given.items() if value is not None}
+    values: dict[str, Any] = convention | known | {k: v for k, v in given.items() if v is not None}
     assumed = []
     for key in convention:
         if given.get(key) is not None:

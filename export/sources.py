@@ -16,6 +16,7 @@ import onnx
 from sise_rt.errors import ModelError
 
 from .canonical import Interface, interface
+from .messages import first_line
 from .settings import SIZE
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def open_source(
     kind, _, name = text.partition(":")
     if not name:
         raise ModelError(
-            f"no such model file: {text}; a source is model.onnx, torchvision:NAME, timm:NAME or package.module:factory"
+            f"no such model file: {text}; a source is model.onnx, torchvision:NAME, timm:NAME "
+            "or package.module:factory"
         )
     from . import from_torch
 
@@ -149,15 +151,13 @@ def _onnx_source(path: Path, output: str | None) -> Source:
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:
-        raise ModelError(f"{path} is no ONNX model, or is damaged: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{path} is no ONNX model, or is damaged: {first_line(error)}") from error
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{path} is no ONNX model, or is empty")
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as error:
-        raise ModelError(
-            f"{path}: its external weights cannot be loaded: {str(error).splitlines()[0]}"
-        ) from error
+        raise ModelError(f"{path}: its external weights cannot be loaded: {first_line(error)}") from error
     _check_weights(model, path)
     with open(path, "rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -177,13 +177,15 @@ def _check_weights(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _metadata(properties: Mapping[str, str]) -> dict[str, Any]:
-    """Preprocessing, labels and licence from `metadata_props`: timm's keys, Hugging Face's, and Ultralytics' names."""
+    """Preprocessing, labels and licence from `metadata_props`: keys of timm, Hugging Face and Ultralytics."""
     found: dict[str, Any] = {}
-    known = ("mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")
+    known = ("input_size", "mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")
     aliases = {"image_mean": "mean", "image_std": "std"}
     for key, text in properties.items():
         value = _parsed(text)
         target = aliases.get(key, key)
+        if key == "imgsz" and isinstance(value, (list, tuple)) and len(value) == 2:
+            target, value = "input_size", (None, *value)
         if target in known:
             found[target] = tuple(value) if isinstance(value, list) else value
         elif key in ("names", "id2label", "class_names", "labels"):

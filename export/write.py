@@ -75,10 +75,24 @@ def new_bundle(output: Path, overwrite: bool) -> Iterator[Path]:
     try:
         scratch.chmod(0o755)
         yield scratch
-        if output.exists():
-            shutil.rmtree(output)
-        os.replace(scratch, output)
+        _move(scratch, output)
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move(scratch: Path, output: Path) -> None:
+    """Put the finished folder in its place; an old bundle there goes once the new one stands."""
+    old = scratch.with_name(f"{scratch.name}.old")
+    if replaced := output.exists():
+        os.replace(output, old)
+    try:
+        os.replace(scratch, output)
+    except BaseException:
+        if replaced:
+            os.replace(old, output)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -12,7 +12,8 @@ from .errors import (
     TargetError,
     UnsupportedOperator,
 )
-from .explainer import BlockEvidence, Explainer, Explanation, load
+from .explainer import Explainer, load
+from .explanation import BlockEvidence, Explanation
 
 __version__ = "0.1.0"
 

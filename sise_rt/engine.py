@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .bundle import Manifest
+from .bundle import WEIGHTS, Manifest
 from .errors import BundleError, ModelError, ProviderError
 
 PROVIDERS = {
@@ -47,7 +47,8 @@ def onnxruntime() -> Any:
     if len(installed) == 2:
         raise ProviderError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
-            "uninstall both (pip uninstall onnxruntime onnxruntime-gpu), then install sise-rt[cpu] or sise-rt[gpu]"
+            "uninstall both (pip uninstall onnxruntime onnxruntime-gpu), "
+            "then install sise-rt[cpu] or sise-rt[gpu]"
         )
     try:
         import onnxruntime
@@ -189,18 +190,18 @@ class Engine:
     def _check_graphs(self) -> None:
         """Refuse graphs whose tensors are not those that the manifest describes."""
         blocks, size = self.manifest.blocks, self.manifest.preprocess.input_size
-        maps = [(block.tensor, [block.channels, block.height, block.width]) for block in blocks]
-        alphas = [(f"alpha_{i}", [block.channels]) for i, block in enumerate(blocks, 1)]
-        features = [("images", list(size)), ("targets", []), *maps, *alphas]
-        features.append(("logits", [self.manifest.classes]))
-        score = [("image", list(size)), ("maps", [1, "h", "w"]), ("targets", []), ("confidences", ["T"])]
-        score += [(name, []) for name in ("minimum", "maximum", "area")]
+        features = [("images", size), ("targets", ())]
+        features += [(block.tensor, (block.channels, block.height, block.width)) for block in blocks]
+        features += [(f"alpha_{i}", (block.channels,)) for i, block in enumerate(blocks, 1)]
+        features += [("logits", (self.manifest.classes,))]
+        score = [("image", size), ("maps", (1, "h", "w")), ("targets", ()), ("confidences", ("T",))]
+        score += [("minimum", ()), ("maximum", ()), ("area", ())]
         for graph, session, expected in (
             ("features", self.features_session, features),
             ("score", self.score_session, score),
         ):
             slots = [*session.get_inputs(), *session.get_outputs()]
-            if [(slot.name, list(slot.shape[1:])) for slot in slots] != expected:
+            if [(slot.name, tuple(slot.shape[1:])) for slot in slots] != expected:
                 raise BundleError(
                     f"{self.folder / self.manifest.graphs[graph]} does not fit the manifest: "
                     "export the bundle again"
@@ -228,12 +229,8 @@ class Engine:
 
     def best_batch(self) -> int:
         """The batch size with the highest throughput of masked scoring, measured once a process and model."""
-        key = (
-            self.manifest.files["weights.bin"],
-            self.provider,
-            self.threads,
-            *self.manifest.preprocess.input_size,
-        )
+        size = self.manifest.preprocess.input_size
+        key = (self.manifest.files[WEIGHTS], self.provider, self.threads, *size)
         if key not in _best_batches:
             _best_batches[key] = self._calibrate()
         return _best_batches[key]
@@ -241,13 +238,12 @@ class Engine:
     def _calibrate(self) -> int:
         block = self.manifest.blocks[-1]
         image = np.zeros((1, *self.manifest.preprocess.input_size), np.float32)
-        ramp = np.linspace(0, 1, block.height * block.width, dtype=np.float32).reshape(
-            block.height, block.width
-        )
+        size = (block.height, block.width)
+        ramp = np.linspace(0, 1, block.height * block.width, dtype=np.float32).reshape(size)
         fastest, best, started = np.inf, 1, time.perf_counter()
         for batch in CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES:
             scorer = self.scorer(image, np.zeros(1, np.int64), batch)
-            maps = np.broadcast_to(ramp, (batch, block.height, block.width))
+            maps = np.broadcast_to(ramp, (batch, *size))
             scorer(maps)  # the first run of a shape allocates and tunes
             seconds = []
             for _ in range(2):

@@ -48,8 +48,16 @@ def score(scorer: Scorer, maps: np.ndarray, index: np.ndarray, done: Callable[[i
     return Scores(index, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
+def usable_maps(selected: np.ndarray, scores: Scores | None) -> np.ndarray:
+    """The selected maps (K,) that were scored and have a shape at the input's resolution too; bool (K,)."""
+    usable = np.zeros_like(selected)
+    if scores is not None:
+        usable[scores.index] = selected[scores.index] & ~is_constant(scores.minimum, scores.maximum)
+    return usable
+
+
 def visualization_map(
-    maps: np.ndarray, scores: Scores, target: int, selected: np.ndarray, size: tuple[int, int]
+    maps: np.ndarray, scores: Scores, target: int, usable: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray | None:
     """V_b for one target (eq. 10-12): the mean over masks of confidence times mask over the mask's area.
 
@@ -58,21 +66,20 @@ def visualization_map(
 
     Args:
         maps: feature maps A_b (K, h, w).
-        scores: of at least the selected maps.
+        scores: of at least the usable maps.
         target: column of `scores.confidences`.
-        selected: the maps of this target, bool (K,).
+        usable: the target's maps, bool (K,), from `usable_maps`.
         size: (H, W) of the input.
 
     Returns:
-        (H, W) float64, not normalised; None if no selected map has a shape.
+        (H, W) float64, not normalised; None if there is no usable map.
     """
-    usable = selected[scores.index] & ~is_constant(scores.minimum, scores.maximum)
-    if not usable.any():
+    column = usable[scores.index]
+    if not column.any():
         return None
     low, high, area = (
-        values[usable].astype(np.float64) for values in (scores.minimum, scores.maximum, scores.area)
+        values[column].astype(np.float64) for values in (scores.minimum, scores.maximum, scores.area)
     )
-    weight = scores.confidences[usable, target].astype(np.float64) / (area * (high - low) * usable.sum())
-    chosen = maps[scores.index[usable]].astype(np.float64)
-    summed = np.einsum("k,khw->hw", weight, chosen)
+    weight = scores.confidences[column, target].astype(np.float64) / (area * (high - low) * column.sum())
+    summed = np.einsum("k,khw->hw", weight, maps[usable].astype(np.float64))
     return resize_map(summed, size) - np.dot(weight, low)

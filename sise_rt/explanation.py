@@ -1,0 +1,148 @@
+"""The explanation: what SISE found for one picture and target, as a record and as pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import OutputError
+from .files import write_whole
+from .preprocess import Placement, to_original
+from .render import overlay, save_png, strip
+
+
+@dataclass(frozen=True)
+class BlockEvidence:
+    """What one block contributes to an explanation.
+
+    Attributes:
+        name: of the block.
+        maps: how many feature maps it has.
+        kept: how many were selected by their gradient score.
+        constant: how many of those are flat and were dropped.
+        visualization: U_b (H, W) float32 in [0, 1], V_b min-max normalised; None if no map was usable.
+    """
+
+    name: str
+    maps: int
+    kept: int
+    constant: int
+    visualization: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the model gave a picture its confidence in one target.
+
+    Attributes:
+        map: (H, W) float32 in [0, 1], in the model's input coordinates: the fused map, min-max normalised.
+        raw: (H, W) float64 in [0, number of usable blocks]: the fused map as Fig. 5 gives it.
+        blocks: the evidence of each block, in the order of the data.
+        target: class index.
+        label: of the target.
+        confidence: of the model in the target, for the whole picture.
+        mu: selection threshold.
+        fusion: `otsu` or `otsu-soft`.
+        masks: how many masked copies were scored; shared by the targets of one call.
+        seconds: per phase; `features` and `scoring` are shared by the targets of one call.
+        provider: what ran the model.
+        batch: masks per forward pass.
+        warnings: what the user should know.
+        name: of the picture.
+        model: name of the bundle.
+        picture: (H0, W0, 3) uint8, the original.
+        placement: where the model's input lies in the original.
+    """
+
+    map: np.ndarray
+    raw: np.ndarray
+    blocks: tuple[BlockEvidence, ...]
+    target: int
+    label: str
+    confidence: float
+    mu: float
+    fusion: str
+    masks: int
+    seconds: dict[str, float]
+    provider: str
+    batch: int
+    warnings: tuple[str, ...]
+    name: str
+    model: str
+    picture: np.ndarray = field(repr=False)
+    placement: Placement = field(repr=False)
+
+    def record(self) -> dict[str, Any]:
+        """Everything but the pictures, ready for JSON."""
+        return {
+            "image": self.name,
+            "model": self.model,
+            "target": {"index": self.target, "label": self.label},
+            "confidence": self.confidence,
+            "mu": self.mu,
+            "fusion": self.fusion,
+            "blocks": [
+                {
+                    "name": b.name,
+                    "maps": b.maps,
+                    "kept": b.kept,
+                    "constant": b.constant,
+                    "used": b.visualization is not None,
+                }
+                for b in self.blocks
+            ],
+            "masks": self.masks,
+            "seconds": {phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
+            "provider": self.provider,
+            "batch": self.batch,
+            "warnings": list(self.warnings),
+        }
+
+    def overlay(self) -> np.ndarray:
+        """The map over the original picture, (H0, W0, 3) uint8 RGB."""
+        return overlay(self.picture, *to_original(self.map, self.placement))
+
+    def strip(self) -> np.ndarray:
+        """The picture, each block's visualization map, and the explanation, side by side: uint8 RGB."""
+        maps = [(block.name, block.visualization) for block in self.blocks] + [("explanation", self.map)]
+        placed = [(name, None if m is None else to_original(m, self.placement)[0]) for name, m in maps]
+        seen = to_original(self.map, self.placement)[1]
+        return strip(self.picture, placed, seen=seen, heading=f"{self.label}  {self.confidence:.3f}")
+
+    def save(self, folder: str | Path, stem: str | None = None, *, blocks: bool = False) -> list[Path]:
+        """Write `<stem>.<target>.png` (overlay), `.npy` (the map) and `.json` (the record).
+
+        Args:
+            folder: is made if missing.
+            stem: of the file names; the picture's own if None.
+            blocks: also write `<stem>.<target>.blocks.png`, the strip.
+
+        Returns:
+            The files.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"folder {str(folder)!r} cannot be made: {error}") from error
+        base = f"{Path(self.name).stem if stem is None else stem}.{self.target}"
+        array = io.BytesIO()
+        np.save(array, self.map, allow_pickle=False)
+        files = [folder / f"{base}{suffix}" for suffix in (".png", ".npy", ".json")]
+        save_png(files[0], self.overlay())
+        write_whole(files[1], array.getvalue())
+        text = json.dumps(self.record(), indent=2, ensure_ascii=False) + "\n"
+        # File names may hold bytes that are no UTF-8; JSON writes such a character as Python does.
+        write_whole(files[2], text.encode("utf-8", "backslashreplace"))
+        if blocks:
+            files.append(folder / f"{base}.blocks.png")
+            save_png(files[3], self.strip())
+        return files
