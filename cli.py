@@ -6,13 +6,13 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sise_rt.console import block_table, complain, described, print_parity, progress_bar, summary
 from sise_rt.errors import BundleError, OutputError, SiseError
 
 FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(UNUSABLE)
     except SiseError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(UNUSABLE)
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted; what was finished is kept")
+        complain("interrupted; what was finished is kept")
         sys.exit(INTERRUPTED)
 
 
@@ -148,10 +148,10 @@ def demo(out: Path, provider: str, threads: int | None) -> None:
 
     with resources.as_file(resources.files("sise_rt") / "demo") as folder:
         explainer = load(folder / "surface.sise", provider, threads)
-        with _progress("surface.png", hidden=False) as progress:
+        with progress_bar("surface.png", hidden=False) as progress:
             explanation = explainer.explain(folder / "surface.png", progress=progress)
         files = explanation.save(out, "surface", blocks=True)
-    click.echo(_summary(explanation, files[0]))
+    click.echo(summary(explanation, files[0]))
     click.echo(f"All blocks side by side: {files[-1]}. Next: sise-rt export YOUR_MODEL.onnx")
 
 
@@ -230,8 +230,8 @@ def export(
         return
     for note in report.notes:
         click.echo(note, err=True)
-    click.echo(_described(report.manifest, report.path))
-    _print_parity(report.manifest.parity["errors"])
+    click.echo(described(report.manifest, report.path))
+    print_parity(report.manifest.parity["errors"])
 
 
 # ---------------------------------------------------------------------------------------------- inspect, veri
@@ -256,7 +256,7 @@ def inspect(
         from sise_rt.bundle import read_bundle
 
         manifest = read_bundle(path)
-        click.echo(_described(manifest, path))
+        click.echo(described(manifest, path))
         settings = manifest.preprocess
         click.echo(
             f"preprocessing: {settings.crop_mode} crop {settings.crop_pct:g}, {settings.interpolation}, "
@@ -273,11 +273,11 @@ def inspect(
     found = examine(path, output_name=output_name, input_size=input_size, blocks=blocks)
     if found.size:
         click.echo(f"input {'x'.join(map(str, found.size))}, {found.classes} classes, {found.activation}")
-    click.echo(_block_table(found.blocks))
+    click.echo(block_table(found.blocks))
     for note in found.notes:
         click.echo(note)
     for refusal in found.refusals:
-        _complain(refusal)
+        complain(refusal)
     if found.refusals:
         raise SystemExit(UNUSABLE)
     click.echo(f"can be exported: sise-rt export {path}")
@@ -301,7 +301,7 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
     manifest = explainer.manifest
     click.echo(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
     errors = verify(explainer.engine)
-    _print_parity(errors)
+    print_parity(errors)
     if failed := failures(errors):
         raise BundleError(f"{bundle} does not give its source's numbers on this machine: {'; '.join(failed)}")
     click.echo(f"{bundle} is sound on {explainer.engine.provider}")
@@ -400,7 +400,7 @@ def explain(
     failed = 0
     for image in images:
         try:
-            with _progress(image.name, hidden=quiet or as_json) as progress:
+            with progress_bar(image.name, hidden=quiet or as_json) as progress:
                 explanations = explainer.explain_targets(
                     image,
                     indices or None,
@@ -420,15 +420,15 @@ def explain(
                         )
                     )
                 elif not quiet:
-                    click.echo(_summary(explanation, files[0]))
+                    click.echo(summary(explanation, files[0]))
         except SiseError as error:
             failed += 1
-            _complain(str(error) if str(image) in str(error) else f"{image}: {error}")
+            complain(str(error) if str(image) in str(error) else f"{image}: {error}")
         except MemoryError:
             failed += 1
-            _complain(f"{image}: out of memory; try --batch-size 1")
+            complain(f"{image}: out of memory; try --batch-size 1")
     if failed:
-        _complain(f"{failed} of {len(images)} images failed")
+        complain(f"{failed} of {len(images)} images failed")
         raise SystemExit(FAILED_IMAGES)
 
 
@@ -443,55 +443,3 @@ def _check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise OutputError(f"output folder {str(folder)!r} cannot be written: {error}") from error
-
-
-# ---------------------------------------------------------------------------------------------- what is print
-
-
-@contextmanager
-def _progress(label: str, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar over masks on standard error; none where that is no terminal."""
-    if hidden or not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
-
-        def show(scored: int, total: int) -> None:
-            bar.length = total
-            bar.update(scored - bar.pos)
-
-        yield show
-
-
-def _summary(explanation: Any, picture: Path) -> str:
-    seconds = sum(explanation.seconds.values())
-    lines = [
-        f"{Path(explanation.name).name}: {explanation.label} ({explanation.target}), confidence "
-        f"{explanation.confidence:.3f}, {explanation.masks} masks in {seconds:.1f} s -> {picture}"
-    ]
-    return "\n".join([*lines, *(f"  note: {warning}" for warning in explanation.warnings)])
-
-
-def _described(manifest: Any, path: Path) -> str:
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    image = manifest.input
-    return (
-        f"{path}: input {image['channels']}x{image['height']}x{image['width']}, {manifest.classes} classes, "
-        f"{manifest.activation}, opset {manifest.opset}, {size / 1e6:.1f} MB\n{_block_table(manifest.blocks)}"
-    )
-
-
-def _block_table(blocks: Sequence[Any]) -> str:
-    rows = [f"  {b.name:<8} {b.channels:>5} maps  {b.height:>4}x{b.width:<4} {b.tensor}" for b in blocks]
-    return "\n".join([f"{len(blocks)} blocks, {sum(b.channels for b in blocks)} maps", *rows])
-
-
-def _print_parity(errors: dict[str, float]) -> None:
-    click.echo(
-        "parity, largest relative error: "
-        + ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
-    )
-
-
-def _complain(message: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)

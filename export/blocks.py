@@ -10,9 +10,12 @@ import onnx
 from sise_rt.bundle import Block
 from sise_rt.errors import ModelError
 
+from .ends import attribute
+from .messages import described
 from .network import Network, image_dependent
 
 WEIGHT_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+MOST_BEHIND = 4  # a classifier of several layers is usual, four times the feature extractor is not
 DROP = 1.5  # a side must shrink by this factor: unpadded convolutions lose a few pixels inside a block
 
 
@@ -21,22 +24,28 @@ def find_blocks(network: Network) -> list[Block]:
 
     Walking the nodes, a tensor is a cut where nothing else that depends on the image is alive. Of the cuts
     with a 2-D map, a weight layer before and a weight layer behind them, the last one at each resolution is a
-    block's output.
+    block's output. A resolution without a weight layer of its own is no block: its maps are the former ones,
+    pooled.
 
     Raises:
         ModelError: there is none, as in a transformer.
     """
     outputs: list[str] = []
-    last: tuple[int, int] | None = None
+    last, layers = (0, 0), 0
+    weighted = _weight_layers(network)
     for tensor in _cuts(network):
         if _why_unusable(network, tensor):
             continue
         h, w = _size(network, tensor)
-        if last is None or last[0] / h >= DROP or last[1] / w >= DROP:
+        if not outputs or last[0] / h >= DROP or last[1] / w >= DROP:
+            if weighted[tensor] == layers:
+                continue
             outputs.append(tensor)
         else:
             outputs[-1] = tensor
-        last = h, w
+        last, layers = (h, w), weighted[tensor]
+    if outputs and (reason := _tokens_behind(network, outputs[-1])):
+        raise ModelError(reason)
     if not outputs:
         raise ModelError(
             "the network has no usable cut: nowhere between its first and last weight layer does a single "
@@ -114,9 +123,11 @@ def _near(network: Network, cuts: set[str], produced: Mapping[str, int], tensor:
 def _why_unusable(network: Network, tensor: str) -> str | None:
     shape = network.types[tensor].shape
     if len(shape) != 4 or None in shape[1:]:
-        return f"has shape {shape}, where (N, K, h, w) is needed"
+        return f"has shape {described(shape)}, where (N, K, h, w) is needed"
     if shape[2] == shape[3] == 1:
         return "has a single position, so its maps say nothing of where"
+    if _channel_axes(network).get(tensor, 1) != 1:
+        return f"has its channels last, {described(shape)}, where (N, K, h, w) is needed"
     nodes = network.graph.nodes
     position = next(i for i, node in enumerate(nodes) if tensor in node.output)
     behind = image_dependent(nodes, [tensor])
@@ -128,6 +139,52 @@ def _why_unusable(network: Network, tensor: str) -> str | None:
     ):
         return "has no weight layer before it: it is the picture itself"
     return None
+
+
+def _weight_layers(network: Network) -> dict[str, int]:
+    """How many weight layers there are up to each tensor."""
+    count = 0
+    counts: dict[str, int] = {}
+    dependent = image_dependent(network.graph.nodes, ["images"])
+    for node in network.graph.nodes:
+        count += node.op_type in WEIGHT_LAYERS and any(name in dependent for name in node.input)
+        counts |= dict.fromkeys(node.output, count)
+    return counts
+
+
+def _channel_axes(network: Network) -> dict[str, int]:
+    """The channels' axis of each rank-4 tensor in which a Transpose has moved them from axis 1."""
+    axes: dict[str, int] = {}
+    for node in network.graph.nodes:
+        found = [axes[name] for name in node.input if name in axes]
+        if node.op_type == "Transpose" and len(network.types[node.input[0]].shape) == 4:
+            perm = attribute(node, "perm") or [3, 2, 1, 0]
+            found = [perm.index(axes.get(node.input[0], 1))]
+        for name in node.output:
+            if found and found[0] != 1 and name in network.types and len(network.types[name].shape) == 4:
+                axes[name] = found[0]
+    return axes
+
+
+def _tokens_behind(network: Network, tensor: str) -> str | None:
+    """Why the last block would miss most of the network, as the patch embedding of a transformer does."""
+    nodes = network.graph.nodes
+    position = next(i for i, node in enumerate(nodes) if tensor in node.output)
+    dependent = image_dependent(nodes, ["images"])
+    weighted = [
+        i
+        for i, node in enumerate(nodes)
+        if node.op_type in WEIGHT_LAYERS and sum(name in dependent for name in node.input) == 1
+    ]
+    before = sum(i <= position for i in weighted)
+    behind = len(weighted) - before
+    if behind <= MOST_BEHIND * before:
+        return None
+    return (
+        f"the last tensor with a 2-D map, {tensor!r}, has {before} weight layers before it and {behind} "
+        "behind it: the network works on tokens, as vision transformers do, and has no feature maps for "
+        "SISE. Where a 2-D map is wanted all the same, name it with --blocks"
+    )
 
 
 def _size(network: Network, tensor: str) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from sise_rt.errors import ModelError
 
 from .ends import attribute, resolve_activation, rewire, strip_activation, to_nchw, to_rank_two
 from .messages import described, first_line
-from .network import OWN_PREFIX, Graph, Network, TensorType, image_dependent, needed, to_model
+from .network import OWN_PREFIX, PRODUCER, Graph, Network, TensorType, image_dependent, needed, to_model
 
 OPSET = 18  # the first with one signature for every reduction; newer models keep their own
 BATCHES = (2, 3)  # two sizes above 1 tell a batch dimension from a fixed one
@@ -98,7 +98,7 @@ def canonical(
     Raises:
         ModelError: the model cannot be brought into this form; says where and why.
     """
-    if model.graph.name.startswith(OWN_PREFIX):
+    if model.producer_name == PRODUCER:
         raise ModelError(
             "this file is part of a sise-rt bundle: export the model that the bundle was made from"
         )
@@ -194,8 +194,11 @@ def _options() -> onnxruntime.SessionOptions:
 
 
 def _session(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    # The transpose optimiser turns the residual stream of some networks to channels last.
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["TransposeOptimizer"]
+        )
     except Exception as error:
         raise ModelError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
 
@@ -213,7 +216,7 @@ def _optimised(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Networ
     _session(model.SerializeToString(), options)
     model = onnx.load(scratch / "optimised.onnx", load_external_data=False)
     weights = {w.name: _mapped(w, scratch) for w in model.graph.initializer}
-    nodes = needed(model.graph.node, [ends.output])
+    nodes = _acting(needed(model.graph.node, [ends.output]), weights, ends.output)
     for node in nodes:
         if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
             raise ModelError(f"node {node.name!r}: control flow ({node.op_type}) cannot be split into blocks")
@@ -231,6 +234,23 @@ def _optimised(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Networ
     opsets = {o.domain: o.version for o in model.opset_import}
     graph = Graph(OWN_PREFIX + "network", tuple(nodes), ("images",), ("logits",))
     return Network(graph, weights, types, opsets, "", layout=ends.layout)
+
+
+def _acting(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], output: str) -> list[onnx.NodeProto]:
+    """The nodes without those that pass their input on: Identity, and Dropout in inference."""
+    acting: list[onnx.NodeProto] = []
+    passed: dict[str, str] = {}
+    for node in nodes:
+        rewire([node], passed)
+        training = node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]
+        idle = not training or (training in weights and not weights[training])
+        masks = set(node.output[1:])
+        passes = node.op_type in ("Identity", "Dropout") and idle and node.output[0] != output
+        if passes and not any(masks & set(other.input) for other in nodes):
+            passed[node.output[0]] = node.input[0]
+        else:
+            acting.append(node)
+    return acting
 
 
 def _renamed(names: set[str], ends: Interface) -> dict[str, str]:
@@ -295,6 +315,11 @@ def _measure(network: Network) -> None:
                         f"tensor {name!r} of an image changes with the other images of its batch, or by "
                         "chance, so masked copies cannot be scored together: export in evaluation mode"
                     )
+    if (small["logits"].shape[:1], large["logits"].shape[:1]) != (BATCHES[:1], BATCHES[1:]):
+        raise ModelError(
+            f"the output has shape {described(small['logits'].shape)} for a batch of {BATCHES[0]} images, "
+            "where a classifier gives (N, classes)"
+        )
     network.measured = {name: (small[name], large[name]) for name in _shape_derived(network)}
 
 
@@ -327,7 +352,12 @@ def _fold_shapes(network: Network) -> None:
                 output = network.types[node.output[0]].shape
                 if node.op_type == "Reshape" and output.count(None) == 1:
                     value = np.array([-1 if d is None else d for d in output])
-                elif node.op_type == "Expand" and varying.tolist() == [0]:
+                elif (
+                    node.op_type == "Expand"
+                    and varying.tolist() == [0]
+                    and network.types[node.input[0]].shape[:1] == (None,)
+                    and len(network.types[node.input[0]].shape) == len(small)
+                ):
                     value = small.copy()
                     value[varying] = 1
                 else:

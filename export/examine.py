@@ -14,8 +14,10 @@ from sise_rt.errors import ModelError, SiseError
 from .blocks import find_blocks, named_blocks
 from .canonical import canonical
 from .gradients import missing_rules
+from .heads import heads
 from .settings import image_size
 from .sources import open_source
+from .split import split
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ def examine(
         except ModelError as error:
             return Examination(*known, (), notes, (str(error),))
         missing = missing_rules(network.graph.nodes, ["logits"], [found[0].tensor])
+        if not missing:
+            try:
+                heads(network, split(network, found), found)
+            except ModelError as error:  # a rule that does not cover the way its operator is used
+                return Examination(*known, found, notes, (str(error),))
         counts = Counter(f"{node.domain}.{node.op_type}".lstrip(".") for node in missing)
         first = {f"{node.domain}.{node.op_type}".lstrip("."): node.name for node in reversed(missing)}
         refusals = tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import hashlib
 import importlib
@@ -74,7 +75,10 @@ def factory_model(spec: str, weights: str) -> tuple[torch.nn.Module, dict[str, A
         raise ModelError(f"cannot import {package!r} of {spec!r}: {error}") from error
     except AttributeError as error:
         raise ModelError(f"module {package!r} has no {attribute!r}") from error
-    model = factory()
+    try:
+        model = factory()
+    except Exception as error:
+        raise ModelError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(model, torch.nn.Module):
         raise ModelError(f"{spec} returned {type(model).__name__}, where a torch.nn.Module is needed")
     if weights not in ("DEFAULT", "none"):
@@ -299,8 +303,9 @@ def _module_outputs(model: Any) -> dict[str, str]:
     outputs: dict[str, str] = {}
     for node in model.graph.node:
         scopes = next((p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"), "[]")
-        for scope in re.findall(r"'([^']+)'", scopes)[:-1]:
-            outputs[scope] = node.output[0]
+        for scope in ast.literal_eval(scopes)[:-1]:  # the last is the node's own name, the whole model is ""
+            if scope:
+                outputs[scope] = node.output[0]
     return outputs
 
 
@@ -342,8 +347,10 @@ def autograd_reference(
         The program's output (N, classes), the maps (N, K, h, w) and the scores (N, K). Tensors that the
         program does not have (the optimiser renamed them) are left out of both dicts.
     """
-    # A copy, as the program may share its parameters with the caller's module.
-    recorder = _Recorder(copy.deepcopy(program.module()).double(), tensors)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch copies its own deprecated structures
+        # A copy, as the program shares its parameters with the caller's module.
+        recorder = _Recorder(copy.deepcopy(program.module()).double(), tensors)
     output = recorder.run(torch.from_numpy(images).double().requires_grad_(True))
     output = output[0] if isinstance(output, (tuple, list)) else output
     maps, alphas = recorder.recorded, {}

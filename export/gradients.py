@@ -11,7 +11,7 @@ from onnx import helper
 from sise_rt.errors import ModelError, UnsupportedOperator
 
 from .builder import Builder
-from .rules import PIECEWISE_CONSTANT, RULES
+from .rules import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
 
 
 def gradient_path(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], inputs: Iterable[str]) -> set[str]:
@@ -79,12 +79,16 @@ def reverse(
         outputs = [name for name in node.output if name in parts]
         if not outputs or not _crosses(node, path):
             continue
-        if outputs != [node.output[0]]:
+        several = node.op_type in SEVERAL_OUTPUTS
+        if outputs != [node.output[0]] and not several:
             raise ModelError(
                 f"node {_name(node)}: the gradient of output {outputs[-1]!r} of {node.op_type} "
                 "is not supported"
             )
-        for name, gradient in zip(node.input, _apply(op, node, total(outputs[0])), strict=False):
+        given = (
+            [total(name) if name in parts else None for name in node.output] if several else total(outputs[0])
+        )
+        for name, gradient in zip(node.input, _apply(op, node, given), strict=False):
             if name not in path:
                 continue
             if gradient is None:
@@ -100,13 +104,14 @@ def reverse(
     return {name: total(name) for name in inputs}
 
 
-def _apply(op: Builder, node: onnx.NodeProto, gradient: str) -> Sequence[str | None]:
+def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) -> Sequence[str | None]:
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     attributes = {
         key: value.decode() if isinstance(value, bytes) else value for key, value in attributes.items()
     }
     rule = RULES[node.op_type]
-    arguments = (op, gradient, node.output[0], *node.input)
+    output = list(node.output) if node.op_type in SEVERAL_OUTPUTS else node.output[0]
+    arguments = (op, gradient, output, *node.input)
     try:
         inspect.signature(rule).bind(*arguments, **attributes)
     except TypeError as error:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Dim = int | str | None  # None is the batch; a name is another free extent
 Shape = tuple[Dim, ...]
+PRODUCER = "sise-rt"
 OWN_PREFIX = "sise_rt/"  # starts the names of every tensor and graph that this package adds
 
 
@@ -140,7 +141,7 @@ def to_model(
     )
     domains = {node.domain for node in graph.nodes} | {""}
     opsets = [helper.make_opsetid(domain, network.opsets[domain]) for domain in sorted(domains)]
-    model = helper.make_model(proto, opset_imports=opsets, producer_name="sise-rt")
+    model = helper.make_model(proto, opset_imports=opsets, producer_name=PRODUCER)
     model.ir_version = helper.find_min_ir_version_for(opsets, ignore_unknown=True)
     return model
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import ModelError, UnsupportedOperator
 
 Rule = Callable[..., Sequence[str | None]]
 RULES: dict[str, Rule] = {}
@@ -25,6 +25,8 @@ PIECEWISE_CONSTANT = frozenset(
     "And ArgMax ArgMin BitShift Ceil ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual IsInf IsNaN "
     "Less LessOrEqual NonZero Not Or Range Round Shape Sign Size Xor".split()
 )
+# Their rules take lists for `g` and `y`; `g` holds None where an output has no gradient.
+SEVERAL_OUTPUTS = frozenset({"Split"})
 
 
 def vjp(*op_types: str) -> Callable[[Rule], Rule]:
@@ -69,6 +71,8 @@ def _windows(
     strides, dilations = list(strides or [1] * rank), list(dilations or [1] * rank)
     if auto_pad in ("NOTSET", "VALID", ""):
         flat = list(pads or [0] * 2 * rank) if auto_pad != "VALID" else [0] * 2 * rank
+        if min(flat) < 0:
+            raise UnsupportedOperator(f"pads {flat} are negative: put a Slice before it instead")
         return strides, list(zip(flat[:rank], flat[rank:], strict=True)), dilations
     explicit = []
     for i in range(rank):
@@ -217,6 +221,12 @@ def global_average_pool(op, g, y, x):
     return (op.Expand(op.Div(g, op.constant(float(count))), op.Shape(x)),)
 
 
+@vjp("GlobalMaxPool")
+def global_max_pool(op, g, y, x):
+    """One window of the whole map."""
+    return max_pool(op, g, y, x, kernel_shape=[op.size(x, axis) for axis in range(2, len(op.shape(x)))])
+
+
 # ---------------------------------------------------------------------------------------------- activations
 
 
@@ -293,16 +303,48 @@ def div(op, g, y, a, b):
     return ga, op.Neg(op.Mul(ga, y))
 
 
+@vjp("Exp")
+def exp(op, g, y, x):
+    """Slope y."""
+    return (op.Mul(g, y),)
+
+
 @elementwise("Mul")
 def mul(op, g, y, a, b):
     """Each input gets the gradient times the other input."""
     return op.Mul(g, b), op.Mul(g, a)
 
 
+@vjp("Neg")
+def neg(op, g, y, x):
+    """The negative gradient."""
+    return (op.Neg(g),)
+
+
+@elementwise("Pow")
+def power(op, g, y, x, exponent):
+    """Slope e x^(e - 1) for a constant exponent e, zero where e is."""
+    e = op.value(exponent).astype(op.dtype)
+    slope = op.Mul(op.constant(e), op.Pow(x, op.constant(np.where(e == 0, e, e - 1))))
+    return op.Mul(g, slope), None
+
+
+@vjp("Sqrt")
+def sqrt(op, g, y, x):
+    """Slope 1 / (2 y)."""
+    return (op.Div(g, op.Mul(op.constant(2.0), y)),)
+
+
 @elementwise("Sub")
 def sub(op, g, y, a, b):
     """The second input gets the negative gradient."""
     return g, op.Neg(g)
+
+
+@elementwise("Sum")
+def sum_(op, g, y, *inputs):
+    """Every input gets the gradient."""
+    return [g] * len(inputs)
 
 
 # ---------------------------------------------------------------------------------------------- linear algebr
@@ -344,7 +386,7 @@ def gemm(op, g, y, a, b, c=None, *, alpha=1.0, beta=1.0, transA=0, transB=0):
 def matmul(op, g, y, a, b):
     """Products with the other factor transposed, summed over broadcast leading axes."""
     if len(op.shape(a)) < 2 or len(op.shape(b)) < 2:
-        raise ModelError("MatMul with a vector has no gradient rule: reshape the vector to a matrix")
+        raise UnsupportedOperator("MatMul with a vector has no rule: reshape the vector to a matrix")
     lead = op.shape(y)[:-2]
     ga = op.MatMul(g, _swap_last(op, b))
     gb = op.MatMul(_swap_last(op, a), g)
@@ -369,7 +411,13 @@ def reduce_mean(op, g, y, x, axes=None, *, keepdims=1, noop_with_empty_axes=0):
     return (op.Div(spread, op.constant(float(count))), None)
 
 
-def _spread_reduced(op, g, x, axes, keepdims, noop_with_empty_axes):
+@vjp("ReduceSum")
+def reduce_sum(op, g, y, x, axes=None, *, keepdims=1, noop_with_empty_axes=0):
+    """Every position gets the whole gradient."""
+    return _spread_reduced(op, g, x, axes, keepdims, noop_with_empty_axes, counted=False)[0], None
+
+
+def _spread_reduced(op, g, x, axes, keepdims, noop_with_empty_axes, counted=True):
     """The gradient of a reduction's output at every reduced position, and how many positions share one."""
     rank = len(op.shape(x))
     reduced = sorted(int(axis) % rank for axis in op.value(axes)) if axes else []
@@ -378,7 +426,8 @@ def _spread_reduced(op, g, x, axes, keepdims, noop_with_empty_axes):
     reduced = reduced or list(range(rank))
     if not keepdims:
         g = op.Unsqueeze(g, op.constant(reduced))
-    return op.Expand(g, op.Shape(x)), int(np.prod([op.size(x, axis) for axis in reduced]))
+    count = int(np.prod([op.size(x, axis) for axis in reduced])) if counted else 0
+    return op.Expand(g, op.Shape(x)), count
 
 
 # ---------------------------------------------------------------------------------------------- structure
@@ -395,22 +444,79 @@ def concat(op, g, y, *inputs, axis):
     return grads
 
 
+@vjp("Dropout")
+def dropout(op, g, y, x, ratio=None, training_mode=None, *, seed=None):
+    """Does nothing in inference."""
+    if training_mode and op.value(training_mode):
+        raise ModelError("Dropout is in training mode: export the model in evaluation mode")
+    return g, None, None
+
+
 @vjp("Flatten")
 def flatten(op, g, y, x, *, axis=1):
     """The gradient in the input's shape."""
     return (op.reshape_like(g, x),)
 
 
-@vjp("Identity", "Dropout")
-def identity(op, g, y, x, *constants, seed=None):
-    """The gradient as it is (dropout does nothing in inference)."""
-    return (g, *(None for _ in constants))
+@vjp("Identity")
+def identity(op, g, y, x):
+    """The gradient as it is."""
+    return (g,)
+
+
+@vjp("Pad")
+def pad(op, g, y, x, pads, constant_value=None, axes=None, *, mode="constant"):
+    """Cuts off what was added, and puts zeros where a negative pad had cut."""
+    if mode != "constant":
+        raise UnsupportedOperator(f"Pad has a rule for mode constant only, not for {mode}")
+    rank = len(op.shape(x))
+    padded = [int(axis) % rank for axis in op.value(axes)] if axes else list(range(rank))
+    begins, ends = np.zeros(rank, np.int64), np.zeros(rank, np.int64)
+    begins[padded], ends[padded] = op.value(pads).reshape(2, -1)
+    return op.Pad(g, op.constant(-np.concatenate([begins, ends]))), None, None, None
 
 
 @vjp("Reshape")
 def reshape(op, g, y, x, shape, *, allowzero=0):
     """The gradient in the input's shape."""
     return op.reshape_like(g, x), None
+
+
+@vjp("Slice")
+def slice_(op, g, y, x, starts, ends, axes=None, steps=None):
+    """Back to its place among zeros."""
+    starts, shape = op.value(starts), list(op.shape(x))
+    axes = [int(axis) % len(shape) for axis in op.value(axes)] if axes else list(range(len(starts)))
+    steps = op.value(steps).tolist() if steps else [1] * len(axes)
+    if min(steps) < 1:
+        raise UnsupportedOperator("Slice has a rule for positive steps only")
+    begins, stops, kept = [0] * len(shape), [0] * len(shape), list(op.shape(y))
+    for axis, start, stop, step in zip(axes, starts.tolist(), op.value(ends).tolist(), steps, strict=True):
+        if shape[axis] is None and (start, step) == (0, 1) and stop >= np.iinfo(np.int32).max:
+            continue  # the whole batch
+        extent, count = op.size(x, axis), op.size(y, axis)
+        if step > 1:  # zeros between, by way of an axis of its own
+            apart = [-1 if d is None else d for d in kept]
+            g = op.Reshape(g, op.constant([*apart[: axis + 1], 1, *apart[axis + 1 :]]))
+            g = op.Pad(
+                g, op.constant([0] * (len(shape) + 1 + axis + 1) + [step - 1] + [0] * (len(shape) - axis - 1))
+            )
+            kept[axis] = apart[axis] = count * step
+            g = op.Reshape(g, op.constant(apart))
+        begins[axis] = max(start + extent, 0) if start < 0 else min(start, extent)
+        stops[axis] = extent - begins[axis] - count * step
+    return op.Pad(g, op.constant([*begins, *stops])), None, None, None, None
+
+
+@vjp("Split")
+def split(op, g, y, x, lengths=None, *, axis=0, num_outputs=None):
+    """The parts' gradients in a row."""
+    parts = [
+        gradient or op.Expand(op.constant(0.0), op.Shape(part))
+        for gradient, part in zip(g, y, strict=True)
+        if part
+    ]
+    return op.Concat(*parts, axis=axis), None
 
 
 @vjp("Squeeze", "Unsqueeze")

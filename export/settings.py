@@ -86,13 +86,13 @@ def preprocessing(
             assumed.append(f"{key} {_shown(values[key])}")
         elif metadata.get("of_other_weights"):
             assumed.append(f"{key} {_shown(values[key])} (as for {origin})")
-    for key in ("mean", "std"):
-        value = values[key]
-        entries = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-        values[key] = tuple(map(float, entries * channels if len(entries) == 1 else entries))
-        if len(values[key]) != channels:
-            raise ModelError(f"--{key} has {len(values[key])} values for {channels} channels")
     try:
+        for key in ("mean", "std"):
+            value = values[key]
+            entries = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+            values[key] = tuple(map(float, entries * channels if len(entries) == 1 else entries))
+            if len(values[key]) != channels:
+                raise ModelError(f"--{key} has {len(values[key])} values for {channels} channels")
         return Preprocess(
             input_size=size,
             interpolation=str(values["interpolation"]),
@@ -103,6 +103,8 @@ def preprocessing(
             color=str(values["color"]).upper(),
             scale=float(values["scale"]),
         ), assumed
+    except ModelError:
+        raise
     except (ValueError, TypeError) as error:
         raise ModelError(str(error)) from error
 

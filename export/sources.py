@@ -179,19 +179,22 @@ def _check_weights(model: onnx.ModelProto, path: Path) -> None:
 def _metadata(properties: Mapping[str, str]) -> dict[str, Any]:
     """Preprocessing, labels and licence from `metadata_props`: keys of timm, Hugging Face and Ultralytics."""
     found: dict[str, Any] = {}
-    known = ("input_size", "mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")
+    known = ("mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")
     aliases = {"image_mean": "mean", "image_std": "std"}
     for key, text in properties.items():
         value = _parsed(text)
         target = aliases.get(key, key)
-        if key == "imgsz" and isinstance(value, (list, tuple)) and len(value) == 2:
-            target, value = "input_size", (None, *value)
         if target in known:
             found[target] = tuple(value) if isinstance(value, list) else value
+        elif key in ("input_size", "imgsz") and isinstance(value, (list, tuple)):
+            size = (None, *value) if key == "imgsz" else tuple(value)
+            if len(size) == 3 and all(isinstance(extent, int) and extent > 0 for extent in size[-2:]):
+                found["input_size"] = size
         elif key in ("names", "id2label", "class_names", "labels"):
-            labels = [value[k] for k in sorted(value, key=int)] if isinstance(value, dict) else value
-            if isinstance(labels, list):
-                found["labels"] = [str(label) for label in labels]
+            if isinstance(value, dict) and all(str(index).isdecimal() for index in value):
+                value = [value[index] for index in sorted(value, key=int)]
+            if isinstance(value, list):
+                found["labels"] = [str(label) for label in value]
         elif key in ("license", "licence"):
             found["licence"] = text
     return found | ({"described_by": "the model's metadata_props"} if found else {})

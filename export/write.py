@@ -62,11 +62,11 @@ def new_bundle(output: Path, overwrite: bool) -> Iterator[Path]:
     """
     if output.exists() and not (overwrite and (output / MANIFEST).is_file()):
         advice = (
-            "give --overwrite to replace it"
+            ": give --overwrite to replace it"
             if (output / MANIFEST).is_file()
-            else "and is no bundle, it stays as it is"
+            else " and is no bundle, so it stays as it is: choose another name"
         )
-        raise OutputError(f"{output} exists already: {advice}")
+        raise OutputError(f"{output} exists already{advice}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))

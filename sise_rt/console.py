@@ -1,0 +1,67 @@
+"""What the command prints: summaries on standard output, progress and complaints on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from .bundle import Block, Manifest
+from .explanation import Explanation
+
+
+@contextmanager
+def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar over masks on standard error; none where that is no terminal."""
+    if hidden or not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def show(scored: int, total: int) -> None:
+            bar.length = total
+            bar.update(scored - bar.pos)
+
+        yield show
+
+
+def summary(explanation: Explanation, picture: Path) -> str:
+    """One line for an explanation, and one for each warning."""
+    seconds = sum(explanation.seconds.values())
+    lines = [
+        f"{Path(explanation.name).name}: {explanation.label} ({explanation.target}), confidence "
+        f"{explanation.confidence:.3f}, {explanation.masks} masks in {seconds:.1f} s -> {picture}"
+    ]
+    return "\n".join([*lines, *(f"  note: {warning}" for warning in explanation.warnings)])
+
+
+def described(manifest: Manifest, path: Path) -> str:
+    """A bundle in a few lines."""
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    image = manifest.input
+    return (
+        f"{path}: input {image['channels']}x{image['height']}x{image['width']}, {manifest.classes} classes, "
+        f"{manifest.activation}, opset {manifest.opset}, {size / 1e6:.1f} MB\n{block_table(manifest.blocks)}"
+    )
+
+
+def block_table(blocks: Sequence[Block]) -> str:
+    """One line a block."""
+    rows = [f"  {b.name:<8} {b.channels:>5} maps  {b.height:>4}x{b.width:<4} {b.tensor}" for b in blocks]
+    return "\n".join([f"{len(blocks)} blocks, {sum(b.channels for b in blocks)} maps", *rows])
+
+
+def print_parity(errors: dict[str, float]) -> None:
+    """The errors of a parity measurement, on one line."""
+    click.echo(
+        "parity, largest relative error: "
+        + ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+    )
+
+
+def complain(message: str) -> None:
+    """One line on standard error."""
+    click.echo(f"error: {' '.join(message.split())}", err=True)

@@ -1,0 +1,186 @@
+"""Where input size, preprocessing and labels come from."""
+
+import pytest
+from sise_rt.export.canonical import Interface
+from sise_rt.export.settings import IMAGENET, class_labels, image_size, preprocessing
+from sise_rt.export.sources import _metadata
+
+from sise_rt.errors import ModelError
+
+
+def ends(*dims):
+    nhwc = dims[-1] == 3
+    return Interface("x", "y", (None, *dims), "NHWC" if nhwc else "NCHW")
+
+
+@pytest.mark.parametrize(
+    ("dims", "wanted", "described", "size", "noted"),
+    [
+        ((3, 64, 48), None, None, (3, 64, 48), False),
+        ((64, 48, 3), None, None, (3, 64, 48), False),
+        ((3, None, None), None, None, (3, 224, 224), True),
+        ((3, None, None), (100, 120), None, (3, 100, 120), False),
+        ((3, None, None), (100, 120), (3, 64, 64), (3, 100, 120), False),
+        ((3, None, None), None, (3, 64, 96), (3, 64, 96), False),
+        ((None, None, None), None, (1, 64, 96), (1, 64, 96), False),
+        ((3, 64, 48), (64, 48), None, (3, 64, 48), False),
+    ],
+)
+def test_image_size(dims, wanted, described, size, noted):
+    metadata = {"input_size": described} if described else {}
+    found, note = image_size(ends(*dims), wanted, metadata)
+    assert found == size
+    assert bool(note) == noted
+    assert not noted or "--input-size" in note
+
+
+def test_image_sizes_that_do_not_fit():
+    with pytest.raises(ModelError, match="takes 64x48 pixels, which contradicts --input-size 64x64"):
+        image_size(ends(3, 64, 48), (64, 64), {})
+    with pytest.raises(ModelError, match="takes 64xany pixels"):
+        image_size(ends(3, 64, None), (32, 64), {})
+    for metadata in ({}, {"input_size": (None, 32, 32)}):
+        with pytest.raises(ModelError, match="'x' leaves its channels free"):
+            image_size(ends(None, 64, 48), None, metadata)
+
+
+def test_imagenet_is_assumed_and_said():
+    settings, assumed = preprocessing((3, 32, 32), {}, {})
+    assert settings.mean == IMAGENET["mean"]
+    assert settings.color == "RGB"
+    assert [note.split()[0] for note in assumed] == [*IMAGENET, "color"]
+    assert "mean 0.485,0.456,0.406" in assumed
+
+
+def test_user_before_source_before_convention():
+    metadata = {"mean": (0.5,), "std": (0.25, 0.5, 1.0), "described_by": "the source"}
+    settings, assumed = preprocessing(
+        (3, 32, 32), {"mean": (0.1, 0.2, 0.3), "scale": 1, "color": "bgr"}, metadata
+    )
+    assert settings.mean == (0.1, 0.2, 0.3)
+    assert settings.std == (0.25, 0.5, 1.0)
+    assert (settings.scale, settings.color) == (1.0, "BGR")
+    assert [note.split()[0] for note in assumed] == ["interpolation", "crop_pct", "crop_mode"]
+
+
+def test_one_value_stands_for_every_channel():
+    settings, _ = preprocessing((3, 32, 32), {"mean": 0.5, "std": (0.5,)}, {})
+    assert settings.mean == (0.5,) * 3
+    assert settings.std == (0.5,) * 3
+
+
+def test_settings_of_other_weights_are_said():
+    metadata = {"mean": (0.5,) * 3, "described_by": "timm abc", "of_other_weights": True}
+    _, assumed = preprocessing((3, 32, 32), {}, metadata)
+    assert "mean 0.5,0.5,0.5 (as for timm abc)" in assumed
+
+
+@pytest.mark.parametrize(("channels", "color"), [(1, "GRAY"), (4, "RGB")])
+def test_other_channel_counts(channels, color):
+    settings, _ = preprocessing((channels, 32, 32), {}, {})
+    assert settings.mean == (0.0,) * channels
+    assert settings.color == color
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"mean": (0.5, 0.5)}, "--mean has 2 values for 3 channels"),
+        ({"std": (0.0,)}, "std"),
+        ({"scale": 0}, "scale"),
+        ({"crop_pct": 1.5}, "crop_pct 1.5"),
+        ({"interpolation": "lanczos"}, "interpolation 'lanczos'"),
+        ({"color": "CMYK"}, "color 'CMYK'"),
+        ({"mean": (float("nan"),)}, "mean"),
+        ({"scale": "much"}, "much"),
+        ({"mean": "grey"}, "grey"),
+    ],
+)
+def test_settings_that_are_refused(given, words):
+    with pytest.raises(ModelError, match=words):
+        preprocessing((3, 32, 32), given, {})
+
+
+def test_labels(tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text("\ufeffcat\r\n  dog \n\nWürfel\n", "utf-8")
+    assert class_labels(path, {}, 3, False) == (("cat", "dog", "Würfel"), None)
+    assert class_labels(["a", "b"], {"labels": ["c", "d"]}, 2, False) == (("a", "b"), None)
+    assert class_labels(None, {"labels": ["c", "d"]}, 2, False) == (("c", "d"), None)
+    assert class_labels(None, {"labels": ["c", "d"]}, 3, False) == ((), None)
+    assert class_labels(None, {}, 3, False) == ((), None)
+    known = {"labels": ["c", "d"], "of_other_weights": True, "described_by": "timm abc"}
+    assert class_labels(None, known, 2, False) == (("c", "d"), "labels (as for timm abc)")
+
+
+def test_labels_of_two_sides():
+    assert class_labels(["scratch"], {}, 2, True)[0] == ("not scratch", "scratch")
+    assert class_labels(["good", "bad"], {}, 2, True)[0] == ("good", "bad")
+    assert class_labels(None, {}, 2, True)[0] == ("negative", "positive")
+
+
+def test_labels_that_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="2 labels for a model with 3 classes"):
+        class_labels(["a", "b"], {}, 3, False)
+    with pytest.raises(ModelError, match=r"labels cannot be read from .*missing"):
+        class_labels(tmp_path / "missing.txt", {}, 3, False)
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(ModelError, match="labels cannot be read from"):
+        class_labels(tmp_path / "bytes.txt", {}, 3, False)
+
+
+@pytest.mark.parametrize(
+    ("properties", "found"),
+    [
+        (
+            {
+                "mean": "[0.5, 0.4, 0.3]",
+                "std": "[0.1, 0.2, 0.3]",
+                "crop_pct": "0.95",
+                "interpolation": "bicubic",
+                "input_size": "[3, 64, 96]",
+                "license": "apache-2.0",
+            },
+            {
+                "mean": (0.5, 0.4, 0.3),
+                "std": (0.1, 0.2, 0.3),
+                "crop_pct": 0.95,
+                "interpolation": "bicubic",
+                "input_size": (3, 64, 96),
+                "licence": "apache-2.0",
+            },
+        ),
+        (
+            {"names": "{0: 'cat', 1: 'dog', 10: 'owl', 2: 'hen'}", "stride": "32", "imgsz": "[64, 96]"},
+            {"labels": ["cat", "dog", "hen", "owl"], "input_size": (None, 64, 96)},
+        ),
+        (
+            {
+                "id2label": '{"1": "dog", "0": "cat"}',
+                "image_mean": "[0.5, 0.4, 0.3]",
+                "image_std": "[1]",
+            },
+            {"labels": ["cat", "dog"], "mean": (0.5, 0.4, 0.3), "std": (1,)},
+        ),
+        ({"class_names": '["cat", "dog"]'}, {"labels": ["cat", "dog"]}),
+        ({"names": "cat and dog", "note": "x"}, {}),
+    ],
+    ids=["timm", "ultralytics", "hugging face", "list", "nothing known"],
+)
+def test_metadata_of_a_file(properties, found):
+    described = {"described_by": "the model's metadata_props"} if found else {}
+    assert _metadata(properties) == found | described
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"names": "{'a': 'cat'}"},
+        {"id2label": '{"x": "y"}'},
+        {"input_size": "wide"},
+        {"input_size": "[3, 64]"},
+    ],
+    ids=str,
+)
+def test_metadata_that_makes_no_sense_is_ignored(properties):
+    assert _metadata(properties) == {}

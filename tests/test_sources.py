@@ -1,0 +1,138 @@
+"""Opening whatever the user names; most of it is refusing what cannot be opened, in one clear line."""
+
+import hashlib
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from sise_rt.export.sources import open_source
+
+from sise_rt.errors import ModelError
+
+
+def refused(source, folder, **options):
+    with pytest.raises(ModelError) as caught:
+        open_source(source, folder, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_onnx_file(small_model, tmp_path):
+    opened = open_source(small_model, tmp_path)
+    assert (opened.format, opened.name) == ("onnx", "small")
+    assert opened.sha256 == hashlib.sha256(small_model.read_bytes()).hexdigest()
+    assert (opened.ends.image, opened.ends.output, opened.ends.image_size) == ("input", "scores", (3, 32, 32))
+    assert opened.metadata == {}
+
+
+def test_metadata_and_producer_of_a_file(small_model, tmp_path):
+    model = onnx.load(small_model)
+    model.producer_name, model.producer_version = "maker", "1.2"
+    model.metadata_props.add(key="names", value="{0: 'a', 1: 'b'}")
+    onnx.save(model, tmp_path / "m.onnx")
+    opened = open_source(str(tmp_path / "m.onnx"), tmp_path)
+    assert opened.producer == "maker 1.2"
+    assert opened.metadata["labels"] == ["a", "b"]
+
+
+def test_external_weights(small_model, tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx.load(small_model), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    opened = open_source(path, tmp_path)
+    weights = {w.name: numpy_helper.to_array(w) for w in opened.model.graph.initializer}
+    for tensor in onnx.load(small_model).graph.initializer:
+        np.testing.assert_array_equal(weights[tensor.name], numpy_helper.to_array(tensor))
+    data = (tmp_path / "w.bin").read_bytes()
+    (tmp_path / "w.bin").write_bytes(data[:100])
+    assert "m.onnx" in refused(path, tmp_path)
+    (tmp_path / "w.bin").unlink()
+    assert "external weights cannot be loaded" in refused(path, tmp_path)
+
+
+def test_external_weights_outside_the_folder(small_model, tmp_path):
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    path = folder / "m.onnx"
+    onnx.save(onnx.load(small_model), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    (folder / "w.bin").rename(tmp_path / "w.bin")
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../w.bin"
+    onnx.save(model, path)
+    assert "external weights cannot be loaded" in refused(path, tmp_path)
+
+
+def test_files_that_are_no_model(small_model, tmp_path):
+    data = small_model.read_bytes()
+    kinds = {
+        "truncated": data[: len(data) // 2],
+        "empty": b"",
+        "text": b"this is no model\n" * 20,
+        "zeros": bytes(1000),
+        "picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
+    }
+    for name, content in kinds.items():
+        path = tmp_path / f"{name}.onnx"
+        path.write_bytes(content)
+        message = refused(path, tmp_path)
+        assert f"{name}.onnx is no ONNX model" in message, message
+    (tmp_path / "folder.onnx").mkdir()
+    assert "no such model file" in refused(tmp_path / "folder.onnx", tmp_path)
+    assert "no such model file" in refused(tmp_path / "missing.onnx", tmp_path)
+    assert "a source is model.onnx, torchvision:NAME" in refused(tmp_path / "missing", tmp_path)
+    text = tmp_path / "model.txt"
+    text.write_text("hello")
+    assert "model.txt is no ONNX model" in refused(text, tmp_path)
+
+
+def test_weights_that_are_not_numbers(small_model, tmp_path):
+    model = onnx.load(small_model)
+    tensor = next(w for w in model.graph.initializer if w.name == "a.conv1.weight")
+    value = numpy_helper.to_array(tensor).copy()
+    value[0, 0, 0, 0] = np.nan
+    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    onnx.save(model, tmp_path / "nan.onnx")
+    assert "weight 'a.conv1.weight' holds NaN" in refused(tmp_path / "nan.onnx", tmp_path)
+    tensor.raw_data = tensor.raw_data[:-4]
+    onnx.save(model, tmp_path / "short.onnx")
+    assert "weight 'a.conv1.weight' is damaged" in refused(tmp_path / "short.onnx", tmp_path)
+
+
+def test_options_that_do_not_go_together(small_model, tmp_path):
+    assert "an ONNX file holds its own weights" in refused(small_model, tmp_path, weights="DEFAULT")
+    assert "no output 'other'" in refused(small_model, tmp_path, output="other")
+
+
+def test_names_that_lead_nowhere(torchvision, tmp_path, monkeypatch):
+    assert "torchvision:resnet18 needs --weights" in refused("torchvision:resnet18", tmp_path)
+    assert "no classifier 'resnet19'" in refused("torchvision:resnet19", tmp_path, weights="none")
+    pytest.importorskip("timm")
+    assert "timm:resnet18 needs --weights" in refused("timm:resnet18", tmp_path)
+    assert "timm has no model 'resnet'; close: " in refused("timm:resnet", tmp_path, weights="none")
+    assert "cannot import 'no_such_package'" in refused("no_such_package:build", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "factories_in_test.py").write_text(
+        "def number():\n    return 3\n\ndef broken():\n    return 1 / 0\n\nvalue = 3\n"
+    )
+    assert "has no 'build'" in refused("factories_in_test:build", tmp_path)
+    assert "returned int, where a torch.nn.Module" in refused("factories_in_test:number", tmp_path)
+    assert "ZeroDivisionError" in refused("factories_in_test:broken", tmp_path)
+    assert "factories_in_test:value" in refused("factories_in_test:value", tmp_path)
+    del sys.modules["factories_in_test"]
+
+
+def test_modules_and_examples_that_do_not_fit(tmp_path):
+    torch = pytest.importorskip("torch")
+    conv = torch.nn.Conv2d(3, 4, 3)
+    assert "not int" in refused(3, tmp_path)
+    assert "float images (N, C, H, W), not torch.int64" in refused(
+        conv, tmp_path, example=torch.ones(1, 3, 8, 8).long()
+    )
+    assert "float images (N, C, H, W)" in refused(conv, tmp_path, example=torch.ones(3, 8, 8))
+    assert "has no torch.nn.Conv2d" in refused(torch.nn.Linear(3, 4), tmp_path)
+    assert "torch cannot export the model to ONNX" in refused(conv, tmp_path, example=torch.ones(1, 5, 8, 8))
