@@ -110,9 +110,7 @@ def export(
         settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
         two_sided = "negative_logit" in network.types
         named, assumed_labels = class_labels(labels, opened.metadata, network.classes, two_sided)
-        assumed = [note for note in (assumed_size, *assumed, assumed_labels) if note]
-        if not activation and not network.removed:
-            assumed.append(f"activation {network.activation}")
+        assumed = [note for note in (assumed_size, *assumed, assumed_labels, *network.assumed) if note]
         manifest = Manifest(
             name=output.name.removesuffix(".sise"),
             input=dict(zip(("channels", "height", "width"), size, strict=True)) | {"layout": network.layout},

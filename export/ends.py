@@ -81,11 +81,8 @@ def resolve_activation(network: Network, activation: str | None) -> None:
     count = int(np.prod([d for d in network.types["logits"].shape if isinstance(d, int)]))
     if not activation and not found:
         activation = "sigmoid" if count == 1 else "softmax"
-        network.notes.append(
-            f"activation: {activation} is assumed, as the model ends in "
-            + ("a single logit" if count == 1 else f"{count} logits")
-            + " (set --activation)"
-        )
+        logits = "a single logit" if count == 1 else f"{count} logits"
+        network.assumed.append(f"activation {activation}, as the model ends in {logits} (set --activation)")
     network.activation = activation or found or ""
     if count == 1 and network.activation == "softmax":
         raise ModelError(

@@ -63,7 +63,8 @@ def examine(
             network = canonical(opened.model, Path(scratch), opened.ends, size, None)
         except SiseError as error:
             return Examination(None, None, None, (), (), (str(error),))
-        notes = (*network.notes, *([f"assumed: {assumed}"] if assumed else []))
+        assumptions = [f"assumed: {note}" for note in (assumed, *network.assumed) if note]
+        notes = (*network.notes, *assumptions)
         known = (size, network.classes, network.activation)
         try:
             found = tuple(named_blocks(network, blocks, {}) if blocks else find_blocks(network))

@@ -62,6 +62,7 @@ class Network:
         removed: the operator (Softmax, LogSoftmax, Sigmoid) that the source ended in, None for logits.
         layout: `NCHW` or `NHWC`, the source's input layout.
         measured: the two runs' values of tensors that depend on the image through shapes alone.
+        assumed: what neither the model nor the user said.
         notes: what was decided on the way and is worth saying.
     """
 
@@ -73,6 +74,7 @@ class Network:
     removed: str | None = None
     layout: str = "NCHW"
     measured: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    assumed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def adopt(self, builder: Builder) -> None:

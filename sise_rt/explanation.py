@@ -131,7 +131,7 @@ class Explanation:
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path with a null character
             raise OutputError(f"folder {str(folder)!r} cannot be made: {error}") from error
         base = f"{Path(self.name).stem if stem is None else stem}.{self.target}"
         array = io.BytesIO()

@@ -81,5 +81,5 @@ def visualization_map(
         values[column].astype(np.float64) for values in (scores.minimum, scores.maximum, scores.area)
     )
     weight = scores.confidences[column, target].astype(np.float64) / (area * (high - low) * column.sum())
-    summed = np.einsum("k,khw->hw", weight, maps[usable].astype(np.float64))
+    summed = np.einsum("k,khw->hw", weight, maps[scores.index[column]].astype(np.float64))
     return resize_map(summed, size) - np.dot(weight, low)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -49,27 +47,40 @@ def verify(engine: Engine) -> dict[str, float]:
         BundleError: the stored numbers cannot be read.
     """
     manifest = engine.manifest
-    try:
-        with np.load(engine.folder / PROBE, allow_pickle=False) as stored:
-            probe = {name: stored[name] for name in stored.files}
-        image, targets = (
-            probe_tensor(probe["image"], manifest.preprocess),
-            probe["target"].reshape(1).astype(np.int64),
-        )
-        maps, alphas, logits = engine.features(image, targets)
-        output = logits[0] if "logits" in probe else confidences(logits[0], manifest.activation)
-        errors = {
-            "logits": relative_error(output, probe["logits"] if "logits" in probe else probe["confidences"]),
-            "maps": max(
-                relative_error(a[0].mean(axis=(1, 2)), probe[f"maps_{i}"]) for i, a in enumerate(maps, 1)
-            ),
-            "alpha": max(relative_error(a[0], probe[f"alpha_{i}"]) for i, a in enumerate(alphas, 1)),
-        }
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise BundleError(f"{engine.folder / PROBE} cannot be used: {error}") from error
+    probe = _read_probe(engine)
+    image, targets = probe_tensor(probe["image"], manifest.preprocess), probe["target"].reshape(1)
+    maps, alphas, logits = engine.features(image, targets)
+    output = logits[0] if "logits" in probe else confidences(logits[0], manifest.activation)
+    means = [a[0].mean(axis=(1, 2)) for a in maps]
+    errors = {
+        "logits": relative_error(output, probe["logits"] if "logits" in probe else probe["confidences"]),
+        "maps": max(relative_error(a, probe[f"maps_{i}"]) for i, a in enumerate(means, 1)),
+        "alpha": max(relative_error(a[0], probe[f"alpha_{i}"]) for i, a in enumerate(alphas, 1)),
+    }
     errors["chain"] = chain_error(engine, image, targets, maps, alphas, logits)
     errors["differences"] = differences_error(engine, targets, maps, alphas)
     return errors
+
+
+def _read_probe(engine: Engine) -> dict[str, np.ndarray]:
+    manifest, path = engine.manifest, engine.folder / PROBE
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            probe = {name: stored[name] for name in stored.files}
+    except Exception as error:  # the readers of archives may meet anything in a broken file
+        raise BundleError(f"{path} cannot be used: {error}") from error
+    shapes = {"image": manifest.preprocess.input_size, "target": ()}
+    shapes["logits" if "logits" in probe else "confidences"] = (manifest.classes,)
+    for i, block in enumerate(manifest.blocks, 1):
+        shapes |= {f"maps_{i}": (block.channels,), f"alpha_{i}": (block.channels,)}
+    kinds = {"image": np.uint8, "target": np.int64}
+    for name, shape in shapes.items():
+        kind = kinds.get(name, np.float32)
+        if name not in probe or probe[name].shape != shape or probe[name].dtype != kind:
+            raise BundleError(f"{path} cannot be used: it needs {name} {shape} as {kind.__name__}")
+    if not 0 <= probe["target"] < manifest.classes:
+        raise BundleError(f"{path} cannot be used: target {probe['target']} is no class")
+    return probe
 
 
 def failures(errors: Mapping[str, float], tolerances: Mapping[str, float] = TOLERANCES) -> list[str]:

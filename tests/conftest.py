@@ -1,4 +1,4 @@
-"""What several tests need: real pictures, torchvision as the reference, and a small network with its bundle."""
+"""What several tests need: real pictures, torchvision as the reference, a small network and its bundle."""
 
 import os
 import warnings

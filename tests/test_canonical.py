@@ -262,7 +262,7 @@ def test_single_logit_has_two_sides(tmp_path, given, tail):
     close(found, np.concatenate([-positive, positive], axis=1))
     assert network.activation == "sigmoid"
     assert any("both sides" in note for note in network.notes)
-    assert any("single logit (set --activation)" in note for note in network.notes) == (
+    assert any("single logit (set --activation)" in note for note in network.assumed) == (
         not given and not tail
     )
 
@@ -273,7 +273,7 @@ def test_single_logit_has_two_sides(tmp_path, given, tail):
 def test_assumed_activation_is_noted(tmp_path, given, activation):
     network = brought(made(scores), tmp_path, activation=given)
     assert network.activation == activation
-    assert any("softmax is assumed, as the model ends in 5 logits" in n for n in network.notes) == (
+    assert any("activation softmax, as the model ends in 5 logits" in n for n in network.assumed) == (
         given is None
     )
 

@@ -19,7 +19,8 @@ import numpy as np
 CLASSES = ("normal", "scratch", "pit", "inclusion", "patch")
 SIZE = 160  # pixels; all lengths below are in pixels of a picture of this size
 OVERSAMPLING = 2
-MIN_CONTRAST = 20  # grey levels by which a defect must change its own pixels, or it is drawn again
+MIN_CHANGE = 20  # grey levels by which a defect must change its own pixels on average, and
+MIN_CONTRAST = 0.2  # the share of their brightness that this must be; else it is drawn again
 
 METALS = {  # reflectance, RGB
     "steel": (0.52, 0.54, 0.57),
@@ -262,7 +263,7 @@ def scratch(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     bend, sway = rng.normal(0, 0.07, 2) * length
     offset = bend * (4 * t**2 - 0.5) + sway * np.sin(2 * np.pi * t) * 0.4
     path = rng.uniform(0.22, 0.78, 2) * SIZE + length * t[:, None] * heading + offset[:, None] * side_step
-    width = rng.uniform(1.0, 2.3) * np.clip(4 * (0.5 - np.abs(t)), 0.3, 1)
+    width = rng.uniform(1.2, 2.4) * np.clip(4 * (0.5 - np.abs(t)), 0.3, 1)
     width = width * (1 + 0.25 * np.interp(np.arange(64), np.arange(0, 72, 8), rng.standard_normal(9)))
     groove = np.zeros((side, side), np.uint8)
     tracks = [(0.0, slice(None))]
@@ -385,7 +386,7 @@ def generate(rng: np.random.Generator, label: str, size: int = SIZE) -> tuple[np
         mask = cv2.resize(where, (size, size), interpolation=cv2.INTER_AREA) > 0.3
         image = render(scene)
         change = np.abs(image.astype(int) - clean).mean(axis=2)
-        if mask.any() and change[mask].mean() >= MIN_CONTRAST:
+        if mask.any() and change[mask].mean() >= max(MIN_CHANGE, MIN_CONTRAST * clean[mask].mean()):
             return image, mask
 
 

@@ -1,0 +1,306 @@
+"""ONNX Runtime: providers are as asked for or refused; how a model is run does not change what it says."""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib import metadata
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import sise_rt
+from sise_rt import engine as module
+from sise_rt.bundle import read_bundle
+from sise_rt.engine import Engine, Scorer, available_threads
+from sise_rt.errors import BundleError, ModelError, ProviderError
+
+CPU, CUDA, TENSORRT = (module.PROVIDERS[name] for name in ("cpu", "cuda", "tensorrt"))
+
+
+@pytest.fixture(scope="module")
+def engine(small_bundle) -> Engine:
+    return Engine(small_bundle, read_bundle(small_bundle), "cpu")
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((1, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.fixture
+def maps() -> np.ndarray:
+    return np.random.default_rng(4).random((11, 8, 8), np.float32)
+
+
+@pytest.fixture
+def gpu_build(monkeypatch):
+    """An ONNX Runtime that was built for CUDA, on a machine that has none; `made` counts sessions."""
+    made = []
+
+    def silent(model, options, providers, **_):
+        made.append([name for name, _ in providers])
+        return real(model, options, providers=[CPU])
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", silent)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn"), raising=False)
+    return made
+
+
+# ---------------------------------------------------------------------------------------------- providers
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_this_build_has_not(small_bundle, monkeypatch, provider):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", CPU])
+    with pytest.raises(ProviderError) as caught:
+        sise_rt.load(small_bundle, provider)
+    assert str(caught.value) == (
+        f"{provider} was asked for, but this ONNX Runtime has only cpu; "
+        "pip install 'sise-rt[gpu]' in place of 'sise-rt[cpu]'"
+    )
+
+
+def test_an_unknown_provider(small_bundle):
+    with pytest.raises(ProviderError, match="unknown provider 'gpu'; known are auto, cpu, cuda, tensorrt"):
+        sise_rt.load(small_bundle, "gpu")
+
+
+def test_both_wheels(small_bundle, monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda _: "1.0")
+    with pytest.raises(ProviderError, match=r"both installed .* uninstall both .*then install"):
+        sise_rt.load(small_bundle)
+
+
+def test_no_wheel(small_bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ProviderError, match=r"cannot be imported .*pip install 'sise-rt\[cpu\]'"):
+        sise_rt.load(small_bundle)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_silent_fall_back_is_refused(small_bundle, gpu_build, capsys, provider):
+    with pytest.raises(ProviderError, match=f"{provider} was asked for, but .* offers {CPU}"):
+        sise_rt.load(small_bundle, provider)
+    assert capsys.readouterr().out == "", "standard output is the caller's"
+    assert gpu_build == [[TENSORRT, CUDA, CPU] if provider == "tensorrt" else [CUDA, CPU]]
+
+
+def test_auto_says_that_it_fell_back(small_bundle, gpu_build):
+    explainer = sise_rt.load(small_bundle)
+    assert explainer.engine.provider == "cpu"
+    explanation = explainer.explain(np.zeros((32, 32, 3), np.uint8), 0)
+    assert explanation.provider == "cpu"
+    assert explanation.warnings[0].startswith("running on the CPU: cuda was asked for, but ONNX Runtime")
+
+
+def test_a_provider_that_fails_to_start(small_bundle, gpu_build, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("CUDA failure 35: driver too old\nat line 7")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", failing)
+    with pytest.raises(
+        ProviderError, match=r"cuda cannot run .*features.onnx: CUDA failure 35: driver too old$"
+    ):
+        sise_rt.load(small_bundle, "cuda")
+
+
+def test_onnx_runtimes_own_fall_back_is_off(small_bundle, monkeypatch):
+    asked = []
+    real = onnxruntime.InferenceSession
+
+    def spy(*arguments, **options):
+        asked.append(options["enable_fallback"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    sise_rt.load(small_bundle, "cpu")
+    assert asked == [0, 0]
+
+
+# ---------------------------------------------------------------------------------------------- threads
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        ("max 100000", 6),
+        ("200000 100000", 2),
+        ("250000 100000", 2),
+        ("50000 100000", 1),
+        ("900000 100000", 6),
+    ],
+)
+def test_threads_follow_affinity_and_quota(monkeypatch, tmp_path, quota, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    monkeypatch.setattr(module, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert available_threads() == expected
+
+
+@pytest.mark.parametrize("content", [None, "", "nonsense", "a b"])
+def test_threads_without_a_readable_quota(monkeypatch, tmp_path, content):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
+    if content is not None:
+        (tmp_path / "cpu.max").write_text(content)
+    monkeypatch.setattr(module, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert available_threads() == 2
+
+
+def test_threads_where_there_is_no_affinity(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(module, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert available_threads() == 3
+
+
+def test_threads_reach_the_sessions(small_bundle):
+    chosen = sise_rt.load(small_bundle, "cpu", threads=1).engine
+    assert chosen.score_session.get_session_options().intra_op_num_threads == 1
+    with pytest.raises(ValueError, match="threads is 0"):
+        sise_rt.load(small_bundle, "cpu", threads=0)
+
+
+# ---------------------------------------------------------------------------------------------- running
+
+
+def test_what_does_not_fit_is_a_model_error(engine, image, maps):
+    with pytest.raises(ModelError, match="the model cannot be run: "):
+        engine.features(image[:, :, :16], np.zeros(1, np.int64))
+    with pytest.raises(ModelError, match="the model cannot be run: "):
+        engine.scorer(image, np.array([99]), 4)(maps[:4])
+
+
+def test_graphs_must_be_those_of_the_manifest(small_bundle):
+    manifest = read_bundle(small_bundle)
+    swapped = replace(manifest, graphs={**manifest.graphs, "score": manifest.graphs["features"]})
+    with pytest.raises(BundleError, match="does not fit the manifest"):
+        Engine(small_bundle, swapped, "cpu")
+
+
+@pytest.mark.parametrize("batch", [1, 3, 11, 16])
+def test_batches_give_the_same_scores(engine, image, maps, batch):
+    alone = [engine.scorer(image, np.array([0, 3]), 1)(m[None]) for m in maps]
+    scorer = engine.scorer(image, np.array([0, 3]), batch)
+    parts = [scorer(maps[i : i + batch]) for i in range(0, len(maps), batch)]
+    for together, one_by_one in zip(zip(*parts, strict=True), zip(*alone, strict=True), strict=True):
+        assert np.allclose(np.concatenate(together), np.concatenate(one_by_one), rtol=1e-5, atol=1e-7)
+
+
+def test_threads_and_repetition_give_the_same_bits(small_bundle):
+    explainer = sise_rt.load(small_bundle, "cpu")
+    pictures = np.random.default_rng(5).integers(0, 256, (8, 40, 40, 3), dtype=np.uint8)
+    alone = [explainer.explain(picture, batch_size=4).raw for picture in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(
+            pool.map(lambda picture: explainer.explain(picture, batch_size=4).raw, [*pictures] * 3)
+        )
+    again = sise_rt.load(small_bundle, "cpu")
+    for i, raw in enumerate(alone):
+        assert all(np.array_equal(raw, other) for other in together[i::8])
+        assert np.array_equal(raw, again.explain(pictures[i], batch_size=4).raw)
+
+
+def test_the_batch_size_is_measured_once(small_bundle, monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "_best_batches", {})
+    monkeypatch.setattr(Engine, "_calibrate", lambda self: calls.append(self.threads) or 4)
+    first, second, other = (sise_rt.load(small_bundle, "cpu", threads).engine for threads in (1, 1, 2))
+    assert [first.best_batch(), first.best_batch(), second.best_batch()] == [4, 4, 4]
+    assert other.best_batch() == 4
+    assert calls == [1, 2], "another number of threads is measured anew"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({1: 1.0, 2: 1.0, 4: 1.0, 8: 1.0}, 1),
+        ({1: 1.0, 2: 0.7, 4: 0.5, 8: 0.495}, 4),
+        ({1: 1.0, 2: 1.1, 4: 0.9, 8: 0.8}, 8),
+        ({1: 1001.0, 2: 0.1}, 1),
+    ],
+    ids=["flat", "a gain must pay", "largest", "slow models end early"],
+)
+def test_the_fastest_batch_size_is_chosen(engine, monkeypatch, seconds, best):
+    now = [0.0]
+
+    def scorer(_image, _targets, batch):
+        return lambda _maps: now.__setitem__(0, now[0] + 0.001 * batch * seconds[batch])
+
+    monkeypatch.setattr(engine, "scorer", scorer)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    assert engine._calibrate() == best
+
+
+class Binding:
+    """Stands in for an IO binding on a GPU; runs on the CPU, and remembers the shapes that it was given."""
+
+    def __init__(self, session):
+        self.session, self.inputs, self.outputs, self.shapes = session, {}, [], []
+
+    def bind_ortvalue_input(self, name, value):
+        self.inputs[name] = value
+
+    def bind_cpu_input(self, name, value):
+        self.inputs[name] = value
+        self.shapes.append(value.shape)
+
+    def bind_output(self, name):
+        self.outputs.append(name)
+
+    def copy_outputs_to_cpu(self):
+        return self.results
+
+
+class GpuSession:
+    """A session of which only the bound run is there."""
+
+    def __init__(self, session):
+        self.get_outputs, self._run, self.bindings = session.get_outputs, session.run, []
+
+    def io_binding(self):
+        self.bindings.append(Binding(self))
+        return self.bindings[-1]
+
+    def run_with_iobinding(self, binding):
+        names = [slot.name for slot in self.get_outputs()]
+        assert binding.outputs[-len(names) :] == names
+        binding.results = self._run(names, binding.inputs)
+
+
+def test_the_gpu_path_pads_the_last_batch_and_cuts_the_results(engine, image, maps, monkeypatch):
+    held = []
+
+    def from_numpy(value, device, number):
+        held.append((device, number))
+        return value
+
+    monkeypatch.setattr(onnxruntime, "OrtValue", SimpleNamespace(ortvalue_from_numpy=from_numpy))
+    session = GpuSession(engine.score_session)
+    gpu = SimpleNamespace(provider="cuda", score_session=session)
+    scorer = Scorer(gpu, image, np.array([1, 2]), 4)
+    on_cpu = engine.scorer(image, np.array([1, 2]), 4)
+    for start in (0, 4, 8):
+        found, expected = scorer(maps[start : start + 4]), on_cpu(maps[start : start + 4])
+        assert [a.shape for a in found] == [a.shape for a in expected]
+        assert all(np.allclose(a, b, rtol=1e-5) for a, b in zip(found, expected, strict=True))
+    assert [len(found_part) for found_part in found] == [3] * 4
+    assert session.bindings[0].shapes == [(4, 1, 8, 8)] * 3, "a new shape would search for kernels again"
+    assert held == [("cuda", 0)] * 2
+
+
+def test_a_gpu_that_fails_is_a_model_error(engine, image, maps, monkeypatch):
+    session = GpuSession(engine.score_session)
+    monkeypatch.setattr(onnxruntime, "OrtValue", SimpleNamespace(ortvalue_from_numpy=lambda value, *_: value))
+
+    def fail(_):
+        raise RuntimeError("out of memory")
+
+    session.run_with_iobinding = fail
+    scorer = Scorer(SimpleNamespace(provider="cuda", score_session=session), image, np.array([1]), 4)
+    with pytest.raises(ModelError, match="out of memory"):
+        scorer(maps[:4])

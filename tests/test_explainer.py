@@ -1,0 +1,356 @@
+"""The explainer: what it does with pictures, targets, options and gaps in the evidence."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+import sise_rt
+from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
+from sise_rt.errors import ImageError, ModelError, NoEvidence, OutputError, TargetError
+from sise_rt.scoring import Scores
+
+PHASES = ["preprocess", "features", "masks", "calibration", "scoring", "fusion"]
+
+
+@pytest.fixture(scope="module")
+def explainer(small_bundle) -> sise_rt.Explainer:
+    return sise_rt.load(small_bundle, "cpu")
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """A bright disc on noise, uint8 (48, 40, 3)."""
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:48, :40]
+    disc = 150 * ((y - 20) ** 2 + (x - 25) ** 2 < 80)[..., None]
+    return (disc + rng.integers(0, 100, (48, 40, 3))).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def explanation(explainer, picture) -> sise_rt.Explanation:
+    return explainer.explain(picture, "b", batch_size=4)
+
+
+def check(explanation: sise_rt.Explanation) -> None:
+    """What holds for every explanation."""
+    assert explanation.map.dtype == np.float32
+    assert explanation.map.shape == (32, 32)
+    assert np.isfinite(explanation.map).all()
+    assert explanation.map.min() == 0
+    assert explanation.map.max() in (0, 1)
+    assert np.isfinite(explanation.raw).all()
+    assert 0 <= explanation.confidence <= 1
+    for block in explanation.blocks:
+        assert block.constant <= block.kept <= block.maps
+        if block.visualization is not None:
+            assert (block.visualization.min(), block.visualization.max()) == (0, 1)
+            assert np.isfinite(block.visualization).all()
+
+
+# ---------------------------------------------------------------------------------------------- targets
+
+
+def test_several_targets_are_separate_calls_bit_for_bit(explainer, picture):
+    """With one mask a batch: other batches hold other masks together, which changes the last bits."""
+    together = explainer.explain_targets(picture, [4, "b", 0], batch_size=1)
+    assert [e.target for e in together] == [4, 1, 0]
+    for found in together:
+        alone = explainer.explain(picture, found.target, batch_size=1)
+        assert np.array_equal(found.raw, alone.raw)
+        assert np.array_equal(found.map, alone.map)
+        assert found.blocks[0].kept == alone.blocks[0].kept
+        assert found.masks >= alone.masks
+        assert found.warnings == alone.warnings
+
+
+def test_several_targets_in_batches_agree_to_rounding(explainer, picture):
+    for found in explainer.explain_targets(picture, [4, 1, 0], batch_size=4):
+        alone = explainer.explain(picture, found.target, batch_size=1)
+        for a, b in zip(found.blocks, alone.blocks, strict=True):
+            assert np.abs(a.visualization - b.visualization).max() < 1e-5
+
+
+def test_top_k_is_by_falling_confidence(explainer, picture):
+    found = explainer.explain_targets(picture, top_k=3, batch_size=4)
+    confidences = explainer.confidences(picture)
+    assert [e.target for e in found] == np.argsort(-confidences)[:3].tolist()
+    assert [e.confidence for e in found] == pytest.approx(np.sort(confidences)[:-4:-1])
+    assert len(explainer.explain_targets(picture, top_k=99, batch_size=4)) == 5
+    assert explainer.explain(picture, batch_size=4).target == found[0].target
+
+
+def test_wrong_targets(explainer, picture):
+    with pytest.raises(TargetError, match="out of range"):
+        explainer.explain(picture, 5)
+    with pytest.raises(TargetError, match="is no label"):
+        explainer.explain_targets(picture, [0, "zebra"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mu": 1.0}, "0 <= mu < 1"),
+        ({"mu": -0.1}, "0 <= mu < 1"),
+        ({"mu": float("nan")}, "0 <= mu < 1"),
+        ({"fusion": "mean"}, "known are otsu, otsu-soft"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"top_k": 0}, "at least 1"),
+        ({"targets": []}, "targets is empty"),
+    ],
+)
+def test_options_out_of_range(explainer, picture, options, message):
+    with pytest.raises(ValueError, match=message):
+        explainer.explain_targets(picture, **options)
+
+
+# ---------------------------------------------------------------------------------------------- pictures
+
+
+PICTURES = {
+    "black": np.zeros((32, 32, 3), np.uint8),
+    "white": np.full((50, 70, 3), 255, np.uint8),
+    "one pixel": np.full((1, 1, 3), 90, np.uint8),
+    "one row": np.arange(300, dtype=np.uint8).reshape(1, 100, 3),
+    "grey": np.arange(1600, dtype=np.uint16).astype(np.uint8).reshape(40, 40),
+    "alpha": np.random.default_rng(0).integers(0, 256, (40, 40, 4), dtype=np.uint8),
+    "not contiguous": np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)[::-2, ::2, ::-1],
+    "Pillow": Image.new("L", (20, 30), 77),
+}
+
+
+@pytest.mark.parametrize("case", PICTURES)
+def test_any_picture_gives_a_finite_map_or_says_why_not(explainer, case):
+    for target in range(5):
+        try:
+            explanation = explainer.explain(PICTURES[case], target, batch_size=8)
+        except NoEvidence as error:
+            assert f"target {target} ({'abcde'[target]})" in str(error)  # noqa: PT017
+        else:
+            check(explanation)
+            rows, columns = np.shape(PICTURES[case])[:2]
+            assert explanation.overlay().shape == (rows, columns, 3)
+
+
+def test_pictures_that_are_none(explainer, tmp_path):
+    with pytest.raises(ImageError, match="no such file"):
+        explainer.explain(tmp_path / "none.png")
+    with pytest.raises(ImageError, match="float64"):
+        explainer.explain(np.zeros((4, 4, 3)))
+    with pytest.raises(ImageError, match="more than 100 pixels"):
+        explainer.explain(Image.new("RGB", (20, 20)), max_pixels=100)
+
+
+def test_the_picture_is_left_alone(explainer, picture):
+    before = picture.copy()
+    explainer.explain(picture, 0, batch_size=8).strip()
+    assert np.array_equal(picture, before)
+
+
+def test_path_bytes_and_array_are_the_same_picture(explainer, picture, explanation, tmp_path):
+    path = tmp_path / "p.png"
+    Image.fromarray(picture).save(path)
+    for source in (path, str(path), path.read_bytes(), Image.open(path)):
+        found = explainer.explain(source, "b", batch_size=4)
+        assert np.array_equal(found.map, explanation.map)
+        assert found.name == ("image" if isinstance(source, bytes) else str(path))
+
+
+# ---------------------------------------------------------------------------------------------- evidence
+
+
+def test_an_explanation(explanation):
+    check(explanation)
+    assert (explanation.target, explanation.label) == (1, "b")
+    assert [b.maps for b in explanation.blocks] == [8, 12, 16]
+    assert explanation.masks == sum(b.kept - b.constant for b in explanation.blocks)
+    assert explanation.raw.max() <= 3
+    assert explanation.map == pytest.approx(explanation.raw / explanation.raw.max(), abs=1e-6)
+
+
+def test_soft_fusion_is_another_map_of_the_same_evidence(explainer, picture, explanation):
+    soft = explainer.explain(picture, "b", batch_size=4, fusion="otsu-soft")
+    check(soft)
+    assert soft.record()["fusion"] == "otsu-soft"
+    assert not np.array_equal(soft.map, explanation.map)
+    for a, b in zip(soft.blocks, explanation.blocks, strict=True):
+        assert np.array_equal(a.visualization, b.visualization)
+
+
+def test_a_higher_mu_keeps_fewer_maps(explainer, picture):
+    kept = [
+        [b.kept for b in explainer.explain(picture, 2, mu=mu, batch_size=8).blocks] for mu in (0, 0.3, 0.9)
+    ]
+    assert all(a >= b >= c >= 1 for a, b, c in zip(*kept, strict=True))
+    assert sum(kept[0]) > sum(kept[2])
+
+
+def test_a_block_of_flat_maps_is_skipped_and_said(blind, picture):
+    explanation = sise_rt.load(blind("stem.conv.weight"), "cpu").explain(picture, batch_size=8)
+    check(explanation)
+    first = explanation.blocks[0]
+    assert first.visualization is None
+    assert first.kept == first.constant > 0
+    said = f"block1 is skipped: all {first.kept} maps with a positive gradient score are flat"
+    assert explanation.record()["warnings"] == [said]
+    assert explanation.record()["blocks"][0]["used"] is False
+    assert explanation.strip().dtype == np.uint8
+
+
+def test_no_evidence_says_for_which_target_and_why(blind, picture):
+    explainer = sise_rt.load(blind("head.weight"), "cpu")
+    with pytest.raises(NoEvidence) as caught:
+        explainer.explain(picture, 3)
+    assert str(caught.value) == (
+        "image: no feature map speaks for target 3 (3): "
+        "block1 is skipped: none of its 8 maps has a positive gradient score; "
+        "block2 is skipped: none of its 12 maps has a positive gradient score; "
+        "block3 is skipped: none of its 16 maps has a positive gradient score. "
+        "The picture may be blank, or the class may not be in it"
+    )
+
+
+@pytest.mark.parametrize(("value", "error"), [(0.0, NoEvidence), (0.5, None), (np.nan, ModelError)])
+def test_what_the_masked_copies_say(explainer, picture, monkeypatch, value, error):
+    def said(_scorer, maps, index, _done):
+        chosen = maps[index]
+        column = np.full((len(index), 1), value, np.float32)
+        return Scores(index, column, chosen.min((1, 2)), chosen.max((1, 2)), np.ones(len(index)))
+
+    monkeypatch.setattr("sise_rt.explainer.score", said)
+    if error is None:
+        check(explainer.explain(picture, 0, batch_size=8))
+        return
+    message = "gives no masked copy any confidence" if error is NoEvidence else "confidences are not finite"
+    with pytest.raises(error, match=message):
+        explainer.explain(picture, 0, batch_size=8)
+
+
+def test_a_fused_map_that_is_constant_is_zero_and_said(explainer, picture, monkeypatch):
+    monkeypatch.setattr("sise_rt.explainer.fuse", lambda maps, _: np.zeros_like(maps[0]))
+    explanation = explainer.explain(picture, 0, batch_size=8)
+    assert not explanation.map.any()
+    assert explanation.warnings == ("the fused map is constant: the explanation is all zero",)
+
+
+def test_weights_that_are_no_numbers_are_a_model_error(small_bundle, picture, tmp_path):
+    bundle = Path(shutil.copytree(small_bundle, tmp_path / "copy.sise"))
+    model = onnx.load(bundle / "features.onnx", load_external_data=False)
+    kernel = next(t for t in model.graph.initializer if t.external_data and len(t.dims) == 4)
+    place = {entry.key: entry.value for entry in kernel.external_data}
+    weights = bytearray((bundle / WEIGHTS).read_bytes())
+    start = int(place["offset"])
+    weights[start : start + 4] = np.float32(np.nan).tobytes()
+    (bundle / WEIGHTS).write_bytes(weights)
+    data = json.loads((bundle / MANIFEST).read_text("utf-8"))
+    data["files"][WEIGHTS] = sha256(bundle / WEIGHTS)
+    (bundle / MANIFEST).write_text(json.dumps(data), "utf-8")
+    explainer = sise_rt.load(bundle, "cpu")
+    for act in (explainer.explain, explainer.confidences):
+        with pytest.raises(ModelError, match="not finite for this image"):
+            act(picture)
+
+
+# ---------------------------------------------------------------------------------------------- results
+
+
+def test_progress_counts_up_to_the_masks(explainer, picture):
+    calls = []
+    explanation = explainer.explain(picture, 1, batch_size=4, progress=lambda *call: calls.append(call))
+    scored, totals = zip(*calls, strict=True)
+    assert list(scored) == sorted(set(scored))
+    assert set(totals) == {explanation.masks} == {scored[-1]}
+    assert len(calls) == sum(-(-(b.kept - b.constant) // 4) for b in explanation.blocks)
+
+
+def test_an_exception_from_progress_ends_the_call(explainer, picture):
+    def stop(scored, _total):
+        if scored > 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        explainer.explain(picture, 1, batch_size=4, progress=stop)
+    check(explainer.explain(picture, 1, batch_size=4))
+
+
+def test_the_record_holds_what_the_design_says(explanation):
+    record = json.loads(json.dumps(explanation.record(), allow_nan=False))
+    assert list(record) == [
+        "image",
+        "model",
+        "target",
+        "confidence",
+        "mu",
+        "fusion",
+        "blocks",
+        "masks",
+        "seconds",
+        "provider",
+        "batch",
+        "warnings",
+    ]
+    assert record["target"] == {"index": 1, "label": "b"}
+    assert list(record["blocks"][0]) == ["name", "maps", "kept", "constant", "used"]
+    assert list(record["seconds"]) == PHASES
+    assert (record["image"], record["model"], record["provider"]) == ("image", "small", "cpu")
+    assert (record["mu"], record["batch"], record["warnings"]) == (0, 4, [])
+
+
+def test_saving(explanation, tmp_path):
+    files = explanation.save(tmp_path / "new" / "out", blocks=True)
+    names = ["image.1.png", "image.1.npy", "image.1.json", "image.1.blocks.png"]
+    assert [f.name for f in files] == names
+    assert sorted(p.name for p in (tmp_path / "new/out").iterdir()) == sorted(names)
+    stored = np.load(files[1], allow_pickle=False)
+    assert stored.dtype == np.float32
+    assert np.array_equal(stored, explanation.map)
+    assert json.loads(files[2].read_text("utf-8")) == explanation.record()
+    with Image.open(files[0]) as overlay:
+        assert overlay.size == (40, 48)
+    assert [f.name for f in explanation.save(tmp_path, "other")] == [
+        f"other.1.{suffix}" for suffix in ("png", "npy", "json")
+    ]
+
+
+def test_file_names_that_are_no_text_are_kept(explanation, tmp_path):
+    odd = replace(explanation, name="caf\udce9.png", label="Straße")
+    *_, record = odd.save(tmp_path, "x")
+    assert json.loads(record.read_text("utf-8"))["image"] == "caf\udce9.png"
+    assert "Straße" in record.read_text("utf-8")
+
+
+def test_where_nothing_can_be_written(explanation, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for folder in ("file", "file/below", "nul\0", "x" * 300):
+        with pytest.raises(OutputError, match="cannot be"):
+            explanation.save(tmp_path / folder)
+
+
+def test_pictures_of_an_explanation(explanation, picture):
+    assert explanation.overlay().shape == picture.shape
+    strip = explanation.strip()
+    assert strip.dtype == np.uint8
+    assert strip.shape[1] > 5 * picture.shape[1]
+
+
+# ---------------------------------------------------------------------------------------------- models
+
+
+@pytest.fixture
+def blind(small_model, tmp_path):
+    """Makes a bundle of the small network with one of its weights at zero."""
+    from sise_rt.export import export
+
+    def make(name: str) -> Path:
+        model = onnx.load(small_model)
+        (tensor,) = [t for t in model.graph.initializer if t.name == name]
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.zeros(tensor.dims, np.float32), name))
+        onnx.save(model, tmp_path / "blind.onnx")
+        return export(tmp_path / "blind.onnx", tmp_path / "blind.sise", activation="softmax").path
+
+    return make
