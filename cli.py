@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import signal
 import sys
 from collections import Counter
@@ -13,7 +15,7 @@ from typing import Any
 import click
 
 from sise_rt.console import block_table, complain, described, print_parity, progress_bar, summary
-from sise_rt.errors import BundleError, OutputError, SiseError
+from sise_rt.errors import BundleError, NoEvidence, OutputError, SiseError
 
 FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
 
@@ -29,9 +31,11 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit: 0 done, 1 images failed, 2 wrong use or unusable model, 130 interrupted."""
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
-    )  # so that half-made files are removed
+    # An exception, so that half-made files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
         sys.exit(cli.main(arguments, prog_name="sise-rt", standalone_mode=False))
     except click.ClickException as error:
@@ -40,12 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SiseError as error:
         complain(str(error))
         sys.exit(UNUSABLE)
+    except MemoryError:
+        complain("out of memory")
+        sys.exit(UNUSABLE)
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted; what was finished is kept")
         sys.exit(INTERRUPTED)
 
 
-# ---------------------------------------------------------------------------------------------- option values
+# -------------------- option values
 
 
 class Numbers(click.ParamType):
@@ -92,6 +99,12 @@ class Batch(click.ParamType):
         return int(value)
 
 
+def _mu(_: click.Context, __: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # a range lets it pass
+        raise click.BadParameter("mu must lie in [0, 1)")
+    return value
+
+
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
     return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
 
@@ -121,7 +134,7 @@ BLOCKS = click.option(
 )
 
 
-# ---------------------------------------------------------------------------------------------- demo
+# -------------------- demo
 
 
 @cli.command()
@@ -155,7 +168,7 @@ def demo(out: Path, provider: str, threads: int | None) -> None:
     click.echo(f"All blocks side by side: {files[-1]}. Next: sise-rt export YOUR_MODEL.onnx")
 
 
-# ---------------------------------------------------------------------------------------------- export
+# -------------------- export
 
 
 @cli.command()
@@ -211,8 +224,7 @@ def export(
     """
     from sise_rt.export import export as export_bundle
 
-    out = out or Path(f"{Path(source.rpartition(':')[2]).stem}.sise")
-    sys.path.insert(0, "")  # package.module:factory is looked up in the current folder, too
+    out = out or Path(f"{Path(source.rpartition(':')[2]).name.removesuffix('.onnx')}.sise")
     report = export_bundle(
         source,
         out,
@@ -234,7 +246,7 @@ def export(
     print_parity(report.manifest.parity["errors"])
 
 
-# ---------------------------------------------------------------------------------------------- inspect, veri
+# -------------------- inspect
 
 
 @cli.command()
@@ -263,7 +275,7 @@ def inspect(
             f"{settings.color}, scale {settings.scale:g}, mean {settings.mean}, std {settings.std}"
         )
         origin = manifest.source
-        click.echo(f"source: {origin['format']} {origin['producer']}, sha256 {origin['sha256']}")
+        click.echo("source: " + ", ".join(f"{key} {value}" for key, value in origin.items()))
         click.echo(f"licence: {manifest.licence or 'unknown'}")
         for note in manifest.assumed:
             click.echo(f"assumed: {note}")
@@ -307,7 +319,7 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
     click.echo(f"{bundle} is sound on {explainer.engine.provider}")
 
 
-# ---------------------------------------------------------------------------------------------- explain
+# -------------------- explain
 
 
 @cli.command()
@@ -339,6 +351,7 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
 @click.option(
     "--mu",
     type=click.FloatRange(0, 1, max_open=True),
+    callback=_mu,
     default=0.0,
     show_default=True,
     help="Selection threshold: higher scores fewer masks, 0.3 about a quarter.",
@@ -399,6 +412,7 @@ def explain(
     _check_writable(out)
     failed = 0
     for image in images:
+        problems = []
         try:
             with progress_bar(image.name, hidden=quiet or as_json) as progress:
                 explanations = explainer.explain_targets(
@@ -412,21 +426,22 @@ def explain(
                     max_pixels=max_pixels,
                 )
             for explanation in explanations:
+                if isinstance(explanation, NoEvidence):
+                    problems.append(str(explanation))
+                    continue
                 files = explanation.save(out, blocks=blocks)
                 if as_json:
-                    click.echo(
-                        json.dumps(
-                            explanation.record() | {"files": list(map(str, files))}, ensure_ascii=False
-                        )
-                    )
+                    record = explanation.record() | {"files": list(map(str, files))}
+                    click.echo(json.dumps(record, ensure_ascii=False))
                 elif not quiet:
                     click.echo(summary(explanation, files[0]))
         except SiseError as error:
-            failed += 1
-            complain(str(error) if str(image) in str(error) else f"{image}: {error}")
+            problems.append(str(error))
         except MemoryError:
-            failed += 1
-            complain(f"{image}: out of memory; try --batch-size 1")
+            problems.append("out of memory; try --batch-size 1")
+        for problem in problems:
+            complain(problem if str(image) in problem else f"{image}: {problem}")
+        failed += bool(problems)
     if failed:
         complain(f"{failed} of {len(images)} images failed")
         raise SystemExit(FAILED_IMAGES)

@@ -242,7 +242,7 @@ def read_bundle(folder: str | Path) -> Manifest:
         if not folder.is_dir():
             kind = "it is a file" if folder.exists() else "no such folder"
             raise BundleError(f"{folder} is no bundle: {kind}")
-        if not _inside(folder, MANIFEST).exists():
+        if not _inside(folder, MANIFEST).is_file():
             raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")
         manifest = parse_manifest((folder / MANIFEST).read_text("utf-8"), str(folder / MANIFEST))
         for path, expected in manifest.files.items():
@@ -256,7 +256,8 @@ def read_bundle(folder: str | Path) -> Manifest:
                 )
     except BundleError:
         raise
-    except (OSError, ValueError) as error:  # ValueError: text that is no UTF-8, names that are no file names
+    # ValueError: text that is no UTF-8, names that are no file names. RuntimeError: a link to itself.
+    except (OSError, ValueError, RuntimeError) as error:
         raise BundleError(f"{folder} cannot be read: {error}") from error
     return manifest
 

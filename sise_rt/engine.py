@@ -245,14 +245,20 @@ class Engine:
         size = (block.height, block.width)
         ramp = np.linspace(0, 1, block.height * block.width, dtype=np.float32).reshape(size)
         fastest, best, started = np.inf, 1, time.perf_counter()
-        for batch in CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES:
+        batches = CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES
+        for batch in batches:
             scorer = self.scorer(image, np.zeros(1, np.int64), batch)
             maps = np.broadcast_to(ramp, (batch, *size))
             seconds = []
-            for _ in range(3 if batch < 4 else 2):  # the first run of a shape allocates and tunes
-                start = time.perf_counter()
-                scorer(maps)
-                seconds.append((time.perf_counter() - start) / batch)
+            try:
+                for _ in range(3 if batch < 4 else 2):  # the first run of a shape allocates and tunes
+                    start = time.perf_counter()
+                    scorer(maps)
+                    seconds.append((time.perf_counter() - start) / batch)
+            except ModelError:  # the device's memory is full
+                if batch == batches[0]:
+                    raise
+                break
             if min(seconds) < 0.98 * fastest:  # a larger batch costs memory, so it must pay
                 fastest, best = min(seconds), batch
             if time.perf_counter() - started > CALIBRATION_SECONDS:

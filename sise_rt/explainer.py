@@ -57,9 +57,15 @@ class Explainer:
         """Explain one target; the class with the highest confidence if none is given.
 
         Args and errors as in `explain_targets`.
+
+        Raises:
+            NoEvidence: no block has a usable map for the target.
         """
         targets = None if target is None else [target]
-        return self.explain_targets(image, targets, **options)[0]
+        explanation = self.explain_targets(image, targets, **options)[0]
+        if isinstance(explanation, NoEvidence):
+            raise explanation
+        return explanation
 
     def explain_targets(
         self,
@@ -72,7 +78,7 @@ class Explainer:
         batch_size: int | None = None,
         progress: Progress | None = None,
         max_pixels: int = MAX_PIXELS,
-    ) -> list[Explanation]:
+    ) -> list[Explanation | NoEvidence]:
         """Explain several targets of one picture; masks that they share are scored once.
 
         Args:
@@ -86,12 +92,12 @@ class Explainer:
             max_pixels: larger pictures are refused.
 
         Returns:
-            One explanation a target, in the order given or by falling confidence.
+            One explanation a target, in the order given or by falling confidence; where no block has a usable
+            map for a target, the `NoEvidence` that says so.
 
         Raises:
             ImageError: the picture cannot be used.
             TargetError: a target is no class.
-            NoEvidence: no block has a usable map for a target.
             ModelError: the model cannot be run, or its numbers are not finite for this picture.
             ValueError: an option is out of its range.
         """
@@ -141,10 +147,14 @@ class Explainer:
             placement=placement,
             name=_name(image),
         )
-        return [
-            self._fused(i, int(target), features, [keep[i] for keep in kept], scores, clock, common)
-            for i, target in enumerate(order)
-        ]
+        explained: list[Explanation | NoEvidence] = []
+        for i, target in enumerate(order):
+            try:
+                own = [keep[i] for keep in kept]
+                explained.append(self._fused(i, int(target), features, own, scores, clock, common))
+            except NoEvidence as error:  # the other targets' work is not lost
+                explained.append(error)
+        return explained
 
     def _fused(
         self,

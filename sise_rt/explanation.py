@@ -55,7 +55,7 @@ class Explanation:
         warnings: what the user should know.
         name: of the picture.
         model: name of the bundle.
-        picture: (H0, W0, 3) uint8, the original.
+        picture: uint8, the original: (H0, W0, 3) RGB, or (H0, W0, C) for a model of C other channels.
         placement: where the model's input lies in the original.
     """
 
@@ -105,14 +105,20 @@ class Explanation:
 
     def overlay(self) -> np.ndarray:
         """The map over the original picture, (H0, W0, 3) uint8 RGB."""
-        return overlay(self.picture, *to_original(self.map, self.placement))
+        return overlay(self._shown(), *to_original(self.map, self.placement))
 
     def strip(self) -> np.ndarray:
         """The picture, each block's visualization map, and the explanation, side by side: uint8 RGB."""
         maps = [(block.name, block.visualization) for block in self.blocks] + [("explanation", self.map)]
         placed = [(name, None if m is None else to_original(m, self.placement)[0]) for name, m in maps]
         seen = to_original(self.map, self.placement)[1]
-        return strip(self.picture, placed, seen=seen, heading=f"{self.label}  {self.confidence:.3f}")
+        return strip(self._shown(), placed, seen=seen, heading=f"{self.label}  {self.confidence:.3f}")
+
+    def _shown(self) -> np.ndarray:
+        """The picture in RGB; other channels are shown as their mean, in grey."""
+        if self.picture.shape[2] == 3:
+            return self.picture
+        return np.repeat(self.picture.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
 
     def save(self, folder: str | Path, stem: str | None = None, *, blocks: bool = False) -> list[Path]:
         """Write `<stem>.<target>.png` (overlay), `.npy` (the map) and `.json` (the record).
@@ -137,11 +143,11 @@ class Explanation:
         array = io.BytesIO()
         np.save(array, self.map, allow_pickle=False)
         files = [folder / f"{base}{suffix}" for suffix in (".png", ".npy", ".json")]
-        save_png(files[0], self.overlay())
         write_whole(files[1], array.getvalue())
         text = json.dumps(self.record(), indent=2, ensure_ascii=False) + "\n"
         # File names may hold bytes that are no UTF-8; JSON writes such a character as Python does.
         write_whole(files[2], text.encode("utf-8", "backslashreplace"))
+        save_png(files[0], self.overlay())
         if blocks:
             files.append(folder / f"{base}.blocks.png")
             save_png(files[3], self.strip())

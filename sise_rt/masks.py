@@ -19,6 +19,7 @@ def select(alpha: np.ndarray, mu: float) -> np.ndarray:
     """
     if not 0 <= mu < 1:
         raise ValueError(f"mu is {mu}, where 0 <= mu < 1 is needed")
+    alpha = alpha.astype(np.float64)  # in float32, a mu just below 1 rounds to 1 and nothing is left
     return (alpha > 0) & (alpha > mu * alpha.max())
 
 

@@ -16,7 +16,7 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
 
     Args:
         target: a class index, an index in digits, a whole label, or one of a label's comma-separated names;
-            letter case does not matter.
+            letter case does not matter. `index:3` and `label:3` tell an index from a label of digits.
         manifest: of the bundle.
 
     Raises:
@@ -25,13 +25,27 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
     text = str(target).strip()
     if isinstance(target, bool) or not text:
         raise TargetError(f"target {target!r} is neither a class index nor a label")
-    if INDEX.fullmatch(text):
+    kind, _, rest = text.partition(":")
+    explicit = kind if kind in ("index", "label") else None
+    text = rest.strip() if explicit else text
+    if explicit != "label" and INDEX.fullmatch(text):
         index = int(text)
         if not 0 <= index < manifest.classes:
             raise TargetError(
                 f"target {index} is out of range: the model has classes 0 to {manifest.classes - 1}"
             )
+        if (
+            isinstance(target, str)
+            and not explicit
+            and text in manifest.labels
+            and manifest.label(index) != text
+        ):
+            raise TargetError(
+                f"target {text!r} is both an index and a label: give index:{text} or label:{text}"
+            )
         return index
+    if explicit == "index":
+        raise TargetError(f"target {target!r} is no class index")
     if not manifest.labels:
         raise TargetError(
             f"target {text!r}: the bundle has no labels, give a class index (or export with --labels)"
