@@ -293,6 +293,26 @@ def test_a_target_that_is_no_class(sise, small_model, picture, tmp_path, target,
     assert err.count("\n") == 1
 
 
+def test_a_target_without_evidence_leaves_the_others_theirs(
+    sise, small_bundle, picture, tmp_path, monkeypatch
+):
+    from sise_rt.engine import Engine
+
+    real = Engine.features
+
+    def features(self, images, targets):
+        maps, alphas, logits = real(self, images, targets)
+        return maps, [np.where(targets[:, None] == 1, -np.abs(a), a) for a in alphas], logits
+
+    monkeypatch.setattr(Engine, "features", features)
+    out = tmp_path / "out"
+    code, _, err = sise("explain", picture, "-m", small_bundle, "-t", 1, "-t", 0, "-o", out)
+    report("no evidence for one of two targets", code, err)
+    assert code == 1
+    assert "no feature map speaks for target 1" in err
+    assert (out / "picture.0.npy").is_file()
+
+
 def damaged(bundle, how):
     manifest = json.loads((bundle / "manifest.json").read_text())
     if how == "missing file":
@@ -460,6 +480,7 @@ def test_two_images_of_one_name_are_refused(sise, small_bundle, picture, tmp_pat
         ["export", "m.onnx", "--mean", "a,b"],
         ["export", "m.onnx", "--input-size", "0"],
         ["explain", "x.png", "-m", "b", "--mu", "1"],
+        ["explain", "x.png", "-m", "b", "--mu", "nan"],
         ["explain", "x.png", "-m", "b", "--batch-size", "0"],
         ["explain", "x.png", "-m", "b", "-t", "1", "--top-k", "2"],
         ["export", "m.onnx", "--weights", "DEFAULT"],

@@ -236,6 +236,24 @@ def test_the_fastest_batch_size_is_chosen(engine, monkeypatch, seconds, best):
     assert engine._calibrate() == best
 
 
+def test_a_full_memory_ends_the_search_for_a_batch_size(engine, monkeypatch):
+    def scorer(limit):
+        def make(_image, _targets, batch):
+            def score(_maps):
+                if batch > limit:
+                    raise ModelError("out of memory")
+
+            return score
+
+        return make
+
+    monkeypatch.setattr(engine, "scorer", scorer(2))
+    assert engine._calibrate() in (1, 2)
+    monkeypatch.setattr(engine, "scorer", scorer(0))
+    with pytest.raises(ModelError, match="out of memory"):
+        engine._calibrate()
+
+
 class Binding:
     """Stands in for an IO binding on a GPU; runs on the CPU, and remembers the shapes that it was given."""
 

@@ -215,6 +215,22 @@ def test_no_evidence_says_for_which_target_and_why(blind, picture):
     )
 
 
+def test_a_target_without_evidence_leaves_the_others_theirs(explainer, picture, monkeypatch):
+    """Target 1 gets scores alpha <= 0 everywhere: its error stands in its place."""
+    real = explainer.engine.features
+
+    def features(images, targets):
+        maps, alphas, logits = real(images, targets)
+        return maps, [np.where(targets[:, None] == 1, -np.abs(a), a) for a in alphas], logits
+
+    monkeypatch.setattr(explainer.engine, "features", features)
+    found, none = explainer.explain_targets(picture, [0, 1], batch_size=4)
+    check(found)
+    assert np.array_equal(found.raw, explainer.explain(picture, 0, batch_size=4).raw)
+    assert isinstance(none, NoEvidence)
+    assert "no feature map speaks for target 1" in str(none)
+
+
 @pytest.mark.parametrize(("value", "error"), [(0.0, NoEvidence), (0.5, None), (np.nan, ModelError)])
 def test_what_the_masked_copies_say(explainer, picture, monkeypatch, value, error):
     def said(_scorer, maps, index, _done):
@@ -315,6 +331,12 @@ def test_saving(explanation, tmp_path):
     assert [f.name for f in explanation.save(tmp_path, "other")] == [
         f"other.1.{suffix}" for suffix in ("png", "npy", "json")
     ]
+
+
+def test_a_picture_of_other_channels_is_shown_in_grey(explanation, tmp_path):
+    planes = np.random.default_rng(0).integers(0, 256, (*explanation.picture.shape[:2], 4), dtype=np.uint8)
+    files = replace(explanation, picture=planes).save(tmp_path, "planes", blocks=True)
+    assert [file.exists() for file in files] == [True] * 4
 
 
 def test_file_names_that_are_no_text_are_kept(explanation, tmp_path):

@@ -16,8 +16,18 @@ from sise_rt.masks import constant_maps, is_constant, select
         ([-1.0, -2.0, -3.0, -4.0], 0.9, [False] * 4),
         ([2.0, 2.0, 2.0, 2.0], 0.99, [True] * 4),
         ([1e-38, 0.0, 0.0, 0.0], 0.0, [True, False, False, False]),
+        ([1.0, 0.5, 0.0, 0.0], 0.99999999, [True, False, False, False]),
     ],
-    ids=["mu 0", "strict at the threshold", "strict below", "zero", "all negative", "ties", "tiny"],
+    ids=[
+        "mu 0",
+        "strict at the threshold",
+        "strict below",
+        "zero",
+        "all negative",
+        "ties",
+        "tiny",
+        "mu near 1",
+    ],
 )
 def test_selection(alpha, mu, kept):
     assert select(np.array(alpha, np.float32), mu).tolist() == kept
