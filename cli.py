@@ -238,6 +238,8 @@ def export(
         licence=licence,
         overwrite=overwrite,
     )
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if quiet:
         return
     for note in report.notes:

@@ -52,7 +52,7 @@ def main(out: Path) -> None:
         preprocess={"mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 1.0},  # as in training
         overwrite=True,
     )
-    print(*report.notes, sep="\n")
+    print(*report.warnings, *report.notes, sep="\n")
     # From here on torch is not needed: this part runs on the edge box.
     picture = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)
     explanation = sise_rt.load(report.path).explain(picture, target="dog")

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sise_rt.bundle import MANIFEST, Manifest, sha256
+from sise_rt.engine import Engine, onnxruntime
 from sise_rt.errors import ModelError
 
 try:
     import onnx  # noqa: F401
+
+    onnxruntime()  # the modules below import it as they are read; its own words are clearer than theirs
 except ImportError as error:
     raise ModelError(
         "exporting needs onnx: pip install 'sise-rt[export]', or 'sise-rt[torch]' for torch models"
     ) from error
-
-from sise_rt.engine import Engine
 
 from .blocks import find_blocks, named_blocks
 from .canonical import canonical
@@ -44,11 +45,14 @@ class Report:
         path: the bundle.
         manifest: as written.
         notes: what was assumed or decided, a line each.
+        warnings: what makes the bundle mean something else than one would think, a line each; to be shown
+            even where notes are not.
     """
 
     path: Path
     manifest: Manifest
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def export(
@@ -109,8 +113,12 @@ def export(
         write_graphs(folder, network, [*pieces, *gradient_heads, *linked])
         settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
         two_sided = "negative_logit" in network.types
-        named, assumed_labels = class_labels(labels, opened.metadata, network.classes, two_sided)
-        assumed = [note for note in (assumed_size, *assumed, assumed_labels, *network.assumed) if note]
+        named, assumed_labels, left_out = class_labels(labels, opened.metadata, network.classes, two_sided)
+        assumed = [
+            note
+            for note in (*opened.assumed, assumed_size, *assumed, assumed_labels, *network.assumed)
+            if note
+        ]
         manifest = Manifest(
             name=output.name.removesuffix(".sise"),
             input=dict(zip(("channels", "height", "width"), size, strict=True)) | {"layout": network.layout},
@@ -139,12 +147,24 @@ def export(
             files=_hashes(folder),
         )
         engine = Engine(folder, manifest, provider="cpu")
-        parity, stored = measure(engine, opened, network, found)
+        try:
+            parity, stored = measure(engine, opened, network, found)
+        except MemoryError as error:
+            pixels = f"{size[1]}x{size[2]} pixels"
+            raise ModelError(
+                f"images of {pixels} need more memory than there is: set a smaller --input-size"
+            ) from error
         save_probe(folder, stored)
         manifest = replace(manifest, parity=parity, files=_hashes(folder))
         write_manifest(folder, manifest)
-    notes = [*opened.notes, *network.notes, *(f"assumed: {note}" for note in assumed)]
-    return Report(output, manifest, tuple(notes))
+    notes = [
+        *network.notes,
+        *([left_out] if left_out else []),
+        *(f"assumed: {note}" for note in assumed if note not in opened.warnings),
+    ]
+    if opened.program is not None and (compared := parity["compared"]["alpha"]) < len(found):
+        notes.append(f"alpha compared with torch autograd for {compared} of {len(found)} blocks")
+    return Report(output, manifest, tuple(notes), tuple(opened.warnings))
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -61,7 +61,7 @@ def named_blocks(network: Network, names: Sequence[str], modules: Mapping[str, s
     Args:
         network: the canonical network.
         names: in any order.
-        modules: tensor name for each torch module name.
+        modules: tensor name for each torch module name, empty where the exporter fused it away.
 
     Raises:
         ModelError: a name is unknown or no usable cut; says why.
@@ -70,8 +70,14 @@ def named_blocks(network: Network, names: Sequence[str], modules: Mapping[str, s
     cuts = set(_cuts(network))
     tensors = []
     for name in names:
-        tensor = name if name in produced else modules.get(name, name)
+        tensor = name if name in produced else modules.get(name) or name
         if tensor not in produced:
+            if name in modules:
+                raise ModelError(
+                    f"--blocks: the output of module {name!r} is no tensor of the deployed graph, as it is "
+                    "fused with its neighbours or does nothing there; cuts near it: "
+                    + ", ".join(_near_module(network, cuts, modules, name))
+                )
             near = get_close_matches(name, [*produced, *modules], 3)
             hint = f"; close: {', '.join(near)}" if near else ""
             raise ModelError(f"--blocks: the network has no tensor {name!r}{hint}")
@@ -118,6 +124,17 @@ def _last_uses(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
 def _near(network: Network, cuts: set[str], produced: Mapping[str, int], tensor: str) -> list[str]:
     usable = [cut for cut in cuts if not _why_unusable(network, cut)]
     return sorted(usable, key=lambda cut: abs(produced[cut] - produced[tensor]))[:3]
+
+
+def _near_module(network: Network, cuts: set[str], modules: Mapping[str, str], name: str) -> list[str]:
+    """The closest modules whose outputs are usable cuts, else tensors that are."""
+    order = {module: i for i, module in enumerate(modules)}
+    usable = {cut for cut in cuts if not _why_unusable(network, cut)}
+    near = sorted(
+        (module for module in modules if modules[module] in usable),
+        key=lambda module: abs(order[module] - order[name]),
+    )
+    return near[:3] or sorted(usable)[:3] or ["none"]
 
 
 def _why_unusable(network: Network, tensor: str) -> str | None:

@@ -74,10 +74,6 @@ class Builder:
         """The shape of a tensor of the network; None is the batch."""
         return self._types[name].shape
 
-    def element(self, name: str) -> int:
-        """The ONNX element type code of a tensor of the network."""
-        return self._types[name].element
-
     def size(self, name: str, axis: int) -> int:
         """The extent of an axis that is not the batch."""
         extent = self.shape(name)[axis]

@@ -13,19 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
 
 from sise_rt.errors import ModelError
 
 from .ends import attribute, resolve_activation, rewire, strip_activation, to_nchw, to_rank_two
 from .messages import described, first_line
-from .network import OWN_PREFIX, PRODUCER, Graph, Network, TensorType, image_dependent, needed, to_model
+from .network import OWN_PREFIX, PRODUCER, Graph, Network, TensorType, needed
+from .session import Level, open_session, quiet_options
+from .shapes import fold_shapes, measure_shapes
 
 OPSET = 18  # the first with one signature for every reduction; newer models keep their own
-BATCHES = (2, 3)  # two sizes above 1 tell a batch dimension from a fixed one
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
-MIXING = 1e-3  # how far an image's tensors may change with its batch, relative to the largest value
 RESERVED = re.compile(  # names that the canonical form and the graphs of the bundle use themselves
     "images?|images_channels_last|logits|logits_of_other_rank|logits_shape|positive_logit|negative_logit|"
     rf"targets|maps|confidences|minimum|maximum|area|(alpha|gradient)_\d+|{OWN_PREFIX}.*"
@@ -106,8 +105,8 @@ def canonical(
     model = _raise_opset(model)
     _pin_input(model, ends, image_size)
     network = _optimised(model, ends, scratch)
-    _measure(network)
-    _fold_shapes(network)
+    measure_shapes(network)
+    fold_shapes(network)
     if network.layout == "NHWC":
         to_nchw(network)
     strip_activation(network)
@@ -117,7 +116,7 @@ def canonical(
     return network
 
 
-# ---------------------------------------------------------------------------------------------- before ONNX R
+# ---------------------------------------------------------------------------------------------- preparation
 
 
 def _free_batch(model: onnx.ModelProto, ends: Interface) -> None:
@@ -187,25 +186,8 @@ def _pin_input(model: onnx.ModelProto, ends: Interface, image_size: tuple[int, i
 # ---------------------------------------------------------------------------------------------- ONNX Runtime
 
 
-def _options() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what fails is raised
-    return options
-
-
-def _session(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    # The transpose optimiser turns the residual stream of some networks to channels last.
-    try:
-        return onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["TransposeOptimizer"]
-        )
-    except Exception as error:
-        raise ModelError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
-
-
 def _optimised(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Network:
-    options = _options()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options = quiet_options(Level.ORT_ENABLE_BASIC)
     options.optimized_model_filepath = str(scratch / "optimised.onnx")
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_file_name", "optimised.bin"
@@ -213,7 +195,7 @@ def _optimised(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Networ
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
     )
-    _session(model.SerializeToString(), options)
+    open_session(model.SerializeToString(), options)
     model = onnx.load(scratch / "optimised.onnx", load_external_data=False)
     weights = {w.name: _mapped(w, scratch) for w in model.graph.initializer}
     nodes = _acting(needed(model.graph.node, [ends.output]), weights, ends.output)
@@ -273,99 +255,6 @@ def _mapped(tensor: TensorProto, folder: Path) -> np.ndarray:
     return np.memmap(
         folder / entries["location"], dtype, "r", int(entries.get("offset", 0)), tuple(tensor.dims)
     )
-
-
-def _measure(network: Network) -> None:
-    """Run the network at two batch sizes to learn every tensor's type, and values that shapes alone decide.
-
-    Raises:
-        ModelError: it does not run so, or an image's result depends on the others of its batch.
-    """
-    names = [name for node in network.graph.nodes for name in node.output if name]
-    model = to_model(replace(network.graph, outputs=()), network)
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = _options()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = _session(model.SerializeToString(), options)
-    image = network.types["images"]
-    shape = [d if isinstance(d, int) else max(BATCHES) for d in image.shape]
-    images = np.random.default_rng(0).standard_normal(shape).astype(image.dtype)
-    runs = []
-    for batch in BATCHES:
-        try:
-            runs.append(dict(zip(names, session.run(names, {"images": images[:batch]}), strict=True)))
-        except Exception as error:
-            raise ModelError(
-                f"the model does not run with a batch of {batch}, so its batch cannot be freed: "
-                + first_line(error)
-            ) from error
-    small, large = runs
-    for name in names:
-        a, b = small[name], large[name]
-        if isinstance(a, np.ndarray):
-            if a.ndim != b.ndim:
-                raise ModelError(f"tensor {name!r} changes its rank with the batch size")
-            dims = tuple(x if x == y else None for x, y in zip(a.shape, b.shape, strict=True))
-            network.types[name] = TensorType(helper.np_dtype_to_tensor_dtype(a.dtype), dims)
-            # Not the output alone: a saturated softmax would hide it.
-            if a.dtype.kind == "f" and (a.shape[:1], b.shape[:1]) == (BATCHES[:1], BATCHES[1:]):
-                scale = np.abs(a, where=np.isfinite(a), out=np.zeros_like(a)).max(initial=0.0)
-                if not np.allclose(a, b[: BATCHES[0]], rtol=0.0, atol=MIXING * scale, equal_nan=True):
-                    raise ModelError(
-                        f"tensor {name!r} of an image changes with the other images of its batch, or by "
-                        "chance, so masked copies cannot be scored together: export in evaluation mode"
-                    )
-    if (small["logits"].shape[:1], large["logits"].shape[:1]) != (BATCHES[:1], BATCHES[1:]):
-        raise ModelError(
-            f"the output has shape {described(small['logits'].shape)} for a batch of {BATCHES[0]} images, "
-            "where a classifier gives (N, classes)"
-        )
-    network.measured = {name: (small[name], large[name]) for name in _shape_derived(network)}
-
-
-def _shape_derived(network: Network) -> set[str]:
-    """Tensors that depend on the image through shapes alone."""
-    dependent = image_dependent(network.graph.nodes, ["images"])
-    derived: set[str] = set()
-    for node in network.graph.nodes:
-        sources = [name for name in node.input if name in dependent]
-        if sources and (node.op_type in ("Shape", "Size") or all(name in derived for name in sources)):
-            derived.update(name for name in node.output if name)
-    return derived
-
-
-def _fold_shapes(network: Network) -> None:
-    """Replace what depends on shapes alone by constants; in a Reshape the batch becomes -1."""
-    derived = network.measured
-    for node in network.graph.nodes:
-        if node.op_type in ("Shape", "Size") or node.output[0] in derived:
-            continue
-        for i, name in enumerate(node.input):
-            if name not in derived:
-                continue
-            small, large = derived[name]
-            value = small
-            if small.shape != large.shape:
-                continue
-            if not np.array_equal(small, large):
-                varying = np.flatnonzero(small != large)
-                output = network.types[node.output[0]].shape
-                if node.op_type == "Reshape" and output.count(None) == 1:
-                    value = np.array([-1 if d is None else d for d in output])
-                elif (
-                    node.op_type == "Expand"
-                    and varying.tolist() == [0]
-                    and network.types[node.input[0]].shape[:1] == (None,)
-                    and len(network.types[node.input[0]].shape) == len(small)
-                ):
-                    value = small.copy()
-                    value[varying] = 1
-                else:
-                    continue
-            constant = f"{name}_of_{node.name or node.output[0]}_{i}"
-            network.weights[constant] = value
-            network.types[constant] = TensorType(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-            node.input[i] = constant
 
 
 def _prune(network: Network) -> None:

@@ -15,7 +15,7 @@ from .blocks import find_blocks, named_blocks
 from .canonical import canonical
 from .gradients import missing_rules
 from .heads import heads
-from .settings import image_size
+from .settings import class_labels, image_size
 from .sources import open_source
 from .split import split
 
@@ -64,7 +64,8 @@ def examine(
         except SiseError as error:
             return Examination(None, None, None, (), (), (str(error),))
         assumptions = [f"assumed: {note}" for note in (assumed, *network.assumed) if note]
-        notes = (*network.notes, *assumptions)
+        _, _, left_out = class_labels(None, opened.metadata, network.classes, False)
+        notes = (*network.notes, *([left_out] if left_out else []), *assumptions)
         known = (size, network.classes, network.activation)
         try:
             found = tuple(named_blocks(network, blocks, {}) if blocks else find_blocks(network))

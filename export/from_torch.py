@@ -1,19 +1,15 @@
-"""PyTorch models as sources: building, loading weights safely, exporting to ONNX, autograd as a reference."""
+"""PyTorch models as sources: building them, what they say of preprocessing, and exporting them to ONNX."""
 
 from __future__ import annotations
 
 import ast
-import copy
-import hashlib
 import importlib
-import re
+import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from sise_rt.errors import ModelError
 
@@ -24,6 +20,7 @@ try:
 except ImportError as error:
     raise ModelError("exporting a torch model needs torch: pip install 'sise-rt[torch]'") from error
 
+from .weights import load_weights, read_weights
 
 # ---------------------------------------------------------------------------------------------- building
 
@@ -66,24 +63,41 @@ def timm_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[str, Any]
     return model, {**_timm_metadata(model), **({} if weights == "DEFAULT" else {"of_other_weights": True})}
 
 
-def factory_model(spec: str, weights: str) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The module that `package.module:factory` returns; `DEFAULT` leaves its own weights in place."""
+def factory_model(spec: str, weights: str | None) -> torch.nn.Module:
+    """The module that `package.module:factory` returns; None leaves its own weights in place.
+
+    Raises:
+        ModelError: the package cannot be imported, or the factory does not give a module.
+    """
+    if weights == "none":
+        raise ModelError(
+            f"{spec} sets its weights itself, so --weights none does not go with it: leave --weights out, "
+            "or give a file"
+        )
     package, _, attribute = spec.partition(":")
+    if "" not in sys.path:
+        # The current folder, as with `python -m`; last, so that no file in it takes an installed package's
+        # place, and for good, as a factory may import more when it is called.
+        sys.path.append("")
     try:
-        factory = getattr(importlib.import_module(package), attribute)
+        module = importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise ModelError(f"cannot import {package!r} of {spec!r}: {error}") from error
-    except AttributeError as error:
-        raise ModelError(f"module {package!r} has no {attribute!r}") from error
+    except (Exception, SystemExit) as error:  # the module's own code runs, a script may even exit
+        raise ModelError(
+            f"cannot import {package!r} of {spec!r}: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    if not hasattr(module, attribute):
+        raise ModelError(f"module {package!r} has no {attribute!r}")
     try:
-        model = factory()
-    except Exception as error:
+        model = getattr(module, attribute)()
+    except (Exception, SystemExit) as error:
         raise ModelError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(model, torch.nn.Module):
         raise ModelError(f"{spec} returned {type(model).__name__}, where a torch.nn.Module is needed")
-    if weights not in ("DEFAULT", "none"):
-        load_weights(model, read_weights(Path(weights)), weights)
-    return model, {}
+    if weights not in (None, "DEFAULT"):
+        load_weights(model, read_weights(Path(str(weights))), str(weights))
+    return model
 
 
 def _import_torchvision() -> Any:
@@ -137,72 +151,6 @@ def _other_class_count(model: torch.nn.Module, state: Mapping[str, torch.Tensor]
     if not differing or len(counts) != 1 or any(own[k].shape[1:] != state[k].shape[1:] for k in differing):
         return None
     return int(state[differing[0]].shape[0])
-
-
-# ---------------------------------------------------------------------------------------------- weights
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict from `.safetensors`, `.npz` or `.pth`/`.pt`, none of which can run code.
-
-    Raises:
-        ModelError: the file is missing, damaged, of another kind, or holds more than tensors.
-    """
-    if not path.is_file():
-        raise ModelError(f"no weight file {path}; --weights takes a file, DEFAULT or none")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        elif path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        elif path.suffix in (".pth", ".pt", ".bin"):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            raise ModelError(f"{path}: unknown kind of weight file; known are .safetensors, .npz and .pth")
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{path} cannot be read as weights: {first_line(error)}") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ModelError(f"{path} holds no state dict of tensors; save model.state_dict()")
-    return {re.sub(r"^module\.", "", name): value for name, value in state.items()}
-
-
-def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], origin: str) -> None:
-    """Load a state dict strictly (only BatchNorm's step counters may be missing), in the model's types."""
-    own = model.state_dict()
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in state if k not in own]
-    shapes = [
-        f"{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}"
-        for k in own
-        if k in state and own[k].shape != state[k].shape
-    ]
-    problems = [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
-        if names
-    ]
-    if problems:
-        raise ModelError(f"the weights in {origin} do not fit the model: {'; '.join(problems)}")
-    if bad := [k for k, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
-        raise ModelError(f"the weights in {origin} are not finite: {', '.join(bad[:3])}")
-    model.load_state_dict({k: state[k].to(own[k].dtype) for k in own if k in state}, strict=False)
-
-
-def fingerprint(model: torch.nn.Module) -> str:
-    """The sha256 over names, shapes and bytes of the state dict."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------- metadata
@@ -268,8 +216,8 @@ def to_onnx(model: torch.nn.Module, example: torch.Tensor, scratch: Path) -> tup
         scratch: the ONNX file is written there.
 
     Returns:
-        The file, the output tensor of each torch module by module name, and torch's exported program (None
-        where the older exporter was needed).
+        The file, the output tensor of each torch module by module name (empty where the exporter fused it
+        away), and torch's exported program (None where the older exporter was needed).
     """
     # The exporter treats an extent of 1 as fixed, so the example batch has 2.
     example = example.detach()[:1].repeat(2, 1, 1, 1)
@@ -283,7 +231,8 @@ def to_onnx(model: torch.nn.Module, example: torch.Tensor, scratch: Path) -> tup
         except Exception as dynamo_error:
             return _to_onnx_traced(model, example[:1], path, dynamo_error), {}, None
         exported.save(str(path), external_data=False)
-    return path, _module_outputs(exported.model_proto), exported.exported_program
+    modules = {name: "" for name, _ in model.named_modules() if name}
+    return path, modules | _module_outputs(exported.model_proto), exported.exported_program
 
 
 def _to_onnx_traced(model: torch.nn.Module, example: torch.Tensor, path: Path, first: Exception) -> Path:
@@ -307,68 +256,3 @@ def _module_outputs(model: Any) -> dict[str, str]:
             if scope:
                 outputs[scope] = node.output[0]
     return outputs
-
-
-# ---------------------------------------------------------------------------------------------- autograd
-
-
-class _Recorder(torch.fx.Interpreter):
-    def __init__(self, module: Any, names: Sequence[str]):
-        super().__init__(module)
-        self.names = set(names)
-        self.recorded: dict[str, torch.Tensor] = {}
-
-    def run_node(self, n: torch.fx.Node) -> Any:
-        result = super().run_node(n)
-        if n.name in self.names and isinstance(result, torch.Tensor):
-            self.recorded[n.name] = result
-        return result
-
-
-def autograd_reference(
-    program: Any,
-    images: np.ndarray,
-    target: int,
-    activation: str,
-    removed: str | None,
-    tensors: Sequence[str],
-) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Output, feature maps and gradient scores by torch autograd on the exported program, in float64.
-
-    Args:
-        program: torch's exported program.
-        images: (N, C, H, W).
-        target: whose log-odds are differentiated.
-        activation: `softmax` or `sigmoid`.
-        removed: the ONNX operator that the program's output went through, None for logits.
-        tensors: names of the feature maps.
-
-    Returns:
-        The program's output (N, classes), the maps (N, K, h, w) and the scores (N, K). Tensors that the
-        program does not have (the optimiser renamed them) are left out of both dicts.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch copies its own deprecated structures
-        # A copy, as the program shares its parameters with the caller's module.
-        recorder = _Recorder(copy.deepcopy(program.module()).double(), tensors)
-    output = recorder.run(torch.from_numpy(images).double().requires_grad_(True))
-    output = output[0] if isinstance(output, (tuple, list)) else output
-    maps, alphas = recorder.recorded, {}
-    if maps:
-        undo = {"Softmax": torch.log, "Sigmoid": torch.logit}
-        logits = undo[removed](output) if removed in undo else output
-        odds = log_odds(logits.flatten(1), target, activation).sum()
-        gradients = torch.autograd.grad(odds, list(maps.values()))
-        alphas = {name: g.mean(dim=(2, 3)).numpy() for name, g in zip(maps, gradients, strict=True)}
-    return output.detach().numpy(), {name: value.detach().numpy() for name, value in maps.items()}, alphas
-
-
-def log_odds(logits: torch.Tensor, target: int, activation: str) -> torch.Tensor:
-    """The target's log-odds, (N,); a single logit has the two sides -z and z."""
-    if logits.shape[1] == 1:
-        logits = torch.cat([-logits, logits], dim=1)
-    chosen = logits[:, target]
-    if activation == "sigmoid":
-        return chosen
-    others = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
-    return chosen - others.logsumexp(dim=1)

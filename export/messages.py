@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line that says something, cut to 300 characters; the exception's type where none does."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 

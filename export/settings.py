@@ -20,6 +20,7 @@ IMAGENET = {
     "scale": 255.0,
 }
 SIZE = 224
+MOST_VALUES = 100_000_000  # of an input, channels included; far beyond any classifier's
 
 
 def image_size(
@@ -28,8 +29,30 @@ def image_size(
     """(channels, height, width), and a note if it had to be assumed.
 
     Raises:
-        ModelError: the model leaves its channels free, or its fixed size is not the one wanted.
+        ModelError: the model leaves its channels free, or its fixed size is not the one wanted, or it is
+            absurdly large.
     """
+    size, assumed = _image_size(ends, wanted, metadata)
+    check_size(*size)
+    return size, assumed
+
+
+def check_size(channels: int, height: int, width: int) -> None:
+    """Refuse an input that no memory holds, before it is made.
+
+    Raises:
+        ModelError: it has more than MOST_VALUES values.
+    """
+    if channels * height * width > MOST_VALUES:
+        raise ModelError(
+            f"an input of {channels} channels and {height}x{width} pixels has more than "
+            f"{MOST_VALUES / 1e6:.0f} million values: set a smaller --input-size"
+        )
+
+
+def _image_size(
+    ends: Interface, wanted: tuple[int, int] | None, metadata: Mapping[str, Any]
+) -> tuple[tuple[int, int, int], str | None]:
     channels, height, width = ends.image_size
     described = metadata.get("input_size")
     channels = channels or (described or (None,))[0]
@@ -48,11 +71,8 @@ def image_size(
         return (channels, height, width), None
     if described:
         return (channels, height or described[1], width or described[2]), None
-    return (
-        channels,
-        height or SIZE,
-        width or SIZE,
-    ), f"input size {height or SIZE}x{width or SIZE} (set --input-size)"
+    height, width = height or SIZE, width or SIZE
+    return (channels, height, width), f"input size {height}x{width} (set --input-size)"
 
 
 def preprocessing(
@@ -111,8 +131,8 @@ def preprocessing(
 
 def class_labels(
     given: str | Path | Sequence[str] | None, metadata: Mapping[str, Any], classes: int, two_sided: bool
-) -> tuple[tuple[str, ...], str | None]:
-    """One label a class, and a note if they had to be assumed; empty if unknown.
+) -> tuple[tuple[str, ...], str | None, str | None]:
+    """One label a class, empty if unknown; what had to be assumed of them; and why the source's are left out.
 
     Raises:
         ModelError: the label file cannot be read, or has another number of labels than the model has classes.
@@ -125,12 +145,16 @@ def class_labels(
             labels = [f"not {labels[0]}", labels[0]]
         if len(labels) != classes:
             raise ModelError(f"{len(labels)} labels for a model with {classes} classes")
-        return tuple(labels), None
+        return tuple(labels), None, None
     labels = metadata.get("labels") or []
     if len(labels) == classes:
         assumed = f"labels (as for {metadata['described_by']})" if metadata.get("of_other_weights") else None
-        return tuple(labels), assumed
-    return (("negative", "positive"), None) if two_sided else ((), None)
+        return tuple(labels), assumed, None
+    reason = metadata.get("labels_left_out")
+    if labels:
+        reason = f"{len(labels)} labels for a model with {classes} classes"
+    left_out = f"labels of {metadata['described_by']} left out: {reason} (set --labels)" if reason else None
+    return ("negative", "positive") if two_sided else (), None, left_out
 
 
 def _read_labels(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ from sise_rt.errors import ModelError
 
 from .canonical import Interface, interface
 from .messages import first_line
-from .settings import SIZE
+from .settings import SIZE, check_size
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +35,12 @@ class Source:
         format: `onnx`, `torch`, `torchvision` or `timm`.
         sha256: of the file, or of the torch module's weights.
         producer: what wrote the model.
-        metadata: preprocessing under timm's key names, and `labels`, `licence`, `described_by`.
-        modules: for each torch module name, the tensor it gives.
+        metadata: preprocessing under timm's key names, and `labels` (or `labels_left_out`, why there are
+            none), `licence`, `described_by`.
+        modules: for each torch module name, the tensor it gives; empty where that was fused away.
         program: torch's exported program, for autograd as the reference.
-        notes: what the user should know.
+        assumed: what neither the origin nor the user said.
+        warnings: what changes the meaning of the bundle.
     """
 
     path: Path
@@ -51,7 +53,8 @@ class Source:
     metadata: dict[str, Any] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)
     program: Any = None
-    notes: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def open_source(
@@ -79,6 +82,8 @@ def open_source(
         ModelError: there is no such source, or it cannot be read or exported.
     """
     if not isinstance(source, (str, Path)):
+        if weights is not None:
+            raise ModelError("weights go with a model that is built here: load them into the module instead")
         return _torch_source(source, "model", "torch", {}, scratch, example, size)
     text = str(source)
     if Path(text).suffix == ".onnx" or Path(text).is_file():
@@ -102,11 +107,12 @@ def open_source(
     elif kind == "timm":
         module, metadata = from_torch.timm_model(name, str(weights))
     else:
-        module, metadata = from_torch.factory_model(text, weights or "DEFAULT")
-        kind, name = "torch", name
+        module, metadata, kind = from_torch.factory_model(text, weights), {}, "torch"
     opened = _torch_source(module, name, kind, metadata, scratch, example, size)
     if weights == "none":
-        opened.notes.append("WEIGHTS ARE RANDOM (--weights none): explanations of this bundle mean nothing")
+        line = "WEIGHTS ARE RANDOM (--weights none): explanations of this bundle mean nothing"
+        opened.assumed.append(line)
+        opened.warnings.append(line)
     return opened
 
 
@@ -121,28 +127,49 @@ def _torch_source(
 ) -> Source:
     from . import from_torch
     from .from_torch import torch
+    from .weights import fingerprint
 
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"a source is a path, a name or a torch.nn.Module, not {type(module).__name__}")
+    assumed = None
     if example is None:
-        channels, height, width = metadata.get("input_size", (from_torch.input_channels(module), None, None))
-        height, width = size or (height or SIZE, width or SIZE)
-        generator = torch.Generator().manual_seed(0)
-        example = torch.randn((2, channels, height, width), generator=generator)
+        extents, assumed = _example_size(module, metadata, size)
+        example = torch.randn((2, *extents), generator=torch.Generator().manual_seed(0))
     example = torch.as_tensor(example)
     if example.ndim != 4 or not example.is_floating_point():
         raise ModelError(
             f"the example input must be float images (N, C, H, W), not {example.dtype} {tuple(example.shape)}"
         )
-    sha256 = from_torch.fingerprint(module)
+    sha256 = fingerprint(module)
     path, modules, program = from_torch.to_onnx(module, example, scratch)
     opened = _onnx_source(path, None)
     opened.name, opened.format, opened.sha256 = name, kind, sha256
     opened.metadata = metadata | {"input_size": tuple(example.shape[1:])}
     opened.modules, opened.program = modules, program
+    if assumed:
+        opened.assumed.append(assumed)
     if program is None:
-        opened.notes.append("torch's exporter failed, the tracing exporter with a fixed batch was used")
+        opened.warnings.append(
+            "torch's exporter failed and its older one traced the model with one picture: branches that "
+            "depend on values are frozen, and parity is against the traced file, not torch autograd"
+        )
     return opened
+
+
+def _example_size(
+    module: torch.nn.Module, metadata: Mapping[str, Any], size: tuple[int, int] | None
+) -> tuple[tuple[int, int, int], str | None]:
+    """(channels, height, width) of an example input, and a note if height and width had to be assumed."""
+    from .from_torch import input_channels
+
+    described = metadata.get("input_size")
+    channels = described[0] if described else input_channels(module)
+    height, width = size or (described or (channels, SIZE, SIZE))[1:]
+    check_size(channels, height, width)
+    if size or (described and not metadata.get("of_other_weights")):
+        return (channels, height, width), None
+    origin = f"as for {metadata['described_by']}" if described else "set --input-size"
+    return (channels, height, width), f"input size {height}x{width} ({origin})"
 
 
 def _onnx_source(path: Path, output: str | None) -> Source:
@@ -191,8 +218,12 @@ def _metadata(properties: Mapping[str, str]) -> dict[str, Any]:
             if len(size) == 3 and all(isinstance(extent, int) and extent > 0 for extent in size[-2:]):
                 found["input_size"] = size
         elif key in ("names", "id2label", "class_names", "labels"):
-            if isinstance(value, dict) and all(str(index).isdecimal() for index in value):
-                value = [value[index] for index in sorted(value, key=int)]
+            if isinstance(value, dict):
+                by_index = {str(index): label for index, label in value.items()}
+                value = [by_index.get(str(index)) for index in range(len(value))]
+                if None in value:
+                    found["labels_left_out"] = f"the keys of {key} are not 0 to {len(value) - 1}"
+                    continue
             if isinstance(value, list):
                 found["labels"] = [str(label) for label in value]
         elif key in ("license", "licence"):
@@ -205,6 +236,6 @@ def _parsed(text: str) -> Any:
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
-        except (ValueError, SyntaxError):
-            continue
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue  # hostile nesting, too, is no more than text
     return text

@@ -8,12 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from sise_rt.bundle import MANIFEST, WEIGHTS, Manifest
-from sise_rt.errors import OutputError
+from sise_rt.bundle import MANIFEST, WEIGHTS, Manifest, parse_manifest
+from sise_rt.errors import BundleError, OutputError
 
 from .network import Graph, Network, to_model
 
@@ -60,21 +60,18 @@ def new_bundle(output: Path, overwrite: bool) -> Iterator[Path]:
     Raises:
         OutputError: `output` exists and may not be replaced, or cannot be written.
     """
-    if output.exists() and not (overwrite and (output / MANIFEST).is_file()):
-        advice = (
-            ": give --overwrite to replace it"
-            if (output / MANIFEST).is_file()
-            else " and is no bundle, so it stays as it is: choose another name"
-        )
-        raise OutputError(f"{output} exists already{advice}")
     try:
+        _check_free(output, overwrite)
         output.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {error}") from error
     try:
         scratch.chmod(0o755)
         yield scratch
+        _check_free(output, overwrite)  # again, as an export takes its time
         _move(scratch, output)
     except OutputError:
         raise
@@ -82,6 +79,36 @@ def new_bundle(output: Path, overwrite: bool) -> Iterator[Path]:
         raise OutputError(f"{output} cannot be written: {error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_free(output: Path, overwrite: bool) -> None:
+    """Refuse to replace anything but a whole bundle: what else lies there may exist nowhere else.
+
+    Raises:
+        OutputError: `output` exists and is no bundle, or one that may not be replaced.
+    """
+    if not os.path.lexists(output):
+        return
+    if output.is_symlink() or not (output / MANIFEST).is_file():
+        kind = "a link" if output.is_symlink() else "no bundle"
+        raise OutputError(f"{output} exists already and is {kind}, so it stays as it is: choose another name")
+    try:
+        manifest = parse_manifest((output / MANIFEST).read_text("utf-8"), MANIFEST)
+    except (BundleError, ValueError) as error:  # ValueError: text that is no UTF-8
+        raise OutputError(
+            f"{output} exists already and is no bundle that this version reads ({error}), "
+            "so it stays as it is: delete it by hand, or choose another name"
+        ) from error
+    own = {PurePosixPath(path) for path in (MANIFEST, *manifest.files)}
+    own |= {folder for path in own for folder in path.parents}
+    found = (PurePosixPath(path.relative_to(output).as_posix()) for path in output.rglob("*"))
+    if foreign := sorted(str(path) for path in found if path not in own):
+        raise OutputError(
+            f"{output} exists already and holds what is not the bundle's ({', '.join(foreign[:3])}"
+            f"{', ...' if len(foreign) > 3 else ''}), so it stays as it is: choose another name"
+        )
+    if not overwrite:
+        raise OutputError(f"{output} exists already: give --overwrite to replace it")
 
 
 def _move(scratch: Path, output: Path) -> None:

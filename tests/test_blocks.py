@@ -267,3 +267,9 @@ def test_resnet18_of_torchvision_and_its_module_names(torchvision, tmp_path):
     assert [block.height for block in named_blocks(net, ["layer4.0", "layer3"], modules)] == [4, 2]
     with pytest.raises(ModelError, match=r"'layer3\.0\.bn1' is no cut"):
         named_blocks(net, ["layer3.0.bn1"], modules)
+    with pytest.raises(ModelError) as caught:
+        named_blocks(net, ["conv1"], modules)
+    assert str(caught.value) == (
+        "--blocks: the output of module 'conv1' is no tensor of the deployed graph, as it is fused with its "
+        "neighbours or does nothing there; cuts near it: bn1, relu, maxpool"
+    )

@@ -5,6 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from sise_rt.export import shapes
 from sise_rt.export.builder import Builder
 from sise_rt.export.canonical import canonical, interface
 from sise_rt.export.network import to_model
@@ -417,3 +418,48 @@ def test_a_graph_of_a_bundle_is_refused(small_bundle):
         interface(model)
     with pytest.raises(ModelError, match="part of a sise-rt bundle"):
         canonical(first, small_bundle, interface(first), (3, 32, 32), None)
+
+
+def test_deep_networks_are_measured_in_groups(cnn, tmp_path, monkeypatch):
+    path = cnn(tmp_path / "m.onnx")
+    whole = brought(onnx.load(path), tmp_path)
+    for nodes in (1, 3):
+        monkeypatch.setattr(shapes, "GROUP", nodes)
+        folder = tmp_path / str(nodes)
+        folder.mkdir()
+        assert brought(onnx.load(path), folder).types == whole.types
+
+
+@pytest.mark.parametrize("group", [1, 2, 32])
+def test_sequences_of_tensors_stay_in_their_group(tmp_path, monkeypatch, group):
+    def build(op, x):
+        x = op.Conv(x, op.constant(weight(6, 3, 3, 3)), pads=[1, 1, 1, 1])
+        parts = op.SplitToSequence(x, op.constant(2), axis=1)
+        first, last = op.SequenceAt(parts, op.constant(0)), op.SequenceAt(parts, op.constant(2))
+        return scores(op, op.Concat(first, last, axis=1), channels=4)
+
+    monkeypatch.setattr(shapes, "GROUP", group)
+    model = made(build)
+    images = images_like(3, 3, 8, 8)
+    close(logits_of(brought(model, tmp_path), images), one_by_one(model, images))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("Failed to allocate memory for requested buffer")]
+)
+def test_too_little_memory(cnn, tmp_path, monkeypatch, error):
+    class Full:
+        def run(self, *_):
+            raise error
+
+    monkeypatch.setattr(shapes, "open_session", lambda *_: Full())
+    with pytest.raises(ModelError, match=r"\(\?, 3, 32, 32\) needs more memory .* smaller --input-size"):
+        brought(onnx.load(cnn(tmp_path / "m.onnx")), tmp_path)
+
+
+def test_an_output_that_does_not_depend_on_the_image(tmp_path):
+    def build(op, x):
+        return op.Relu(op.constant(weight(1, 5)))
+
+    with pytest.raises(ModelError, match="does not depend on the image"):
+        brought(made(build), tmp_path)

@@ -1,5 +1,6 @@
 """Whole exports: of torch modules against plain autograd with hooks, of factories, and of real models."""
 
+import subprocess
 import sys
 from collections import Counter
 
@@ -252,6 +253,37 @@ def test_examining_tells_what_an_export_would_refuse(cnn, small_model, tmp_path)
         "node 'mirror': Pad has a rule for mode constant only, not for reflect",
     )
     assert "no tensor 'nowhere'" in examine(small_model, blocks=["nowhere"]).refusals[0]
+
+
+def test_without_onnx_runtime_the_reason_is_said():
+    code = (
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        "from sise_rt.errors import ProviderError\n"
+        "try:\n    import sise_rt.export.examine\n"
+        "except ProviderError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ONNX Runtime cannot be imported" in done.stdout
+
+
+def test_labels_and_sizes_that_do_not_fit_are_said_when_examining(small_model, cnn, tmp_path):
+    model = onnx.load(small_model)
+    model.metadata_props.add(key="names", value="{0: 'a', 7: 'b'}")
+    onnx.save(model, tmp_path / "m.onnx")
+    assert any("keys of names are not 0 to 1" in note for note in examine(tmp_path / "m.onnx").notes)
+    report = export(tmp_path / "m.onnx", tmp_path / "m.sise")
+    assert any("keys of names are not 0 to 1" in note for note in report.notes)
+    assert report.warnings == ()
+    free = cnn(tmp_path / "free.onnx", size=None)
+    assert "300000x300000 pixels" in examine(free, input_size=(300_000, 300_000)).refusals[0]
+
+
+def test_random_weights_are_recorded_once(torchvision, tmp_path):
+    report = export("torchvision:resnet18", tmp_path / "m.sise", weights="none", input_size=(64, 64))
+    line = report.warnings[0]
+    assert line.startswith("WEIGHTS ARE RANDOM")
+    assert report.manifest.assumed.count(line) == 1
+    assert not any(line in note for note in report.notes)
 
 
 # ---------------------------------------------------------------------------------------------- real models

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 F = torch.nn.functional
 
-from sise_rt.export import from_torch  # noqa: E402
+from sise_rt.export import autograd, from_torch, weights  # noqa: E402
 
 from sise_rt.errors import ModelError  # noqa: E402
 
@@ -51,20 +51,21 @@ def run(path, images):
 
 
 def test_module_is_exported_and_left_as_it_was(net, tmp_path):
-    before = from_torch.fingerprint(net)
+    before = weights.fingerprint(net)
     modes = [module.training for module in net.modules()]
     path, modules, program = from_torch.to_onnx(net, torch.randn(1, 3, 16, 16), tmp_path)
     images = torch.randn(3, 3, 16, 16)
-    found, maps, alphas = from_torch.autograd_reference(
+    found, maps, alphas = autograd.autograd_reference(
         program, images.numpy(), 2, "softmax", None, [modules["last"]]
     )
     assert [module.training for module in net.modules()] == modes
-    assert from_torch.fingerprint(net) == before
+    assert weights.fingerprint(net) == before
     assert {p.dtype for p in net.parameters()} == {torch.float32}
     assert not any(p.grad is not None for p in net.parameters())
     assert {"stem", "grouped", "last", "head"} <= modules.keys()
     produced = {name for node in onnx.load(path).graph.node for name in node.output}
-    assert set(modules.values()) <= produced
+    assert set(modules.values()) - {""} <= produced
+    assert modules["drop"] == ""
     with torch.no_grad():
         expected = _evaluated(net)(images)
     np.testing.assert_allclose(run(path, images), expected, 1e-5, 1e-5)
@@ -115,7 +116,7 @@ def test_log_odds_are_the_logit_of_the_probability(activation, classes):
     else:
         p = z.softmax(1) if activation == "softmax" else z.sigmoid()
     for target in range(p.shape[1]):
-        torch.testing.assert_close(from_torch.log_odds(z, target, activation), p[:, target].logit())
+        torch.testing.assert_close(autograd.log_odds(z, target, activation), p[:, target].logit())
 
 
 # ---------------------------------------------------------------------------------------------- weights
@@ -134,7 +135,7 @@ def test_every_kind_of_weight_file(net, tmp_path, kind):
     else:
         torch.save({f"module.{k}" if kind == "parallel" else k: v for k, v in state.items()}, path)
     model = Net()
-    from_torch.load_weights(model, from_torch.read_weights(path), str(path))
+    weights.load_weights(model, weights.read_weights(path), str(path))
     for name, value in model.state_dict().items():
         assert value.dtype == state[name].dtype
         torch.testing.assert_close(value, state[name], rtol=1e-3, atol=1e-3)
@@ -148,7 +149,7 @@ class Evil:
 def test_files_that_are_no_weights(tmp_path):
     def refused(path):
         with pytest.raises(ModelError) as caught:
-            from_torch.read_weights(path)
+            weights.read_weights(path)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -176,21 +177,21 @@ def test_weights_that_do_not_fit(net):
     state["surplus"] = torch.zeros(1)
     del state["last.bias"], state["stem.1.num_batches_tracked"]
     with pytest.raises(ModelError) as caught:
-        from_torch.load_weights(Net(), state, "w.pth")
+        weights.load_weights(Net(), state, "w.pth")
     assert str(caught.value) == (
         "the weights in w.pth do not fit the model: 1 missing (last.bias); 1 unknown (surplus); "
         "1 of another shape (head.weight (5, 13) for (5, 12))"
     )
     with pytest.raises(ModelError, match=r"19 missing \(.*, \.\.\.\)|\d+ missing"):
-        from_torch.load_weights(Net(), {}, "w.pth")
+        weights.load_weights(Net(), {}, "w.pth")
     bad = dict(net.state_dict()) | {"head.bias": torch.full((5,), float("nan"))}
     with pytest.raises(ModelError, match=r"not finite: head\.bias"):
-        from_torch.load_weights(Net(), bad, "w.pth")
+        weights.load_weights(Net(), bad, "w.pth")
 
 
 def test_batch_norm_counters_may_be_missing(net):
     state = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
-    from_torch.load_weights(Net(), state, "w.npz")
+    weights.load_weights(Net(), state, "w.npz")
 
 
 def test_fine_tuned_class_count(torchvision, tmp_path):
@@ -218,7 +219,7 @@ def test_timm(tmp_path, torchvision):
 
 def test_fingerprint_is_of_the_weights(net):
     again = _evaluated(net)
-    assert from_torch.fingerprint(again) == from_torch.fingerprint(net)
+    assert weights.fingerprint(again) == weights.fingerprint(net)
     with torch.no_grad():
         again.head.bias[0] += 1
-    assert from_torch.fingerprint(again) != from_torch.fingerprint(net)
+    assert weights.fingerprint(again) != weights.fingerprint(net)

@@ -93,3 +93,31 @@ def test_probe_picture(shape):
 
 def test_export_is_stricter_than_verify():
     assert EXPORT_TOLERANCES["alpha"] == 1e-3
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_blocks_that_autograd_does_not_know_are_said(tmp_path, monkeypatch, known):
+    torch = pytest.importorskip("torch")
+    from sise_rt.export import autograd
+
+    nn = torch.nn
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Conv2d(4, 4, 3, 2), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+    )
+    original = autograd.autograd_reference
+
+    def renamed(*arguments):
+        *others, tensors = arguments
+        return original(*others, tensors[:known])
+
+    monkeypatch.setattr(autograd, "autograd_reference", renamed)
+    report = export(net, tmp_path / "m.sise", input_size=(32, 32))
+    assert f"alpha compared with torch autograd for {known} of 2 blocks" in report.notes
+    assert report.manifest.parity["compared"] == {"maps": known, "alpha": known}
+    reference = report.manifest.parity["reference"]
+    assert reference == (
+        "torch autograd, float64"
+        if known
+        else "torch's exported program, float64; central differences for alpha"
+    )

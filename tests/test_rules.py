@@ -456,7 +456,7 @@ def test_every_rule_is_tested():
     assert SEVERAL_OUTPUTS <= RULES.keys()
 
 
-# ---------------------------------------------------------------------------------------------- particular
+# ---------------------------------------------------------------------------------------------- single rules
 
 
 @pytest.mark.parametrize("function", ["Add", "Div", "Mul", "Sub", "MatMul"])

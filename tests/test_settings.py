@@ -104,13 +104,16 @@ def test_settings_that_are_refused(given, words):
 def test_labels(tmp_path):
     path = tmp_path / "labels.txt"
     path.write_text("\ufeffcat\r\n  dog \n\nWürfel\n", "utf-8")
-    assert class_labels(path, {}, 3, False) == (("cat", "dog", "Würfel"), None)
-    assert class_labels(["a", "b"], {"labels": ["c", "d"]}, 2, False) == (("a", "b"), None)
-    assert class_labels(None, {"labels": ["c", "d"]}, 2, False) == (("c", "d"), None)
-    assert class_labels(None, {"labels": ["c", "d"]}, 3, False) == ((), None)
-    assert class_labels(None, {}, 3, False) == ((), None)
+    assert class_labels(path, {}, 3, False) == (("cat", "dog", "Würfel"), None, None)
+    assert class_labels(["a", "b"], {"labels": ["c", "d"]}, 2, False) == (("a", "b"), None, None)
+    assert class_labels(None, {"labels": ["c", "d"]}, 2, False) == (("c", "d"), None, None)
+    unfit = {"labels": ["c", "d"], "described_by": "the file"}
+    labels, assumed, left_out = class_labels(None, unfit, 3, False)
+    assert (labels, assumed) == ((), None)
+    assert left_out == "labels of the file left out: 2 labels for a model with 3 classes (set --labels)"
+    assert class_labels(None, {}, 3, False) == ((), None, None)
     known = {"labels": ["c", "d"], "of_other_weights": True, "described_by": "timm abc"}
-    assert class_labels(None, known, 2, False) == (("c", "d"), "labels (as for timm abc)")
+    assert class_labels(None, known, 2, False) == (("c", "d"), "labels (as for timm abc)", None)
 
 
 def test_labels_of_two_sides():
@@ -151,7 +154,7 @@ def test_labels_that_are_refused(tmp_path):
             },
         ),
         (
-            {"names": "{0: 'cat', 1: 'dog', 10: 'owl', 2: 'hen'}", "stride": "32", "imgsz": "[64, 96]"},
+            {"names": "{0: 'cat', 1: 'dog', 3: 'owl', 2: 'hen'}", "stride": "32", "imgsz": "[64, 96]"},
             {"labels": ["cat", "dog", "hen", "owl"], "input_size": (None, 64, 96)},
         ),
         (
@@ -175,12 +178,32 @@ def test_metadata_of_a_file(properties, found):
 @pytest.mark.parametrize(
     "properties",
     [
-        {"names": "{'a': 'cat'}"},
-        {"id2label": '{"x": "y"}'},
         {"input_size": "wide"},
         {"input_size": "[3, 64]"},
+        {"names": "{[]: 'cat'}"},
+        {"names": "[" * 200_000},
+        {"imgsz": "-" * 200_000 + "1"},
     ],
-    ids=str,
+    ids=lambda properties: str(properties)[:40],
 )
 def test_metadata_that_makes_no_sense_is_ignored(properties):
     assert _metadata(properties) == {}
+
+
+@pytest.mark.parametrize("text", ["{'a': 'cat'}", '{"1": "cat", "2": "dog"}', "{0: 'cat', 5: 'dog'}"])
+def test_labels_whose_keys_are_no_indices_are_left_out(text):
+    found = _metadata({"id2label": text})
+    assert "labels" not in found
+    count = text.count(":")
+    labels, _, left_out = class_labels(None, found, count, False)
+    assert labels == ()
+    assert left_out == (
+        "labels of the model's metadata_props left out: "
+        f"the keys of id2label are not 0 to {count - 1} (set --labels)"
+    )
+    assert class_labels(["x"] * count, found, count, False)[2] is None
+
+
+def test_absurd_sizes_are_refused_before_anything_is_made():
+    with pytest.raises(ModelError, match=r"3 channels and 300000x300000 pixels .* --input-size"):
+        image_size(ends(3, None, None), (300_000, 300_000), {})

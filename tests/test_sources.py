@@ -1,13 +1,14 @@
 """Opening whatever the user names; most of it is refusing what cannot be opened, in one clear line."""
 
 import hashlib
+import importlib
 import sys
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from sise_rt.export.sources import open_source
+from sise_rt.export.sources import _example_size, open_source
 
 from sise_rt.errors import ModelError
 
@@ -124,6 +125,59 @@ def test_names_that_lead_nowhere(torchvision, tmp_path, monkeypatch):
     assert "ZeroDivisionError" in refused("factories_in_test:broken", tmp_path)
     assert "factories_in_test:value" in refused("factories_in_test:value", tmp_path)
     del sys.modules["factories_in_test"]
+    assert "cannot import '' of ':factory': ValueError: Empty module name" in refused(":factory", tmp_path)
+    assert "cannot import '.models' of '.models:make': TypeError" in refused(".models:make", tmp_path)
+    for statement, words in (
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import sys; sys.nothing", "AttributeError"),
+        ("(", "SyntaxError"),
+    ):
+        (tmp_path / "broken_in_test.py").write_text(statement)
+        importlib.invalidate_caches()
+        message = refused("broken_in_test:make", tmp_path)
+        assert f"cannot import 'broken_in_test' of 'broken_in_test:make': {words}" in message
+    assert "leave --weights out" in refused("factories_in_test:number", tmp_path, weights="none")
+
+
+def test_a_factory_in_the_current_folder(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here_in_test.py").write_text(
+        "from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3))\n"
+    )
+    (tmp_path / "json.py").write_text("raise RuntimeError('this is not the json of the standard library')")
+    opened = open_source("here_in_test:make", tmp_path, size=(16, 16))
+    assert sys.path[-1] == ""
+    assert (opened.format, opened.name) == ("torch", "make")
+    assert (opened.assumed, opened.warnings) == ([], [])
+    del sys.modules["here_in_test"]
+    assert "load them into the module" in refused(torch.nn.Conv2d(3, 4, 3), tmp_path, weights="none")
+
+
+def test_what_is_assumed_of_a_torch_model_is_said(torchvision, tmp_path):
+    opened = open_source("torchvision:resnet18", tmp_path, weights="none")
+    assert opened.assumed == [
+        "input size 224x224 (as for torchvision ResNet18_Weights.IMAGENET1K_V1)",
+        *opened.warnings,
+    ]
+    assert opened.warnings[0].startswith("WEIGHTS ARE RANDOM")
+    assert opened.ends.image_size == (3, 224, 224)
+
+
+def test_example_sizes():
+    torch = pytest.importorskip("torch")
+    conv = torch.nn.Conv2d(5, 4, 3)
+    assert _example_size(conv, {}, None) == ((5, 224, 224), "input size 224x224 (set --input-size)")
+    assert _example_size(conv, {}, (32, 48)) == ((5, 32, 48), None)
+    described = {"input_size": (3, 64, 96), "described_by": "timm abc"}
+    assert _example_size(torch.nn.Linear(3, 4), described, None) == ((3, 64, 96), None)
+    described["of_other_weights"] = True
+    assert _example_size(conv, described, None) == ((3, 64, 96), "input size 64x96 (as for timm abc)")
+    assert _example_size(conv, described, (32, 48)) == ((3, 32, 48), None)
+    with pytest.raises(ModelError, match="300000x300000 pixels"):
+        _example_size(conv, {}, (300_000, 300_000))
 
 
 def test_modules_and_examples_that_do_not_fit(tmp_path):
