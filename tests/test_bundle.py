@@ -200,7 +200,14 @@ def test_no_bundle_at_all(tmp_path):
     with pytest.raises(BundleError):
         read_bundle("nul\0")
     (tmp_path / MANIFEST).mkdir()
-    with pytest.raises(BundleError, match="cannot be read"):
+    with pytest.raises(BundleError, match=r"it has no manifest.json"):
+        read_bundle(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_in_place_of_the_manifest_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / MANIFEST)
+    with pytest.raises(BundleError, match=r"it has no manifest.json"):
         read_bundle(tmp_path)
 
 
