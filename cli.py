@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from sise_rt.console import block_table, complain, described, print_parity, progress_bar, summary
+from sise_rt.console import block_table, complain, described, parity_line, progress_bar, summary
 from sise_rt.errors import BundleError, NoEvidence, OutputError, SiseError
 
 FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
@@ -245,19 +245,24 @@ def export(
     for note in report.notes:
         click.echo(note, err=True)
     click.echo(described(report.manifest, report.path))
-    print_parity(report.manifest.parity["errors"])
+    click.echo(parity_line(report.manifest.parity["errors"]))
 
 
 # -------------------- inspect
 
 
 @cli.command()
-@click.argument("path", metavar="BUNDLE|MODEL.onnx", type=click.Path(path_type=Path))
+@click.argument("source", metavar="BUNDLE|SOURCE")
+@click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision: and timm:, random by default.")
 @BLOCKS
 @OUTPUT_NAME
 @INPUT_SIZE
 def inspect(
-    path: Path, blocks: list[str] | None, output_name: str | None, input_size: tuple[int, int] | None
+    source: str,
+    weights: str | None,
+    blocks: list[str] | None,
+    output_name: str | None,
+    input_size: tuple[int, int] | None,
 ) -> None:
     """Show the blocks of a bundle or a model, and what an export would refuse and why.
 
@@ -265,7 +270,9 @@ def inspect(
     Examples:
       sise-rt inspect resnet50.sise
       sise-rt inspect model.onnx
+      sise-rt inspect torchvision:resnet50
     """
+    path = Path(source)
     if path.is_dir():
         from sise_rt.bundle import read_bundle
 
@@ -284,17 +291,18 @@ def inspect(
         return
     from sise_rt.export.examine import examine
 
-    found = examine(path, output_name=output_name, input_size=input_size, blocks=blocks)
+    found = examine(source, weights=weights, output_name=output_name, input_size=input_size, blocks=blocks)
     if found.size:
         click.echo(f"input {'x'.join(map(str, found.size))}, {found.classes} classes, {found.activation}")
-    click.echo(block_table(found.blocks))
+    if found.blocks:
+        click.echo(block_table(found.blocks))
     for note in found.notes:
         click.echo(note)
     for refusal in found.refusals:
         complain(refusal)
     if found.refusals:
         raise SystemExit(UNUSABLE)
-    click.echo(f"can be exported: sise-rt export {path}")
+    click.echo(f"can be exported: sise-rt export {source}")
 
 
 @cli.command()
@@ -315,7 +323,7 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
     manifest = explainer.manifest
     click.echo(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
     errors = verify(explainer.engine)
-    print_parity(errors)
+    click.echo(parity_line(errors))
     if failed := failures(errors):
         raise BundleError(f"{bundle} does not give its source's numbers on this machine: {'; '.join(failed)}")
     click.echo(f"{bundle} is sound on {explainer.engine.provider}")

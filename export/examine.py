@@ -42,8 +42,9 @@ class Examination:
 
 
 def examine(
-    path: str | Path,
+    source: str | Path,
     *,
+    weights: str | None = None,
     output_name: str | None = None,
     input_size: tuple[int, int] | None = None,
     blocks: Sequence[str] | None = None,
@@ -51,14 +52,17 @@ def examine(
     """Go through an export without writing a bundle, and collect what stands in its way.
 
     Args:
-        path: of an ONNX file.
+        source: an ONNX file, `torchvision:NAME`, `timm:NAME` or `package.module:factory`.
+        weights: as for `export`; torchvision and timm models get random ones if None, enough for blocks.
         output_name: which output to explain, where there are several.
         input_size: (height, width), where the model leaves it free.
         blocks: tensor names of the block outputs; None finds them.
     """
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as scratch:
         try:
-            opened = open_source(path, Path(scratch), output=output_name)
+            if weights is None and str(source).startswith(("torchvision:", "timm:")):
+                weights = "none"
+            opened = open_source(source, Path(scratch), weights=weights, size=input_size, output=output_name)
             size, assumed = image_size(opened.ends, input_size, opened.metadata)
             network = canonical(opened.model, Path(scratch), opened.ends, size, None)
         except SiseError as error:
@@ -68,7 +72,7 @@ def examine(
         notes = (*network.notes, *([left_out] if left_out else []), *assumptions)
         known = (size, network.classes, network.activation)
         try:
-            found = tuple(named_blocks(network, blocks, {}) if blocks else find_blocks(network))
+            found = tuple(named_blocks(network, blocks, opened.modules) if blocks else find_blocks(network))
         except ModelError as error:
             return Examination(*known, (), notes, (str(error),))
         missing = missing_rules(network.graph.nodes, ["logits"], [found[0].tensor])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import contextlib
+import importlib.util
+import io
+import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -48,11 +51,11 @@ def torchvision_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[st
 
 def timm_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[str, Any]]:
     """A timm classifier and its `pretrained_cfg`; arguments as for `torchvision_model`."""
-    _import_torchvision()
-    try:
-        import timm
-    except ImportError as error:
-        raise ModelError("timm models need timm: pip install timm") from error
+    if importlib.util.find_spec("timm") is None:
+        raise ModelError("timm models need timm: pip install timm")
+    _import_torchvision()  # timm imports it
+    import timm
+
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name}*")[:5])
         raise ModelError(f"timm has no model {name!r}" + (f"; close: {near}" if near else ""))
@@ -104,7 +107,7 @@ def _import_torchvision() -> Any:
     try:
         import torchvision
     except ImportError as error:
-        raise ModelError("torchvision and timm models need torchvision: pip install torchvision") from error
+        raise ModelError("torchvision models need torchvision: pip install torchvision") from error
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
@@ -207,6 +210,22 @@ def _evaluating(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Keep the exporters' warnings, log lines and printed graphs from the user; what matters is raised."""
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def to_onnx(model: torch.nn.Module, example: torch.Tensor, scratch: Path) -> tuple[Path, dict[str, str], Any]:
     """Export a module with a free batch.
 
@@ -222,8 +241,7 @@ def to_onnx(model: torch.nn.Module, example: torch.Tensor, scratch: Path) -> tup
     # The exporter treats an extent of 1 as fixed, so the example batch has 2.
     example = example.detach()[:1].repeat(2, 1, 1, 1)
     path = scratch / "source.onnx"
-    with _evaluating(model), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside the exporter are not the user's
+    with _evaluating(model), torch.no_grad(), _quiet_torch():
         try:
             exported: Any = torch.onnx.export(
                 model, (example,), dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), verbose=False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ IMAGENET = {
     "scale": 255.0,
 }
 SIZE = 224
+LARGEST_SCALED_MEAN = 2.0  # of pixels in [0, 1] or [-1, 1]; anything larger is meant for unscaled ones
 MOST_VALUES = 100_000_000  # of an input, channels included; far beyond any classifier's
 
 
@@ -103,7 +104,7 @@ def preprocessing(
         if given.get(key) is not None:
             continue
         if key not in known:
-            assumed.append(f"{key} {_shown(values[key])}")
+            assumed.append(f"{key} {_shown(values[key])} (set --{key.replace('_', '-')})")
         elif metadata.get("of_other_weights"):
             assumed.append(f"{key} {_shown(values[key])} (as for {origin})")
     try:
@@ -113,7 +114,7 @@ def preprocessing(
             values[key] = tuple(map(float, entries * channels if len(entries) == 1 else entries))
             if len(values[key]) != channels:
                 raise ModelError(f"--{key} has {len(values[key])} values for {channels} channels")
-        return Preprocess(
+        settings = Preprocess(
             input_size=size,
             interpolation=str(values["interpolation"]),
             crop_pct=float(values["crop_pct"]),
@@ -122,11 +123,25 @@ def preprocessing(
             std=values["std"],
             color=str(values["color"]).upper(),
             scale=float(values["scale"]),
-        ), assumed
+        )
     except ModelError:
         raise
     except (ValueError, TypeError) as error:
         raise ModelError(str(error)) from error
+    _check_normalisation(settings, {key for key in given if given[key] is not None}, known.keys())
+    return settings, assumed
+
+
+def _check_normalisation(settings: Preprocess, given: Set[str], known: Set[str]) -> None:
+    """Refuse half a normalisation (the other half would be ImageNet's), and one on another scale than assumed."""
+    stated = given | known
+    if given & {"mean", "std"} and not {"mean", "std"} <= stated:
+        raise ModelError("--mean and --std go together: a model was trained with both (a std of 1 is none)")
+    if "mean" in given and "scale" not in stated and max(map(abs, settings.mean)) > LARGEST_SCALED_MEAN:
+        raise ModelError(
+            f"--mean {_shown(settings.mean)} is on the scale of pixels 0 to 255: give --scale 1 (pixels are not "
+            "divided), or the mean of pixels divided by 255"
+        )
 
 
 def class_labels(

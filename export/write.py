@@ -108,7 +108,7 @@ def _check_free(output: Path, overwrite: bool) -> None:
             f"{', ...' if len(foreign) > 3 else ''}), so it stays as it is: choose another name"
         )
     if not overwrite:
-        raise OutputError(f"{output} exists already: give --overwrite to replace it")
+        raise OutputError(f"{output} exists already: give --overwrite (overwrite=True) to replace it")
 
 
 def _move(scratch: Path, output: Path) -> None:

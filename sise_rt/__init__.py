@@ -13,7 +13,7 @@ from .errors import (
     UnsupportedOperator,
 )
 from .explainer import Explainer, load
-from .explanation import BlockEvidence, Explanation
+from .explanation import BlockEvidence, Explanation, Prediction
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,7 @@ __all__ = [
     "NoEvidence",
     "OutputError",
     "ParityError",
+    "Prediction",
     "ProviderError",
     "SiseError",
     "TargetError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import click
 
 from .bundle import Block, Manifest
 from .explanation import Explanation
+from .verify import TOLERANCES
 
 
 @contextmanager
@@ -31,11 +32,17 @@ def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None
 def summary(explanation: Explanation, picture: Path) -> str:
     """One line for an explanation, and one for each warning."""
     seconds = sum(explanation.seconds.values())
-    lines = [
-        f"{Path(explanation.name).name}: {explanation.label} ({explanation.target}), confidence "
-        f"{explanation.confidence:.3f}, {explanation.masks} masks in {seconds:.1f} s -> {picture}"
-    ]
-    return "\n".join([*lines, *(f"  note: {warning}" for warning in explanation.warnings)])
+    name = f"{explanation.label} ({explanation.target})"
+    if explanation.label == str(explanation.target):
+        name = f"class {explanation.target}"
+    line = (
+        f"{Path(explanation.name).name}: {name}, confidence {explanation.confidence:.3f}, "
+        f"{explanation.masks} masks in {seconds:.1f} s -> {picture}"
+    )
+    predicted = explanation.predicted
+    if predicted.index != explanation.target:
+        line += f"\n  note: the model predicts {predicted.label}, confidence {predicted.confidence:.3f}"
+    return "\n".join([line, *(f"  note: {warning}" for warning in explanation.warnings)])
 
 
 def described(manifest: Manifest, path: Path) -> str:
@@ -54,12 +61,10 @@ def block_table(blocks: Sequence[Block]) -> str:
     return "\n".join([f"{len(blocks)} blocks, {sum(b.channels for b in blocks)} maps", *rows])
 
 
-def print_parity(errors: dict[str, float]) -> None:
-    """The errors of a parity measurement, on one line."""
-    click.echo(
-        "parity, largest relative error: "
-        + ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
-    )
+def parity_line(errors: Mapping[str, float]) -> str:
+    """The errors of a parity measurement, each with what is allowed."""
+    figures = (f"{name} {error:.1e} (allowed {TOLERANCES[name]:g})" for name, error in errors.items())
+    return "largest relative error: " + ", ".join(figures)
 
 
 def complain(message: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from .bundle import Manifest, read_bundle
 from .engine import Engine
 from .errors import ModelError, NoEvidence
-from .explanation import BlockEvidence, Explanation
+from .explanation import BlockEvidence, Explanation, Prediction
 from .features import Features, confidences, extract
 from .fusion import REGIONS, fuse, normalise
 from .masks import constant_maps, select
@@ -195,13 +195,16 @@ class Explainer:
         if final is None:
             warnings.append("the fused map is constant: the explanation is all zero")
             final = np.zeros_like(raw)
+        trust = confidences(features.logits, self.manifest.activation)
+        best = int(trust.argmax())
         return Explanation(
             map=final.astype(np.float32),
             raw=raw,
             blocks=tuple(blocks),
             target=target,
             label=label,
-            confidence=float(confidences(features.logits, self.manifest.activation)[target]),
+            confidence=float(trust[target]),
+            predicted=Prediction(best, self.manifest.label(best), float(trust[best])),
             seconds=dict(clock.seconds),
             provider=self.engine.provider,
             warnings=tuple(warnings),

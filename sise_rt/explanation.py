@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,15 @@ class BlockEvidence:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """The class with the highest confidence: index, label, and confidence in [0, 1]."""
+
+    index: int
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why the model gave a picture its confidence in one target.
 
@@ -46,6 +55,7 @@ class Explanation:
         target: class index.
         label: of the target.
         confidence: of the model in the target, for the whole picture.
+        predicted: the class with the highest confidence, which need not be the target.
         mu: selection threshold.
         fusion: `otsu` or `otsu-soft`.
         masks: how many masked copies were scored; shared by the targets of one call.
@@ -59,12 +69,13 @@ class Explanation:
         placement: where the model's input lies in the original.
     """
 
-    map: np.ndarray
-    raw: np.ndarray
-    blocks: tuple[BlockEvidence, ...]
+    map: np.ndarray = field(repr=False)
+    raw: np.ndarray = field(repr=False)
+    blocks: tuple[BlockEvidence, ...] = field(repr=False)
     target: int
     label: str
     confidence: float
+    predicted: Prediction
     mu: float
     fusion: str
     masks: int
@@ -84,6 +95,7 @@ class Explanation:
             "model": self.model,
             "target": {"index": self.target, "label": self.label},
             "confidence": self.confidence,
+            "predicted": asdict(self.predicted),
             "mu": self.mu,
             "fusion": self.fusion,
             "blocks": [

@@ -80,7 +80,7 @@ def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
     )
     assert code == 0
     assert "3 blocks, 36 maps" in printed
-    assert "parity" in printed
+    assert "largest relative error" in printed
     assert "assumed: color RGB" in notes
     assert "assumed: mean" not in notes
     manifest = json.loads((bundle / "manifest.json").read_text())

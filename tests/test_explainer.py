@@ -301,6 +301,7 @@ def test_the_record_holds_what_the_design_says(explanation):
         "model",
         "target",
         "confidence",
+        "predicted",
         "mu",
         "fusion",
         "blocks",

@@ -49,7 +49,7 @@ def test_imagenet_is_assumed_and_said():
     assert settings.mean == IMAGENET["mean"]
     assert settings.color == "RGB"
     assert [note.split()[0] for note in assumed] == [*IMAGENET, "color"]
-    assert "mean 0.485,0.456,0.406" in assumed
+    assert "mean 0.485,0.456,0.406 (set --mean)" in assumed
 
 
 def test_user_before_source_before_convention():
@@ -86,7 +86,7 @@ def test_other_channel_counts(channels, color):
     ("given", "words"),
     [
         ({"mean": (0.5, 0.5)}, "--mean has 2 values for 3 channels"),
-        ({"std": (0.0,)}, "std"),
+        ({"mean": (0.0,), "std": (0.0,)}, "std"),
         ({"scale": 0}, "scale"),
         ({"crop_pct": 1.5}, "crop_pct 1.5"),
         ({"interpolation": "lanczos"}, "interpolation 'lanczos'"),
@@ -207,3 +207,21 @@ def test_labels_whose_keys_are_no_indices_are_left_out(text):
 def test_absurd_sizes_are_refused_before_anything_is_made():
     with pytest.raises(ModelError, match=r"3 channels and 300000x300000 pixels .* --input-size"):
         image_size(ends(3, None, None), (300_000, 300_000), {})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mean": (0.5,)}, "--mean and --std go together"),
+        ({"std": (0.5,)}, "--mean and --std go together"),
+        ({"mean": (123.7, 116.3, 103.5), "std": (58.0,)}, "give --scale 1"),
+    ],
+)
+def test_half_a_normalisation_is_refused(given, message):
+    with pytest.raises(ModelError, match=message):
+        preprocessing((3, 32, 32), given, {})
+
+
+def test_a_mean_of_unscaled_pixels_needs_the_scale():
+    settings, _ = preprocessing((3, 32, 32), {"mean": (123.7,), "std": (58.0,), "scale": 1.0}, {})
+    assert settings.mean == (123.7,) * 3
