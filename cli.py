@@ -71,7 +71,7 @@ class Numbers(click.ParamType):
 
 
 class Size(click.ParamType):
-    """`224`, or height and width as `240x320`."""
+    """`224`, or height x width as `240x320`."""
 
     name = "size"
 

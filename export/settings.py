@@ -133,14 +133,14 @@ def preprocessing(
 
 
 def _check_normalisation(settings: Preprocess, given: Set[str], known: Set[str]) -> None:
-    """Refuse half a normalisation (the other half would be ImageNet's), and one on another scale than assumed."""
+    """Refuse half a normalisation (ImageNet's would complete it), and one on another scale than assumed."""
     stated = given | known
     if given & {"mean", "std"} and not {"mean", "std"} <= stated:
         raise ModelError("--mean and --std go together: a model was trained with both (a std of 1 is none)")
     if "mean" in given and "scale" not in stated and max(map(abs, settings.mean)) > LARGEST_SCALED_MEAN:
         raise ModelError(
-            f"--mean {_shown(settings.mean)} is on the scale of pixels 0 to 255: give --scale 1 (pixels are not "
-            "divided), or the mean of pixels divided by 255"
+            f"--mean {_shown(settings.mean)} is on the scale of pixels 0 to 255: give --scale 1 (pixels are "
+            "not divided), or the mean of pixels divided by 255"
         )
 
 
