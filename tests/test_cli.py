@@ -390,7 +390,6 @@ def test_a_model_that_cannot_be_exported(sise, small_model, tmp_path, case):
     path, bundle = tmp_path / "model.onnx", tmp_path / "bundle.sise"
     make(path, small_model)
     code, out, err = sise("export", path, "-o", bundle)
-    report(f"model: {case}", code, err)
     assert (code, out) == (2, "")
     assert says in err
     assert err.count("\n") == 1
@@ -398,6 +397,7 @@ def test_a_model_that_cannot_be_exported(sise, small_model, tmp_path, case):
     code, _, err = sise("inspect", path)
     assert code == 2
     assert says in err
+    report(f"model: {case}", code, err)
 
 
 def test_weights_that_do_not_fit(sise, tmp_path, monkeypatch):
