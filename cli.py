@@ -223,6 +223,7 @@ def export(
       sise-rt export timm:regnety_004 --weights finetuned.safetensors --labels labels.txt
     """
     from sise_rt.export import export as export_bundle
+    from sise_rt.export.parity import EXPORT_TOLERANCES
 
     out = out or Path(f"{Path(source.rpartition(':')[2]).name.removesuffix('.onnx')}.sise")
     report = export_bundle(
@@ -245,7 +246,7 @@ def export(
     for note in report.notes:
         click.echo(note, err=True)
     click.echo(described(report.manifest, report.path))
-    click.echo(parity_line(report.manifest.parity["errors"]))
+    click.echo(parity_line(report.manifest.parity["errors"], EXPORT_TOLERANCES))
 
 
 # -------------------- inspect
@@ -317,13 +318,13 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
       sise-rt verify resnet50.sise
     """
     from sise_rt import load
-    from sise_rt.verify import failures, verify
+    from sise_rt.verify import TOLERANCES, failures, verify
 
     explainer = load(bundle, provider, threads)
     manifest = explainer.manifest
     click.echo(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
     errors = verify(explainer.engine)
-    click.echo(parity_line(errors))
+    click.echo(parity_line(errors, TOLERANCES))
     if failed := failures(errors):
         raise BundleError(f"{bundle} does not give its source's numbers on this machine: {'; '.join(failed)}")
     click.echo(f"{bundle} is sound on {explainer.engine.provider}")

@@ -11,7 +11,6 @@ import click
 
 from .bundle import Block, Manifest
 from .explanation import Explanation
-from .verify import TOLERANCES
 
 
 @contextmanager
@@ -61,9 +60,9 @@ def block_table(blocks: Sequence[Block]) -> str:
     return "\n".join([f"{len(blocks)} blocks, {sum(b.channels for b in blocks)} maps", *rows])
 
 
-def parity_line(errors: Mapping[str, float]) -> str:
+def parity_line(errors: Mapping[str, float], tolerances: Mapping[str, float]) -> str:
     """The errors of a parity measurement, each with what is allowed."""
-    figures = (f"{name} {error:.1e} (allowed {TOLERANCES[name]:g})" for name, error in errors.items())
+    figures = (f"{name} {error:.1e} (allowed {tolerances[name]:g})" for name, error in errors.items())
     return "largest relative error: " + ", ".join(figures)
 
 
