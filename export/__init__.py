@@ -24,6 +24,7 @@ except ImportError as error:
 from .blocks import find_blocks, named_blocks
 from .canonical import canonical
 from .heads import heads
+from .layout import channels_first
 from .link import features_graph, score_graph
 from .parity import measure, save_probe
 from .settings import class_labels, image_size, preprocessing
@@ -107,6 +108,7 @@ def export(
         size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
         network = canonical(opened.model, scratch, opened.ends, size, activation)
         found = named_blocks(network, blocks, opened.modules) if blocks else find_blocks(network)
+        found = channels_first(network, found)
         pieces = split(network, found)
         gradient_heads = heads(network, pieces, found)
         linked = [features_graph(pieces, gradient_heads, found), score_graph(network, pieces)]

@@ -10,7 +10,7 @@ import onnx
 from sise_rt.bundle import Block
 from sise_rt.errors import ModelError
 
-from .ends import attribute
+from .layout import channel_axes
 from .messages import described
 from .network import Network, image_dependent
 
@@ -33,10 +33,11 @@ def find_blocks(network: Network) -> list[Block]:
     outputs: list[str] = []
     last, layers = (0, 0), 0
     weighted = _weight_layers(network)
-    for tensor in _cuts(network):
-        if _why_unusable(network, tensor):
+    axes = channel_axes(network)
+    for tensor, reason in _judged(network, _cuts(network), axes).items():
+        if reason:
             continue
-        h, w = _size(network, tensor)
+        _, h, w = _extents(network, tensor, axes)
         if not outputs or last[0] / h >= DROP or last[1] / w >= DROP:
             if weighted[tensor] == layers:
                 continue
@@ -52,7 +53,9 @@ def find_blocks(network: Network) -> list[Block]:
             "tensor (N, K, h, w) hold all that is known of the image. SISE needs the feature maps of a CNN; "
             "vision transformers have none"
         )
-    return _blocks(network, outputs)
+    if len(outputs) == 1:
+        network.notes.append(f"one block: the resolution drops only once, before {outputs[0]!r}")
+    return _blocks(network, outputs, axes)
 
 
 def named_blocks(network: Network, names: Sequence[str], modules: Mapping[str, str]) -> list[Block]:
@@ -67,7 +70,9 @@ def named_blocks(network: Network, names: Sequence[str], modules: Mapping[str, s
         ModelError: a name is unknown or no usable cut; says why.
     """
     produced = {name: i for i, node in enumerate(network.graph.nodes) for name in node.output}
-    cuts = set(_cuts(network))
+    axes = channel_axes(network)
+    cuts = _judged(network, _cuts(network), axes)
+    usable = [cut for cut, reason in cuts.items() if not reason]
     tensors = []
     for name in names:
         tensor = name if name in produced else modules.get(name) or name
@@ -76,7 +81,7 @@ def named_blocks(network: Network, names: Sequence[str], modules: Mapping[str, s
                 raise ModelError(
                     f"--blocks: the output of module {name!r} is no tensor of the deployed graph, as it is "
                     "fused with its neighbours or does nothing there; cuts near it: "
-                    + ", ".join(_near_module(network, cuts, modules, name))
+                    + ", ".join(_near_module(usable, modules, name))
                 )
             near = get_close_matches(name, [*produced, *modules], 3)
             hint = f"; close: {', '.join(near)}" if near else ""
@@ -86,14 +91,14 @@ def named_blocks(network: Network, names: Sequence[str], modules: Mapping[str, s
             raise ModelError(
                 f"--blocks: {name!r} is no cut, as information also flows past it through "
                 + ", ".join(sorted(others)[:3])
-                + f"; cuts near it: {', '.join(_near(network, cuts, produced, tensor))}"
+                + f"; cuts near it: {', '.join(_near(usable, produced, tensor))}"
             )
-        if reason := _why_unusable(network, tensor):
+        if reason := cuts[tensor]:
             raise ModelError(f"--blocks: {name!r} {reason}")
         tensors.append(tensor)
     if len(set(tensors)) < len(tensors):
         raise ModelError(f"--blocks: two names stand for one tensor: {', '.join(names)}")
-    return _blocks(network, sorted(tensors, key=produced.__getitem__))
+    return _blocks(network, sorted(tensors, key=produced.__getitem__), axes)
 
 
 def _cuts(network: Network) -> list[str]:
@@ -121,41 +126,48 @@ def _last_uses(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
     return {name: i for i, node in enumerate(nodes) for name in node.input} | {"logits": len(nodes)}
 
 
-def _near(network: Network, cuts: set[str], produced: Mapping[str, int], tensor: str) -> list[str]:
-    usable = [cut for cut in cuts if not _why_unusable(network, cut)]
+def _near(usable: Sequence[str], produced: Mapping[str, int], tensor: str) -> list[str]:
     return sorted(usable, key=lambda cut: abs(produced[cut] - produced[tensor]))[:3]
 
 
-def _near_module(network: Network, cuts: set[str], modules: Mapping[str, str], name: str) -> list[str]:
+def _near_module(usable: Sequence[str], modules: Mapping[str, str], name: str) -> list[str]:
     """The closest modules whose outputs are usable cuts, else tensors that are."""
     order = {module: i for i, module in enumerate(modules)}
-    usable = {cut for cut in cuts if not _why_unusable(network, cut)}
     near = sorted(
         (module for module in modules if modules[module] in usable),
         key=lambda module: abs(order[module] - order[name]),
     )
-    return near[:3] or sorted(usable)[:3] or ["none"]
+    return near[:3] or list(usable[:3]) or ["none"]
 
 
-def _why_unusable(network: Network, tensor: str) -> str | None:
-    shape = network.types[tensor].shape
-    if len(shape) != 4 or None in shape[1:]:
-        return f"has shape {described(shape)}, where (N, K, h, w) is needed"
-    if shape[2] == shape[3] == 1:
-        return "has a single position, so its maps say nothing of where"
-    if _channel_axes(network).get(tensor, 1) != 1:
-        return f"has its channels last, {described(shape)}, where (N, K, h, w) is needed"
+def _judged(network: Network, cuts: Sequence[str], axes: Mapping[str, int]) -> dict[str, str | None]:
+    """For each cut why it cannot be a block's output, None where it can."""
     nodes = network.graph.nodes
-    position = next(i for i, node in enumerate(nodes) if tensor in node.output)
-    behind = image_dependent(nodes, [tensor])
-    if not any(node.op_type in WEIGHT_LAYERS and set(node.input) & behind for node in nodes[position + 1 :]):
-        return "has no weight layer behind it: its maps are the class scores themselves"
     dependent = image_dependent(nodes, ["images"])
-    if not any(
-        node.op_type in WEIGHT_LAYERS and set(node.input) & dependent for node in nodes[: position + 1]
-    ):
-        return "has no weight layer before it: it is the picture itself"
-    return None
+    position = {name: i for i, node in enumerate(nodes) for name in node.output}
+    weighted = [i for i, node in enumerate(nodes) if _is_weight_layer(node, dependent)]
+    reasons: dict[str, str | None] = {}
+    for tensor in cuts:
+        shape = network.types[tensor].shape
+        reason = None
+        if len(shape) != 4 or None in shape[1:]:
+            reason = f"has shape {described(shape)}, where (N, K, h, w) is needed"
+        elif network.types[tensor].dtype.kind != "f":
+            reason = f"holds {network.types[tensor].dtype} values, where floats are needed"
+        elif axes.get(tensor) not in (1, 3):
+            reason = f"has shape {described(shape)}, of which no axis is known to be the channels'"
+        elif _extents(network, tensor, axes)[1:] == (1, 1):
+            reason = "has a single position, so its maps say nothing of where"
+        elif not weighted or weighted[-1] <= position[tensor]:
+            reason = "has no weight layer behind it: its maps are the class scores themselves"
+        elif weighted[0] > position[tensor]:
+            reason = "has no weight layer before it: it is the picture itself"
+        reasons[tensor] = reason
+    return reasons
+
+
+def _is_weight_layer(node: onnx.NodeProto, dependent: set[str]) -> bool:
+    return node.op_type in WEIGHT_LAYERS and sum(name in dependent for name in node.input) == 1
 
 
 def _weight_layers(network: Network) -> dict[str, int]:
@@ -164,23 +176,9 @@ def _weight_layers(network: Network) -> dict[str, int]:
     counts: dict[str, int] = {}
     dependent = image_dependent(network.graph.nodes, ["images"])
     for node in network.graph.nodes:
-        count += node.op_type in WEIGHT_LAYERS and any(name in dependent for name in node.input)
+        count += _is_weight_layer(node, dependent)
         counts |= dict.fromkeys(node.output, count)
     return counts
-
-
-def _channel_axes(network: Network) -> dict[str, int]:
-    """The channels' axis of each rank-4 tensor in which a Transpose has moved them from axis 1."""
-    axes: dict[str, int] = {}
-    for node in network.graph.nodes:
-        found = [axes[name] for name in node.input if name in axes]
-        if node.op_type == "Transpose" and len(network.types[node.input[0]].shape) == 4:
-            perm = attribute(node, "perm") or [3, 2, 1, 0]
-            found = [perm.index(axes.get(node.input[0], 1))]
-        for name in node.output:
-            if found and found[0] != 1 and name in network.types and len(network.types[name].shape) == 4:
-                axes[name] = found[0]
-    return axes
 
 
 def _tokens_behind(network: Network, tensor: str) -> str | None:
@@ -188,11 +186,7 @@ def _tokens_behind(network: Network, tensor: str) -> str | None:
     nodes = network.graph.nodes
     position = next(i for i, node in enumerate(nodes) if tensor in node.output)
     dependent = image_dependent(nodes, ["images"])
-    weighted = [
-        i
-        for i, node in enumerate(nodes)
-        if node.op_type in WEIGHT_LAYERS and sum(name in dependent for name in node.input) == 1
-    ]
+    weighted = [i for i, node in enumerate(nodes) if _is_weight_layer(node, dependent)]
     before = sum(i <= position for i in weighted)
     behind = len(weighted) - before
     if behind <= MOST_BEHIND * before:
@@ -204,13 +198,14 @@ def _tokens_behind(network: Network, tensor: str) -> str | None:
     )
 
 
-def _size(network: Network, tensor: str) -> tuple[int, int]:
-    _, _, h, w = network.types[tensor].shape
-    return int(h or 0), int(w or 0)
+def _extents(network: Network, tensor: str, axes: Mapping[str, int]) -> tuple[int, int, int]:
+    """(K, h, w) of a map, wherever it has its channels."""
+    _, *rest = (int(d or 0) for d in network.types[tensor].shape)
+    channels = rest.pop(axes[tensor] - 1)
+    return channels, rest[0], rest[1]
 
 
-def _blocks(network: Network, tensors: Sequence[str]) -> list[Block]:
+def _blocks(network: Network, tensors: Sequence[str], axes: Mapping[str, int]) -> list[Block]:
     return [
-        Block(f"block{i}", tensor, int(network.types[tensor].shape[1] or 0), *_size(network, tensor))
-        for i, tensor in enumerate(tensors, 1)
+        Block(f"block{i}", tensor, *_extents(network, tensor, axes)) for i, tensor in enumerate(tensors, 1)
     ]

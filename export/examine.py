@@ -15,6 +15,7 @@ from .blocks import find_blocks, named_blocks
 from .canonical import canonical
 from .gradients import missing_rules
 from .heads import heads
+from .layout import channels_first
 from .settings import class_labels, image_size
 from .sources import open_source
 from .split import split
@@ -75,6 +76,7 @@ def examine(
             found = tuple(named_blocks(network, blocks, opened.modules) if blocks else find_blocks(network))
         except ModelError as error:
             return Examination(*known, (), notes, (str(error),))
+        found = tuple(channels_first(network, found))
         missing = missing_rules(network.graph.nodes, ["logits"], [found[0].tensor])
         if not missing:
             try:

@@ -17,6 +17,9 @@ Dim = int | str | None  # None is the batch; a name is another free extent
 Shape = tuple[Dim, ...]
 PRODUCER = "sise-rt"
 OWN_PREFIX = "sise_rt/"  # starts the names of every tensor and graph that this package adds
+BATCH = OWN_PREFIX + "batch"  # the batch size, int64 (1,), of whatever tensor a graph starts from
+
+SHAPE_READERS = frozenset({"Shape", "Size"})
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Network:
         activation: `softmax` or `sigmoid`, what turns logits into confidences.
         removed: the operator (Softmax, LogSoftmax, Sigmoid) that the source ended in, None for logits.
         layout: `NCHW` or `NHWC`, the source's input layout.
+        rearranged: for each block output that was brought to channels first, the tensor with channels last.
         measured: the two runs' values of tensors that depend on the image through shapes alone.
         assumed: what neither the model nor the user said.
         notes: what was decided on the way and is worth saying.
@@ -73,6 +77,7 @@ class Network:
     activation: str
     removed: str | None = None
     layout: str = "NCHW"
+    rearranged: dict[str, str] = field(default_factory=dict)
     measured: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -94,12 +99,17 @@ class Network:
 
 
 def image_dependent(nodes: Iterable[onnx.NodeProto], sources: Iterable[str]) -> set[str]:
-    """Every tensor that depends on one of `sources`, these included."""
+    """Every tensor whose values depend on those of `sources`, these included; shapes alone do not count."""
     found = set(sources)
     for node in nodes:
-        if any(name in found for name in node.input):
+        if node.op_type not in SHAPE_READERS and any(name in found for name in node.input):
             found.update(name for name in node.output if name)
     return found
+
+
+def batch_of(tensor: str) -> onnx.NodeProto:
+    """The node that computes `BATCH` from a tensor whose first dimension is the batch."""
+    return helper.make_node("Shape", [tensor], [BATCH], BATCH, start=0, end=1)
 
 
 def needed(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sise_rt.bundle import Block
 
-from .network import Graph, Network
+from .network import BATCH, Graph, Network, batch_of
 
 
 def split(network: Network, blocks: Sequence[Block]) -> list[Graph]:
@@ -18,7 +18,8 @@ def split(network: Network, blocks: Sequence[Block]) -> list[Graph]:
     """
     cuts = ["images", *(block.tensor for block in blocks), "logits"]
     names = [*(f"blocks/{i:02d}" for i in range(1, len(blocks) + 1)), "classifier"]
+    nodes = [node for node in network.graph.nodes if BATCH not in node.output]
     return [
-        Graph.of(name, network.graph.nodes, (start,), (end,))
+        Graph.of(name, [batch_of(start), *nodes], (start,), (end,))
         for name, start, end in zip(names, cuts[:-1], cuts[1:], strict=True)
     ]

@@ -198,7 +198,7 @@ def test_transformer_is_refused(network):
         find_blocks(network(build))
 
 
-def test_maps_with_channels_last_are_no_block(network):
+def test_maps_with_channels_last(network):
     def build(op, x):
         x = op.relu_conv(x, 3, 6, k=4, s=4, pad=0, name="stem")
         x = op.Transpose(x, perm=[0, 2, 3, 1], names=["last"])
@@ -206,9 +206,22 @@ def test_maps_with_channels_last_are_no_block(network):
         return op.linear(op.ReduceMean(x, op.constant([1, 2]), keepdims=0), 6, 5)
 
     net = network(build)
+    assert found(net) == [("mixed", 6, 8, 8)]
+    (block,) = named_blocks(net, ["last"], {})
+    assert (block.channels, block.height, block.width) == (6, 8, 8)
+    assert net.notes == ["one block: the resolution drops only once, before 'mixed'"]
+
+
+def test_an_axis_that_may_or_may_not_be_the_channels_is_not_guessed(network):
+    def build(op, x):
+        x = op.relu_conv(x, 3, 6, k=4, s=4, pad=0, name="stem")
+        x = op.Reshape(x, op.constant(np.array([0, 8, 6, 8])), names=["odd"])
+        return op.linear(op.Flatten(op.Relu(x, names=["rectified"])), 384, 5)
+
+    net = network(build)
     assert found(net) == [("stem", 6, 8, 8)]
-    with pytest.raises(ModelError, match=r"'mixed' has its channels last, \(\?, 8, 8, 6\)"):
-        named_blocks(net, ["mixed"], {})
+    with pytest.raises(ModelError, match=r"'rectified' has shape .* no axis is known to be the channels'"):
+        named_blocks(net, ["rectified"], {})
 
 
 def test_permutations_inside_a_residual_branch_leave_the_maps_as_they_are(network):
