@@ -193,6 +193,11 @@ def demo(out: Path, provider: str, threads: int | None) -> None:
 @click.option(
     "--color", type=click.Choice(["RGB", "BGR", "GRAY"], case_sensitive=False), help="Channel order."
 )
+@click.option(
+    "--without-gradients",
+    is_flag=True,
+    help="For a model with an operator that has no gradient rule: all maps are kept, none is selected.",
+)
 @click.option("--licence", help="Of the weights, kept in the bundle.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 @QUIET
@@ -205,6 +210,7 @@ def export(
     blocks: list[str] | None,
     output_name: str | None,
     input_size: tuple[int, int] | None,
+    without_gradients: bool,
     licence: str | None,
     overwrite: bool,
     quiet: bool,
@@ -233,6 +239,7 @@ def export(
         activation=activation,
         labels=labels,
         blocks=blocks,
+        gradients=not without_gradients,
         output_name=output_name,
         input_size=input_size,
         preprocess=preprocess,
@@ -301,6 +308,8 @@ def inspect(
         click.echo(note)
     for refusal in found.refusals:
         complain(refusal)
+    if found.only_gradients:
+        click.echo(f"all other steps work: sise-rt export {source} --without-gradients")
     if found.refusals:
         raise SystemExit(UNUSABLE)
     click.echo(f"can be exported: sise-rt export {source}")

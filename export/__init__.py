@@ -65,6 +65,7 @@ def export(
     activation: str | None = None,
     labels: str | Path | Sequence[str] | None = None,
     blocks: Sequence[str] | None = None,
+    gradients: bool = True,
     output_name: str | None = None,
     input_size: tuple[int, int] | None = None,
     preprocess: Mapping[str, Any] | None = None,
@@ -83,6 +84,7 @@ def export(
             assumes.
         labels: one a class, or a file with one a line.
         blocks: tensor names of the block outputs (or torch module names); None finds them.
+        gradients: without them, the bundle keeps every map; for a model with an operator that has no rule.
         output_name: which output to explain, where an ONNX file has several.
         input_size: (height, width), where the model leaves it free.
         preprocess: overrides under timm's key names: mean, std, scale, crop_pct, crop_mode, interpolation,
@@ -110,7 +112,7 @@ def export(
         found = named_blocks(network, blocks, opened.modules) if blocks else find_blocks(network)
         found = channels_first(network, found)
         pieces = split(network, found)
-        gradient_heads = heads(network, pieces, found)
+        gradient_heads = heads(network, pieces, found) if gradients else []
         linked = [features_graph(pieces, gradient_heads, found), score_graph(network, pieces)]
         write_graphs(folder, network, [*pieces, *gradient_heads, *linked])
         settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
@@ -164,9 +166,13 @@ def export(
         *([left_out] if left_out else []),
         *(f"assumed: {note}" for note in assumed if note not in opened.warnings),
     ]
-    if opened.program is not None and (compared := parity["compared"]["alpha"]) < len(found):
+    if gradients and opened.program is not None and (compared := parity["compared"]["alpha"]) < len(found):
         notes.append(f"alpha compared with torch autograd for {compared} of {len(found)} blocks")
-    return Report(output, manifest, tuple(notes), tuple(opened.warnings))
+    warnings = list(opened.warnings)
+    if not gradients:
+        maps = sum(block.channels for block in found)
+        warnings.append(f"without gradients no map is selected: up to {maps} masks are scored for an image")
+    return Report(output, manifest, tuple(notes), tuple(warnings))
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -32,6 +32,7 @@ class Examination:
         blocks: the block outputs; empty if there are none or the model was refused before.
         notes: what would be assumed.
         refusals: why the export would fail, a line each; empty if it would not.
+        only_gradients: whether an export without gradients would go through all the same.
     """
 
     size: tuple[int, int, int] | None
@@ -40,6 +41,7 @@ class Examination:
     blocks: tuple[Block, ...]
     notes: tuple[str, ...]
     refusals: tuple[str, ...]
+    only_gradients: bool = False
 
 
 def examine(
@@ -82,11 +84,11 @@ def examine(
             try:
                 heads(network, split(network, found), found)
             except ModelError as error:  # a rule that does not cover the way its operator is used
-                return Examination(*known, found, notes, (str(error),))
+                return Examination(*known, found, notes, (str(error),), only_gradients=True)
         counts = Counter(f"{node.domain}.{node.op_type}".lstrip(".") for node in missing)
         first = {f"{node.domain}.{node.op_type}".lstrip("."): node.name for node in reversed(missing)}
         refusals = tuple(
             f"no gradient rule for operator {op} ({count} nodes, the first is {first[op]!r})"
             for op, count in sorted(counts.items())
         )
-        return Examination(*known, found, notes, refusals)
+        return Examination(*known, found, notes, refusals, only_gradients=bool(refusals))

@@ -8,6 +8,7 @@ import numpy as np
 from onnx import TensorProto
 
 from sise_rt.bundle import Block
+from sise_rt.errors import UnsupportedOperator
 
 from .builder import Builder
 from .gradients import reverse
@@ -50,7 +51,10 @@ def heads(network: Network, pieces: Sequence[Graph], blocks: Sequence[Block]) ->
             seed = log_odds_gradient(op, network)
         else:
             given = seed = gradient_name(index + 1)
-        gradient = reverse(op, ahead.nodes, {ahead.outputs[0]: seed}, [block.tensor])[block.tensor]
+        try:
+            gradient = reverse(op, ahead.nodes, {ahead.outputs[0]: seed}, [block.tensor])[block.tensor]
+        except UnsupportedOperator as error:
+            raise UnsupportedOperator(f"{error}; --without-gradients exports without them") from error
         op.Identity(gradient, names=[gradient_name(index)])
         op.ReduceMean(gradient_name(index), op.constant([2, 3]), keepdims=0, names=[alpha_name(index)])
         network.adopt(op)

@@ -22,11 +22,12 @@ def features_graph(
 
     Inputs: `images` (N, C, H, W), `targets` (N,) int64.
     Outputs: every A_b (N, K, h, w), every alpha_b (N, K), `logits` (N, classes).
+    Without heads there is no backward pass: neither `targets` nor alphas.
     """
     nodes = _merged([*pieces, *reversed(gradient_heads)])
-    alphas = [alpha_name(i) for i in range(1, len(blocks) + 1)]
+    alphas = [alpha_name(i) for i in range(1, len(gradient_heads) + 1)]
     outputs = (*(block.tensor for block in blocks), *alphas, "logits")
-    return Graph.of("features", nodes, ("images", "targets"), outputs)
+    return Graph.of("features", nodes, ("images", "targets") if alphas else ("images",), outputs)
 
 
 def score_graph(network: Network, pieces: Sequence[Graph]) -> Graph:

@@ -121,15 +121,18 @@ def _compare(
     stored = {"image": picture, "target": np.array(target), kind: output}
     errors = {"logits": relative_error(found, output)}
     for name, measured, references in (("maps", maps, source_maps), ("alpha", alphas, source_alphas)):
-        pairs = [(m, references[t]) for t, m in zip(tensors, measured, strict=True) if t in references]
+        pairs = [(m, references[t]) for t, m in zip(tensors, measured, strict=False) if t in references]
         if pairs:
             errors[name] = max(relative_error(m, reference) for m, reference in pairs)
-    for i, (tensor, block_maps, alpha) in enumerate(zip(tensors, maps, alphas, strict=True), 1):
+    for i, (tensor, block_maps) in enumerate(zip(tensors, maps, strict=True), 1):
         stored[f"maps_{i}"] = source_maps.get(tensor, block_maps)[0].mean(axis=(1, 2))
+    for i, (tensor, alpha) in enumerate(zip(tensors, alphas, strict=False), 1):
         stored[f"alpha_{i}"] = source_alphas.get(tensor, alpha)[0]
     errors["chain"] = chain_error(engine, image, targets, maps, alphas, logits)
-    errors["differences"] = differences_error(engine, targets, maps, alphas)
-    return _Comparison(errors, stored, {"maps": len(source_maps), "alpha": len(source_alphas)})
+    if alphas:
+        errors["differences"] = differences_error(engine, targets, maps, alphas)
+    compared = {"maps": len(source_maps), "alpha": len(source_alphas) if alphas else 0}
+    return _Comparison(errors, stored, compared)
 
 
 def save_probe(folder: Path, stored: dict[str, np.ndarray]) -> None:

@@ -86,7 +86,8 @@ class Manifest:
         labels: one a class, or empty if unknown.
         classes: the number of logits.
         blocks: the block outputs in the order of the data.
-        graphs: paths of `features`, `score` and `classifier`, and lists of `blocks` and `heads`.
+        graphs: paths of `features`, `score` and `classifier`, and lists of `blocks` and `heads`; no heads
+            where the model was exported without gradients.
         opset: the ONNX operator set of the graphs.
         source: `format`, `sha256` and `producer` of the model that was exported.
         parity: the errors measured at export.
@@ -114,6 +115,11 @@ class Manifest:
     def label(self, index: int) -> str:
         """The label of a class, its index where labels are unknown."""
         return self.labels[index] if self.labels else str(index)
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether the bundle gives gradient scores; without them no map is preferred to another."""
+        return bool(self.graphs["heads"])
 
     def to_json(self) -> str:
         """The manifest as written to `manifest.json`."""
@@ -218,8 +224,10 @@ def _check(manifest: Manifest) -> None:
     if manifest.labels and len(manifest.labels) != manifest.classes:
         raise BundleError(f"{len(manifest.labels)} labels for {manifest.classes} classes")
     count = len(manifest.blocks)
-    if not count or [len(manifest.graphs[key]) for key in ("blocks", "heads")] != [count, count]:
-        raise BundleError("every block needs its graph and its head")
+    if not count or len(manifest.graphs["blocks"]) != count:
+        raise BundleError("every block needs its graph")
+    if len(manifest.graphs["heads"]) not in (0, count):
+        raise BundleError("either every block has its head, or none has")
     graphs = [manifest.graphs[key] for key in ("features", "score", "classifier")]
     for path in [*graphs, *manifest.graphs["blocks"], *manifest.graphs["heads"], WEIGHTS, PROBE]:
         if path not in manifest.files:

@@ -194,9 +194,10 @@ class Engine:
     def _check_graphs(self) -> None:
         """Refuse graphs whose tensors are not those that the manifest describes."""
         blocks, size = self.manifest.blocks, self.manifest.preprocess.input_size
-        features = [("images", size), ("targets", ())]
+        features = [("images", size), *([("targets", ())] if self.manifest.has_gradients else [])]
         features += [(block.tensor, (block.channels, block.height, block.width)) for block in blocks]
-        features += [(f"alpha_{i}", (block.channels,)) for i, block in enumerate(blocks, 1)]
+        if self.manifest.has_gradients:
+            features += [(f"alpha_{i}", (block.channels,)) for i, block in enumerate(blocks, 1)]
         features += [("logits", (self.manifest.classes,))]
         score = [("image", size), ("maps", (1, "h", "w")), ("targets", ()), ("confidences", ("T",))]
         score += [("minimum", ()), ("maximum", ()), ("area", ())]
@@ -221,9 +222,11 @@ class Engine:
             targets: (N,) int64.
 
         Returns:
-            A_b (N, K, h, w) of each block, alpha_b (N, K) of each block, logits (N, classes).
+            A_b (N, K, h, w) of each block, alpha_b (N, K) of each block, logits (N, classes). A bundle
+            without gradients gives no alphas.
         """
-        *found, logits = run(self.features_session, {"images": images, "targets": targets})
+        inputs = {"images": images} | ({"targets": targets} if self.manifest.has_gradients else {})
+        *found, logits = run(self.features_session, inputs)
         count = len(self.manifest.blocks)
         return found[:count], found[count:], logits
 

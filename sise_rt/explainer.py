@@ -13,11 +13,11 @@ import numpy as np
 
 from .bundle import Manifest, read_bundle
 from .engine import Engine
-from .errors import ModelError, NoEvidence
+from .errors import BundleError, ModelError, NoEvidence
 from .explanation import BlockEvidence, Explanation, Prediction
 from .features import Features, confidences, extract
 from .fusion import REGIONS, fuse, normalise
-from .masks import constant_maps, select
+from .masks import constant_maps, select, select_all
 from .preprocess import MAX_PIXELS, load_image, preprocess
 from .scoring import Scores, score, usable_maps, visualization_map
 from .targets import resolve_target
@@ -99,6 +99,7 @@ class Explainer:
             ImageError: the picture cannot be used.
             TargetError: a target is no class.
             ModelError: the model cannot be run, or its numbers are not finite for this picture.
+            BundleError: the bundle has no gradient scores for `mu` to select by.
             ValueError: an option is out of its range.
         """
         if not 0 <= mu < 1:
@@ -109,6 +110,8 @@ class Explainer:
             raise ValueError("batch_size and top_k must be at least 1")
         if targets is not None and len(targets) == 0:
             raise ValueError("targets is empty; None explains the classes with the highest confidence")
+        if mu and not self.manifest.has_gradients:
+            raise BundleError(f"{self.manifest.name} has no gradient scores, so mu has nothing to select by")
         clock = _Clock()
         with clock("preprocess"):
             spec = self.manifest.preprocess
@@ -121,7 +124,10 @@ class Explainer:
                 order = np.array([resolve_target(target, self.manifest) for target in targets], np.int64)
             features = extract(self.engine, tensor, order)
         with clock("masks"):
-            kept = [np.array([select(alpha, mu) for alpha in alphas]) for alphas in features.alphas]
+            if self.manifest.has_gradients:
+                kept = [np.array([select(alpha, mu) for alpha in alphas]) for alphas in features.alphas]
+            else:
+                kept = [np.array([select_all(len(maps)) for _ in order]) for maps in features.maps]
             flat = [constant_maps(maps) for maps in features.maps]
             chosen = [
                 np.flatnonzero(keep.any(axis=0) & ~constant)
@@ -170,6 +176,8 @@ class Explainer:
         clock = clock.copy()
         label = self.manifest.label(target)
         warnings, blocks, usable = list(self.engine.warnings), [], []
+        if not self.manifest.has_gradients:
+            warnings.append("exported without gradients: no map is selected, all that are not flat are kept")
         size = self.manifest.preprocess.input_size[1:]
         with clock("fusion"):
             for block, maps, keep, scored in zip(

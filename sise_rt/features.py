@@ -17,7 +17,7 @@ class Features:
     Attributes:
         maps: A_b of each block, (K, h, w) float32.
         alphas: alpha_b of each block, (T, K): the mean over locations of the gradient of each target's
-            log-odds (eq. 6).
+            log-odds (eq. 6); empty where the bundle has no gradients.
         logits: (classes,).
     """
 
@@ -38,7 +38,7 @@ def extract(engine: Engine, image: np.ndarray, targets: np.ndarray) -> Features:
         ModelError: the model gives values that are not finite.
     """
     alphas: list[list[np.ndarray]] = []
-    for target in targets:
+    for target in targets if engine.manifest.has_gradients else targets[:1]:
         maps, scores, logits = engine.features(image, target[None])
         alphas.append(scores)
     finite = all(

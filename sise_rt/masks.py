@@ -23,6 +23,11 @@ def select(alpha: np.ndarray, mu: float) -> np.ndarray:
     return (alpha > 0) & (alpha > mu * alpha.max())
 
 
+def select_all(maps: int) -> np.ndarray:
+    """Every map, where there are no gradient scores to choose by: bool (maps,)."""
+    return np.ones(maps, bool)
+
+
 def is_constant(minimum: np.ndarray, maximum: np.ndarray) -> np.ndarray:
     """Whether maps with these extremes are flat, so that they cannot be normalised; element-wise."""
     return maximum - minimum < CONSTANT * np.maximum(1, np.abs(maximum))

@@ -41,7 +41,8 @@ def verify(engine: Engine) -> dict[str, float]:
     Returns:
         Relative errors: `logits` (of confidences where the source ended in an activation), `maps` (the mean
         of each feature map) and `alpha` against the source; `chain`, the per-block files against the linked
-        graph; `differences`, alpha against central differences through the per-block files.
+        graph; `differences`, alpha against central differences through the per-block files. Those of alpha
+        are left out where the bundle has no gradients.
 
     Raises:
         BundleError: the stored numbers cannot be read.
@@ -55,10 +56,12 @@ def verify(engine: Engine) -> dict[str, float]:
     errors = {
         "logits": relative_error(output, probe["logits"] if "logits" in probe else probe["confidences"]),
         "maps": max(relative_error(a, probe[f"maps_{i}"]) for i, a in enumerate(means, 1)),
-        "alpha": max(relative_error(a[0], probe[f"alpha_{i}"]) for i, a in enumerate(alphas, 1)),
     }
+    if alphas:
+        errors["alpha"] = max(relative_error(a[0], probe[f"alpha_{i}"]) for i, a in enumerate(alphas, 1))
     errors["chain"] = chain_error(engine, image, targets, maps, alphas, logits)
-    errors["differences"] = differences_error(engine, targets, maps, alphas)
+    if alphas:
+        errors["differences"] = differences_error(engine, targets, maps, alphas)
     return errors
 
 
@@ -72,7 +75,9 @@ def _read_probe(engine: Engine) -> dict[str, np.ndarray]:
     shapes = {"image": manifest.preprocess.input_size, "target": ()}
     shapes["logits" if "logits" in probe else "confidences"] = (manifest.classes,)
     for i, block in enumerate(manifest.blocks, 1):
-        shapes |= {f"maps_{i}": (block.channels,), f"alpha_{i}": (block.channels,)}
+        shapes[f"maps_{i}"] = (block.channels,)
+        if manifest.has_gradients:
+            shapes[f"alpha_{i}"] = (block.channels,)
     kinds = {"image": np.uint8, "target": np.int64}
     for name, shape in shapes.items():
         kind = kinds.get(name, np.float32)
@@ -107,7 +112,8 @@ def chain_error(
         value = _run(engine, graph, value)[0]
         errors.append(relative_error(value, expected))
     gradient = targets
-    for graph, block_maps, expected in reversed(list(zip(graphs["heads"], maps, alphas, strict=True))):
+    backward = list(zip(graphs["heads"], maps, alphas, strict=True)) if alphas else []
+    for graph, block_maps, expected in reversed(backward):
         gradient, alpha = _run(engine, graph, block_maps, gradient)
         errors.append(relative_error(alpha, expected))
     return max(errors)

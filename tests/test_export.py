@@ -7,12 +7,15 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 from sise_rt.export import Report, export
 from sise_rt.export.examine import examine
 
+import sise_rt
 from sise_rt.bundle import read_bundle
 from sise_rt.engine import Engine
-from sise_rt.errors import ModelError, OutputError, UnsupportedOperator
+from sise_rt.errors import BundleError, ModelError, OutputError, UnsupportedOperator
+from sise_rt.preprocess import preprocess
 from sise_rt.verify import verify
 
 SOURCE = """
@@ -214,19 +217,44 @@ def test_what_exists_is_not_replaced(small_model, tmp_path):
         export(small_model, tmp_path / "m.sise", overwrite=True)
 
 
-def with_operator(cnn, path, operator):
+def without_rule(cnn, path):
+    """A model with an operator that ONNX Runtime has, and the gradient table has not."""
     model = onnx.load(cnn(path))
     node = next(node for node in model.graph.node if node.name == "b.relu1")
-    node.op_type, node.name = operator, "strange"
+    node.op_type, node.domain, node.name = "QuickGelu", "com.microsoft", "strange"
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     onnx.save(model, path)
     return path
 
 
 def test_operator_without_a_rule(cnn, tmp_path):
-    path = with_operator(cnn, tmp_path / "m.onnx", "Erf")
-    with pytest.raises(UnsupportedOperator, match=r"no gradient rule for Erf \(node 'strange'\); rules live"):
+    path = without_rule(cnn, tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedOperator, match=r"no gradient rule for com\.microsoft\.QuickGelu"):
         export(path, tmp_path / "m.sise")
     assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_without_gradients_every_map_is_kept(cnn, tmp_path):
+    report = export(without_rule(cnn, tmp_path / "m.onnx"), tmp_path / "m.sise", gradients=False)
+    assert not (report.path / "heads").exists()
+    warning = "without gradients no map is selected: up to 36 masks are scored for an image"
+    assert report.warnings == (warning,)
+    assert set(report.manifest.parity["errors"]) == {"logits", "maps", "chain"}
+    explainer = sise_rt.load(report.path)
+    assert set(verify(explainer.engine)) == {"logits", "maps", "chain"}
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    explanation = explainer.explain(picture, target=2)
+    maps = explainer.engine.features(*_tensor_of(explainer, picture))[0]
+    varied = [int((np.ptp(a[0], axis=(1, 2)) > 1e-6).sum()) for a in maps]
+    assert [block.kept for block in explanation.blocks] == [8, 12, 16]
+    assert explanation.masks == sum(varied)
+    assert explanation.warnings[0].startswith("exported without gradients: no map is selected")
+    with pytest.raises(BundleError, match="m has no gradient scores, so mu has nothing to select by"):
+        explainer.explain(picture, mu=0.5)
+
+
+def _tensor_of(explainer, picture):
+    return preprocess(picture, explainer.manifest.preprocess)[0], np.zeros(1, np.int64)
 
 
 def test_examining_tells_what_an_export_would_refuse(cnn, small_model, tmp_path):
@@ -234,8 +262,10 @@ def test_examining_tells_what_an_export_would_refuse(cnn, small_model, tmp_path)
     assert found.refusals == ()
     assert (found.size, found.classes, found.activation) == ((3, 32, 32), 5, "softmax")
     assert [block.channels for block in found.blocks] == [8, 12, 16]
-    found = examine(with_operator(cnn, tmp_path / "m.onnx", "Erf"))
-    assert found.refusals == ("no gradient rule for operator Erf (1 nodes, the first is 'strange')",)
+    found = examine(without_rule(cnn, tmp_path / "m.onnx"))
+    operator = "com.microsoft.QuickGelu"
+    assert found.refusals == (f"no gradient rule for operator {operator} (1 nodes, the first is 'strange')",)
+    assert found.only_gradients
     assert examine(tmp_path / "missing.onnx").refusals == (
         f"no such model file: {tmp_path / 'missing.onnx'}",
     )
@@ -249,9 +279,9 @@ def test_examining_tells_what_an_export_would_refuse(cnn, small_model, tmp_path)
     node.input[0] = "m"
     next(a for a in node.attribute if a.name == "pads").ints[:] = [0] * 4
     onnx.save(model, tmp_path / "mirror.onnx")
-    assert examine(tmp_path / "mirror.onnx").refusals == (
-        "node 'mirror': Pad has a rule for mode constant only, not for reflect",
-    )
+    found = examine(tmp_path / "mirror.onnx")
+    assert found.refusals[0].startswith("node 'mirror': Pad has a rule for")
+    assert found.only_gradients
     assert "no tensor 'nowhere'" in examine(small_model, blocks=["nowhere"]).refusals[0]
 
 

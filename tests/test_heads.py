@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 from sise_rt.export.blocks import find_blocks
 from sise_rt.export.canonical import canonical, interface
 from sise_rt.export.heads import heads
@@ -65,10 +66,11 @@ def test_scores_are_the_gradient_of_the_log_odds(cnn, tmp_path, classes, activat
 def test_an_operator_without_a_rule_is_named(cnn, tmp_path):
     model = onnx.load(cnn(tmp_path / "m.onnx"))
     last = next(node for node in model.graph.node if node.name == "b.relu")
-    last.op_type, last.name = "Softsign", "strange"
+    last.op_type, last.domain, last.name = "QuickGelu", "com.microsoft", "strange"
     inner = next(node for node in model.graph.node if node.name == "a.relu1")
-    inner.op_type, inner.name = "Erf", "inner"
+    inner.op_type, inner.domain, inner.name = "QuickGelu", "com.microsoft", "inner"
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     network = canonical(model, tmp_path, interface(model), (3, 32, 32), None)
     blocks = find_blocks(network)
-    with pytest.raises(UnsupportedOperator, match=r"Softsign \(node 'strange'\); rules live in"):
+    with pytest.raises(UnsupportedOperator, match=r"QuickGelu \(node 'strange'\); rules live in"):
         heads(network, split(network, blocks), blocks)

@@ -1,7 +1,6 @@
-"""Where the channels are, and blocks that have them last, against a twin of the network with channels first."""
+"""Where the channels are, and blocks that have them last, against a twin with its channels first."""
 
 import numpy as np
-import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.blocks import find_blocks
