@@ -145,6 +145,7 @@ def _judged(network: Network, cuts: Sequence[str], axes: Mapping[str, int]) -> d
     nodes = network.graph.nodes
     dependent = image_dependent(nodes, ["images"])
     position = {name: i for i, node in enumerate(nodes) for name in node.output}
+    padded = {node.output[0]: node.input[0] for node in nodes if node.op_type == "Pad"}
     weighted = [i for i, node in enumerate(nodes) if _is_weight_layer(node, dependent)]
     reasons: dict[str, str | None] = {}
     for tensor in cuts:
@@ -158,6 +159,8 @@ def _judged(network: Network, cuts: Sequence[str], axes: Mapping[str, int]) -> d
             reason = f"has shape {described(shape)}, of which no axis is known to be the channels'"
         elif _extents(network, tensor, axes)[1:] == (1, 1):
             reason = "has a single position, so its maps say nothing of where"
+        elif tensor in padded:
+            reason = f"is {padded[tensor]!r} with a border, so its positions are not the picture's"
         elif not weighted or weighted[-1] <= position[tensor]:
             reason = "has no weight layer behind it: its maps are the class scores themselves"
         elif weighted[0] > position[tensor]:

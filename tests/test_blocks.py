@@ -6,8 +6,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.blocks import find_blocks, named_blocks
 from sise_rt.export.builder import Builder
-from sise_rt.export.canonical import canonical, interface
+from sise_rt.export.canonical import canonical
 from sise_rt.export.from_torch import to_onnx
+from sise_rt.export.interface import interface
 
 from sise_rt.errors import ModelError
 
@@ -210,6 +211,18 @@ def test_maps_with_channels_last(network):
     (block,) = named_blocks(net, ["last"], {})
     assert (block.channels, block.height, block.width) == (6, 8, 8)
     assert net.notes == ["one block: the resolution drops only once, before 'mixed'"]
+
+
+def test_a_padded_copy_is_no_block(network):
+    def build(op, x):
+        x = op.relu_conv(x, 3, 4, name="features")
+        x = op.Pad(x, op.constant([0, 0, 0, 0, 0, 0, 1, 1]), names=["padded"], mode="reflect")
+        return op.head(op.relu_conv(x, 4, 8, s=2, pad=0, name="second"), 8)
+
+    net = network(build)
+    assert found(net) == [("features", 4, 32, 32), ("second", 8, 16, 16)]
+    with pytest.raises(ModelError, match="'padded' is 'features' with a border"):
+        named_blocks(net, ["padded"], {})
 
 
 def test_an_axis_that_may_or_may_not_be_the_channels_is_not_guessed(network):
