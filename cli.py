@@ -229,7 +229,7 @@ def export(
       sise-rt export timm:regnety_004 --weights finetuned.safetensors --labels labels.txt
     """
     from sise_rt.export import export as export_bundle
-    from sise_rt.export.parity import EXPORT_TOLERANCES
+    from sise_rt.export.parity import allowed_errors
 
     out = out or Path(f"{Path(source.rpartition(':')[2]).name.removesuffix('.onnx')}.sise")
     report = export_bundle(
@@ -253,7 +253,8 @@ def export(
     for note in report.notes:
         click.echo(note, err=True)
     click.echo(described(report.manifest, report.path))
-    click.echo(parity_line(report.manifest.parity["errors"], EXPORT_TOLERANCES))
+    parity = report.manifest.parity
+    click.echo(parity_line(parity["errors"], allowed_errors(bool(parity.get("quantised")))))
 
 
 # -------------------- inspect
@@ -327,14 +328,14 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
       sise-rt verify resnet50.sise
     """
     from sise_rt import load
-    from sise_rt.verify import TOLERANCES, failures, verify
+    from sise_rt.verify import failures, tolerances, verify
 
     explainer = load(bundle, provider, threads)
     manifest = explainer.manifest
     click.echo(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
     errors = verify(explainer.engine)
-    click.echo(parity_line(errors, TOLERANCES))
-    if failed := failures(errors):
+    click.echo(parity_line(errors, tolerances(manifest)))
+    if failed := failures(errors, tolerances(manifest)):
         raise BundleError(f"{bundle} does not give its source's numbers on this machine: {'; '.join(failed)}")
     click.echo(f"{bundle} is sound on {explainer.engine.provider}")
 

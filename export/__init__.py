@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sise_rt.bundle import MANIFEST, Manifest, sha256
-from sise_rt.engine import Engine, onnxruntime
+from sise_rt.engine import Sessions, onnxruntime
 from sise_rt.errors import ModelError
 
 try:
@@ -125,7 +125,9 @@ def export(
         ]
         manifest = Manifest(
             name=output.name.removesuffix(".sise"),
-            input=dict(zip(("channels", "height", "width"), size, strict=True)) | {"layout": network.layout},
+            input=dict(zip(("channels", "height", "width"), size, strict=True))
+            | {"layout": network.layout}
+            | ({"batch": network.batch} if network.batch else {}),
             preprocess=settings,
             activation=network.activation,
             labels=named,
@@ -150,9 +152,10 @@ def export(
             licence=licence or opened.metadata.get("licence"),
             files=_hashes(folder),
         )
-        engine = Engine(folder, manifest, provider="cpu")
+        sessions = Sessions(folder, manifest, provider="cpu")
+        sessions.open_score()  # measured as part of no number, but it has to open
         try:
-            parity, stored = measure(engine, opened, network, found)
+            parity, stored = measure(sessions, opened, network, found)
         except MemoryError as error:
             pixels = f"{size[1]}x{size[2]} pixels"
             raise ModelError(
@@ -162,12 +165,18 @@ def export(
         manifest = replace(manifest, parity=parity, files=_hashes(folder))
         write_manifest(folder, manifest)
     notes = [
+        *opened.notes,
         *network.notes,
         *([left_out] if left_out else []),
         *(f"assumed: {note}" for note in assumed if note not in opened.warnings),
     ]
     if gradients and opened.program is not None and (compared := parity["compared"]["alpha"]) < len(found):
         notes.append(f"alpha compared with torch autograd for {compared} of {len(found)} blocks")
+    if parity.get("quantised"):
+        notes.append(
+            "the model is quantised: its gradients pass straight through the rounding, as in training, and are "
+            "not compared with central differences, which it has none of"
+        )
     warnings = list(opened.warnings)
     if not gradients:
         maps = sum(block.channels for block in found)

@@ -2,19 +2,61 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch.fx.node import map_aggregate
+from torch.multiprocessing.reductions import StorageWeakRef
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """A float32 weight on its way to the nodes that use it."""
+
+    tensor: torch.Tensor
+
+
+class _Doubling:
+    """Float64 copies of weights, for as long as a node needs them.
+
+    Autograd keeps the weight itself for the way back and doubles it again there, so that one layer at a time
+    is held in float64 and not the whole network.
+    """
+
+    def __init__(self) -> None:
+        self._weights: dict[StorageWeakRef, torch.Tensor] = {}
+
+    def double(self, value: Any) -> Any:
+        if not isinstance(value, _Weight):
+            return value
+        doubled = value.tensor.detach().double()
+        self._weights[StorageWeakRef(doubled.untyped_storage())] = value.tensor
+        return doubled
+
+    def pack(self, saved: torch.Tensor) -> Any:
+        """What autograd keeps of a tensor: of a doubled weight, or of a view of one, no more than its place."""
+        weight = self._weights.get(StorageWeakRef(saved.untyped_storage()))
+        if weight is None:
+            return saved.detach()  # a node's own result would hold the node, which holds it
+        return weight, saved.size(), saved.stride(), saved.storage_offset()
+
+    def unpack(self, packed: Any) -> torch.Tensor:
+        if isinstance(packed, torch.Tensor):
+            return packed
+        weight, *view = packed
+        return weight.detach().double().as_strided(*view)
 
 
 class _Recorder(torch.fx.Interpreter):
-    def __init__(self, module: Any, names: Sequence[str]):
+    """Runs a program in float64 and records tensors by name; the program's weights stay as they are."""
+
+    def __init__(self, module: Any, names: Sequence[str], doubling: _Doubling):
         super().__init__(module)
-        self.names = set(names)
+        self.names, self.doubling = set(names), doubling
         self.recorded: dict[str, torch.Tensor] = {}
 
     def run_node(self, n: torch.fx.Node) -> Any:
@@ -22,6 +64,14 @@ class _Recorder(torch.fx.Interpreter):
         if n.name in self.names and isinstance(result, torch.Tensor):
             self.recorded[n.name] = result
         return result
+
+    def fetch_attr(self, target: str) -> Any:
+        value = super().fetch_attr(target)
+        return _Weight(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        args, kwargs = map_aggregate((args, kwargs), self.doubling.double)
+        return super().call_function(target, args, kwargs)
 
 
 def autograd_reference(
@@ -48,9 +98,10 @@ def autograd_reference(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch copies its own deprecated structures
-        # A copy, as the program shares its parameters with the caller's module.
-        recorder = _Recorder(copy.deepcopy(program.module()).double(), tensors)
-    output = recorder.run(torch.from_numpy(images).double().requires_grad_(True))
+        doubling = _Doubling()
+        recorder = _Recorder(program.module(), tensors, doubling)
+    with torch.autograd.graph.saved_tensors_hooks(doubling.pack, doubling.unpack):
+        output = recorder.run(torch.from_numpy(images).double().requires_grad_(True))
     output = output[0] if isinstance(output, (tuple, list)) else output
     maps, alphas = recorder.recorded, {}
     if maps:

@@ -8,73 +8,30 @@ network with two batch sizes, so nothing here depends on symbolic shape inferenc
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper, shape_inference, version_converter
+from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from sise_rt.errors import ModelError
 
-from .ends import attribute, resolve_activation, rewire, strip_activation, to_nchw, to_rank_two
+from .batch import settle_batch
+from .ends import resolve_activation, strip_activation, to_nchw, to_rank_two
+from .external import mapped
+from .interface import Interface, check_operators
 from .messages import described, first_line
 from .network import OWN_PREFIX, PRODUCER, Graph, Network, TensorType, needed
+from .nodes import attribute, rewire
 from .session import Level, open_session, quiet_options
-from .shapes import fold_shapes, measure_shapes
+from .shapes import fold_shapes
 
 OPSET = 18  # the first with one signature for every reduction; newer models keep their own
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 RESERVED = re.compile(  # names that the canonical form and the graphs of the bundle use themselves
     "images?|images_channels_last|logits|logits_of_other_rank|logits_shape|positive_logit|negative_logit|"
-    rf"targets|maps|confidences|minimum|maximum|area|(alpha|gradient)_\d+|{OWN_PREFIX}.*"
+    rf"probabilities|no_zeros|smallest|targets|maps|confidences|minimum|maximum|area|(alpha|gradient)_\d+|{OWN_PREFIX}.*"
 )
-
-
-@dataclass(frozen=True)
-class Interface:
-    """What a model takes and gives: tensor names, and the declared input dimensions (None where free)."""
-
-    image: str
-    output: str
-    dims: tuple[int | None, ...]
-    layout: str
-
-    @property
-    def image_size(self) -> tuple[int | None, int | None, int | None]:
-        """(channels, height, width), None where the model leaves it free."""
-        _, *rest = self.dims
-        return (rest[2], rest[0], rest[1]) if self.layout == "NHWC" else (rest[0], rest[1], rest[2])
-
-
-def interface(model: onnx.ModelProto, output: str | None = None) -> Interface:
-    """Find the image input and the output to explain.
-
-    Raises:
-        ModelError: there is no image input, more than one input, or `output` does not name one output.
-    """
-    weights = {w.name for w in model.graph.initializer} | {
-        w.values.name for w in model.graph.sparse_initializer
-    }
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    listed = ", ".join(f"{v.name!r} {described(_dims(v))}" for v in inputs) or "none"
-    if len(inputs) != 1:
-        raise ModelError(f"the model must have one input, an image; it has {len(inputs)}: {listed}")
-    dims = _dims(inputs[0])
-    if len(dims) != 4 or inputs[0].type.tensor_type.elem_type not in FLOATS:
-        raise ModelError(f"the model has no image input (a float tensor of rank 4), but {listed}")
-    if inputs[0].type.tensor_type.elem_type != TensorProto.FLOAT:
-        kind = TensorProto.DataType.Name(inputs[0].type.tensor_type.elem_type).lower()
-        raise ModelError(f"input {inputs[0].name!r} is {kind}: export the model in float32")
-    outputs = [value.name for value in model.graph.output]
-    if output is None and len(outputs) > 1:
-        raise ModelError(
-            f"the model has {len(outputs)} outputs, choose one with --output: {', '.join(outputs)}"
-        )
-    if not outputs or (output is not None and output not in outputs):
-        raise ModelError(f"the model has no output {output!r}; its outputs: {', '.join(outputs) or 'none'}")
-    nhwc = dims[3] in (1, 3, 4) and dims[1] not in (1, 3, 4)
-    return Interface(inputs[0].name, output or outputs[0], dims, "NHWC" if nhwc else "NCHW")
 
 
 def canonical(
@@ -87,7 +44,7 @@ def canonical(
     """Bring a model into canonical form.
 
     Args:
-        model: the source, its weights loaded; it is changed.
+        model: the source; it is changed. What external weights it has lie in `scratch`.
         scratch: a folder that outlives the network, whose weights are mapped from a file in it.
         ends: from `interface`.
         image_size: (channels, height, width) that the network is fixed to.
@@ -101,11 +58,14 @@ def canonical(
         raise ModelError(
             "this file is part of a sise-rt bundle: export the model that the bundle was made from"
         )
-    _free_batch(model, ends)
     model = _raise_opset(model)
     _pin_input(model, ends, image_size)
+    # Before and after: ONNX Runtime removes even a Dropout that is in training mode, and unfolds functions.
+    switches = [w for w in model.graph.initializer if w.data_type == TensorProto.BOOL]
+    check_operators(needed(model.graph.node, [ends.output]), {w.name: mapped(w, scratch) for w in switches})
     network = _optimised(model, ends, scratch)
-    measure_shapes(network)
+    check_operators(network.graph.nodes, network.weights)
+    settle_batch(network, ends.dims[0])
     fold_shapes(network)
     if network.layout == "NHWC":
         to_nchw(network)
@@ -119,48 +79,49 @@ def canonical(
 # ---------------------------------------------------------------------------------------------- preparation
 
 
-def _free_batch(model: onnx.ModelProto, ends: Interface) -> None:
-    """Let Reshape targets that spell out a fixed batch copy it from their input instead."""
-    batch = ends.dims[0]
-    if batch is None:
-        return
-    inferred = shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {v.name: _dims(v) for v in (*inferred.value_info, *inferred.input, *inferred.output)}
-    constants = {w.name: w for w in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
-    for i, node in enumerate(model.graph.node):
-        if node.op_type != "Reshape" or len(node.input) < 2 or node.input[1] not in constants:
-            continue
-        target = numpy_helper.to_array(constants[node.input[1]]).copy()
-        if not target.size or (0 in target and attribute(node, "allowzero")):
-            continue
-        if target[0] == batch and shapes.get(node.input[0], (None,))[:1] == (batch,):
-            target[0] = 0  # the input's own extent, where allowzero does not say otherwise
-            kept = [a for a in node.attribute if a.name != "allowzero"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
-            name = f"{node.input[1]}_free_batch_{i}"
-            model.graph.initializer.append(numpy_helper.from_array(target, name))
-            node.input[1] = name
-
-
 def _raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if version >= OPSET:
         return model
     model.ir_version = max(model.ir_version, 8)
-    weights = {w.name for w in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
+    graph = model.graph
+    weights = {w.name for w in graph.initializer}
+    # The converter would lose what lies in a file, so these weights are inputs meanwhile.
+    outside = [w for w in graph.initializer if w.data_location == TensorProto.EXTERNAL]
+    inside = [w for w in graph.initializer if w.data_location != TensorProto.EXTERNAL]
+    inputs = [value for value in graph.input if value.name not in weights]
+    inputs += [helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in outside]
+    for field, values in ((graph.input, inputs), (graph.initializer, inside)):
+        del field[:]
+        field.extend(values)
     try:
-        return version_converter.convert_version(model, OPSET)
+        model = version_converter.convert_version(model, OPSET)
     except Exception as error:
         raise ModelError(
             f"the model's opset {version} cannot be raised to {OPSET}: {first_line(error)}"
         ) from error
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.graph.initializer.extend(outside)
+    if version < 11:
+        _keep_old_resizes(model)
+    return model
+
+
+def _keep_old_resizes(model: onnx.ModelProto) -> None:
+    """Say how Resize and Upsample placed their samples before opset 11; the converter does not."""
+    scales = {
+        w.name: numpy_helper.to_array(w) for w in model.graph.initializer if list(w.dims) in ([3], [4], [5])
+    }
+    for node in model.graph.node:
+        if node.op_type == "Resize" and not attribute(node, "coordinate_transformation_mode"):
+            shrinks = len(node.input) > 2 and np.any(scales.get(node.input[2], np.ones(1)) < 1)
+            for name, value in (
+                ("coordinate_transformation_mode", "asymmetric"),
+                ("nearest_mode", "ceil" if shrinks else "floor"),
+            ):
+                node.attribute.append(helper.make_attribute(name, value))
 
 
 def _pin_input(model: onnx.ModelProto, ends: Interface, image_size: tuple[int, int, int]) -> None:
@@ -195,9 +156,9 @@ def _optimised(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Networ
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_min_size_in_bytes", "1024"
     )
-    open_session(model.SerializeToString(), options)
+    open_session(model.SerializeToString(), options, scratch)
     model = onnx.load(scratch / "optimised.onnx", load_external_data=False)
-    weights = {w.name: _mapped(w, scratch) for w in model.graph.initializer}
+    weights = {w.name: mapped(w, scratch) for w in model.graph.initializer}
     nodes = _acting(needed(model.graph.node, [ends.output]), weights, ends.output)
     for node in nodes:
         if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
@@ -245,16 +206,6 @@ def _renamed(names: set[str], ends: Interface) -> dict[str, str]:
                 fresh += "_"
             renamed[name] = fresh
     return renamed
-
-
-def _mapped(tensor: TensorProto, folder: Path) -> np.ndarray:
-    if tensor.data_location != TensorProto.EXTERNAL:
-        return numpy_helper.to_array(tensor)
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    return np.memmap(
-        folder / entries["location"], dtype, "r", int(entries.get("offset", 0)), tuple(tensor.dims)
-    )
 
 
 def _prune(network: Network) -> None:

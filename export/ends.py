@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx
@@ -11,11 +10,14 @@ from onnx import TensorProto, helper
 
 from sise_rt.errors import ModelError
 
+from .activations import ACTIVATIONS, activation_of
 from .messages import described
 from .network import Network, TensorType
+from .nodes import attribute, rewire
 
-ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze")
+DECISIONS = frozenset({"ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "Hardmax", "Less", "TopK"})
+SUM_ERROR = 1e-3  # of probabilities from 1; some models clip them
 CHANNELS_LAST = "images_channels_last"
 
 
@@ -39,32 +41,78 @@ def to_nchw(network: Network) -> None:
 
 
 def strip_activation(network: Network) -> None:
-    """Remove a trailing softmax or sigmoid and remember it.
+    """Remove a trailing softmax or sigmoid, an operator or written out, and remember it.
+
+    Probabilities that come about otherwise (a mean of several softmaxes) get a logarithm behind them, which
+    the softmax undoes.
 
     Raises:
-        ModelError: it is a softmax over something other than the classes.
+        ModelError: it is a softmax over something other than the classes, or the output is a decision.
     """
     producers = {name: node for node in network.graph.nodes for name in node.output}
     node = producers.get("logits")
-    while node is not None and node.op_type in RESHAPES:
+    while node is not None and (node.op_type in RESHAPES or _is_float_cast(network, node)):
         node = producers.get(node.input[0])
-    if node is None or node.op_type not in ACTIVATIONS:
+    if node is None:
         return
-    shape = network.types[node.output[0]].shape
-    axis = None if node.op_type == "Sigmoid" else attribute(node, "axis", -1) % len(shape)
-    if axis is not None and any(d != 1 for i, d in enumerate(shape) if i != axis and (i or axis == 0)):
+    if node.op_type in DECISIONS:
         raise ModelError(
-            f"node {node.name!r}: {node.op_type} over axis {axis} of {described(shape)} "
-            "is no classifier's output"
+            f"the output is what {node.op_type} (node {node.name!r}) decides, not the scores: explain the "
+            f"tensor that it takes, --output {node.input[0]}"
         )
-    network.removed = node.op_type
-    before, after = node.input[0], node.output[0]
+    found = activation_of(node, network, producers)
+    if found is None:
+        _take_logarithm(network)
+        return
+    network.removed, before, axis = found
+    shape = network.types[node.output[0]].shape
+    if axis is not None and any(
+        d != 1 for i, d in enumerate(shape) if i != axis % len(shape) and (i or axis % len(shape) == 0)
+    ):
+        raise ModelError(
+            f"node {node.name!r}: {node.op_type} over axis {axis % len(shape)} of {described(shape)} "
+            "is no classifier's output: segmenters and detectors are not supported"
+        )
+    after = node.output[0]
     nodes = [other for other in network.graph.nodes if other is not node]
     rewire(nodes, {after: before})
     if after == "logits":
         rewire(nodes, {before: "logits"})
         network.types["logits"] = network.types[before]
     network.graph = replace(network.graph, nodes=tuple(nodes))
+
+
+def _is_float_cast(network: Network, node: onnx.NodeProto) -> bool:
+    return node.op_type == "Cast" and all(
+        network.types[name].dtype.kind == "f" for name in (node.input[0], node.output[0])
+    )
+
+
+def _take_logarithm(network: Network) -> None:
+    """Let the logits be the logarithms of what are probabilities on every image that was tried."""
+    sample = network.sample
+    if sample is None or sample.dtype.kind != "f" or sample.min(initial=0.0) < 0:
+        return
+    sums = sample.reshape(len(sample), -1).sum(axis=1)
+    if sample[0].size > 1 and sample.max() <= 1 and np.allclose(sums, 1, atol=SUM_ERROR, rtol=0):
+        nodes = list(network.graph.nodes)
+        rewire(nodes, {"logits": "probabilities"})
+        network.types |= {name: network.types["logits"] for name in ("probabilities", "no_zeros")}
+        network.weights["smallest"] = np.array(np.finfo(sample.dtype).tiny, sample.dtype)
+        network.types["smallest"] = TensorType(network.types["logits"].element, ())
+        nodes.append(helper.make_node("Max", ["probabilities", "smallest"], ["no_zeros"], "no_zeros"))
+        nodes.append(helper.make_node("Log", ["no_zeros"], ["logits"], "log_probabilities"))
+        network.graph = replace(network.graph, nodes=tuple(nodes))
+        network.removed = "Softmax"
+        network.notes.append(
+            "the outputs are probabilities (they sum to 1), though no softmax ends the model: their "
+            "logarithms are explained as logits"
+        )
+    elif sample.any() and (sample.max() <= 1 or (sample[0].size > 1 and np.ptp(sums) <= SUM_ERROR * sums[0])):
+        network.assumed.append(
+            "the outputs are logits, although they look like probabilities (if they are, choose the tensor "
+            "before the last activation with --output)"
+        )
 
 
 def resolve_activation(network: Network, activation: str | None) -> None:
@@ -97,9 +145,10 @@ def to_rank_two(network: Network) -> None:
     Raises:
         ModelError: the output is not one float for each class.
     """
-    logits = network.types["logits"]
+    logits, batch = network.types["logits"], network.batch
     classes = [d for d in logits.shape if d is not None and d != 1]
-    if logits.shape[:1] != (None,) or len(classes) > 1 or None in logits.shape[1:]:
+    free = [d for d in logits.shape if d is None]
+    if len(classes) > 1 or (logits.shape[:1] != (None,) or len(free) > 1 if batch is None else free):
         raise ModelError(
             f"the output has shape {described(logits.shape)}, where a classifier gives (N, classes): "
             "segmenters and detectors are not supported"
@@ -108,7 +157,7 @@ def to_rank_two(network: Network) -> None:
         raise ModelError(f"the output is {logits.dtype}, not scores: choose another with --output")
     count = classes[0] if classes else 1
     nodes = list(network.graph.nodes)
-    if len(logits.shape) != 2:
+    if logits.shape != (batch, count):
         raw, shape = "logits_of_other_rank", "logits_shape"
         rewire(nodes, {"logits": raw})
         nodes.append(helper.make_node("Reshape", [raw, shape], ["logits"], "logits"))
@@ -116,7 +165,7 @@ def to_rank_two(network: Network) -> None:
         network.types |= {
             raw: logits,
             shape: TensorType(TensorProto.INT64, (2,)),
-            "logits": replace(logits, shape=(None, count)),
+            "logits": replace(logits, shape=(batch, count)),
         }
     if count == 1:
         positive, negative = "positive_logit", "negative_logit"
@@ -124,18 +173,6 @@ def to_rank_two(network: Network) -> None:
         nodes.append(helper.make_node("Neg", [positive], [negative], negative))
         nodes.append(helper.make_node("Concat", [negative, positive], ["logits"], "both_sides", axis=1))
         one = network.types["logits"]
-        network.types |= {positive: one, negative: one, "logits": replace(one, shape=(None, 2))}
+        network.types |= {positive: one, negative: one, "logits": replace(one, shape=(batch, 2))}
         network.notes.append("the single logit z is explained from both sides: class 0 is -z, class 1 is z")
     network.graph = replace(network.graph, nodes=tuple(nodes))
-
-
-def rewire(nodes: list[onnx.NodeProto], names: dict[str, str]) -> None:
-    """Rename tensors wherever the nodes read or write them."""
-    for node in nodes:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """The value of an attribute, or the default where the node does not set it."""
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)

@@ -72,7 +72,7 @@ def examine(
             return Examination(None, None, None, (), (), (str(error),))
         assumptions = [f"assumed: {note}" for note in (assumed, *network.assumed) if note]
         _, _, left_out = class_labels(None, opened.metadata, network.classes, False)
-        notes = (*network.notes, *([left_out] if left_out else []), *assumptions)
+        notes = (*opened.notes, *network.notes, *([left_out] if left_out else []), *assumptions)
         known = (size, network.classes, network.activation)
         try:
             found = tuple(named_blocks(network, blocks, opened.modules) if blocks else find_blocks(network))

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from sise_rt.errors import ModelError
 
 from .messages import first_line
@@ -248,9 +250,12 @@ def to_onnx(model: torch.nn.Module, example: torch.Tensor, scratch: Path) -> tup
             )
         except Exception as dynamo_error:
             return _to_onnx_traced(model, example[:1], path, dynamo_error), {}, None
-        exported.save(str(path), external_data=False)
+        exported.save(str(path), external_data=True)
+    for value in exported.model.graph.initializers.values():
+        value.const_value = None  # torch's rewriting rules outlive the export, and hold on to its graph
     modules = {name: "" for name, _ in model.named_modules() if name}
-    return path, modules | _module_outputs(exported.model_proto), exported.exported_program
+    written = onnx.load(path, load_external_data=False)
+    return path, modules | _module_outputs(written), exported.exported_program
 
 
 def _to_onnx_traced(model: torch.nn.Module, example: torch.Tensor, path: Path, first: Exception) -> Path:

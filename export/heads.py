@@ -40,7 +40,7 @@ def heads(network: Network, pieces: Sequence[Graph], blocks: Sequence[Block]) ->
     Raises:
         UnsupportedOperator: an operator between a block output and the logits has no gradient rule.
     """
-    network.types["targets"] = TensorType(TensorProto.INT64, (None,))
+    network.types["targets"] = TensorType(TensorProto.INT64, (network.batch,))
     built = []
     for index in range(len(blocks), 0, -1):
         block, ahead = blocks[index - 1], pieces[index]
@@ -60,7 +60,7 @@ def heads(network: Network, pieces: Sequence[Graph], blocks: Sequence[Block]) ->
         network.adopt(op)
         network.types[gradient_name(index)] = network.types[block.tensor]
         network.types[alpha_name(index)] = TensorType(
-            network.types[block.tensor].element, (None, block.channels)
+            network.types[block.tensor].element, (network.batch, block.channels)
         )
         forward = [*ahead.nodes, *op.nodes]
         outputs = (gradient_name(index), alpha_name(index))

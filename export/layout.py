@@ -81,7 +81,7 @@ def channels_first(network: Network, blocks: Sequence[Block]) -> list[Block]:
     result, nodes = list(blocks), list(network.graph.nodes)
     for i, block in enumerate(blocks):
         old = network.types[block.tensor]
-        shape = (None, block.channels, block.height, block.width)
+        shape = (network.batch, block.channels, block.height, block.width)
         if axes[block.tensor] == 1:
             continue
         new, back = (f"{OWN_PREFIX}{block.tensor}/channels_{which}" for which in ("first", "last"))

@@ -69,10 +69,10 @@ def score_graph(network: Network, pieces: Sequence[Graph]) -> Graph:
     element = image.element
     network.types |= {
         "image": TensorType(element, (1, *image.shape[1:])),
-        "maps": TensorType(element, (None, 1, "h", "w")),
+        "maps": TensorType(element, (network.batch, 1, "h", "w")),
         "targets": TensorType(TensorProto.INT64, (None,)),
-        "confidences": TensorType(element, (None, "T")),
-        **{name: TensorType(element, (None,)) for name in ("minimum", "maximum", "area")},
+        "confidences": TensorType(element, (network.batch, "T")),
+        **{name: TensorType(element, (network.batch,)) for name in ("minimum", "maximum", "area")},
     }
     nodes = [*masks, *_merged(pieces), *confidences]
     outputs = ("confidences", "minimum", "maximum", "area")

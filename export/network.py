@@ -66,6 +66,7 @@ class Network:
         layout: `NCHW` or `NHWC`, the source's input layout.
         rearranged: for each block output that was brought to channels first, the tensor with channels last.
         measured: the two runs' values of tensors that depend on the image through shapes alone.
+        sample: the output, as the source has it, for images of noise.
         assumed: what neither the model nor the user said.
         notes: what was decided on the way and is worth saying.
     """
@@ -79,6 +80,7 @@ class Network:
     layout: str = "NCHW"
     rearranged: dict[str, str] = field(default_factory=dict)
     measured: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    sample: np.ndarray | None = None
     assumed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -90,6 +92,11 @@ class Network:
     def classes(self) -> int:
         """How many logits there are."""
         return int(self.types["logits"].shape[1] or 0)
+
+    @property
+    def batch(self) -> int | None:
+        """1 where the network takes one image at a time, None where it takes any number."""
+        return None if self.types["images"].shape[0] is None else 1
 
     @property
     def image_size(self) -> tuple[int, int, int]:

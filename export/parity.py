@@ -9,20 +9,46 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from sise_rt.bundle import PROBE, Block
-from sise_rt.engine import Engine
+from sise_rt.engine import Sessions, run_features
 from sise_rt.errors import ModelError, ParityError
 from sise_rt.features import confidences
-from sise_rt.verify import TOLERANCES, chain_error, differences_error, failures, probe_tensor, relative_error
+from sise_rt.verify import (
+    QUANTISED_TOLERANCES,
+    TOLERANCES,
+    chain_error,
+    differences_error,
+    failures,
+    probe_tensor,
+    relative_error,
+)
 
+from .interface import Interface
 from .messages import first_line
 from .network import Network
+from .session import Level, open_session, quiet_options
 from .sources import Source
 
 PROBES, CLEAN = 8, 1e-4  # pictures tried at most, and the error of alpha that ends the search
 EXPORT_TOLERANCES = TOLERANCES | {"alpha": 1e-3}  # on this machine, against the source itself
+HALF_TOLERANCE = 5e-2  # of results in half precision, whose every step rounds to three digits
+INPUTS = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+
+
+def allowed_errors(quantised: bool) -> dict[str, float]:
+    """What the errors of an export may be; a quantised network has no differences to measure."""
+    return QUANTISED_TOLERANCES if quantised else EXPORT_TOLERANCES
+
+
+def is_quantised(network: Network) -> bool:
+    """Whether tensors that depend on the image are rounded to whole steps."""
+    return any(node.op_type == "QuantizeLinear" for node in network.graph.nodes)
 
 
 def probe_picture(channels: int, height: int, width: int, seed: int) -> np.ndarray:
@@ -48,7 +74,7 @@ class _Comparison:
 
 
 def measure(
-    engine: Engine, source: Source, network: Network, blocks: Sequence[Block]
+    sessions: Sessions, source: Source, network: Network, blocks: Sequence[Block]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Compare a freshly written bundle with its source.
 
@@ -68,38 +94,39 @@ def measure(
     """
     best = None
     for probe in range(PROBES if source.program is not None else 1):
-        found = _compare(engine, source, network, blocks, probe)
+        found = _compare(sessions, source, network, blocks, probe)
         if best is None or found.errors.get("alpha", 0.0) < best.errors["alpha"]:
             best = found
         if found.errors.get("alpha", 0.0) <= CLEAN:
             break
     assert best is not None
     if source.program is None:
-        reference = "the original ONNX model"
+        reference = "the original ONNX model" + (" in float32" if source.raw is not None else "")
     elif best.compared["alpha"]:
         reference = "torch autograd, float64"
     else:
         reference = "torch's exported program, float64; central differences for alpha"
-    if failed := failures(best.errors, EXPORT_TOLERANCES):
+    quantised = is_quantised(network)
+    if failed := failures(best.errors, allowed_errors(quantised)):
         raise ParityError(f"the bundle's numbers differ from the source's ({reference}): {'; '.join(failed)}")
     errors = {name: float(f"{value:.3g}") for name, value in best.errors.items()}
-    return {
-        "reference": reference,
-        "pictures": probe + 1,
-        "compared": best.compared,
-        "errors": errors,
-    }, best.stored
+    entry = {"reference": reference, "pictures": probe + 1, "compared": best.compared, "errors": errors}
+    if quantised:
+        entry["quantised"] = True
+    if source.raw is not None:
+        image = probe_tensor(best.stored["image"], sessions.manifest.preprocess)
+        entry["precision"] = _precision(source, network, image)
+    return entry, best.stored
 
 
 def _compare(
-    engine: Engine, source: Source, network: Network, blocks: Sequence[Block], probe: int
+    sessions: Sessions, source: Source, network: Network, blocks: Sequence[Block], probe: int
 ) -> _Comparison:
-    spec = engine.manifest.preprocess
+    spec = sessions.manifest.preprocess
     picture = probe_picture(*spec.input_size, seed=probe)
     image = probe_tensor(picture, spec)
-    target = int(np.argmax(engine.features(image, np.zeros(1, np.int64))[2][0]))
+    target, maps, alphas, logits = _features(sessions, image)
     targets = np.array([target])
-    maps, alphas, logits = engine.features(image, targets)
     tensors = [block.tensor for block in blocks]
     source_alphas: dict[str, np.ndarray] = {}
     if source.program is not None:
@@ -109,7 +136,7 @@ def _compare(
             source.program, image, target, network.activation, network.removed, tensors
         )
     else:
-        output, source_maps = _original(source, network, image, tensors)
+        output, source_maps = _original(source.path, source.ends, network, image, tensors)
     output = output.reshape(-1)
     if network.removed:
         kind, found = "confidences", confidences(logits[0], network.activation)
@@ -128,11 +155,23 @@ def _compare(
         stored[f"maps_{i}"] = source_maps.get(tensor, block_maps)[0].mean(axis=(1, 2))
     for i, (tensor, alpha) in enumerate(zip(tensors, alphas, strict=False), 1):
         stored[f"alpha_{i}"] = source_alphas.get(tensor, alpha)[0]
-    errors["chain"] = chain_error(engine, image, targets, maps, alphas, logits)
-    if alphas:
-        errors["differences"] = differences_error(engine, targets, maps, alphas)
+    errors["chain"] = chain_error(sessions, image, targets, maps, alphas, logits)
+    if alphas and "differences" in allowed_errors(is_quantised(network)):
+        errors["differences"] = differences_error(sessions, targets, maps, alphas)
     compared = {"maps": len(source_maps), "alpha": len(source_alphas) if alphas else 0}
     return _Comparison(errors, stored, compared)
+
+
+def _features(
+    sessions: Sessions, image: np.ndarray
+) -> tuple[int, list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """The predicted class, and what the features graph gives for it; the session is closed again."""
+    session = sessions.open_features()
+    logits = run_features(session, sessions.manifest, image, np.zeros(1, np.int64))[2]
+    target = int(np.argmax(logits[0]))
+    maps, alphas, logits = run_features(session, sessions.manifest, image, np.array([target]))
+    # ONNX Runtime's own arrays would keep the session's memory, weights included.
+    return target, [a.copy() for a in maps], [a.copy() for a in alphas], logits.copy()
 
 
 def save_probe(folder: Path, stored: dict[str, np.ndarray]) -> None:
@@ -146,27 +185,49 @@ def _compact(value: np.ndarray) -> np.ndarray:
 
 
 def _original(
-    source: Source, network: Network, image: np.ndarray, tensors: Sequence[str]
+    path: Path, ends: Interface, network: Network, image: np.ndarray, tensors: Sequence[str]
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The source's own output, and those of its tensors that still go by a block's name."""
-    model = onnx.load(source.path)
+    model = onnx.load(path, load_external_data=False)
     known = {name for node in model.graph.node for name in node.output}
     found = [tensor for tensor in tensors if tensor in known]
     outputs = {value.name for value in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in found if name not in outputs)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    wanted = dict.fromkeys((ends.output, *found))
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in outputs)
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = open_session(model.SerializeToString(), quiet_options(Level.ORT_DISABLE_ALL), path.parent)
         if network.layout == "NHWC":
             image = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
-        image = np.repeat(image, source.ends.dims[0] or 1, axis=0)  # the original may have a fixed batch
-        output, *values = session.run([source.ends.output, *found], {source.ends.image: image})
+        image = np.repeat(image, ends.dims[0] or 1, axis=0)  # the original may have a fixed batch
+        image = image.astype(INPUTS[session.get_inputs()[0].type])
+        output, *values = session.run([ends.output, *found], {ends.image: image})
     except Exception as error:
         raise ModelError(f"the original model does not run: {first_line(error)}") from error
     # Only tensors of the same layout can be compared: NHWC maps went through a transposition on the way.
     same = {t: v[:1] for t, v in zip(found, values, strict=True) if v.shape[1:] == network.types[t].shape[1:]}
-    return output[:1], same
+    return output if network.batch else output[:1], same
+
+
+def _precision(source: Source, network: Network, image: np.ndarray) -> dict[str, Any]:
+    """How far the source in its own precision is from itself in float32, for the manifest.
+
+    Raises:
+        ParityError: further than its precision explains.
+    """
+    assert source.raw is not None
+    kinds = " and ".join(source.precision)
+    # Whole pixels are whole in the probe picture too, unless the user asks for another preprocessing.
+    image = np.round(image) if "uint8" in source.precision else image
+    reference, _ = _original(source.path, source.ends, network, image, [])
+    try:
+        output, _ = _original(source.raw, source.ends, network, image, [])
+    except ModelError:  # it has no kernels for doubles and bfloat16 on every machine
+        return {"source": kinds, "error": None}
+    error = relative_error(output.astype(np.float32), reference)
+    tolerance = HALF_TOLERANCE if "16" in kinds else EXPORT_TOLERANCES["logits"]
+    if not error <= tolerance:
+        raise ParityError(
+            f"the source's results in {kinds} differ from those in float32 by {error:.1e}, which is above "
+            f"{tolerance:.0e}"
+        )
+    return {"source": kinds, "error": float(f"{error:.3g}")}

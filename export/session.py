@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
@@ -18,15 +19,28 @@ def quiet_options(level: Any) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = level
+    # Kernels would rearrange their weights into copies, which pays after many runs only.
+    options.add_session_config_entry("session.disable_prepacking", "1")
     return options
 
 
-def open_session(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+def open_session(
+    model: bytes, options: onnxruntime.SessionOptions, folder: Path | None = None
+) -> onnxruntime.InferenceSession:
     """A session for a serialised model.
+
+    Args:
+        model: as ONNX.
+        options: from `quiet_options`; changed where there is a folder.
+        folder: of the model's external data; ONNX Runtime reads nothing outside it.
 
     Raises:
         ModelError: ONNX Runtime cannot load it.
     """
+    if folder is not None:
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(folder.resolve())
+        )
     # The transpose optimiser turns the residual stream of some networks to channels last.
     try:
         return onnxruntime.InferenceSession(

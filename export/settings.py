@@ -9,7 +9,7 @@ from typing import Any
 from sise_rt.bundle import Preprocess
 from sise_rt.errors import ModelError
 
-from .canonical import Interface
+from .interface import Interface
 
 IMAGENET = {
     "mean": (0.485, 0.456, 0.406),

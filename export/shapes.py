@@ -13,6 +13,7 @@ from onnx import helper
 
 from sise_rt.errors import ModelError
 
+from .external import mapped_offsets
 from .messages import described, first_line
 from .network import (
     BATCH,
@@ -36,31 +37,55 @@ FULL = re.compile("bad_alloc|bad allocation|allocate memory|out of memory", re.I
 Values = dict[str, Any]  # arrays; lists where a tensor sequence is
 
 
-def measure_shapes(network: Network) -> None:
+class FixedBatch(ModelError):
+    """The network does not run at another batch size."""
+
+
+class NoBatch(FixedBatch):
+    """The network runs, but its output does not have one row an image."""
+
+
+class MixedBatch(ModelError):
+    """An image's result depends on the batch that it is in, or on chance."""
+
+
+def measure_shapes(network: Network, batches: tuple[int, int] = BATCHES) -> None:
     """Run the network at two batch sizes to learn every tensor's type, and values that shapes alone decide.
 
     It is run group by group, so that the tensors of one group are in memory and not those of all.
 
+    Args:
+        network: its types are filled in.
+        batches: two sizes; if they are equal, the network's batch is fixed to that size.
+
     Raises:
-        ModelError: it does not run so, or an image's result depends on the others of its batch.
+        FixedBatch: it does not run so.
+        MixedBatch: an image's result depends on the others of its batch, on its place there, or on chance.
+        ModelError: it needs too much memory, or the output does not depend on the image.
     """
     nodes = network.graph.nodes
     derived = _shape_derived(network)
     last_use = {name: i for i, node in enumerate(nodes) for name in node.input}
     image = network.types["images"]
+    if batches[0] == batches[1]:
+        network.types["images"] = replace(image, shape=(batches[0], *image.shape[1:]))
     try:
-        shape = [d if isinstance(d, int) else max(BATCHES) for d in image.shape]
+        shape = [max(batches), *(int(d or 0) for d in image.shape[1:])]
         images = np.random.default_rng(0).standard_normal(shape, np.float32)
-        runs: list[Values] = [{"images": images[:batch]} for batch in BATCHES]
+        runs: list[Values] = [
+            {"images": images[: batches[0]]},
+            {"images": _aligned(images[: batches[1]], batches)},
+        ]
         start, end = 0, GROUP
         while start < len(nodes):
-            found = [_run(network, nodes[start:end], *given) for given in zip(runs, BATCHES, strict=True)]
+            found = [_run(network, nodes[start:end], *given) for given in zip(runs, batches, strict=True)]
             alive = {name for name in (*runs[0], *found[0]) if last_use.get(name, -1) >= end}
             if not all(isinstance((runs[0] | found[0])[name], np.ndarray) for name in alive):
                 end += GROUP  # a sequence of tensors stays within its group
                 continue
             for name, small in found[0].items():
-                _learn(network, name, small, found[1][name])
+                _learn(network, name, small, found[1][name], batches, name in derived)
+                network.sample = small if name == "logits" else network.sample
                 if name in derived:
                     network.measured[name] = (small, found[1][name])
             runs = [
@@ -76,50 +101,59 @@ def measure_shapes(network: Network) -> None:
         raise ModelError("the output does not depend on the image")
 
 
+def _aligned(values: np.ndarray, batches: tuple[int, int]) -> np.ndarray:
+    """The images of the second run in the other order: what comes before an image must not matter either."""
+    return values[::-1] if batches[0] != batches[1] else values
+
+
 def _run(network: Network, nodes: Sequence[onnx.NodeProto], values: Values, batch: int) -> Values:
     """Everything that a group of nodes computes from `values`."""
     names = [name for node in nodes for name in node.output if name]
     used = {name for node in nodes for name in node.input}
     given = {name: value for name, value in values.items() if name in used}
-    model = to_model(Graph(OWN_PREFIX + "group", tuple(nodes), (), ()), network)
+    graph = Graph(OWN_PREFIX + "group", tuple(nodes), (), ())
+    file, offsets = mapped_offsets(network.weights)
+    model = to_model(graph, network, location=file and file.name, offsets=offsets)
     # Free extents stay nameless: ONNX Runtime takes two of one name for equal.
     model.graph.input.extend(
         helper.make_tensor_value_info(name, network.types[name].element, network.types[name].shape)
         for name in given
     )
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = open_session(model.SerializeToString(), quiet_options(Level.ORT_DISABLE_ALL))
+    session = open_session(
+        model.SerializeToString(), quiet_options(Level.ORT_DISABLE_ALL), file and file.parent
+    )
     try:
         return dict(zip(names, session.run(names, given), strict=True))
     except Exception as error:
         if isinstance(error, MemoryError) or FULL.search(str(error)):
             raise MemoryError(first_line(error)) from error
-        raise ModelError(
-            f"the model does not run with a batch of {batch}, so its batch cannot be freed: "
-            + first_line(error)
-        ) from error
+        raise FixedBatch(f"the model does not run with a batch of {batch}: {first_line(error)}") from error
 
 
-def _learn(network: Network, name: str, small: Any, large: Any) -> None:
-    """A tensor's type from its values at both batch sizes."""
+def _learn(
+    network: Network, name: str, small: Any, large: Any, batches: tuple[int, int], derived: bool
+) -> None:
+    """A tensor's type from its values at both batch sizes; `derived`: of shapes alone."""
     if not isinstance(small, np.ndarray):
         return
     if small.ndim != large.ndim:
-        raise ModelError(f"tensor {name!r} changes its rank with the batch size")
+        raise FixedBatch(f"tensor {name!r} changes its rank with the batch size")
     dims = tuple(a if a == b else None for a, b in zip(small.shape, large.shape, strict=True))
     network.types[name] = TensorType(helper.np_dtype_to_tensor_dtype(small.dtype), dims)
-    batched = (small.shape[:1], large.shape[:1]) == (BATCHES[:1], BATCHES[1:])
+    batched = (*small.shape[:1], *large.shape[:1]) == batches
     # Not the output alone: a saturated softmax would hide it.
-    if batched and small.dtype.kind == "f":
+    if batched and small.dtype.kind == "f" and not derived:
         scale = np.abs(small, where=np.isfinite(small), out=np.zeros_like(small)).max(initial=0.0)
-        if not np.allclose(small, large[: BATCHES[0]], rtol=0.0, atol=MIXING * scale, equal_nan=True):
-            raise ModelError(
+        same = _aligned(large, batches)[: batches[0]]
+        if not np.allclose(small, same, rtol=0.0, atol=MIXING * scale, equal_nan=True):
+            raise MixedBatch(
                 f"tensor {name!r} of an image changes with the other images of its batch, or by "
                 "chance, so masked copies cannot be scored together: export in evaluation mode"
             )
-    if name == "logits" and not batched:
-        raise ModelError(
-            f"the output has shape {described(small.shape)} for a batch of {BATCHES[0]} images, "
+    if name == "logits" and not batched and batches[0] != batches[1]:
+        raise NoBatch(
+            f"the output has shape {described(small.shape)} for a batch of {batches[0]} images, "
             "where a classifier gives (N, classes)"
         )
 

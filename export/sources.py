@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 
 from sise_rt.errors import ModelError
 
-from .canonical import Interface, interface
+from .checks import check_model
+from .external import external_files, source_sha256, take_out
+from .interface import Interface, interface
 from .messages import first_line
+from .precision import in_float32
 from .settings import SIZE, check_size
 
 if TYPE_CHECKING:
     import torch
+
+PROTOBUF_BYTES = 1 << 31
 
 
 @dataclass
@@ -28,18 +31,22 @@ class Source:
     """A model as ONNX, and what its origin says of it.
 
     Attributes:
-        path: the ONNX file.
-        model: the file's content, weights loaded.
+        path: the model as an ONNX file in the scratch folder.
+        model: the file's content; its large weights are references to a file beside it.
         ends: its image input and the output to explain.
         name: for the bundle.
         format: `onnx`, `torch`, `torchvision` or `timm`.
-        sha256: of the file, or of the torch module's weights.
+        sha256: of the file and its external weights (`external.source_sha256`), or of the torch module's
+            weights.
         producer: what wrote the model.
         metadata: preprocessing under timm's key names, and `labels` (or `labels_left_out`, why there are
             none), `licence`, `described_by`.
         modules: for each torch module name, the tensor it gives; empty where that was fused away.
         program: torch's exported program, for autograd as the reference.
+        raw: the file before it was brought to float32, None if it was in float32.
+        precision: what it was in, as `float16`, `uint8`.
         assumed: what neither the origin nor the user said.
+        notes: what was decided on the way.
         warnings: what changes the meaning of the bundle.
     """
 
@@ -53,6 +60,9 @@ class Source:
     metadata: dict[str, Any] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)
     program: Any = None
+    raw: Path | None = None
+    precision: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -89,7 +99,7 @@ def open_source(
     if Path(text).suffix == ".onnx" or Path(text).is_file():
         if weights is not None:
             raise ModelError("--weights goes with a torch model; an ONNX file holds its own weights")
-        return _onnx_source(Path(text), output)
+        return _onnx_source(Path(text), output, scratch)
     kind, _, name = text.partition(":")
     if not name:
         raise ModelError(
@@ -142,7 +152,7 @@ def _torch_source(
         )
     sha256 = fingerprint(module)
     path, modules, program = from_torch.to_onnx(module, example, scratch)
-    opened = _onnx_source(path, None)
+    opened = _onnx_source(path, None, scratch)
     opened.name, opened.format, opened.sha256 = name, kind, sha256
     opened.metadata = metadata | {"input_size": tuple(example.shape[1:])}
     opened.modules, opened.program = modules, program
@@ -172,9 +182,15 @@ def _example_size(
     return (channels, height, width), f"input size {height}x{width} ({origin})"
 
 
-def _onnx_source(path: Path, output: str | None) -> Source:
+def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
+    """Open an ONNX file: its large weights go to a file in `scratch`, so that the model itself stays small."""
     if not path.is_file():
         raise ModelError(f"no such model file: {path}")
+    if path.stat().st_size >= PROTOBUF_BYTES:
+        raise ModelError(
+            f"{path} is larger than the 2 GB of a protobuf file, so no reader can be sure of it: save the model "
+            "with external data (onnx.save_model(..., save_as_external_data=True))"
+        )
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:
@@ -182,25 +198,27 @@ def _onnx_source(path: Path, output: str | None) -> Source:
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{path} is no ONNX model, or is empty")
     try:
-        onnx.load_external_data_for_model(model, str(path.parent))
-    except Exception as error:
-        raise ModelError(f"{path}: its external weights cannot be loaded: {first_line(error)}") from error
-    _check_weights(model, path)
-    with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        check_model(model)
+        sha256 = source_sha256(path, external_files(model, path.parent))
+        model = take_out(model, path.parent, scratch / "opened.bin")
+        opened = scratch / "opened.onnx"
+        opened.write_bytes(model.SerializeToString())
+        if found := in_float32(model, scratch):
+            raised = scratch / "float32.onnx"
+            raised.write_bytes(model.SerializeToString())
+    except (ModelError, OSError, ValueError) as error:  # ValueError: above protobuf's 2 GB without large weights
+        raise ModelError(f"{path}: {first_line(error)}") from error
     producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
     metadata = _metadata({p.key: p.value for p in model.metadata_props})
-    return Source(path, model, interface(model, output), path.stem, "onnx", sha256, producer, metadata)
-
-
-def _check_weights(model: onnx.ModelProto, path: Path) -> None:
-    for tensor in model.graph.initializer:
-        try:
-            value = onnx.numpy_helper.to_array(tensor)
-        except Exception as error:
-            raise ModelError(f"{path}: weight {tensor.name!r} is damaged: {error}") from error
-        if value.dtype.kind == "f" and np.isnan(value).any():
-            raise ModelError(f"{path}: weight {tensor.name!r} holds NaN")
+    ends = interface(model, output)
+    source = Source(opened, model, ends, path.stem, "onnx", sha256, producer, metadata)
+    if found:
+        source.path, source.raw, source.precision = raised, opened, found
+        source.notes.append(f"the model was brought from {' and '.join(found)} to float32")
+    if "uint8" in found:
+        unscaled = {"mean": 0.0, "std": 1.0, "scale": 1.0}
+        source.metadata = {"described_by": "the model's uint8 input"} | unscaled | metadata
+    return source
 
 
 def _metadata(properties: Mapping[str, str]) -> dict[str, Any]:

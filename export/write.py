@@ -15,6 +15,7 @@ import numpy as np
 from sise_rt.bundle import MANIFEST, WEIGHTS, Manifest, parse_manifest
 from sise_rt.errors import BundleError, OutputError
 
+from .external import unload
 from .network import Graph, Network, to_model
 
 INLINE_BYTES = 1024  # smaller weights stay inside their graphs, as onnx's own writer does it
@@ -33,13 +34,14 @@ def write_graphs(folder: Path, network: Network, graphs: Sequence[Graph]) -> Non
         for name, value in network.weights.items():
             if name not in used or value.nbytes < INLINE_BYTES:
                 continue
-            data = np.ascontiguousarray(value).tobytes()
+            data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
             key = hashlib.sha256(data).digest()
             if key not in seen:
                 file.write(b"\0" * (-file.tell() % PAGE))
                 seen[key] = file.tell()
                 file.write(data)
             offsets[name] = seen[key]
+            unload([value])
     for graph in graphs:
         path = folder / f"{graph.name}.onnx"
         path.parent.mkdir(exist_ok=True)

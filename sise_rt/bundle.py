@@ -80,7 +80,8 @@ class Manifest:
     Attributes:
         schema_version: `major.minor`; readers refuse another major.
         name: the bundle's name.
-        input: `channels`, `height`, `width`, and the source model's `layout`.
+        input: `channels`, `height`, `width`, the source model's `layout`, and `batch` (1) where the
+            graphs take one image at a time.
         preprocess: how a picture becomes the input.
         activation: `softmax` or `sigmoid`.
         labels: one a class, or empty if unknown.
@@ -217,6 +218,8 @@ def _check(manifest: Manifest) -> None:
     size = tuple(manifest.input.get(key) for key in ("channels", "height", "width"))
     if size != manifest.preprocess.input_size:
         raise BundleError(f"input {size} and preprocessing {manifest.preprocess.input_size} differ")
+    if manifest.input.get("batch") not in (None, 1):
+        raise BundleError(f"unknown batch {manifest.input['batch']!r}")
     if manifest.activation not in ("softmax", "sigmoid"):
         raise BundleError(f"unknown activation {manifest.activation!r}")
     if manifest.classes < 1:

@@ -102,6 +102,30 @@ def run(session: Any, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         raise ModelError(f"the model cannot be run: {_first_line(error)}") from error
 
 
+def run_features(
+    session: Any, manifest: Manifest, images: np.ndarray, targets: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Run the features graph.
+
+    Args:
+        session: from `Sessions.open_features`.
+        manifest: of the bundle.
+        images: (N, C, H, W) float32.
+        targets: (N,) int64.
+
+    Returns:
+        A_b (N, K, h, w) of each block, alpha_b (N, K) of each block, logits (N, classes). A bundle
+        without gradients gives no alphas.
+
+    Raises:
+        ModelError: as `run`.
+    """
+    inputs = {"images": images} | ({"targets": targets} if manifest.has_gradients else {})
+    *found, logits = run(session, inputs)
+    count = len(manifest.blocks)
+    return found[:count], found[count:], logits
+
+
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
@@ -116,23 +140,17 @@ def available_threads() -> int:
         return cores
 
 
-class Engine:
-    """Runs a bundle's graphs on one provider. Thread-safe: a session may be run from several threads.
+class Sessions:
+    """Opens a bundle's graphs on one provider and keeps none, as each session holds its weights again.
 
     Args:
         folder: the bundle.
         manifest: its manifest, already checked.
-        provider: `auto` (CUDA where this ONNX Runtime and machine have it, else the CPU), `cpu`, `cuda` or
-            `tensorrt`.
-        threads: of the CPU; None takes the cores that the process may use.
-
-    Attributes:
-        provider: the one in use, as in the argument.
-        warnings: what the user should know of the choice.
+        provider: as for `Engine`.
+        threads: as for `Engine`.
 
     Raises:
-        ProviderError: the provider that was asked for is not there.
-        BundleError: a graph cannot be loaded, or does not fit the manifest.
+        ProviderError: this ONNX Runtime was not built with the provider.
     """
 
     def __init__(
@@ -142,18 +160,7 @@ class Engine:
             raise ValueError(f"threads is {threads}, at least 1 is needed")
         self.folder, self.manifest = Path(folder), manifest
         self.threads = threads or available_threads()
-        self.warnings: list[str] = []
         self.provider = _choose(provider)
-        try:
-            self.features_session = self.session(manifest.graphs["features"])
-        except ProviderError as error:
-            if provider != "auto":
-                raise
-            self.warnings.append(f"running on the CPU: {error}")
-            self.provider = "cpu"
-            self.features_session = self.session(manifest.graphs["features"])
-        self.score_session = self.session(manifest.graphs["score"])
-        self._check_graphs()
 
     def session(self, graph: str) -> Any:
         """A session for one of the bundle's graphs on the engine's provider.
@@ -191,51 +198,82 @@ class Engine:
             )
         return session
 
-    def _check_graphs(self) -> None:
-        """Refuse graphs whose tensors are not those that the manifest describes."""
+    def open_features(self) -> Any:
+        """A session for the features graph; raises as `session` does, or because it misfits the manifest."""
         blocks, size = self.manifest.blocks, self.manifest.preprocess.input_size
-        features = [("images", size), *([("targets", ())] if self.manifest.has_gradients else [])]
-        features += [(block.tensor, (block.channels, block.height, block.width)) for block in blocks]
+        expected = [("images", size), *([("targets", ())] if self.manifest.has_gradients else [])]
+        expected += [(block.tensor, (block.channels, block.height, block.width)) for block in blocks]
         if self.manifest.has_gradients:
-            features += [(f"alpha_{i}", (block.channels,)) for i, block in enumerate(blocks, 1)]
-        features += [("logits", (self.manifest.classes,))]
-        score = [("image", size), ("maps", (1, "h", "w")), ("targets", ()), ("confidences", ("T",))]
-        score += [("minimum", ()), ("maximum", ()), ("area", ())]
-        for graph, session, expected in (
-            ("features", self.features_session, features),
-            ("score", self.score_session, score),
-        ):
-            slots = [*session.get_inputs(), *session.get_outputs()]
-            if [(slot.name, tuple(slot.shape[1:])) for slot in slots] != expected:
-                raise BundleError(
-                    f"{self.folder / self.manifest.graphs[graph]} does not fit the manifest: "
-                    "export the bundle again"
-                )
+            expected += [(f"alpha_{i}", (block.channels,)) for i, block in enumerate(blocks, 1)]
+        return self._open_fitting("features", [*expected, ("logits", (self.manifest.classes,))])
+
+    def open_score(self) -> Any:
+        """A session for the score graph; raises as `open_features` does."""
+        expected = [("image", self.manifest.preprocess.input_size), ("maps", (1, "h", "w")), ("targets", ())]
+        expected += [("confidences", ("T",)), ("minimum", ()), ("maximum", ()), ("area", ())]
+        return self._open_fitting("score", expected)
+
+    def _open_fitting(self, name: str, expected: list[tuple[str, tuple]]) -> Any:
+        """A session for a graph whose tensors have to be those that the manifest describes."""
+        graph = self.manifest.graphs[name]
+        session = self.session(graph)
+        slots = [*session.get_inputs(), *session.get_outputs()]
+        if [(slot.name, tuple(slot.shape[1:])) for slot in slots] != expected:
+            raise BundleError(f"{self.folder / graph} does not fit the manifest: export the bundle again")
+        return session
+
+
+class Engine(Sessions):
+    """Runs a bundle's graphs on one provider. Thread-safe: a session may be run from several threads.
+
+    Args:
+        folder: the bundle.
+        manifest: its manifest, already checked.
+        provider: `auto` (CUDA where this ONNX Runtime and machine have it, else the CPU), `cpu`, `cuda` or
+            `tensorrt`.
+        threads: of the CPU; None takes the cores that the process may use.
+
+    Attributes:
+        provider: the one in use, as in the argument.
+        warnings: what the user should know of the choice.
+
+    Raises:
+        ProviderError: the provider that was asked for is not there.
+        BundleError: a graph cannot be loaded, or does not fit the manifest.
+    """
+
+    def __init__(
+        self, folder: str | Path, manifest: Manifest, provider: str = "auto", threads: int | None = None
+    ):
+        super().__init__(folder, manifest, provider, threads)
+        self.warnings: list[str] = []
+        try:
+            self.features_session = self.open_features()
+        except ProviderError as error:
+            if provider != "auto":
+                raise
+            self.warnings.append(f"running on the CPU: {error}")
+            self.provider = "cpu"
+            self.features_session = self.open_features()
+        self.score_session = self.open_score()
 
     def features(
         self, images: np.ndarray, targets: np.ndarray
     ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """Feature maps, gradient scores and logits.
-
-        Args:
-            images: (N, C, H, W) float32.
-            targets: (N,) int64.
-
-        Returns:
-            A_b (N, K, h, w) of each block, alpha_b (N, K) of each block, logits (N, classes). A bundle
-            without gradients gives no alphas.
-        """
-        inputs = {"images": images} | ({"targets": targets} if self.manifest.has_gradients else {})
-        *found, logits = run(self.features_session, inputs)
-        count = len(self.manifest.blocks)
-        return found[:count], found[count:], logits
+        """Feature maps, gradient scores and logits, as `run_features` gives them."""
+        return run_features(self.features_session, self.manifest, images, targets)
 
     def scorer(self, image: np.ndarray, targets: np.ndarray, batch: int) -> Scorer:
-        """Masked scoring of one image (1, C, H, W) for targets (T,), in batches of `batch` masks."""
-        return Scorer(self, image, targets, batch)
+        """Masked scoring of one image (1, C, H, W) for targets (T,), in batches of `batch` masks.
+
+        Where the graphs take one image at a time, so does the scorer.
+        """
+        return Scorer(self, image, targets, self.manifest.input.get("batch") or batch)
 
     def best_batch(self) -> int:
         """The batch size with the highest throughput of masked scoring, measured once a process and model."""
+        if fixed := self.manifest.input.get("batch"):
+            return int(fixed)
         size = self.manifest.preprocess.input_size
         key = (self.manifest.files[WEIGHTS], self.provider, self.threads, *size)
         if key not in _best_batches:

@@ -137,6 +137,7 @@ class Explainer:
             batch = batch_size or self.engine.best_batch()
         with clock("scoring"):
             scorer = self.engine.scorer(tensor, order, batch)
+            batch = scorer.batch
             tick = _ticker(sum(map(len, chosen)), progress)
             scores = [
                 score(scorer, maps, index, tick) if len(index) else None

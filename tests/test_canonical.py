@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export import shapes
 from sise_rt.export.builder import Builder
-from sise_rt.export.canonical import canonical, interface
+from sise_rt.export.canonical import canonical
+from sise_rt.export.interface import interface
 from sise_rt.export.network import to_model
 
 from sise_rt.errors import ModelError
@@ -369,7 +370,7 @@ def batch_in_the_middle(op, x):
         (control_flow, r"control flow \(If\) cannot be split"),
         (batch_in_the_middle, "for a batch of 2 images"),
         (lambda op, x: op.ReduceMean(scores(op, x), keepdims=0), "for a batch of 2 images"),
-        (lambda op, x: op.ArgMax(scores(op, x), axis=1), "int64, not scores"),
+        (lambda op, x: op.ArgMax(scores(op, x), axis=1), "what ArgMax .* decides, .* --output t_Gemm_4"),
         (lambda op, x: op.Softmax(segmenter(op, x), axis=3), "Softmax over axis 3"),
         (lambda op, x: op.NoSuchOperator(x), "ONNX Runtime cannot load the model"),
     ],
@@ -377,7 +378,7 @@ def batch_in_the_middle(op, x):
 )
 def test_models_that_are_refused(tmp_path, build, words):
     model = made(build)
-    if "int64" in words:
+    if "ArgMax" in words:
         model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     with pytest.raises(ModelError, match=words) as caught:
         brought(model, tmp_path)
@@ -395,8 +396,6 @@ def test_inputs_that_are_refused():
         interface(made(lambda op, x: op.Relu(x), ("N", 12)))
     with pytest.raises(ModelError, match="no image input"):
         interface(made(lambda op, x: op.Relu(x), element=TensorProto.INT64))
-    with pytest.raises(ModelError, match="'x' is float16: export the model in float32"):
-        interface(made(lambda op, x: op.Relu(x), element=TensorProto.FLOAT16))
     model = made(scores)
     del model.graph.input[:]
     with pytest.raises(ModelError, match="it has 0: none"):

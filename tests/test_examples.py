@@ -74,3 +74,42 @@ def test_service(small_bundle, picture):
             assert refused.value.read().strip()
             refused.value.close()
         server.shutdown()
+
+
+def test_adversarial(small_model, picture, tmp_path):
+    out = run("adversarial.py", small_model, picture, "-o", tmp_path / "out")
+    spec = spec_from_file_location("adversarial", EXAMPLES / "adversarial.py")
+    adversarial = module_from_spec(spec)
+    spec.loader.exec_module(adversarial)
+    classifier = adversarial.Classifier(small_model)
+
+    def read(path):
+        image = adversarial.Image.open(path).convert("RGB")
+        return np.asarray(image.resize((32, 32)))
+
+    before, after = read(picture), read(tmp_path / "out" / "adversarial.png")
+    images = adversarial.preprocess(before)
+    scores, fooled = (classifier.scores(adversarial.preprocess(pixels)) for pixels in (before, after))
+    winner, second = np.argsort(-scores)[:2]
+    assert fooled.argmax() != winner
+    assert f"class {winner}, ahead of class {second}" in out
+    assert f"class {fooled.argmax()}: " in out
+    step = int(np.abs(after.astype(int) - before).max())
+    assert f"{step:2} of 255 levels: margin " in out
+    saliency = cv2.imread(str(tmp_path / "out" / "saliency.png"), cv2.IMREAD_UNCHANGED)
+    assert saliency.shape == (32, 32)
+    assert saliency.max() == 255
+
+    gradient = classifier.margin_gradient(images, winner, second)
+
+    def margin(direction, step):
+        found = classifier.scores((images + step * direction).astype(np.float32)).astype(np.float64)
+        return found[winner] - found[second]
+
+    away = -np.sign(gradient)  # what the perturbation follows, and the steepest way in the maximum norm
+    aside = np.random.default_rng(0).choice([-1.0, 1.0], gradient.shape)
+    for direction in (away, aside):
+        rise = (margin(direction, 1e-3) - margin(direction, -1e-3)) / 2e-3
+        predicted = float((gradient * direction).sum())
+        assert rise == pytest.approx(predicted, rel=0.02, abs=1e-3 * float(np.abs(gradient).sum()))
+    assert margin(away, 1e-3) < margin(aside, 1e-3) < margin(-away, 1e-3)

@@ -6,8 +6,9 @@ import onnxruntime
 import pytest
 from onnx import helper
 from sise_rt.export.blocks import find_blocks
-from sise_rt.export.canonical import canonical, interface
+from sise_rt.export.canonical import canonical
 from sise_rt.export.heads import heads
+from sise_rt.export.interface import interface
 from sise_rt.export.network import to_model
 from sise_rt.export.split import split
 

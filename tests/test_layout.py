@@ -5,8 +5,9 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.blocks import find_blocks
 from sise_rt.export.builder import Builder
-from sise_rt.export.canonical import canonical, interface
+from sise_rt.export.canonical import canonical
 from sise_rt.export.heads import heads
+from sise_rt.export.interface import interface
 from sise_rt.export.layout import channel_axes, channels_first
 from sise_rt.export.link import features_graph
 from sise_rt.export.network import to_model

@@ -1,7 +1,7 @@
 """Where input size, preprocessing and labels come from."""
 
 import pytest
-from sise_rt.export.canonical import Interface
+from sise_rt.export.interface import Interface
 from sise_rt.export.settings import IMAGENET, class_labels, image_size, preprocessing
 from sise_rt.export.sources import _metadata
 

@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.blocks import find_blocks
 from sise_rt.export.builder import Builder
-from sise_rt.export.canonical import canonical, interface
+from sise_rt.export.canonical import canonical
+from sise_rt.export.interface import interface
 from sise_rt.export.network import BATCH, to_model
 from sise_rt.export.split import split
 

@@ -43,7 +43,7 @@ def test_external_weights(small_model, tmp_path):
     path = tmp_path / "m.onnx"
     onnx.save(onnx.load(small_model), path, save_as_external_data=True, location="w.bin", size_threshold=0)
     opened = open_source(path, tmp_path)
-    weights = {w.name: numpy_helper.to_array(w) for w in opened.model.graph.initializer}
+    weights = {w.name: numpy_helper.to_array(w, str(tmp_path)) for w in opened.model.graph.initializer}
     for tensor in onnx.load(small_model).graph.initializer:
         np.testing.assert_array_equal(weights[tensor.name], numpy_helper.to_array(tensor))
     data = (tmp_path / "w.bin").read_bytes()

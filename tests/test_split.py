@@ -7,7 +7,8 @@ import onnx
 import onnxruntime
 import pytest
 from sise_rt.export.blocks import find_blocks
-from sise_rt.export.canonical import canonical, interface
+from sise_rt.export.canonical import canonical
+from sise_rt.export.interface import interface
 from sise_rt.export.network import to_model
 from sise_rt.export.split import split
 

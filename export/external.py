@@ -1,0 +1,329 @@
+"""Large weights outside the model: taken out into one file as a source is opened, so that none is held twice."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from sise_rt.errors import ModelError
+
+from .messages import first_line
+
+LARGE = 1024  # bytes; smaller tensors (shapes, axes, scalars) stay inside, where onnx's tools can read them
+PAGE = 4096  # external data starts on a page, so that it can be mapped
+CHUNK = 1 << 24  # bytes that are read at a time
+
+
+class Place(NamedTuple):
+    """Where a tensor's bytes lie."""
+
+    file: Path
+    offset: int
+    length: int
+
+
+def external_files(model: onnx.ModelProto, folder: Path) -> dict[str, Path]:
+    """The files in which a model keeps weights, by their path inside the model's folder; none is read.
+
+    Raises:
+        ModelError: a file is missing, or is not a regular file inside the folder.
+    """
+    found = [_file(tensor, folder) for tensor in tensors(model) if _is_external(tensor)]
+    return {file.relative_to(folder).as_posix(): file for file in sorted(set(found))}
+
+
+def source_sha256(path: Path, external: dict[str, Path]) -> str:
+    """The sha256 of a model file; where it keeps weights in other files, one that covers these as well.
+
+    It is then taken of a text with one line a file, the file's sha256: first the model's, then the others' in
+    the order of their paths.
+    """
+    digests = []
+    for file in (path, *(external[name] for name in sorted(external))):
+        with open(file, "rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+
+
+def take_out(model: onnx.ModelProto, folder: Path, target: Path) -> onnx.ModelProto:
+    """Move a model's large weights into one file, and all others into the model.
+
+    Args:
+        model: without external data loaded; it is changed, and of no use afterwards.
+        folder: of the model's file.
+        target: the file to write; the result refers to it by its name.
+
+    Returns:
+        The model with large constants as initializers.
+
+    Raises:
+        ModelError: a weight is damaged, cut off, or holds NaN.
+    """
+    _constants_to_initializers(model)
+    initializers = model.graph.initializer
+    for tensor in islice(tensors(model), len(initializers), None):
+        if _is_external(tensor):
+            _take_in(tensor, _place(tensor, folder))
+    moved: dict[Place, int] = {}
+    total: Counter[Path] = Counter()
+    with open(target, "wb") as out:
+        for tensor in initializers:
+            if _is_external(tensor):
+                place = _place(tensor, folder)
+                if place.length < LARGE:
+                    _take_in(tensor, place)
+                    _check_numbers(tensor)
+                    continue
+                if place not in moved:
+                    total[place.file] += place.length
+                    if total[place.file] > place.file.stat().st_size:  # it could fill the disk
+                        raise ModelError(f"the weights in {place.file} overlap")
+                    moved[place] = _append(out, tensor, _pieces(place))
+                _refer(tensor, target.name, moved[place], place.length)
+            elif (data := _raw(tensor)) is not None and len(data) >= LARGE:
+                _refer(tensor, target.name, _append(out, tensor, [data]), len(data))
+            else:
+                _check_numbers(tensor)
+    # Protobuf gives the memory of what was taken out back with the whole model only.
+    return onnx.ModelProto.FromString(model.SerializeToString())
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of a model, those in attributes, subgraphs and functions included."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
+    for node in nodes:
+        for a in node.attribute:
+            if a.HasField("t"):
+                yield a.t
+            yield from a.tensors
+            for sparse in (*([a.sparse_tensor] if a.HasField("sparse_tensor") else []), *a.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for graph in (*([a.g] if a.HasField("g") else []), *a.graphs):
+                yield from _graph_tensors(graph)
+
+
+def _constants_to_initializers(model: onnx.ModelProto) -> None:
+    """Make initializers of the graph's large Constant nodes: only these may keep their data elsewhere."""
+    graph = model.graph
+    outputs = {value.name for value in graph.output}
+    kept, found = [], []
+    for node in graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
+        large = value is not None and (_is_external(value) or value.ByteSize() >= LARGE)
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and large:
+            if node.output[0] not in outputs:
+                found.append((value, node.output[0]))
+                continue
+        kept.append(node)
+    if not found:
+        return
+    for value, name in found:
+        graph.initializer.append(value)
+        graph.initializer[-1].name = name
+    del graph.node[:]
+    graph.node.extend(kept)
+    model.ir_version = max(model.ir_version, 4)  # before, every initializer was an input as well
+
+
+# ---------------------------------------------------------------------------------------------- where data lies
+
+
+def _is_external(tensor: TensorProto) -> bool:
+    return tensor.data_location == TensorProto.EXTERNAL
+
+
+def _file(tensor: TensorProto, folder: Path) -> Path:
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    windows = PureWindowsPath(location)
+    parts = {*PurePosixPath(location).parts, *windows.parts}
+    outside = windows.drive or windows.root or ".." in parts or "\0" in location
+    file = folder / location
+    try:
+        if not location or outside or not file.resolve().is_relative_to(folder.resolve()):
+            raise _not_loaded(
+                tensor, f"{location!r} does not lie in the model's folder; copy it there (a link is not enough)"
+            )
+        regular = file.is_file()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+        raise _not_loaded(tensor, first_line(error)) from error
+    if not regular:
+        raise _not_loaded(tensor, f"no such file {file}")
+    return file
+
+
+def _not_loaded(tensor: TensorProto, why: str) -> ModelError:
+    return ModelError(f"its external weights cannot be loaded (tensor {tensor.name!r}): {why}")
+
+
+def _place(tensor: TensorProto, folder: Path) -> Place:
+    """Where an external tensor's data lies, checked against its shape and the file's size."""
+    file = _file(tensor, folder)
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    length = _size(tensor)
+    try:
+        offset, declared = int(entries.get("offset") or 0), int(entries.get("length") or length)
+    except ValueError as error:
+        raise ModelError(f"weight {tensor.name!r} is damaged: {error}") from error
+    if declared != length:
+        raise ModelError(
+            f"weight {tensor.name!r} is damaged: it has {declared} bytes in {file}, its shape needs {length}"
+        )
+    size = file.stat().st_size
+    if offset < 0 or offset + length > size:
+        raise _not_loaded(
+            tensor,
+            f"{file} has {size} bytes and should have {length} from byte {offset}; is it cut off, or of "
+            "another model?",
+        )
+    return Place(file, offset, length)
+
+
+def _size(tensor: TensorProto) -> int:
+    """The bytes that a tensor's shape and type need.
+
+    Raises:
+        ModelError: the type has no size, or the shape is none.
+    """
+    try:
+        kind = TensorProto.DataType.Name(tensor.data_type)
+        itemsize = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"weight {tensor.name!r} is damaged: type {tensor.data_type}") from error
+    if tensor.data_type == TensorProto.STRING or any(d < 0 for d in tensor.dims):
+        raise ModelError(f"weight {tensor.name!r} is damaged: {kind} {list(tensor.dims)} has no size in bytes")
+    count = 1
+    for extent in tensor.dims:  # of Python's integers, which do not overflow
+        count *= extent
+    bits = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}.get(kind, 8 * itemsize)
+    return (count * bits + 7) // 8
+
+
+# ---------------------------------------------------------------------------------------------- moving data
+
+
+def _pieces(place: Place) -> Iterator[bytes]:
+    with open(place.file, "rb") as file:
+        file.seek(place.offset)
+        left = place.length
+        while left:
+            piece = file.read(min(CHUNK, left))
+            if not piece:
+                raise ModelError(f"{place.file} became shorter while it was read")
+            left -= len(piece)
+            yield piece
+
+
+def _append(out: BinaryIO, tensor: TensorProto, pieces: Iterable[bytes]) -> int:
+    out.write(b"\0" * (-out.tell() % PAGE))
+    start = out.tell()
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    for piece in pieces:
+        _check_nan(tensor, np.frombuffer(piece, dtype) if dtype.kind == "f" else np.empty(0))
+        out.write(piece)
+    return start
+
+
+def _raw(tensor: TensorProto) -> bytes | None:
+    """The bytes of a tensor that is inside the model, None where it has no plain ones."""
+    if tensor.data_type == TensorProto.STRING:
+        return None
+    try:
+        if not tensor.HasField("raw_data"):
+            tensor = numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name)
+        data = tensor.raw_data
+    except Exception as error:
+        raise ModelError(f"weight {tensor.name!r} is damaged: {first_line(error)}") from error
+    if len(data) != (needed := _size(tensor)):
+        raise ModelError(f"weight {tensor.name!r} is damaged: it has {len(data)} bytes, its shape needs {needed}")
+    return data
+
+
+def _check_numbers(tensor: TensorProto) -> None:
+    try:
+        value = numpy_helper.to_array(tensor)
+    except Exception as error:
+        raise ModelError(f"weight {tensor.name!r} is damaged: {first_line(error)}") from error
+    if value.dtype.kind == "f":
+        _check_nan(tensor, value)
+
+
+def _check_nan(tensor: TensorProto, values: np.ndarray) -> None:
+    if np.isnan(values).any():
+        raise ModelError(f"weight {tensor.name!r} holds NaN")
+
+
+def _take_in(tensor: TensorProto, place: Place) -> None:
+    data = b"".join(_pieces(place))
+    _clear(tensor)
+    tensor.raw_data = data
+
+
+def _refer(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+    _clear(tensor)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, entry in (("location", location), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(entry))
+
+
+def _clear(tensor: TensorProto) -> None:
+    """Leave a tensor's name, type and shape."""
+    kept = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    tensor.CopyFrom(kept)
+
+
+# ---------------------------------------------------------------------------------------------- mapped arrays
+
+
+def mapped(tensor: TensorProto, folder: Path) -> np.ndarray:
+    """A tensor's values; those that lie in a file are mapped, not read."""
+    if not _is_external(tensor):
+        return numpy_helper.to_array(tensor)
+    place = _place(tensor, folder)
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    if place.length != dtype.itemsize * int(np.prod(tensor.dims)):
+        raise ModelError(f"weight {tensor.name!r}: several values share a byte, which is not supported")
+    return np.memmap(place.file, dtype, "r", place.offset, tuple(tensor.dims))
+
+
+def mapped_offsets(weights: dict[str, np.ndarray]) -> tuple[Path | None, dict[str, int]]:
+    """Which weights are whole mapped tensors: their file, and each one's byte offset in it."""
+    found = {name: value for name, value in weights.items() if _is_mapped(value)}
+    files = {Path(value.filename) for value in found.values()}
+    if len(files) > 1:
+        raise ValueError(f"weights mapped from {len(files)} files")
+    return next(iter(files), None), {name: value.offset for name, value in found.items()}
+
+
+def _is_mapped(value: np.ndarray) -> bool:
+    # A view of a mapped array has its file and its offset as well, but another array as its base.
+    return isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap)
+
+
+def unload(values: Iterable[np.ndarray]) -> None:
+    """Give back the memory of mapped arrays; they are read again where they are used again."""
+    for value in values:
+        if _is_mapped(value) and hasattr(mmap, "MADV_DONTNEED"):
+            value.base.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,60 @@
+"""What a node is, what it reads, and which tensor names are taken, subgraphs included."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain, count
+from typing import Any
+
+import onnx
+from onnx import helper
+
+
+def operator(node: onnx.NodeProto) -> str:
+    """The operator type, with its domain in front where it is not ONNX's own."""
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+
+
+def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs that a control flow node holds."""
+    return [graph for a in node.attribute for graph in ([a.g] if a.HasField("g") else list(a.graphs))]
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """Every tensor that a node reads, those that its subgraphs capture included."""
+    found = {name for name in node.input if name}
+    for graph in subgraphs(node):
+        own = {v.name for v in graph.input} | {w.name for w in graph.initializer}
+        own |= {name for inner in graph.node for name in inner.output}
+        used = {v.name for v in graph.output}.union(*(reads(inner) for inner in graph.node))
+        found |= used - own
+    return found
+
+
+def tensor_names(graph: onnx.GraphProto) -> Iterator[str]:
+    """Every tensor name of a graph and of its subgraphs."""
+    yield from (value.name for value in graph.input)
+    yield from (weight.name for weight in graph.initializer)
+    yield from (weight.values.name for weight in graph.sparse_initializer)
+    for node in graph.node:
+        yield from (name for name in node.output if name)
+        for inner in subgraphs(node):
+            yield from tensor_names(inner)
+
+
+def fresh(name: str, taken: Collection[str]) -> str:
+    """`name`, or with the lowest number from 2 behind it that is not taken."""
+    candidates = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """The value of an attribute, or the default where the node does not set it."""
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def rewire(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:
+    """Rename tensors wherever the nodes read or write them."""
+    for node in nodes:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
