@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class _Doubling:
         return doubled
 
     def pack(self, saved: torch.Tensor) -> Any:
-        """What autograd keeps of a tensor: of a doubled weight, or of a view of one, no more than its place."""
+        """What autograd keeps of a tensor: of a doubled weight, or a view of one, no more than its place."""
         weight = self._weights.get(StorageWeakRef(saved.untyped_storage()))
         if weight is None:
             return saved.detach()  # a node's own result would hold the node, which holds it
@@ -51,16 +51,36 @@ class _Doubling:
         return weight.detach().double().as_strided(*view)
 
 
+# Operators whose slope jumps where their input crosses a value, or where two values change their order.
+KINKED = frozenset(
+    "abs adaptive_max_pool2d amax amin celu clamp clamp_max clamp_min elu hardshrink hardsigmoid hardswish "
+    "hardtanh leaky_relu max max_pool2d max_pool2d_with_indices maximum min minimum prelu relu relu6 "
+    "softshrink sort threshold topk".split()
+)
+
+
+def inputs_of_kinks(program: Any) -> list[str]:
+    """Names of the tensors of torch's exported program that an operator with a kink reads."""
+    nodes = program.graph_module.graph.nodes
+    kinked = (node for node in nodes if getattr(node.target, "_opname", "") in KINKED)
+    return list(dict.fromkeys(source.name for node in kinked for source in node.all_input_nodes))
+
+
 class _Recorder(torch.fx.Interpreter):
     """Runs a program in float64 and records tensors by name; the program's weights stay as they are."""
 
-    def __init__(self, module: Any, names: Sequence[str], doubling: _Doubling):
+    def __init__(
+        self, module: Any, names: Sequence[str], doubling: _Doubling, values: Mapping[str, np.ndarray]
+    ):
         super().__init__(module)
-        self.names, self.doubling = set(names), doubling
+        self.names, self.doubling, self.values = set(names), doubling, values
         self.recorded: dict[str, torch.Tensor] = {}
 
     def run_node(self, n: torch.fx.Node) -> Any:
         result = super().run_node(n)
+        if n.name in self.values:
+            # The tensor takes another value, by a rounding error, and keeps its place in the derivative.
+            result = result + (torch.from_numpy(self.values[n.name]) - result).detach()
         if n.name in self.names and isinstance(result, torch.Tensor):
             self.recorded[n.name] = result
         return result
@@ -81,8 +101,9 @@ def autograd_reference(
     activation: str,
     removed: str | None,
     tensors: Sequence[str],
+    values: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Output, feature maps and gradient scores by torch autograd on the exported program, in float64.
+    """Output, feature maps and their gradients by torch autograd on the exported program, in float64.
 
     Args:
         program: torch's exported program.
@@ -91,26 +112,29 @@ def autograd_reference(
         activation: `softmax` or `sigmoid`.
         removed: the ONNX operator that the program's output went through, None for logits.
         tensors: names of the feature maps.
+        values: what tensors of the program take instead of their own float64 values, by name. With those of a
+            float32 run every unit is on the side of its kink that it was on there.
 
     Returns:
-        The program's output (N, classes), the maps (N, K, h, w) and the scores (N, K). Tensors that the
-        program does not have (the optimiser renamed them) are left out of both dicts.
+        The program's output (N, classes), the maps and the gradients of the log-odds with respect to them,
+        shaped alike. Tensors that the program does not have (the optimiser renamed them) are left out of both
+        dicts.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch copies its own deprecated structures
         doubling = _Doubling()
-        recorder = _Recorder(program.module(), tensors, doubling)
+        recorder = _Recorder(program.module(), tensors, doubling, values or {})
     with torch.autograd.graph.saved_tensors_hooks(doubling.pack, doubling.unpack):
         output = recorder.run(torch.from_numpy(images).double().requires_grad_(True))
     output = output[0] if isinstance(output, (tuple, list)) else output
-    maps, alphas = recorder.recorded, {}
+    maps, gradients = recorder.recorded, {}
     if maps:
         undo = {"Softmax": torch.log, "Sigmoid": torch.logit}
         logits = undo[removed](output) if removed in undo else output
         odds = log_odds(logits.flatten(1), target, activation).sum()
-        gradients = torch.autograd.grad(odds, list(maps.values()))
-        alphas = {name: g.mean(dim=(2, 3)).numpy() for name, g in zip(maps, gradients, strict=True)}
-    return output.detach().numpy(), {name: value.detach().numpy() for name, value in maps.items()}, alphas
+        found = torch.autograd.grad(odds, list(maps.values()))
+        gradients = {name: g.numpy() for name, g in zip(maps, found, strict=True)}
+    return output.detach().numpy(), {name: value.detach().numpy() for name, value in maps.items()}, gradients
 
 
 def log_odds(logits: torch.Tensor, target: int, activation: str) -> torch.Tensor:

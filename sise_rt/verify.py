@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,10 @@ TOLERANCES = {"logits": 1e-3, "maps": 1e-3, "alpha": 2e-2, "chain": 1e-4, "diffe
 QUANTISED_TOLERANCES = {"logits": 5e-2, "maps": 5e-2, "alpha": 2e-1, "chain": 5e-2}
 CHANNELS = 4  # probed by central differences in each block
 ROUNDING = 16  # units in the last place that a difference of log-odds may be off by
-STEP = 1e-3  # of the central differences, relative to the root mean square of the block's maps
+# Of the central differences, relative to the root mean square of the block's maps. A long step crosses more
+# kinks, a short one loses more digits, and a wrong gradient is wrong at every one: the best counts.
+STEPS = (1e-3, 3e-4, 3e-3)
+AGREED = 1e-2  # an error at which no other step is tried
 
 
 def tolerances(manifest: Manifest) -> dict[str, float]:
@@ -144,26 +148,37 @@ def differences_error(
     graphs, worst = engine.manifest.graphs, 0.0
     sessions = [engine.session(graph) for graph in [*graphs["blocks"][1:], graphs["classifier"]]]
     for b, (block_maps, alpha) in enumerate(zip(maps, alphas, strict=True)):
-        step = STEP * float(np.sqrt(np.mean(np.square(block_maps, dtype=np.float64))) or 1.0)
+        unit = float(np.sqrt(np.mean(np.square(block_maps, dtype=np.float64))) or 1.0)
         chosen = np.argsort(-np.abs(alpha[0]), kind="stable")[:CHANNELS]
-        moved = np.repeat(block_maps, 2 * len(chosen), axis=0)
-        for i, k in enumerate(chosen):
-            moved[2 * i, k] += step
-            moved[2 * i + 1, k] -= step
-        at_once = engine.manifest.input.get("batch") or len(moved)
-        for session in sessions[b:]:
-            name = session.get_inputs()[0].name
-            parts = [moved[start : start + at_once] for start in range(0, len(moved), at_once)]
-            moved = np.concatenate([run(session, {name: part})[0] for part in parts])
-        odds = log_odds(moved, int(targets[0]), engine.manifest.activation)
-        positions = block_maps.shape[2] * block_maps.shape[3]
-        found = (odds[0::2] - odds[1::2]) / (2 * step * positions)
         exact = alpha[0, chosen].astype(np.float64)
-        # Where a map's level does not matter (before an instance normalisation), only rounding is left.
-        rounding = ROUNDING * np.finfo(np.float32).eps * float(np.abs(moved).max()) / (2 * step * positions)
-        difference = np.maximum(np.abs(found - exact) - rounding, 0.0).max()
-        worst = float(np.maximum(worst, difference / max(np.abs(exact).max(), rounding)))  # NaN stays
+        positions = block_maps.shape[2] * block_maps.shape[3]
+        best = np.full(len(chosen), np.inf)
+        for step in STEPS:
+            moved = np.repeat(block_maps, 2 * len(chosen), axis=0)
+            for i, k in enumerate(chosen):
+                moved[2 * i, k] += step * unit
+                moved[2 * i + 1, k] -= step * unit
+            logits = _classified(engine, sessions[b:], moved)
+            odds = log_odds(logits, int(targets[0]), engine.manifest.activation)
+            length = 2 * step * unit * positions
+            # Where a map's level does not matter (before an instance normalisation), only rounding is left.
+            rounding = ROUNDING * np.finfo(np.float32).eps * float(np.abs(logits).max()) / length
+            off = np.maximum(np.abs((odds[0::2] - odds[1::2]) / length - exact) - rounding, 0.0)
+            best = np.fmin(best, off / max(np.abs(exact).max(), rounding)) if np.isfinite(off).all() else off
+            if best.max() <= AGREED:
+                break
+        worst = float(np.maximum(worst, best.max()))  # NaN stays
     return worst
+
+
+def _classified(engine: Sessions, sessions: Sequence[Any], maps: np.ndarray) -> np.ndarray:
+    """The logits (N, classes) of changed feature maps (N, K, h, w), by the graphs behind them."""
+    at_once = engine.manifest.input.get("batch") or len(maps)
+    for session in sessions:
+        name = session.get_inputs()[0].name
+        parts = [maps[start : start + at_once] for start in range(0, len(maps), at_once)]
+        maps = np.concatenate([run(session, {name: part})[0] for part in parts])
+    return maps
 
 
 def log_odds(logits: np.ndarray, target: int, activation: str) -> np.ndarray:

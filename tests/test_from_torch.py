@@ -55,7 +55,7 @@ def test_module_is_exported_and_left_as_it_was(net, tmp_path):
     modes = [module.training for module in net.modules()]
     path, modules, program = from_torch.to_onnx(net, torch.randn(1, 3, 16, 16), tmp_path)
     images = torch.randn(3, 3, 16, 16)
-    found, maps, alphas = autograd.autograd_reference(
+    found, maps, gradients = autograd.autograd_reference(
         program, images.numpy(), 2, "softmax", None, [modules["last"]]
     )
     assert [module.training for module in net.modules()] == modes
@@ -71,7 +71,7 @@ def test_module_is_exported_and_left_as_it_was(net, tmp_path):
     np.testing.assert_allclose(run(path, images), expected, 1e-5, 1e-5)
     np.testing.assert_allclose(found, expected, 1e-5, 1e-5)
     assert maps[modules["last"]].shape == (3, 12, 4, 4)
-    assert alphas[modules["last"]].shape == (3, 12)
+    assert gradients[modules["last"]].shape == (3, 12, 4, 4)
 
 
 def _evaluated(net):

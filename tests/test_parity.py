@@ -108,8 +108,8 @@ def test_blocks_that_autograd_does_not_know_are_said(tmp_path, monkeypatch, know
     original = autograd.autograd_reference
 
     def renamed(*arguments):
-        *others, tensors = arguments
-        return original(*others, tensors[:known])
+        *others, tensors, values = arguments
+        return original(*others, tensors[:known], values)
 
     monkeypatch.setattr(autograd, "autograd_reference", renamed)
     report = export(net, tmp_path / "m.sise", input_size=(32, 32))
@@ -121,3 +121,43 @@ def test_blocks_that_autograd_does_not_know_are_said(tmp_path, monkeypatch, know
         if known
         else "torch's exported program, float64; central differences for alpha"
     )
+
+
+def torch_net(torch):
+    torch.manual_seed(0)
+    nn = torch.nn
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(16, 16, 3), nn.ReLU()),
+        *(nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.ReLU6()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
+    )
+
+
+def test_units_on_the_other_side_of_their_kinks_are_no_error(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from sise_rt.export import autograd
+
+    original = autograd.autograd_reference
+
+    def displaced(program, images, *others):
+        """Rounding of another kind: the float64 run sees a picture that is off by a thousandth."""
+        return original(program, images * 1.01 + 0.01, *others)
+
+    monkeypatch.setattr(autograd, "autograd_reference", displaced)
+    monkeypatch.setitem(EXPORT_TOLERANCES, "logits", 1.0)
+    monkeypatch.setitem(EXPORT_TOLERANCES, "maps", 1.0)
+    parity = export(torch_net(torch), tmp_path / "m.sise", input_size=(64, 64)).manifest.parity
+    assert parity["reference"] == "torch autograd, float64, each unit on the bundle's side of its kink"
+    assert parity["errors"]["alpha"] < 1e-5
+
+
+@pytest.mark.parametrize(("op_type", "rule"), [("Relu", wrong_relu), ("MaxPool", wrong_relu)])
+def test_a_wrong_rule_fails_on_either_side_of_the_kinks(tmp_path, monkeypatch, op_type, rule):
+    torch = pytest.importorskip("torch")
+
+    def wrong(op, g, y, x, **attributes):
+        return rule(op, op.reshape_like(g, x), y, x) if op_type == "Relu" else (op.Mul(x, op.constant(0.01)),)
+
+    monkeypatch.setitem(rules.RULES, op_type, wrong)
+    with pytest.raises(ParityError, match=r"side of its kink\): .*alpha .* is above"):
+        export(torch_net(torch), tmp_path / "m.sise", input_size=(64, 64))
