@@ -108,7 +108,7 @@ def measure(
     if failed := failures(found.errors, allowed_errors(quantised)):
         raise ParityError(f"the bundle's numbers differ from the source's ({reference}): {'; '.join(failed)}")
     errors = {name: float(f"{value:.3g}") for name, value in found.errors.items()}
-    entry = {"reference": reference, "compared": found.compared, "errors": errors}
+    entry: dict[str, Any] = {"reference": reference, "compared": found.compared, "errors": errors}
     if quantised:
         entry["quantised"] = True
     if source.raw is not None:
@@ -145,10 +145,10 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
             errors[name] = max(relative_error(m, reference) for m, reference in pairs)
     same_side = source.program is not None and errors.get("alpha", 0.0) > CLEAN
     if same_side:
-        found, values = _values(sessions, source, {"images": image, "targets": targets})
+        outputs, values = _values(sessions, source, {"images": image, "targets": targets})
         _, _, source_alphas = _by_autograd(source, network, image, target, tensors, values)
         names = [(alpha_name(i), tensor) for i, tensor in enumerate(tensors, 1) if tensor in source_alphas]
-        errors["alpha"] = max(relative_error(found[name], source_alphas[tensor]) for name, tensor in names)
+        errors["alpha"] = max(relative_error(outputs[name], source_alphas[tensor]) for name, tensor in names)
     for i, (tensor, block_maps) in enumerate(zip(tensors, maps, strict=True), 1):
         stored[f"maps_{i}"] = source_maps.get(tensor, block_maps)[0].mean(axis=(1, 2))
     for i, (tensor, alpha) in enumerate(zip(tensors, alphas, strict=False), 1):
