@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def first_line(error: BaseException) -> str:
-    """The first line that says something, cut to 300 characters; the exception's type where none does."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+    """The first line that says something of what an exception was raised from, cut to 300 characters.
+
+    Where no line does, it is the exception's type.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = COLOURS.sub("", str(error)).splitlines()
+    return next((line for line in lines if line.strip()), type(error).__name__)[:300]
 
 
 def described(shape: Sequence[int | str | None]) -> str:

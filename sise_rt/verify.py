@@ -20,7 +20,7 @@ TOLERANCES = {"logits": 1e-3, "maps": 1e-3, "alpha": 2e-2, "chain": 1e-4, "diffe
 # the same sums moves some by a step, and there is no slope that differences could measure.
 QUANTISED_TOLERANCES = {"logits": 5e-2, "maps": 5e-2, "alpha": 2e-1, "chain": 5e-2}
 CHANNELS = 4  # probed by central differences in each block
-ROUNDING = 16  # units in the last place that a difference of log-odds may be off by
+ROUNDING = 100  # units in the last place of a logit: differences of log-odds below it are no slope
 # Of the central differences, relative to the root mean square of the block's maps. A long step crosses more
 # kinks, a short one loses more digits, and a wrong gradient is wrong at every one: the best counts.
 STEPS = (1e-3, 3e-4, 3e-3)
@@ -162,12 +162,12 @@ def differences_error(
             odds = log_odds(logits, int(targets[0]), engine.manifest.activation)
             length = 2 * step * unit * positions
             # Where a map's level does not matter (before an instance normalisation), only rounding is left.
-            rounding = ROUNDING * np.finfo(np.float32).eps * float(np.abs(logits).max()) / length
-            off = np.maximum(np.abs((odds[0::2] - odds[1::2]) / length - exact) - rounding, 0.0)
-            best = np.fmin(best, off / max(np.abs(exact).max(), rounding)) if np.isfinite(off).all() else off
+            least = ROUNDING * np.finfo(np.float32).eps * float(np.abs(logits).max()) / length
+            off = np.abs((odds[0::2] - odds[1::2]) / length - exact) / max(np.abs(exact).max(), least)
+            best = np.minimum(best, off)  # NaN stays
             if best.max() <= AGREED:
                 break
-        worst = float(np.maximum(worst, best.max()))  # NaN stays
+        worst = float(np.maximum(worst, best.max()))
     return worst
 
 
