@@ -27,6 +27,7 @@ from .heads import heads
 from .layout import channels_first
 from .link import features_graph, score_graph
 from .parity import measure, save_probe
+from .session import give_back_memory
 from .settings import class_labels, image_size, preprocessing
 from .sources import open_source
 from .split import split
@@ -154,6 +155,7 @@ def export(
         )
         sessions = Sessions(folder, manifest, provider="cpu")
         sessions.open_score()  # measured as part of no number, but it has to open
+        give_back_memory()
         try:
             parity, stored = measure(sessions, opened, network, found)
         except MemoryError as error:
@@ -174,8 +176,8 @@ def export(
         notes.append(f"alpha compared with torch autograd for {compared} of {len(found)} blocks")
     if parity.get("quantised"):
         notes.append(
-            "the model is quantised: its gradients pass straight through the rounding, as in training, and are "
-            "not compared with central differences, which it has none of"
+            "the model is quantised: its gradients pass straight through the rounding, as in training; "
+            "they are not compared with central differences, as a step function has none"
         )
     warnings = list(opened.warnings)
     if not gradients:

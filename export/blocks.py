@@ -157,6 +157,8 @@ def _judged(network: Network, cuts: Sequence[str], axes: Mapping[str, int]) -> d
             reason = f"holds {network.types[tensor].dtype} values, where floats are needed"
         elif axes.get(tensor) not in (1, 3):
             reason = f"has shape {described(shape)}, of which no axis is known to be the channels'"
+        elif 0 in shape:
+            reason = f"has shape {described(shape)}, which holds nothing"
         elif _extents(network, tensor, axes)[1:] == (1, 1):
             reason = "has a single position, so its maps say nothing of where"
         elif tensor in padded:

@@ -16,14 +16,11 @@ from sise_rt.errors import ModelError
 
 from .messages import first_line
 from .nodes import operator, reads, subgraphs
-from .sizes import ELEMENTS, SMALL, check_sizes, located
+from .sizes import ELEMENTS, KERNEL, SMALL, check_sizes, located
 
-DEPTH, NESTED = (
-    4,
-    1000,
-)  # of subgraphs in subgraphs, and the nodes in all of them: branches of an If are small
+DEPTH = 4  # of subgraphs in subgraphs
+NESTED = 1000  # nodes in all subgraphs together: the branches of an If are small
 EXPANDED = 1_000_000  # nodes, once every function is put in where it is called
-KERNEL = 1 << 16  # of an integer that describes a kernel, its padding or a count
 UNBOUNDED = frozenset({"axes", "axis", "dtype", "ends", "seed", "starts", "to", "value_int", "value_ints"})
 POSITIVE = frozenset(
     "blocksize dilations group hidden_size kernel_shape num_groups num_outputs size strides".split()

@@ -1,11 +1,11 @@
-"""Large weights outside the model: taken out into one file as a source is opened, so that none is held twice."""
+"""Large weights outside the model: moved to one file as a source is opened, so that none is held twice."""
 
 from __future__ import annotations
 
 import hashlib
 import mmap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO, NamedTuple
@@ -148,7 +148,7 @@ def _constants_to_initializers(model: onnx.ModelProto) -> None:
     model.ir_version = max(model.ir_version, 4)  # before, every initializer was an input as well
 
 
-# ---------------------------------------------------------------------------------------------- where data lies
+# ---------------------------------------------------------------------------------------------- places
 
 
 def _is_external(tensor: TensorProto) -> bool:
@@ -164,7 +164,8 @@ def _file(tensor: TensorProto, folder: Path) -> Path:
     try:
         if not location or outside or not file.resolve().is_relative_to(folder.resolve()):
             raise _not_loaded(
-                tensor, f"{location!r} does not lie in the model's folder; copy it there (a link is not enough)"
+                tensor,
+                f"{location!r} does not lie in the model's folder; copy it there (a link is not enough)",
             )
         regular = file.is_file()
     except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
@@ -213,7 +214,9 @@ def _size(tensor: TensorProto) -> int:
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"weight {tensor.name!r} is damaged: type {tensor.data_type}") from error
     if tensor.data_type == TensorProto.STRING or any(d < 0 for d in tensor.dims):
-        raise ModelError(f"weight {tensor.name!r} is damaged: {kind} {list(tensor.dims)} has no size in bytes")
+        raise ModelError(
+            f"weight {tensor.name!r} is damaged: {kind} {list(tensor.dims)} has no size in bytes"
+        )
     count = 1
     for extent in tensor.dims:  # of Python's integers, which do not overflow
         count *= extent
@@ -257,7 +260,9 @@ def _raw(tensor: TensorProto) -> bytes | None:
     except Exception as error:
         raise ModelError(f"weight {tensor.name!r} is damaged: {first_line(error)}") from error
     if len(data) != (needed := _size(tensor)):
-        raise ModelError(f"weight {tensor.name!r} is damaged: it has {len(data)} bytes, its shape needs {needed}")
+        raise ModelError(
+            f"weight {tensor.name!r} is damaged: it has {len(data)} bytes, its shape needs {needed}"
+        )
     return data
 
 
@@ -308,22 +313,25 @@ def mapped(tensor: TensorProto, folder: Path) -> np.ndarray:
     return np.memmap(place.file, dtype, "r", place.offset, tuple(tensor.dims))
 
 
-def mapped_offsets(weights: dict[str, np.ndarray]) -> tuple[Path | None, dict[str, int]]:
+def mapped_offsets(weights: Mapping[str, np.ndarray]) -> tuple[Path | None, dict[str, int]]:
     """Which weights are whole mapped tensors: their file, and each one's byte offset in it."""
-    found = {name: value for name, value in weights.items() if _is_mapped(value)}
-    files = {Path(value.filename) for value in found.values()}
+    found = {
+        name: value for name, value in weights.items() if isinstance(value, np.memmap) and _mapping(value)
+    }
+    files = {Path(str(value.filename)) for value in found.values()}
     if len(files) > 1:
         raise ValueError(f"weights mapped from {len(files)} files")
     return next(iter(files), None), {name: value.offset for name, value in found.items()}
 
 
-def _is_mapped(value: np.ndarray) -> bool:
-    # A view of a mapped array has its file and its offset as well, but another array as its base.
-    return isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap)
-
-
 def unload(values: Iterable[np.ndarray]) -> None:
     """Give back the memory of mapped arrays; they are read again where they are used again."""
     for value in values:
-        if _is_mapped(value) and hasattr(mmap, "MADV_DONTNEED"):
-            value.base.madvise(mmap.MADV_DONTNEED)
+        if (mapping := _mapping(value)) is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping(value: np.ndarray) -> mmap.mmap | None:
+    # A view of a mapped array has its file and its offset as well, but another array as its base.
+    base: object = value.base
+    return base if isinstance(value, np.memmap) and isinstance(base, mmap.mmap) else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sise_rt.errors import SiseError
+
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -13,7 +15,7 @@ def first_line(error: BaseException) -> str:
 
     Where no line does, it is the exception's type.
     """
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and not isinstance(error, SiseError):
         error = error.__cause__
     lines = COLOURS.sub("", str(error)).splitlines()
     return next((line for line in lines if line.strip()), type(error).__name__)[:300]

@@ -24,11 +24,12 @@ from sise_rt.verify import (
     relative_error,
 )
 
+from .external import unload
 from .heads import alpha_name
 from .interface import Interface
 from .messages import first_line
 from .network import Network
-from .session import Level, open_session, quiet_options
+from .session import Level, give_back_memory, open_session, quiet_options
 from .sources import Source
 
 CLEAN = 1e-4  # an error of alpha that no unit on the other side of its kink explains
@@ -122,6 +123,7 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
     picture = probe_picture(*spec.input_size, seed=0)
     image = probe_tensor(picture, spec)
     target, maps, alphas, logits = _features(sessions, image)
+    give_back_memory()
     targets = np.array([target])
     tensors = [block.tensor for block in blocks]
     source_alphas: dict[str, np.ndarray] = {}
@@ -175,6 +177,8 @@ def _by_autograd(
     output, maps, gradients = autograd_reference(
         source.program, image, target, network.activation, network.removed, list(names), values
     )
+    unload(source.parked)
+    give_back_memory()
     last = {name for name in names if name != names[name]}
     maps, gradients = (
         {names[n]: v.transpose(0, 3, 1, 2) if n in last else v for n, v in found.items()}
@@ -196,6 +200,9 @@ def _values(
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner if name not in outputs)
     session = open_session(model.SerializeToString(), quiet_options(Level.ORT_ENABLE_ALL), sessions.folder)
     values = dict(zip((o.name for o in session.get_outputs()), session.run(None, inputs), strict=True))
+    values = {name: value.copy() for name, value in values.items()}
+    del session
+    give_back_memory()
     return {name: values[name] for name in outputs}, {name: values[name] for name in inner}
 
 

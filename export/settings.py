@@ -76,6 +76,13 @@ def _image_size(
     return (channels, height, width), f"input size {height}x{width} (set --input-size)"
 
 
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{key} is {str(value)[:60]!r}, where a number is needed") from error
+
+
 def preprocessing(
     size: tuple[int, int, int], given: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> tuple[Preprocess, list[str]]:
@@ -111,18 +118,20 @@ def preprocessing(
         for key in ("mean", "std"):
             value = values[key]
             entries = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-            values[key] = tuple(map(float, entries * channels if len(entries) == 1 else entries))
+            values[key] = tuple(
+                _number(key, v) for v in (entries * channels if len(entries) == 1 else entries)
+            )
             if len(values[key]) != channels:
                 raise ModelError(f"--{key} has {len(values[key])} values for {channels} channels")
         settings = Preprocess(
             input_size=size,
             interpolation=str(values["interpolation"]),
-            crop_pct=float(values["crop_pct"]),
+            crop_pct=_number("crop_pct", values["crop_pct"]),
             crop_mode=str(values["crop_mode"]),
             mean=values["mean"],
             std=values["std"],
             color=str(values["color"]).upper(),
-            scale=float(values["scale"]),
+            scale=_number("scale", values["scale"]),
         )
     except ModelError:
         raise

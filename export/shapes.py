@@ -113,7 +113,7 @@ def _run(network: Network, nodes: Sequence[onnx.NodeProto], values: Values, batc
     given = {name: value for name, value in values.items() if name in used}
     graph = Graph(OWN_PREFIX + "group", tuple(nodes), (), ())
     file, offsets = mapped_offsets(network.weights)
-    model = to_model(graph, network, location=file and file.name, offsets=offsets)
+    model = to_model(graph, network, location=file.name if file else None, offsets=offsets)
     # Free extents stay nameless: ONNX Runtime takes two of one name for equal.
     model.graph.input.extend(
         helper.make_tensor_value_info(name, network.types[name].element, network.types[name].shape)

@@ -14,9 +14,10 @@ from sise_rt.errors import ModelError
 from .nodes import operator
 from .settings import MOST_VALUES, SIZE
 
+KERNEL = 1 << 16  # of an integer that describes a kernel, its padding or a count
 MOST = 1 << 24  # of an integer that decides a size
 FACTOR = 1 << 20  # of an integer that others are multiplied by
-ELEMENTS = 1 << 26  # of a tensor, where the input is small; a picture of 224x224 pixels has 2^17 values
+ELEMENTS = 1 << 24  # of a tensor, where the input is small; a picture of 224x224 pixels has 2^17 values
 PER_VALUE = 256  # elements of a tensor for each value of the input, where that is large
 SMALL = 1024  # elements; larger weights decide no size and are left out of the inference
 
@@ -54,13 +55,14 @@ def check_sizes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None
     for node in nodes:
         operands = [name for i, name in enumerate(node.input) if i in DECIDING.get(operator(node), ())]
         values = [_value(constants[name]) for name in operands if name in constants]
-        if any(value.size and not np.all(np.abs(value) <= MOST) for value in values):  # so phrased for NaN
+        most = KERNEL if operator(node) == "Pad" else MOST
+        if any(value.size and not np.all(np.abs(value) <= most) for value in values):  # so phrased for NaN
             raise ModelError(f"{located(node)} asks for an absurdly large tensor: {operands}")
         _check_arithmetic(node, constants)
         if operator(node) == "Range" and len(values) == 3 and not _count(values) <= MOST:
             raise ModelError(f"{located(node)} counts through more than {MOST} values, or for ever")
     _forget_free(model)
-    limit = ELEMENTS
+    limit = max(ELEMENTS, *(prod(tensor.dims) for tensor in constants.values()), 0)
     for value in model.graph.input:
         if value.name not in constants:
             count = prod(_dims(_sized(value)))
@@ -119,13 +121,13 @@ def _shapes(model: onnx.ModelProto, constants: Constants) -> Iterator[tuple[onnx
     Node by node: onnx's inference of whole graphs goes on with extents below 0, and aborts the process.
     """
     types = {value.name: _sized(value) for value in model.graph.input}
-    fixed = all(dim.dim_value for value in model.graph.input for dim in value.type.tensor_type.shape.dim)
+    fixed = all(dim.dim_value for value in model.graph.input for dim in value.type.tensor_type.shape.dim[1:])
     for weight in model.graph.initializer:
         types[weight.name] = helper.make_tensor_type_proto(weight.data_type, weight.dims)
     opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
     for node in model.graph.node:
         given = {name: types[name] for name in node.input if name in types}
-        if node.op_type == "Slice" and any(0 in _dims(kind) for kind in given.values()):
+        if node.op_type == "Slice" and any(_is_empty(kind) for kind in given.values()):
             continue  # it may step backwards, which aborts as well
         data = {name: constants[name] for name in node.input if name in constants}
         small = {
@@ -145,7 +147,8 @@ def _shapes(model: onnx.ModelProto, constants: Constants) -> Iterator[tuple[onnx
             continue  # another domain, control flow, a size unlike SIZE; ONNX Runtime refuses what is wrong
         for name, kind in found.items():
             shape = _dims(kind)
-            if min(shape, default=0) >= 0:
+            maps = len(shape) == 4  # without a position they are none; other ranks may be empty lists
+            if min(shape, default=0) >= 0 and not (maps and _is_empty(kind)):
                 types[name] = kind
                 yield node, shape
             elif fixed:
@@ -163,4 +166,10 @@ def _sized(value: onnx.ValueInfoProto) -> onnx.TypeProto:
 
 
 def _dims(kind: onnx.TypeProto) -> list[int]:
+    """The extents, 0 where they are not known."""
     return [dim.dim_value for dim in kind.tensor_type.shape.dim]
+
+
+def _is_empty(kind: onnx.TypeProto) -> bool:
+    """Whether an extent is known to be 0."""
+    return any(dim.HasField("dim_value") and not dim.dim_value for dim in kind.tensor_type.shape.dim)

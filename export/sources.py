@@ -7,8 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 
 from sise_rt.errors import ModelError
@@ -43,6 +45,7 @@ class Source:
             none), `licence`, `described_by`.
         modules: for each torch module name, the tensor it gives; empty where that was fused away.
         program: torch's exported program, for autograd as the reference.
+        parked: what the program's weights are mapped to, to be unloaded after it ran.
         raw: the file before it was brought to float32, None if it was in float32.
         precision: what it was in, as `float16`, `uint8`.
         assumed: what neither the origin nor the user said.
@@ -60,6 +63,7 @@ class Source:
     metadata: dict[str, Any] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)
     program: Any = None
+    parked: list[np.ndarray] = field(default_factory=list)
     raw: Path | None = None
     precision: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
@@ -119,6 +123,8 @@ def open_source(
     else:
         module, metadata, kind = from_torch.factory_model(text, weights), {}, "torch"
     opened = _torch_source(module, name, kind, metadata, scratch, example, size)
+    if opened.program is not None:  # the module was built here, so nobody else holds its weights
+        opened.parked = from_torch.park(module, opened.program, scratch / "torch.bin")
     if weights == "none":
         line = "WEIGHTS ARE RANDOM (--weights none): explanations of this bundle mean nothing"
         opened.assumed.append(line)
@@ -151,8 +157,9 @@ def _torch_source(
             f"the example input must be float images (N, C, H, W), not {example.dtype} {tuple(example.shape)}"
         )
     sha256 = fingerprint(module)
-    path, modules, program = from_torch.to_onnx(module, example, scratch)
-    opened = _onnx_source(path, None, scratch)
+    with TemporaryDirectory(dir=scratch) as folder:  # opening copies the weights
+        path, modules, program = from_torch.to_onnx(module, example, Path(folder))
+        opened = _onnx_source(path, None, scratch)
     opened.name, opened.format, opened.sha256 = name, kind, sha256
     opened.metadata = metadata | {"input_size": tuple(example.shape[1:])}
     opened.modules, opened.program = modules, program
@@ -183,13 +190,13 @@ def _example_size(
 
 
 def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
-    """Open an ONNX file: its large weights go to a file in `scratch`, so that the model itself stays small."""
+    """Open an ONNX file; its large weights go to a file in `scratch`, and the model stays small."""
     if not path.is_file():
         raise ModelError(f"no such model file: {path}")
     if path.stat().st_size >= PROTOBUF_BYTES:
         raise ModelError(
-            f"{path} is larger than the 2 GB of a protobuf file, so no reader can be sure of it: save the model "
-            "with external data (onnx.save_model(..., save_as_external_data=True))"
+            f"{path} is larger than the 2 GB that protobuf can read: save the model with external data "
+            "(onnx.save_model(..., save_as_external_data=True))"
         )
     try:
         model = onnx.load(path, load_external_data=False)
@@ -206,7 +213,9 @@ def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
         if found := in_float32(model, scratch):
             raised = scratch / "float32.onnx"
             raised.write_bytes(model.SerializeToString())
-    except (ModelError, OSError, ValueError) as error:  # ValueError: above protobuf's 2 GB without large weights
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except (OSError, ValueError) as error:  # ValueError: no large weights, and still too large for protobuf
         raise ModelError(f"{path}: {first_line(error)}") from error
     producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
     metadata = _metadata({p.key: p.value for p in model.metadata_props})

@@ -34,7 +34,7 @@ def write_graphs(folder: Path, network: Network, graphs: Sequence[Graph]) -> Non
         for name, value in network.weights.items():
             if name not in used or value.nbytes < INLINE_BYTES:
                 continue
-            data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+            data = np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
             key = hashlib.sha256(data).digest()
             if key not in seen:
                 file.write(b"\0" * (-file.tell() % PAGE))

@@ -128,12 +128,13 @@ def chain_error(
     graphs = engine.manifest.graphs
     value, errors = image, []
     for graph, expected in zip([*graphs["blocks"], graphs["classifier"]], [*maps, logits], strict=True):
-        value = _run(engine, graph, value)[0]
+        (value,) = _run(engine, graph, [value], [expected.shape])
         errors.append(relative_error(value, expected))
     gradient = targets
     backward = list(zip(graphs["heads"], maps, alphas, strict=True)) if alphas else []
     for graph, block_maps, expected in reversed(backward):
-        gradient, alpha = _run(engine, graph, block_maps, gradient)
+        shapes = [block_maps.shape, expected.shape]
+        gradient, alpha = _run(engine, graph, [block_maps, gradient], shapes)
         errors.append(relative_error(alpha, expected))
     return max(errors)
 
@@ -191,7 +192,16 @@ def log_odds(logits: np.ndarray, target: int, activation: str) -> np.ndarray:
     return z[:, target] - top - np.log(np.exp(others - top[:, None]).sum(axis=1))
 
 
-def _run(engine: Sessions, graph: str, *values: np.ndarray) -> list[np.ndarray]:
+def _run(
+    engine: Sessions, graph: str, values: Sequence[np.ndarray], shapes: Sequence[tuple]
+) -> list[np.ndarray]:
+    """Run one of a bundle's files, whose results have to be of these shapes."""
     session = engine.session(graph)
-    outputs = run(session, {slot.name: v for slot, v in zip(session.get_inputs(), values, strict=True)})
-    return [output.copy() for output in outputs]  # ONNX Runtime's own arrays keep the session's memory
+    slots = session.get_inputs()
+    if len(slots) != len(values) or len(session.get_outputs()) != len(shapes):
+        raise BundleError(f"{engine.folder / graph} does not fit the other graphs: export the bundle again")
+    # ONNX Runtime's own arrays would keep the session's memory.
+    found = [v.copy() for v in run(session, {s.name: v for s, v in zip(slots, values, strict=True)})]
+    if [value.shape for value in found] != list(shapes):
+        raise BundleError(f"{engine.folder / graph} does not fit the other graphs: export the bundle again")
+    return found

@@ -3,6 +3,8 @@
 import pytest
 from sise_rt.export.messages import described, first_line
 
+from sise_rt.errors import ModelError
+
 
 @pytest.mark.parametrize(
     ("text", "gist"),
@@ -18,14 +20,18 @@ def test_first_line(text, gist):
     assert first_line(ValueError(text)) == gist
 
 
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
 def test_the_cause_says_more_than_its_consequence():
-    try:
-        try:
-            raise KeyError("weight")
-        except KeyError as error:
-            raise RuntimeError("Step 3 of 3 failed") from error
-    except RuntimeError as error:
-        assert first_line(error) == "'weight'"
+    assert first_line(caused(RuntimeError("Step 3 of 3 failed"), KeyError("weight"))) == "'weight'"
+
+
+def test_words_of_this_package_stand():
+    error = caused(ModelError("weight 'w' is damaged"), KeyError("weight"))
+    assert first_line(error) == "weight 'w' is damaged"
 
 
 def test_described():
