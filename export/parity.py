@@ -131,6 +131,11 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
         output, source_maps, source_alphas = _by_autograd(source, network, image, target, tensors)
     else:
         output, source_maps = _original(source.path, source.ends, network, image, tensors)
+    if not np.isfinite(output).all():
+        raise ModelError(
+            "the source itself gives numbers that are not finite for the probe picture, so there is nothing to "
+            "compare with: check its weights, and the preprocessing that was assumed"
+        )
     output = output.reshape(-1)
     if network.removed:
         kind, found = "confidences", confidences(logits[0], network.activation)
