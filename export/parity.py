@@ -133,8 +133,8 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
         output, source_maps = _original(source.path, source.ends, network, image, tensors)
     if not np.isfinite(output).all():
         raise ModelError(
-            "the source itself gives numbers that are not finite for the probe picture, so there is nothing to "
-            "compare with: check its weights, and the preprocessing that was assumed"
+            "the source itself gives numbers that are not finite for the probe picture, so there is nothing "
+            "to compare with: check its weights, and the preprocessing that was assumed"
         )
     output = output.reshape(-1)
     if network.removed:
