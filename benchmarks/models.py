@@ -3,8 +3,8 @@
     python benchmarks/models.py --overlays FOLDER
 
 The material's SqueezeNet, Keras MobileNetV2 (NHWC) and CIFAR-10 ResNet-20 are exported from their files. Both
-the bundle and the bare file classify the photos of `imagenet_val`; for the CIFAR network, whose classes these
-photos do not show, only the agreement means something.
+the bundle's per-block files and the bare file classify the photos of `imagenet_val`; for the CIFAR network,
+whose classes these photos do not show, only the agreement means something.
 """
 
 from __future__ import annotations
@@ -57,10 +57,14 @@ def main() -> None:
             )
             explainer = sise_rt.load(report.path, "cpu")
             errors = verify(explainer.engine)
+            graphs = report.manifest.graphs
+            chain = [explainer.engine.session(graph) for graph in (*graphs["blocks"], graphs["classifier"])]
             answers = []
             for photo, label in labelled:
                 tensor, _ = preprocess(load_image(photo), report.manifest.preprocess)
-                logits = explainer.engine.features(tensor, np.zeros(1, np.int64))[2]
+                logits = tensor
+                for session in chain:
+                    logits = session.run(None, {session.get_inputs()[0].name: logits})[0]
                 if report.manifest.input["layout"] == "NHWC":
                     tensor = tensor.transpose(0, 2, 3, 1)
                 answers.append((logits.argmax(), bare.run(None, {slot.name: tensor})[0].argmax(), label))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sise_rt.bundle import MANIFEST, Manifest, sha256
+from sise_rt.bundle import MANIFEST, PROBE, Manifest, sha256
 from sise_rt.engine import Sessions, onnxruntime
 from sise_rt.errors import ModelError
 
@@ -164,7 +164,7 @@ def export(
                 f"images of {pixels} need more memory than there is: set a smaller --input-size"
             ) from error
         save_probe(folder, stored)
-        manifest = replace(manifest, parity=parity, files=_hashes(folder))
+        manifest = replace(manifest, parity=parity, files={**manifest.files, PROBE: sha256(folder / PROBE)})
         write_manifest(folder, manifest)
     notes = [
         *opened.notes,
