@@ -127,9 +127,9 @@ def _largest_last(source: str) -> int:
 
 def torchvision() -> Any:
     """The package, imported as the exporter does."""
-    from sise_rt.export.from_torch import _import_torchvision
+    from sise_rt.export.from_torch import import_torchvision
 
-    return _import_torchvision()
+    return import_torchvision()
 
 
 # ---------------------------------------------------------------------------------------------- one model

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO, NamedTuple
@@ -16,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sise_rt.errors import ModelError
 
+from .mapping import PAGE
 from .messages import first_line
 
 LARGE = 1024  # bytes; smaller tensors (shapes, axes, scalars) stay inside, where onnx's tools can read them
-PAGE = 4096  # external data starts on a page, so that it can be mapped
 CHUNK = 1 << 24  # bytes that are read at a time
 
 
@@ -311,27 +310,3 @@ def mapped(tensor: TensorProto, folder: Path) -> np.ndarray:
     if place.length != dtype.itemsize * int(np.prod(tensor.dims)):
         raise ModelError(f"weight {tensor.name!r}: several values share a byte, which is not supported")
     return np.memmap(place.file, dtype, "r", place.offset, tuple(tensor.dims))
-
-
-def mapped_offsets(weights: Mapping[str, np.ndarray]) -> tuple[Path | None, dict[str, int]]:
-    """Which weights are whole mapped tensors: their file, and each one's byte offset in it."""
-    found = {
-        name: value for name, value in weights.items() if isinstance(value, np.memmap) and _mapping(value)
-    }
-    files = {Path(str(value.filename)) for value in found.values()}
-    if len(files) > 1:
-        raise ValueError(f"weights mapped from {len(files)} files")
-    return next(iter(files), None), {name: value.offset for name, value in found.items()}
-
-
-def unload(values: Iterable[np.ndarray]) -> None:
-    """Give back the memory of mapped arrays; they are read again where they are used again."""
-    for value in values:
-        if (mapping := _mapping(value)) is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def _mapping(value: np.ndarray) -> mmap.mmap | None:
-    # A view of a mapped array has its file and its offset as well, but another array as its base.
-    base: object = value.base
-    return base if isinstance(value, np.memmap) and isinstance(base, mmap.mmap) else None

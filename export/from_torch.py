@@ -14,12 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from sise_rt.errors import ModelError
 
-from .external import PAGE
 from .messages import first_line
 
 try:
@@ -39,7 +37,7 @@ def torchvision_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[st
         name: as in `torchvision.models.list_models()`.
         weights: `DEFAULT` (downloaded by torchvision), `none`, or a weight file.
     """
-    models = _import_torchvision().models
+    models = import_torchvision().models
     if name not in models.list_models(module=models):
         raise ModelError(f"torchvision has no classifier {name!r}; see torchvision.models.list_models()")
     published = models.get_model_weights(name).DEFAULT
@@ -57,7 +55,7 @@ def timm_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[str, Any]
     """A timm classifier and its `pretrained_cfg`; arguments as for `torchvision_model`."""
     if importlib.util.find_spec("timm") is None:
         raise ModelError("timm models need timm: pip install timm")
-    _import_torchvision()  # timm imports it
+    import_torchvision()  # timm imports it
     import timm
 
     if not timm.is_model(name):
@@ -107,7 +105,8 @@ def factory_model(spec: str, weights: str | None) -> torch.nn.Module:
     return model
 
 
-def _import_torchvision() -> Any:
+def import_torchvision() -> Any:
+    """Import torchvision, also one that was built for another torch."""
     try:
         import torchvision
     except ImportError as error:
@@ -258,41 +257,6 @@ def to_onnx(model: torch.nn.Module, example: torch.Tensor, scratch: Path) -> tup
     modules = {name: "" for name, _ in model.named_modules() if name}
     written = onnx.load(path, load_external_data=False)
     return path, modules | _module_outputs(written), exported.exported_program
-
-
-def park(model: torch.nn.Module, program: Any, path: Path) -> list[np.ndarray]:
-    """Move the weights that a module and its exported program share to a file, and map them from there.
-
-    They work as before, but take memory while they run only.
-
-    Returns:
-        The mapped arrays, for `external.unload`.
-    """
-    shared = [
-        *model.parameters(),
-        *model.buffers(),
-        *program.state_dict.values(),
-        *program.constants.values(),
-    ]
-    plain = (torch.Tensor, torch.nn.Parameter)
-    tensors = {id(t): t for t in shared if type(t) in plain and t.device.type == "cpu" and t.numel()}
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in tensors.values()}
-    arrays: dict[int, np.ndarray] = {}
-    with open(path, "wb") as file:
-        for pointer, storage in storages.items():
-            file.write(b"\0" * (-file.tell() % PAGE))
-            start = file.tell()
-            file.write(torch.empty(0, dtype=torch.uint8).set_(storage).numpy().data)
-            file.flush()
-            # Copy on write, as torch takes no array that can only be read.
-            arrays[pointer] = np.memmap(path, np.uint8, "c", start, (storage.nbytes(),))
-    parked = {pointer: torch.from_numpy(array).untyped_storage() for pointer, array in arrays.items()}
-    for tensor in tensors.values():
-        place = (tensor.storage_offset(), tensor.size(), tensor.stride())
-        tensor.data = torch.empty(0, dtype=tensor.dtype).set_(
-            parked[tensor.untyped_storage().data_ptr()], *place
-        )
-    return list(arrays.values())
 
 
 def _to_onnx_traced(model: torch.nn.Module, example: torch.Tensor, path: Path, first: Exception) -> Path:

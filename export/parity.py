@@ -24,9 +24,9 @@ from sise_rt.verify import (
     relative_error,
 )
 
-from .external import unload
 from .heads import alpha_name
 from .interface import Interface
+from .mapping import unload
 from .messages import first_line
 from .network import Network
 from .session import Level, give_back_memory, open_session, quiet_options

@@ -12,8 +12,9 @@ from onnx import TensorProto, numpy_helper
 
 from sise_rt.errors import ModelError
 
-from .external import LARGE, PAGE, mapped, tensors
+from .external import LARGE, mapped, tensors
 from .interface import image_input
+from .mapping import PAGE
 from .nodes import subgraphs
 
 OTHERS: dict[int, str] = {

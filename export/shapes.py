@@ -13,7 +13,7 @@ from onnx import helper
 
 from sise_rt.errors import ModelError
 
-from .external import mapped_offsets
+from .mapping import mapped_offsets
 from .messages import described, first_line
 from .network import (
     BATCH,

@@ -18,6 +18,7 @@ from sise_rt.errors import ModelError
 from .checks import check_model
 from .external import external_files, source_sha256, take_out
 from .interface import Interface, interface
+from .mapping import park
 from .messages import first_line
 from .precision import in_float32
 from .settings import SIZE, check_size
@@ -124,7 +125,7 @@ def open_source(
         module, metadata, kind = from_torch.factory_model(text, weights), {}, "torch"
     opened = _torch_source(module, name, kind, metadata, scratch, example, size)
     if opened.program is not None:  # the module was built here, so nobody else holds its weights
-        opened.parked = from_torch.park(module, opened.program, scratch / "torch.bin")
+        opened.parked = park(module, opened.program, scratch / "torch.bin")
     if weights == "none":
         line = "WEIGHTS ARE RANDOM (--weights none): explanations of this bundle mean nothing"
         opened.assumed.append(line)

@@ -15,11 +15,10 @@ import numpy as np
 from sise_rt.bundle import MANIFEST, WEIGHTS, Manifest, parse_manifest
 from sise_rt.errors import BundleError, OutputError
 
-from .external import unload
+from .mapping import PAGE, unload
 from .network import Graph, Network, to_model
 
 INLINE_BYTES = 1024  # smaller weights stay inside their graphs, as onnx's own writer does it
-PAGE = 4096  # external data starts on a page, so that it can be mapped
 
 
 def write_graphs(folder: Path, network: Network, graphs: Sequence[Graph]) -> None:

@@ -10,14 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export import export
 from sise_rt.export.external import (
     LARGE,
-    PAGE,
     external_files,
     mapped,
-    mapped_offsets,
     source_sha256,
     take_out,
-    unload,
 )
+from sise_rt.export.mapping import PAGE, mapped_offsets, unload
 from sise_rt.export.sources import open_source
 
 from sise_rt.errors import ModelError

@@ -153,8 +153,7 @@ def test_autograd_keeps_no_doubled_weight(torch):
 
 
 def test_parked_weights_work_as_before(torch, tmp_path):
-    from sise_rt.export.external import unload
-    from sise_rt.export.from_torch import park
+    from sise_rt.export.mapping import park, unload
 
     net = network(torch)
     net.tied = net.second  # the same parameters by another name
