@@ -54,7 +54,7 @@ class _Doubling:
 # Operators whose slope jumps where their input crosses a value, or where two values change their order.
 KINKED = frozenset(
     "abs adaptive_max_pool2d amax amin celu clamp clamp_max clamp_min elu hardshrink hardsigmoid hardswish "
-    "hardtanh leaky_relu max max_pool2d max_pool2d_with_indices maximum min minimum prelu relu relu6 "
+    "hardtanh leaky_relu max max_pool2d max_pool2d_with_indices maximum min minimum prelu relu relu6 selu "
     "softshrink sort threshold topk".split()
 )
 

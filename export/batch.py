@@ -105,10 +105,11 @@ def _resize(
         return []
     axes = [axis % len(before) for axis in attribute(node, "axes") or range(len(before))]
     changed = [i for i, axis in enumerate(axes) if before[axis] != sizes[i]]
-    if changed and 0 in axes and 0 not in [axes[i] for i in changed]:
+    kept = changed or [i for i, axis in enumerate(axes) if axis][-1:]  # one axis at least
+    if kept and 0 in axes and 0 not in [axes[i] for i in kept]:
         _remove(node, "axes")
-        node.attribute.append(helper.make_attribute("axes", [axes[i] for i in changed]))
-        node.input[3] = _constant(network, node, sizes[changed])
+        node.attribute.append(helper.make_attribute("axes", [axes[i] for i in kept]))
+        node.input[3] = _constant(network, node, sizes[kept])
     return []
 
 

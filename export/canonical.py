@@ -13,21 +13,21 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper, version_converter
+from onnx import TensorProto, helper, numpy_helper
 
 from sise_rt.errors import ModelError
 
 from .batch import settle_batch
 from .ends import resolve_activation, strip_activation, to_nchw, to_rank_two
-from .external import mapped
 from .interface import Interface, check_operators
-from .messages import described, first_line
+from .messages import described
 from .network import OWN_PREFIX, PRODUCER, Graph, Network, TensorType, needed
 from .nodes import attribute, rewire
+from .opset import drop_weights_from_inputs, raise_opset
+from .places import mapped
 from .session import Level, open_session, quiet_options
 from .shapes import fold_shapes
 
-OPSET = 18  # the first with one signature for every reduction; newer models keep their own
 RESERVED = re.compile(  # names that the canonical form and the graphs of the bundle use themselves
     "images?|images_channels_last|logits|logits_of_other_rank|logits_shape|positive_logit|negative_logit|"
     rf"probabilities|no_zeros|smallest|targets|maps|confidences|minimum|maximum|area|(alpha|gradient)_\d+|{OWN_PREFIX}.*"
@@ -58,11 +58,11 @@ def canonical(
         raise ModelError(
             "this file is part of a sise-rt bundle: export the model that the bundle was made from"
         )
-    model = _raise_opset(model)
+    model = raise_opset(model)
+    drop_weights_from_inputs(model)
     _pin_input(model, ends, image_size)
     # Before and after: ONNX Runtime removes even a Dropout that is in training mode, and unfolds functions.
-    switches = [w for w in model.graph.initializer if w.data_type == TensorProto.BOOL]
-    check_operators(needed(model.graph.node, [ends.output]), {w.name: mapped(w, scratch) for w in switches})
+    check_operators(needed(model.graph.node, [ends.output]), _switches(model.graph, scratch))
     network = _optimised(model, ends, scratch)
     check_operators(network.graph.nodes, network.weights)
     settle_batch(network, ends.dims[0])
@@ -77,51 +77,6 @@ def canonical(
 
 
 # ---------------------------------------------------------------------------------------------- preparation
-
-
-def _raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if version >= OPSET:
-        return model
-    model.ir_version = max(model.ir_version, 8)
-    graph = model.graph
-    weights = {w.name for w in graph.initializer}
-    # The converter would lose what lies in a file, so these weights are inputs meanwhile.
-    outside = [w for w in graph.initializer if w.data_location == TensorProto.EXTERNAL]
-    inside = [w for w in graph.initializer if w.data_location != TensorProto.EXTERNAL]
-    inputs = [value for value in graph.input if value.name not in weights]
-    inputs += [helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in outside]
-    for field, values in ((graph.input, inputs), (graph.initializer, inside)):
-        del field[:]
-        field.extend(values)
-    try:
-        model = version_converter.convert_version(model, OPSET)
-    except Exception as error:
-        raise ModelError(
-            f"the model's opset {version} cannot be raised to {OPSET}: {first_line(error)}"
-        ) from error
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    model.graph.initializer.extend(outside)
-    if version < 11:
-        _keep_old_resizes(model)
-    return model
-
-
-def _keep_old_resizes(model: onnx.ModelProto) -> None:
-    """Say how Resize and Upsample placed their samples before opset 11; the converter does not."""
-    scales = {
-        w.name: numpy_helper.to_array(w) for w in model.graph.initializer if list(w.dims) in ([3], [4], [5])
-    }
-    for node in model.graph.node:
-        if node.op_type == "Resize" and not attribute(node, "coordinate_transformation_mode"):
-            shrinks = len(node.input) > 2 and np.any(scales.get(node.input[2], np.ones(1)) < 1)
-            for name, value in (
-                ("coordinate_transformation_mode", "asymmetric"),
-                ("nearest_mode", "ceil" if shrinks else "floor"),
-            ):
-                node.attribute.append(helper.make_attribute(name, value))
 
 
 def _pin_input(model: onnx.ModelProto, ends: Interface, image_size: tuple[int, int, int]) -> None:
@@ -179,6 +134,16 @@ def _optimised(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Networ
     return Network(graph, weights, types, opsets, "", layout=ends.layout)
 
 
+def _switches(graph: onnx.GraphProto, scratch: Path) -> dict[str, np.ndarray]:
+    """Constant truth values by name."""
+    found = {w.name: mapped(w, scratch) for w in graph.initializer if w.data_type == TensorProto.BOOL}
+    for node in graph.node:
+        value = attribute(node, "value") if node.op_type == "Constant" else None
+        if value is not None and value.data_type == TensorProto.BOOL:
+            found[node.output[0]] = numpy_helper.to_array(value)
+    return found
+
+
 def _acting(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], output: str) -> list[onnx.NodeProto]:
     """The nodes without those that pass their input on: Identity, and Dropout in inference."""
     acting: list[onnx.NodeProto] = []
@@ -215,10 +180,3 @@ def _prune(network: Network) -> None:
     network.weights = {name: value for name, value in network.weights.items() if name in used}
     if "images" not in used:
         raise ModelError("the output does not depend on the image")
-
-
-def _dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
-    return tuple(
-        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None
-        for d in value.type.tensor_type.shape.dim
-    )

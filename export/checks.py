@@ -15,7 +15,7 @@ from onnx import AttributeProto, TensorProto, defs, numpy_helper
 from sise_rt.errors import ModelError
 
 from .messages import first_line
-from .nodes import operator, reads, subgraphs
+from .nodes import fresh, operator, reads, subgraphs, tensor_names
 from .sizes import ELEMENTS, KERNEL, SMALL, check_sizes, located
 
 DEPTH = 4  # of subgraphs in subgraphs
@@ -32,7 +32,8 @@ def check_model(model: onnx.ModelProto) -> None:
     """Refuse a model that is no graph of the operators it names, or that asks for absurd sizes.
 
     What can be put right without a guess is, in place: nodes are sorted, as ONNX Runtime sorts them, extents
-    declared as 0 or -1 become free, and ONNX Runtime's own operators get their version.
+    declared as 0 or -1 become free, the unused parts of a Split get names (without one it crashes ONNX
+    Runtime), and ONNX Runtime's own operators get their version.
 
     Args:
         model: external data need not be loaded.
@@ -51,7 +52,32 @@ def check_model(model: onnx.ModelProto) -> None:
             f"the model has {len(nested)} nodes in subgraphs, more than the {NESTED} that are read"
         )
     _check_graph(model.graph, opsets, frozenset())
+    _name_parts(model.graph, [*model.graph.node, *nested])
     check_sizes(model, [*model.graph.node, *nested])
+
+
+def check_no_loops(model: onnx.ModelProto) -> None:
+    """Refuse loops, which ONNX Runtime would already run, for ever perhaps, as it folds constants.
+
+    Raises:
+        ModelError: names the node.
+    """
+    bodies = (model.graph.node, *(function.node for function in model.functions))
+    for body in bodies:
+        for node in (*body, *_inner(body)):
+            if operator(node) in ("Loop", "Scan", "SequenceMap"):
+                raise ModelError(f"{located(node)}: control flow cannot be split into blocks")
+
+
+def _name_parts(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    taken: set[str] = set()
+    for node in nodes:
+        if operator(node) == "Split" and not all(node.output):
+            taken = taken or set(tensor_names(graph))
+            for i, name in enumerate(node.output):
+                if not name:
+                    node.output[i] = fresh(f"{next(filter(None, node.output), node.name)}_beside", taken)
+                    taken.add(node.output[i])
 
 
 def _opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
@@ -180,8 +206,6 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], opsets: Mapping[str, int]) -> 
         for a in node.attribute:
             for tensor in (*([a.t] if a.HasField("t") else []), *a.tensors):
                 _check_tensor(tensor, tensor.name or f"in {located(node)}")
-        if operator(node) in ("Loop", "Scan", "SequenceMap"):
-            raise ModelError(f"{located(node)}: control flow cannot be split into blocks")
         domain = "" if node.domain == "ai.onnx" else node.domain
         try:
             schema = defs.get_schema(node.op_type, opsets.get(domain, 0), domain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -50,16 +51,12 @@ def strip_activation(network: Network) -> None:
         ModelError: it is a softmax over something other than the classes, or the output is a decision.
     """
     producers = {name: node for node in network.graph.nodes for name in node.output}
+    _refuse_decision(producers)
     node = producers.get("logits")
     while node is not None and (node.op_type in RESHAPES or _is_float_cast(network, node)):
         node = producers.get(node.input[0])
     if node is None:
         return
-    if node.op_type in DECISIONS:
-        raise ModelError(
-            f"the output is what {node.op_type} (node {node.name!r}) decides, not the scores: explain the "
-            f"tensor that it takes, --output {node.input[0]}"
-        )
     found = activation_of(node, network, producers)
     if found is None:
         _take_logarithm(network)
@@ -80,6 +77,17 @@ def strip_activation(network: Network) -> None:
         rewire(nodes, {before: "logits"})
         network.types["logits"] = network.types[before]
     network.graph = replace(network.graph, nodes=tuple(nodes))
+
+
+def _refuse_decision(producers: Mapping[str, onnx.NodeProto]) -> None:
+    node = producers.get("logits")
+    while node is not None and node.op_type in (*RESHAPES, "Cast"):
+        node = producers.get(node.input[0])
+    if node is not None and node.op_type in DECISIONS:
+        raise ModelError(
+            f"the output is what {node.op_type} (node {node.name!r}) decides, not the scores: explain the "
+            f"tensor that it takes, --output {node.input[0]}"
+        )
 
 
 def _is_float_cast(network: Network, node: onnx.NodeProto) -> bool:

@@ -6,8 +6,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO, NamedTuple
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import onnx
@@ -17,17 +17,10 @@ from sise_rt.errors import ModelError
 
 from .mapping import PAGE
 from .messages import first_line
+from .places import Place, file_of, is_external, place_of, size_of, tensors
 
 LARGE = 1024  # bytes; smaller tensors (shapes, axes, scalars) stay inside, where onnx's tools can read them
 CHUNK = 1 << 24  # bytes that are read at a time
-
-
-class Place(NamedTuple):
-    """Where a tensor's bytes lie."""
-
-    file: Path
-    offset: int
-    length: int
 
 
 def external_files(model: onnx.ModelProto, folder: Path) -> dict[str, Path]:
@@ -36,7 +29,7 @@ def external_files(model: onnx.ModelProto, folder: Path) -> dict[str, Path]:
     Raises:
         ModelError: a file is missing, or is not a regular file inside the folder.
     """
-    found = [_file(tensor, folder) for tensor in tensors(model) if _is_external(tensor)]
+    found = [file_of(tensor, folder) for tensor in tensors(model) if is_external(tensor)]
     return {file.relative_to(folder).as_posix(): file for file in sorted(set(found))}
 
 
@@ -72,14 +65,14 @@ def take_out(model: onnx.ModelProto, folder: Path, target: Path) -> onnx.ModelPr
     _constants_to_initializers(model)
     initializers = model.graph.initializer
     for tensor in islice(tensors(model), len(initializers), None):
-        if _is_external(tensor):
-            _take_in(tensor, _place(tensor, folder))
+        if is_external(tensor):
+            _take_in(tensor, place_of(tensor, folder))
     moved: dict[Place, int] = {}
     total: Counter[Path] = Counter()
     with open(target, "wb") as out:
         for tensor in initializers:
-            if _is_external(tensor):
-                place = _place(tensor, folder)
+            if is_external(tensor):
+                place = place_of(tensor, folder)
                 if place.length < LARGE:
                     _take_in(tensor, place)
                     _check_numbers(tensor)
@@ -98,32 +91,6 @@ def take_out(model: onnx.ModelProto, folder: Path, target: Path) -> onnx.ModelPr
     return onnx.ModelProto.FromString(model.SerializeToString())
 
 
-def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    """Every tensor of a model, those in attributes, subgraphs and functions included."""
-    yield from _graph_tensors(model.graph)
-    for function in model.functions:
-        yield from _node_tensors(function.node)
-
-
-def _graph_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _node_tensors(graph.node)
-
-
-def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
-    for node in nodes:
-        for a in node.attribute:
-            if a.HasField("t"):
-                yield a.t
-            yield from a.tensors
-            for sparse in (*([a.sparse_tensor] if a.HasField("sparse_tensor") else []), *a.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-            for graph in (*([a.g] if a.HasField("g") else []), *a.graphs):
-                yield from _graph_tensors(graph)
-
-
 def _constants_to_initializers(model: onnx.ModelProto) -> None:
     """Make initializers of the graph's large Constant nodes: only these may keep their data elsewhere."""
     graph = model.graph
@@ -131,7 +98,7 @@ def _constants_to_initializers(model: onnx.ModelProto) -> None:
     kept, found = [], []
     for node in graph.node:
         value = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
-        large = value is not None and (_is_external(value) or value.ByteSize() >= LARGE)
+        large = value is not None and (is_external(value) or value.ByteSize() >= LARGE)
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and large:
             if node.output[0] not in outputs:
                 found.append((value, node.output[0]))
@@ -145,82 +112,6 @@ def _constants_to_initializers(model: onnx.ModelProto) -> None:
     del graph.node[:]
     graph.node.extend(kept)
     model.ir_version = max(model.ir_version, 4)  # before, every initializer was an input as well
-
-
-# ---------------------------------------------------------------------------------------------- places
-
-
-def _is_external(tensor: TensorProto) -> bool:
-    return tensor.data_location == TensorProto.EXTERNAL
-
-
-def _file(tensor: TensorProto, folder: Path) -> Path:
-    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-    windows = PureWindowsPath(location)
-    parts = {*PurePosixPath(location).parts, *windows.parts}
-    outside = windows.drive or windows.root or ".." in parts or "\0" in location
-    file = folder / location
-    try:
-        if not location or outside or not file.resolve().is_relative_to(folder.resolve()):
-            raise _not_loaded(
-                tensor,
-                f"{location!r} does not lie in the model's folder; copy it there (a link is not enough)",
-            )
-        regular = file.is_file()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
-        raise _not_loaded(tensor, first_line(error)) from error
-    if not regular:
-        raise _not_loaded(tensor, f"no such file {file}")
-    return file
-
-
-def _not_loaded(tensor: TensorProto, why: str) -> ModelError:
-    return ModelError(f"its external weights cannot be loaded (tensor {tensor.name!r}): {why}")
-
-
-def _place(tensor: TensorProto, folder: Path) -> Place:
-    """Where an external tensor's data lies, checked against its shape and the file's size."""
-    file = _file(tensor, folder)
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    length = _size(tensor)
-    try:
-        offset, declared = int(entries.get("offset") or 0), int(entries.get("length") or length)
-    except ValueError as error:
-        raise ModelError(f"weight {tensor.name!r} is damaged: {error}") from error
-    if declared != length:
-        raise ModelError(
-            f"weight {tensor.name!r} is damaged: it has {declared} bytes in {file}, its shape needs {length}"
-        )
-    size = file.stat().st_size
-    if offset < 0 or offset + length > size:
-        raise _not_loaded(
-            tensor,
-            f"{file} has {size} bytes and should have {length} from byte {offset}; is it cut off, or of "
-            "another model?",
-        )
-    return Place(file, offset, length)
-
-
-def _size(tensor: TensorProto) -> int:
-    """The bytes that a tensor's shape and type need.
-
-    Raises:
-        ModelError: the type has no size, or the shape is none.
-    """
-    try:
-        kind = TensorProto.DataType.Name(tensor.data_type)
-        itemsize = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"weight {tensor.name!r} is damaged: type {tensor.data_type}") from error
-    if tensor.data_type == TensorProto.STRING or any(d < 0 for d in tensor.dims):
-        raise ModelError(
-            f"weight {tensor.name!r} is damaged: {kind} {list(tensor.dims)} has no size in bytes"
-        )
-    count = 1
-    for extent in tensor.dims:  # of Python's integers, which do not overflow
-        count *= extent
-    bits = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}.get(kind, 8 * itemsize)
-    return (count * bits + 7) // 8
 
 
 # ---------------------------------------------------------------------------------------------- moving data
@@ -258,7 +149,7 @@ def _raw(tensor: TensorProto) -> bytes | None:
         data = tensor.raw_data
     except Exception as error:
         raise ModelError(f"weight {tensor.name!r} is damaged: {first_line(error)}") from error
-    if len(data) != (needed := _size(tensor)):
+    if len(data) != (needed := size_of(tensor)):
         raise ModelError(
             f"weight {tensor.name!r} is damaged: it has {len(data)} bytes, its shape needs {needed}"
         )
@@ -296,17 +187,3 @@ def _clear(tensor: TensorProto) -> None:
     """Leave a tensor's name, type and shape."""
     kept = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
     tensor.CopyFrom(kept)
-
-
-# ---------------------------------------------------------------------------------------------- mapped arrays
-
-
-def mapped(tensor: TensorProto, folder: Path) -> np.ndarray:
-    """A tensor's values; those that lie in a file are mapped, not read."""
-    if not _is_external(tensor):
-        return numpy_helper.to_array(tensor)
-    place = _place(tensor, folder)
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    if place.length != dtype.itemsize * int(np.prod(tensor.dims)):
-        raise ModelError(f"weight {tensor.name!r}: several values share a byte, which is not supported")
-    return np.memmap(place.file, dtype, "r", place.offset, tuple(tensor.dims))

@@ -14,14 +14,12 @@ from sise_rt.errors import ModelError
 
 from .messages import first_line
 from .network import OWN_PREFIX, SHAPE_READERS, Shape, TensorType, needed
-from .nodes import fresh, reads, subgraphs
+from .nodes import RANDOM, attribute, fresh, operator, reads, subgraphs
 from .session import Level, open_session, quiet_options
 from .shapes import BATCHES
 
 SMALL = 1024  # elements; larger weights cannot decide a shape and are left out of the inference
-RANDOM = frozenset(
-    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
-)
+KEEP_SHAPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})  # where onnx's inference gives up
 
 
 class Types(dict[str, TensorType]):
@@ -126,6 +124,13 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
             sparse_initializer=graph.sparse_initializer,
         )
     )
+    for node in light.graph.node:
+        if operator(node) in KEEP_SHAPE:
+            node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output))
+    if any(node.op_type == "Resize" for node in light.graph.node):
+        del light.graph.value_info[:]  # inference rounds some sizes otherwise than ONNX Runtime
+        for value in light.graph.output:
+            value.type.tensor_type.ClearField("shape")
     for value in light.graph.input:
         for dim in value.type.tensor_type.shape.dim:
             if dim.HasField("dim_value") and dim.dim_value <= 0:
@@ -155,6 +160,8 @@ def _run(light: onnx.ModelProto, batch: str | None, size: int, elements: dict[st
             at = f" at batch size {size}" if batch else ""
             raise ModelError(f"the model's shapes do not fit each other{at}: {first_line(error)}") from error
         shapes = _shapes(inferred, elements)
+        if _correct_resizes(sized, shapes):
+            continue
         open_ended = [
             node
             for node in sized.graph.node
@@ -169,6 +176,30 @@ def _run(light: onnx.ModelProto, batch: str | None, size: int, elements: dict[st
         )
         for node in open_ended:
             node.input[:] = [OWN_PREFIX + name if name in values else name for name in node.input]
+
+
+def _correct_resizes(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> bool:
+    """Give a Resize the sizes that ONNX Runtime finds, by a product in float32, where inference errs."""
+    tensors = _weights(model)
+    for node in model.graph.node:
+        if node.op_type == "Constant" and (value := attribute(node, "value")) is not None:
+            tensors[node.output[0]] = value
+    changed = False
+    for node in model.graph.node:
+        before, after = (shapes.get(names[0], (None,)) for names in (node.input or [""], node.output))
+        if node.op_type != "Resize" or any(node.input[3:]) or None in (*before, *after):
+            continue
+        if node.input[2] not in tensors:
+            continue
+        axes = attribute(node, "axes", range(len(before)))
+        extents = np.array([before[axis] for axis in axes], np.float32)
+        sizes = (extents * numpy_helper.to_array(tensors[node.input[2]])).astype(np.int64)
+        if [after[axis] for axis in axes] != sizes.tolist():
+            name = f"{OWN_PREFIX}{node.output[0]}_sizes"
+            model.graph.initializer.append(numpy_helper.from_array(sizes, name))
+            node.input[2:] = ["", name]
+            changed = True
+    return changed
 
 
 def _shapes(graph: onnx.GraphProto, elements: dict[str, int]) -> dict[str, Shape]:

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from sise_rt.errors import ModelError
 
 from .messages import described
-from .nodes import attribute, operator
+from .nodes import RANDOM, attribute, operator
 
 IMAGES = (
     TensorProto.FLOAT,
@@ -26,9 +26,6 @@ POINTWISE = frozenset(  # may come before the first convolution and leave every 
     "Sub".split()
 )
 DETECTION = frozenset({"NonMaxSuppression", "RoiAlign", "MaxRoiPool", "com.microsoft.NonMaxSuppression"})
-RANDOM = frozenset(
-    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
-)
 INTEGERS = frozenset(
     "ConvInteger DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul com.microsoft.QLinearAdd "
     "com.microsoft.QLinearConv com.microsoft.QLinearGlobalAveragePool com.microsoft.QGemm".split()

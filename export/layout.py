@@ -10,8 +10,8 @@ from onnx import helper
 
 from sise_rt.bundle import Block
 
-from .ends import attribute
 from .network import OWN_PREFIX, Network, image_dependent
+from .nodes import attribute
 
 Axis = tuple[str, int]
 

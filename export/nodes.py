@@ -9,6 +9,10 @@ from typing import Any
 import onnx
 from onnx import helper
 
+RANDOM = frozenset(
+    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
+)
+
 
 def operator(node: onnx.NodeProto) -> str:
     """The operator type, with its domain in front where it is not ONNX's own."""

@@ -12,10 +12,11 @@ from onnx import TensorProto, numpy_helper
 
 from sise_rt.errors import ModelError
 
-from .external import LARGE, mapped, tensors
+from .external import LARGE
 from .interface import image_input
 from .mapping import PAGE
 from .nodes import subgraphs
+from .places import mapped, tensors
 
 OTHERS: dict[int, str] = {
     TensorProto.FLOAT16: "float16",

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from onnx import inliner, version_converter
+from onnx import inliner
 
 from sise_rt.errors import ModelError
 
-from .canonical import OPSET
+from .checks import check_model
 from .messages import first_line
-
-IR = 8  # the file format that goes with OPSET
-WEIGHTS_ARE_INPUTS = 4  # before this file format every weight was declared as an input as well
+from .opset import raise_opset
 
 
 def read_model(model: onnx.ModelProto | str | Path) -> onnx.ModelProto:
@@ -34,12 +32,13 @@ def read_model(model: onnx.ModelProto | str | Path) -> onnx.ModelProto:
             "the model is larger than 2 GiB: leave its weights outside "
             "(onnx.load(path, load_external_data=False)) and save the result beside them"
         )
+    check_model(copied)
     try:
         if copied.functions:
             copied = inliner.inline_local_functions(copied, convert_version=True)
     except Exception as error:
         raise ModelError(f"the model's functions cannot be inlined: {first_line(error)}") from error
-    return _raised(copied)
+    return raise_opset(copied)
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -49,21 +48,3 @@ def _read(path: Path) -> onnx.ModelProto:
         return onnx.load(path)
     except Exception as error:
         raise ModelError(f"{path} is no ONNX model, or is damaged: {first_line(error)}") from error
-
-
-def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
-    if model.ir_version < WEIGHTS_ARE_INPUTS:
-        weights = {w.name for w in model.graph.initializer}
-        inputs = [value for value in model.graph.input if value.name not in weights]
-        del model.graph.input[:]
-        model.graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, IR)
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if version >= OPSET:
-        return model
-    try:
-        return version_converter.convert_version(model, OPSET)
-    except Exception as error:
-        raise ModelError(
-            f"the model's opset {version} cannot be raised to {OPSET}: {first_line(error)}"
-        ) from error

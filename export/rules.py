@@ -110,9 +110,9 @@ def _put_back(op: Any, g: str, indices: np.ndarray, extent: int, axis: int, rank
     every provider has.
     """
     count = len(indices)
-    if count and (np.diff(indices) == 1).all():
+    if (np.diff(indices) == 1).all():
         pads = np.zeros((2, rank), np.int64)
-        pads[:, axis] = indices[0], extent - indices[-1] - 1
+        pads[:, axis] = (indices[0], extent - indices[-1] - 1) if count else (extent, 0)
         return op.Pad(g, op.constant(pads.ravel()))
     shared = np.bincount(indices, minlength=extent).max(initial=0)
     if shared > 4:
@@ -1102,7 +1102,10 @@ def resize(
         raise UnsupportedOperator("Resize has no rule for tf_crop_and_resize: use a Slice and a Resize")
     if mode not in ("nearest", "linear", "cubic"):
         raise UnsupportedOperator(f"Resize has no rule for mode {mode!r}")
-    factors = dict(zip(resized, op.value(scales).tolist(), strict=True)) if scales else {}
+    given = op.value(scales).tolist() if scales else []
+    if shape == op.shape(y):  # ONNX Runtime copies, whatever a scale that gives the same size asks for
+        return g, None, None, None
+    factors = dict(zip(resized, given, strict=True)) if given else {}
     if not factors and keep_aspect_ratio_policy != "stretch":
         wanted = op.value(sizes).tolist()
         pick = min if keep_aspect_ratio_policy == "not_larger" else max
@@ -1196,7 +1199,8 @@ def _gather_computed(op, g, x, indices, axis):
     slices = [*range(axis, axis + count), *range(axis), *range(axis + count, rank - 1 + count)]
     zeros = _zeros(op, op.Transpose(x, perm=front))
     where = op.Unsqueeze(indices, op.constant([-1]))
-    total = op.ScatterND(zeros, where, op.Transpose(g, perm=slices), reduction="add")
+    g = op.Transpose(g, perm=slices) if slices else g
+    total = op.ScatterND(zeros, where, g, reduction="add")
     return op.Transpose(total, perm=[front.index(i) for i in range(rank)])
 
 

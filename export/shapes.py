@@ -177,6 +177,8 @@ def fold_shapes(network: Network) -> None:
     for node in network.graph.nodes:
         if node.op_type not in SHAPE_READERS and node.output[0] not in network.measured:
             _fold_inputs(network, node)
+        if node.op_type == "Squeeze" and not any(node.input[1:]):
+            _name_squeezed_axes(network, node)
     _gather_within_images(network)
     _compute_from_batch(network)
 
@@ -208,6 +210,16 @@ def _fold_inputs(network: Network, node: onnx.NodeProto) -> None:
         node.input[i] = _constant(network, f"{name}_of_{node.name or node.output[0]}_{i}", value)
 
 
+def _name_squeezed_axes(network: Network, node: onnx.NodeProto) -> None:
+    """Let a Squeeze of every axis of one element leave the batch alone where that is one image."""
+    shape = network.types[node.input[0]].shape
+    axes = np.flatnonzero([extent == 1 for extent in shape]).astype(np.int64)
+    if not axes.size:  # an empty list would mean every axis
+        node.op_type, node.input[:] = "Identity", node.input[:1]
+        return
+    node.input[:] = [node.input[0], _constant(network, f"{node.output[0]}_axes", axes)]
+
+
 def _constant(network: Network, name: str, value: np.ndarray) -> str:
     network.weights[name] = value
     network.types[name] = TensorType(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
@@ -234,6 +246,8 @@ def _within_images(network: Network, gather: onnx.NodeProto, flat: onnx.NodeProt
     if network.types[flat.output[0]].shape != (None,) or source[:1] != (None,) or None in source[1:]:
         return []
     stride = int(np.prod([d for d in source[1:] if isinstance(d, int)]))
+    if not network.measured[name][0].ndim:
+        return []
     first = network.measured[name][0][:1]
     for indices in network.measured[name]:
         start = stride * np.arange(len(indices)).reshape(-1, *[1] * (indices.ndim - 1))

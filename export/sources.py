@@ -15,7 +15,7 @@ import onnx
 
 from sise_rt.errors import ModelError
 
-from .checks import check_model
+from .checks import check_model, check_no_loops
 from .external import external_files, source_sha256, take_out
 from .interface import Interface, interface
 from .mapping import park
@@ -207,6 +207,7 @@ def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
         raise ModelError(f"{path} is no ONNX model, or is empty")
     try:
         check_model(model)
+        check_no_loops(model)
         sha256 = source_sha256(path, external_files(model, path.parent))
         model = take_out(model, path.parent, scratch / "opened.bin")
         opened = scratch / "opened.onnx"
@@ -227,7 +228,11 @@ def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
         source.notes.append(f"the model was brought from {' and '.join(found)} to float32")
     if "uint8" in found:
         unscaled = {"mean": 0.0, "std": 1.0, "scale": 1.0}
-        source.metadata = {"described_by": "the model's uint8 input"} | unscaled | metadata
+        if stated := [name for name in ("mean", "std", "scale") if name in metadata]:
+            source.notes.append(
+                f"{', '.join(stated)} in the model's metadata are left out: it takes whole pixels (uint8)"
+            )
+        source.metadata = {"described_by": "the model's uint8 input"} | metadata | unscaled
     return source
 
 

@@ -13,7 +13,7 @@ from sise_rt.export.builder import Builder
 
 import sise_rt
 from sise_rt.bundle import parse_manifest
-from sise_rt.errors import BundleError, ModelError
+from sise_rt.errors import BundleError, ModelError, ParityError
 from sise_rt.verify import failures, tolerances, verify
 
 SIZE = 24
@@ -198,6 +198,7 @@ def opset_10(op, x):
     x = op.Slice(x, op.ints(0), op.ints(8), op.ints(1), op.ints(1))
     x = op.Resize(op.conv(x, 8, 8), op.constant(np.array([1, 1, 1.5, 1.5], np.float32)), mode="linear")
     x = op.Resize(op.conv(x, 8, 8), op.constant(np.array([1, 1, 0.5, 0.5], np.float32)), mode="nearest")
+    x = op.Resize(op.conv(x, 8, 8), op.constant(np.array([1, 1, 0.5, 1.5], np.float32)), mode="nearest")
     x = op.PRelu(x, op.constant(op.rng.uniform(0, 0.5, (8, 1, 1)).astype(np.float32)))
     return op.ThresholdedRelu(x, alpha=0.1)
 
@@ -219,7 +220,8 @@ def opset_13(op, x):
     x = op.Einsum(x, op.weight(8, 8), equation="nchw,kc->nkhw")
     first, last = op.Split(x, op.ints(3, 5), axis=1, outputs=2)
     x, _ = op.Dropout(op.Concat(last, first, axis=1), op.constant(0.5), outputs=2)
-    x = op.Mul(x, op.Tanh(op.Softplus(x)))
+    idle = op.Constant(value=numpy_helper.from_array(np.array(False)))
+    x = op.Dropout(op.Mul(x, op.Tanh(op.Softplus(x))), op.constant(0.5), idle)
     weights = op.Constant(value=numpy_helper.from_array(np.full((8, 8, 3, 3), 0.05, np.float32)))
     return op.Mul(op.Sigmoid(op.GlobalMaxPool(x)), op.Conv(x, weights, pads=[1] * 4))
 
@@ -246,6 +248,22 @@ def opset_21(op, x):
 def test_operators_as_their_opsets_write_them(tmp_path, middle):
     opset = int(middle.__name__.rpartition("_")[2])
     checked(made(lambda op, x: op.tail(op.body(x, middle=middle)), opset=opset), tmp_path)
+
+
+def test_a_part_without_a_name(tmp_path):
+    """ONNX Runtime itself crashes on a Split like this."""
+
+    def middle(op, x, beside=""):
+        op.nodes.append(helper.make_node("Split", [x, op.ints(5, 3)], ["five", beside], "split", axis=1))
+        return op.Concat("five", op.Slice("five", op.ints(0), op.ints(3), op.ints(1)), axis=1)
+
+    def build(op, x):
+        return op.tail(op.body(x, middle=middle))
+
+    def named(op, x):
+        return op.tail(op.body(x, middle=lambda op, x: middle(op, x, "three")))
+
+    checked(made(build), tmp_path, reference=made(named))
 
 
 def test_maps_with_a_mean_of_zero(tmp_path):
@@ -352,6 +370,17 @@ def test_whole_pixels(tmp_path, order):
     assert report.manifest.parity["precision"]["error"] < 1e-3
 
 
+def test_whole_pixels_and_a_metadata_of_floats(tmp_path):
+    model = made(lambda op, x: classifier(op, scaled(op, x)), element=TensorProto.UINT8)
+    model.metadata_props.add(key="mean", value="[0.5, 0.5, 0.5]")
+    model.metadata_props.add(key="std", value="[0.2, 0.2, 0.2]")
+    report, _ = checked(model, tmp_path)
+    assert report.manifest.preprocess.mean == (0, 0, 0)
+    assert note(report, "mean, std in the model's metadata are left out: it takes whole pixels")
+    with pytest.raises(ParityError, match="it takes whole pixels, so leave mean"):
+        exported(model, tmp_path, preprocess={"mean": (0.5,) * 3, "std": (0.2,) * 3}, overwrite=True)
+
+
 def test_whole_pixels_that_are_computed_with(tmp_path):
     def build(op, x):
         return classifier(op, scaled(op, op.Max(x, op.constant(np.array(7, np.uint8)))))
@@ -444,6 +473,10 @@ def resized(op, x, batch=1):
     return op.MaxPool(x, kernel_shape=[2, 2], strides=[2, 2])
 
 
+def unresized(op, x, batch=1):
+    return op.Resize(x, None, None, op.ints(batch, 8, 12, 12), mode="linear")
+
+
 def expanded(op, x, batch=1):
     x = op.Mul(x, op.Expand(op.Sigmoid(op.GlobalAveragePool(x)), op.ints(batch, 8, 12, 12)))
     return op.conv(op.Tile(x, op.ints(1, 2, 1, 1)), 16, 8)
@@ -465,7 +498,7 @@ def grouped(op, x, batch=1):
     ("middle", "batch"),
     [(middle, batch) for middle in (shuffle, grouped, expanded, sliced) for batch in (1, 4)]
     # Resizing to sizes takes one image at a time here; a free batch that is 1 inside does not run otherwise.
-    + [(resized, 1), (shuffle, "N"), (grouped, "N"), (resized, "N")],
+    + [(resized, 1), (unresized, 1), (shuffle, "N"), (grouped, "N"), (resized, "N")],
 )
 def test_batches_that_are_spelt_out(tmp_path, middle, batch):
     written = batch if batch == 4 else 1
@@ -480,6 +513,16 @@ def test_batches_that_are_spelt_out(tmp_path, middle, batch):
     images = np.random.default_rng(4).standard_normal((3, 3, SIZE, SIZE)).astype(np.float32)
     together = explainer.engine.features(images, np.zeros(3, np.int64))[2]
     np.testing.assert_allclose(together, original(model, images), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, "N"])
+def test_axes_of_one_element_are_squeezed_but_for_the_batch(tmp_path, batch):
+    def build(op, x):
+        x = op.Squeeze(op.GlobalAveragePool(op.body(x)))
+        return op.Squeeze(op.Add(op.MatMul(x, op.weight(12, 5)), op.weight(5)))
+
+    report, _ = checked(made(build, (batch, 3, SIZE, SIZE), opset=13), tmp_path)
+    assert "batch" not in report.manifest.input
 
 
 def without_batch(op, x):
@@ -789,6 +832,10 @@ def in_training(op, x):
     )
 
 
+def best_as_float(op, x):
+    return op.Cast(op.ArgMax(classifier(op, x), axis=1), to=TensorProto.FLOAT)
+
+
 def best_three(op, x):
     return op.TopK(classifier(op, x), op.ints(3), outputs=2)[0]
 
@@ -808,6 +855,7 @@ def best_three(op, x):
         (undecided, r"control flow \(If\)"),
         (noisy, "RandomNormalLike changes results by chance: export the model in evaluation mode"),
         (in_training, "Dropout changes results by chance"),
+        (best_as_float, "ArgMax .* decides, not the scores: .* --output"),
         (best_three, "TopK .* decides, not the scores: .* --output"),
     ],
     ids=lambda value: getattr(value, "__name__", "")[:40],

@@ -8,14 +8,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export import export
-from sise_rt.export.external import (
-    LARGE,
-    external_files,
-    mapped,
-    source_sha256,
-    take_out,
-)
+from sise_rt.export.external import LARGE, external_files, source_sha256, take_out
 from sise_rt.export.mapping import PAGE, mapped_offsets, unload
+from sise_rt.export.places import mapped
 from sise_rt.export.sources import open_source
 
 from sise_rt.errors import ModelError

@@ -544,6 +544,11 @@ case("3-D", "Resize", R(2, 3, 3, 4, 5), None, Constant(np.array([1.0, 1.0, 2.0, 
      mode="linear", torch=lambda x, *_: F.interpolate(
          x, scale_factor=(2, 1.5, 2), mode="trilinear"))  # fmt: skip
 case("nothing to do", "Resize", R(2, 3, 4, 5), None, Constant(np.ones(4)), single=True)
+for mode in ("nearest", "linear", "cubic"):
+    case(f"{mode} of scales that leave the size", "Resize", R(2, 3, 4, 5), None,
+         Constant(np.array([1.0, 1.0, 1.1, 1.15])), mode=mode, single=True)  # fmt: skip
+case("scales that are there and empty", "Resize", R(2, 3, 4, 5), None, Constant(np.zeros(0)),
+     ints(2, 3, 6, 7), mode="linear", single=True)  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------- structure
 
@@ -1042,7 +1047,8 @@ def test_a_cast_gives_the_gradient_back_in_the_type_of_its_input(like):
 
 def refusal(op_type, *inputs, outputs=("y",), weights=(), shape=(2, 3, 8, 8), **attributes):
     node = helper.make_node(op_type, ["x", *inputs], list(outputs), name="the_node", **attributes)
-    types = {"x": TensorType(1, (None, *shape[1:])), "y": TensorType(1, (None, *shape[1:]))}
+    result = (None, 3, 9, 9) if op_type == "Resize" else (None, *shape[1:])
+    types = {"x": TensorType(1, (None, *shape[1:])), "y": TensorType(1, result)}
     weights = dict(weights)
     types |= {name: TensorType(element(value), value.shape) for name, value in weights.items()}
     op = Builder("sise_rt/", types, weights)
