@@ -12,7 +12,7 @@ import pytest
 import sise_rt
 from sise_rt.bundle import MANIFEST, PROBE, WEIGHTS, sha256
 from sise_rt.errors import BundleError
-from sise_rt.verify import TOLERANCES, failures, log_odds, relative_error, verify
+from sise_rt.verify import TOLERANCES, failures, log_odds, relative_error, tolerances, verify
 
 
 @pytest.fixture
@@ -31,7 +31,17 @@ def test_a_sound_bundle_verifies(small_bundle):
     errors = verify(sise_rt.load(small_bundle, "cpu").engine)
     assert list(errors) == list(TOLERANCES)
     assert failures(errors) == []
+    assert "differences" in tolerances(sise_rt.load(small_bundle, "cpu").manifest)
     assert max(errors["logits"], errors["maps"], errors["alpha"], errors["chain"]) < 1e-5
+
+
+def test_differences_add_nothing_to_autograd(bundle):
+    data = json.loads((bundle / MANIFEST).read_text("utf-8"))
+    data["parity"]["compared"]["alpha"] = len(data["blocks"])
+    (bundle / MANIFEST).write_text(json.dumps(data), "utf-8")
+    explainer = sise_rt.load(bundle, "cpu")
+    assert tolerances(explainer.manifest).keys() == TOLERANCES.keys() - {"differences"}
+    assert "differences" not in verify(explainer.engine)
 
 
 def test_other_weights_are_found_out(bundle):
