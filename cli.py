@@ -16,6 +16,7 @@ import click
 
 from sise_rt.console import block_table, complain, described, parity_line, progress_bar, summary
 from sise_rt.errors import BundleError, NoEvidence, OutputError, SiseError
+from sise_rt.wording import counted
 
 FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
 
@@ -282,7 +283,7 @@ def inspect(
       sise-rt inspect torchvision:resnet50
     """
     path = Path(source)
-    if path.is_dir():
+    if path.is_dir() or path.suffix == ".sise":
         from sise_rt.bundle import read_bundle
 
         manifest = read_bundle(path)
@@ -292,8 +293,10 @@ def inspect(
             f"preprocessing: {settings.crop_mode} crop {settings.crop_pct:g}, {settings.interpolation}, "
             f"{settings.color}, scale {settings.scale:g}, mean {settings.mean}, std {settings.std}"
         )
-        origin = manifest.source
-        click.echo("source: " + ", ".join(f"{key} {value}" for key, value in origin.items()))
+        if not manifest.has_gradients:
+            click.echo("gradients: none (exported --without-gradients): every map that is not flat is a mask")
+        origin = [f"{key} {value}" for key, value in manifest.source.items() if value]
+        click.echo(f"source: {', '.join(origin) or 'unknown'}")
         click.echo(f"licence: {manifest.licence or 'unknown'}")
         for note in manifest.assumed:
             click.echo(f"assumed: {note}")
@@ -302,7 +305,8 @@ def inspect(
 
     found = examine(source, weights=weights, output_name=output_name, input_size=input_size, blocks=blocks)
     if found.size:
-        click.echo(f"input {'x'.join(map(str, found.size))}, {found.classes} classes, {found.activation}")
+        classes = counted(found.classes or 0, "class", "classes")
+        click.echo(f"input {'x'.join(map(str, found.size))}, {classes}, {found.activation}")
     if found.blocks:
         click.echo(block_table(found.blocks))
     for note in found.notes:
@@ -429,6 +433,10 @@ def explain(
             f"several images are called {clashes[0]!r} and would overwrite each other's results in {out}"
         )
     explainer = load(bundle, provider, threads)
+    if mu and not explainer.manifest.has_gradients:
+        raise click.UsageError(
+            f"{bundle} was exported without gradients, so --mu has nothing to select by: leave it out"
+        )
     indices = [resolve_target(target, explainer.manifest) for target in targets]
     _check_writable(out)
     failed = 0
@@ -464,7 +472,7 @@ def explain(
             complain(problem if str(image) in problem else f"{image}: {problem}")
         failed += bool(problems)
     if failed:
-        complain(f"{failed} of {len(images)} images failed")
+        complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sise_rt.bundle import MANIFEST, PROBE, Manifest, sha256
+from sise_rt.bundle import LATER, MANIFEST, PROBE, Manifest, sha256
 from sise_rt.engine import Sessions, onnxruntime
 from sise_rt.errors import ModelError
+from sise_rt.wording import counted
 
 try:
     import onnx  # noqa: F401
@@ -31,6 +32,7 @@ from .session import give_back_memory
 from .settings import class_labels, image_size, preprocessing
 from .sources import open_source
 from .split import split
+from .vjps import forward_graph, gradient_graphs
 from .write import new_bundle, write_graphs, write_manifest
 
 if TYPE_CHECKING:
@@ -109,13 +111,21 @@ def export(
             source, scratch, example=example, weights=weights, size=input_size, output=output_name
         )
         size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
+        source_tensors = [name for node in opened.model.graph.node for name in node.output]
         network = canonical(opened.model, scratch, opened.ends, size, activation)
-        found = named_blocks(network, blocks, opened.modules) if blocks else find_blocks(network)
+        found = (
+            named_blocks(network, blocks, opened.modules, source_tensors) if blocks else find_blocks(network)
+        )
         found = channels_first(network, found)
         pieces = split(network, found)
         gradient_heads = heads(network, pieces, found) if gradients else []
         linked = [features_graph(pieces, gradient_heads, found), score_graph(network, pieces)]
-        write_graphs(folder, network, [*pieces, *gradient_heads, *linked])
+        others = [forward_graph(network)]
+        if gradients:
+            gradients_of, without = gradient_graphs(network, found)
+            others += gradients_of
+            network.notes.extend(without)
+        write_graphs(folder, network, [*pieces, *gradient_heads, *linked, *others])
         settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
         two_sided = "negative_logit" in network.types
         named, assumed_labels, left_out = class_labels(labels, opened.metadata, network.classes, two_sided)
@@ -140,6 +150,8 @@ def export(
                 "classifier": "classifier.onnx",
                 "blocks": [f"{piece.name}.onnx" for piece in pieces[:-1]],
                 "heads": [f"{head.name}.onnx" for head in gradient_heads],
+                **dict.fromkeys(LATER, ""),
+                **{graph.name: f"{graph.name}.onnx" for graph in others},
             },
             opset=network.opsets[""],
             source={
@@ -173,7 +185,7 @@ def export(
         *(f"assumed: {note}" for note in assumed if note not in opened.warnings),
     ]
     if gradients and opened.program is not None and (compared := parity["compared"]["alpha"]) < len(found):
-        notes.append(f"alpha compared with torch autograd for {compared} of {len(found)} blocks")
+        notes.append(f"alpha compared with torch autograd for {compared} of {counted(len(found), 'block')}")
     if parity.get("quantised"):
         notes.append(
             "the model is quantised: its gradients pass straight through the rounding, as in training; "

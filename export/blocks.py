@@ -16,6 +16,7 @@ from .network import Network, image_dependent
 
 WEIGHT_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 MOST_BEHIND = 4  # a classifier of several layers is usual, four times the feature extractor is not
+LISTED = "sise-rt inspect (without --blocks) lists the blocks that are found"
 DROP = 1.5  # a side must shrink by this factor: unpadded convolutions lose a few pixels inside a block
 
 
@@ -58,13 +59,16 @@ def find_blocks(network: Network) -> list[Block]:
     return _blocks(network, outputs, axes)
 
 
-def named_blocks(network: Network, names: Sequence[str], modules: Mapping[str, str]) -> list[Block]:
+def named_blocks(
+    network: Network, names: Sequence[str], modules: Mapping[str, str], source: Sequence[str] = ()
+) -> list[Block]:
     """Blocks chosen by tensor names, or by module names where the source is a torch module.
 
     Args:
         network: the canonical network.
         names: in any order.
         modules: tensor name for each torch module name, empty where the exporter fused it away.
+        source: the tensors that the model had before it was brought into canonical form, in order.
 
     Raises:
         ModelError: a name is unknown or no usable cut; says why.
@@ -83,9 +87,15 @@ def named_blocks(network: Network, names: Sequence[str], modules: Mapping[str, s
                     "fused with its neighbours or does nothing there; cuts near it: "
                     + ", ".join(_near_module(usable, modules, name))
                 )
-            near = get_close_matches(name, [*produced, *modules], 3)
-            hint = f"; close: {', '.join(near)}" if near else ""
-            raise ModelError(f"--blocks: the network has no tensor {name!r}{hint}")
+            if name in source:
+                near = _near_removed(usable, source, name)
+                raise ModelError(
+                    f"--blocks: tensor {name!r} is not there any more in the deployed graph, where constants "
+                    f"are folded and BatchNormalization is fused; cuts near it: {near}; {LISTED}"
+                )
+            near = ", ".join(get_close_matches(name, [*produced, *modules], 3))
+            hint = f"close: {near}" if near else f"cuts are {', '.join(usable[-3:]) or 'none'}"
+            raise ModelError(f"--blocks: the network has no tensor {name!r}; {hint}; {LISTED}")
         if tensor not in cuts:
             others = _alive(network, produced[tensor]) - {tensor}
             raise ModelError(
@@ -128,6 +138,12 @@ def _last_uses(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
 
 def _near(usable: Sequence[str], produced: Mapping[str, int], tensor: str) -> list[str]:
     return sorted(usable, key=lambda cut: abs(produced[cut] - produced[tensor]))[:3]
+
+
+def _near_removed(usable: Sequence[str], source: Sequence[str], name: str) -> str:
+    order = {tensor: i for i, tensor in enumerate(source)}
+    near = sorted((c for c in usable if c in order), key=lambda cut: abs(order[cut] - order[name]))
+    return ", ".join(near[:3] or usable[:3]) or "none"
 
 
 def _near_module(usable: Sequence[str], modules: Mapping[str, str], name: str) -> list[str]:

@@ -30,7 +30,8 @@ from .shapes import fold_shapes
 
 RESERVED = re.compile(  # names that the canonical form and the graphs of the bundle use themselves
     "images?|images_channels_last|logits|logits_of_other_rank|logits_shape|positive_logit|negative_logit|"
-    rf"probabilities|no_zeros|smallest|targets|maps|confidences|minimum|maximum|area|(alpha|gradient)_\d+|{OWN_PREFIX}.*"
+    "probabilities|no_zeros|smallest|targets|maps|confidences|minimum|maximum|area|cotangents|"
+    rf"(image|last_block)_gradient|(alpha|gradient)_\d+|{OWN_PREFIX}.*"
 )
 
 
@@ -60,6 +61,7 @@ def canonical(
         )
     model = raise_opset(model)
     drop_weights_from_inputs(model)
+    _keep_zeros_around_pools(model.graph)
     _pin_input(model, ends, image_size)
     # Before and after: ONNX Runtime removes even a Dropout that is in training mode, and unfolds functions.
     check_operators(needed(model.graph.node, [ends.output]), _switches(model.graph, scratch))
@@ -77,6 +79,30 @@ def canonical(
 
 
 # ---------------------------------------------------------------------------------------------- preparation
+
+
+def _keep_zeros_around_pools(graph: onnx.GraphProto) -> None:
+    """Pad with the smallest float in place of 0 before a MaxPool.
+
+    ONNX Runtime 1.31 merges such a Pad into the pool at every level of optimisation, where the padding is
+    minus infinity: the maximum of a window of negative values is then no longer 0. It merges zeros only.
+    """
+    pooled = {node.input[0] for node in graph.node if node.op_type == "MaxPool"}
+    values = {w.name: w for w in graph.initializer if w.data_type == TensorProto.FLOAT}
+    values |= {n.output[0]: attribute(n, "value") for n in graph.node if n.op_type == "Constant"}
+    smallest = OWN_PREFIX + "padding"
+    for node in graph.node:
+        filling = node.op_type == "Pad" and attribute(node, "mode", b"constant") == b"constant"
+        if not filling or node.output[0] not in pooled:
+            continue
+        given = [*node.input, "", ""][:4]
+        value = values.get(given[2])
+        if not given[2] or (value is not None and not numpy_helper.to_array(value).any()):
+            del node.input[:]
+            node.input.extend([given[0], given[1], smallest, *([given[3]] if given[3] else [])])
+    if any(smallest in node.input for node in graph.node):
+        tiny = np.array(np.finfo(np.float32).tiny)
+        graph.initializer.append(numpy_helper.from_array(tiny, smallest))
 
 
 def _pin_input(model: onnx.ModelProto, ends: Interface, image_size: tuple[int, int, int]) -> None:

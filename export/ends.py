@@ -18,6 +18,7 @@ from .nodes import attribute, rewire
 
 RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze")
 DECISIONS = frozenset({"ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "Hardmax", "Less", "TopK"})
+MIXING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})  # of bounded values, these bound nothing
 SUM_ERROR = 1e-3  # of probabilities from 1; some models clip them
 CHANNELS_LAST = "images_channels_last"
 
@@ -116,11 +117,24 @@ def _take_logarithm(network: Network) -> None:
             "the outputs are probabilities (they sum to 1), though no softmax ends the model: their "
             "logarithms are explained as logits"
         )
-    elif sample.any() and (sample.max() <= 1 or (sample[0].size > 1 and np.ptp(sums) <= SUM_ERROR * sums[0])):
+    elif sample.any() and (
+        (sample.max() <= 1 and _bounded(network))  # small values alone say nothing: so are those of a ReLU
+        or (len(sample) > 1 and sample[0].size > 1 and np.ptp(sums) <= SUM_ERROR * sums[0])  # as per cent
+    ):
         network.assumed.append(
             "the outputs are logits, although they look like probabilities (if they are, choose the tensor "
             "before the last activation with --output)"
         )
+
+
+def _bounded(network: Network) -> bool:
+    """Whether the outputs are a sigmoid's or a softmax's, with no more than constants behind it."""
+    producers = {name: node for node in network.graph.nodes for name in node.output}
+    node = producers.get("logits")
+    while node is not None and node.op_type not in ("HardSigmoid", "Sigmoid", "Softmax"):
+        varying = [name for name in node.input if name and name not in network.weights]
+        node = producers.get(varying[0]) if len(varying) == 1 and node.op_type not in MIXING else None
+    return node is not None
 
 
 def resolve_activation(network: Network, activation: str | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sise_rt.bundle import Block
 from sise_rt.errors import ModelError, SiseError
+from sise_rt.wording import counted
 
 from .blocks import find_blocks, named_blocks
 from .canonical import canonical
@@ -67,6 +68,7 @@ def examine(
                 weights = "none"
             opened = open_source(source, Path(scratch), weights=weights, size=input_size, output=output_name)
             size, assumed = image_size(opened.ends, input_size, opened.metadata)
+            source_tensors = [name for node in opened.model.graph.node for name in node.output]
             network = canonical(opened.model, Path(scratch), opened.ends, size, None)
         except SiseError as error:
             return Examination(None, None, None, (), (), (str(error),))
@@ -75,7 +77,11 @@ def examine(
         notes = (*opened.notes, *network.notes, *([left_out] if left_out else []), *assumptions)
         known = (size, network.classes, network.activation)
         try:
-            found = tuple(named_blocks(network, blocks, opened.modules) if blocks else find_blocks(network))
+            found = tuple(
+                named_blocks(network, blocks, opened.modules, source_tensors)
+                if blocks
+                else find_blocks(network)
+            )
         except ModelError as error:
             return Examination(*known, (), notes, (str(error),))
         found = tuple(channels_first(network, found))
@@ -88,7 +94,7 @@ def examine(
         counts = Counter(f"{node.domain}.{node.op_type}".lstrip(".") for node in missing)
         first = {f"{node.domain}.{node.op_type}".lstrip("."): node.name for node in reversed(missing)}
         refusals = tuple(
-            f"no gradient rule for operator {op} ({count} nodes, the first is {first[op]!r})"
+            f"no gradient rule for operator {op} ({counted(count, 'node')}, the first is {first[op]!r})"
             for op, count in sorted(counts.items())
         )
         return Examination(*known, found, notes, refusals, only_gradients=bool(refusals))

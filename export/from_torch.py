@@ -27,6 +27,8 @@ except ImportError as error:
 
 from .weights import load_weights, read_weights
 
+FACTORY = "a function without arguments that returns a torch.nn.Module"
+
 # ---------------------------------------------------------------------------------------------- building
 
 
@@ -94,12 +96,17 @@ def factory_model(spec: str, weights: str | None) -> torch.nn.Module:
         ) from error
     if not hasattr(module, attribute):
         raise ModelError(f"module {package!r} has no {attribute!r}")
+    factory = getattr(module, attribute)
+    if isinstance(factory, torch.nn.Module) or not callable(factory):
+        raise ModelError(f"{spec} is of type {type(factory).__name__}, where {FACTORY} is needed")
     try:
-        model = getattr(module, attribute)()
+        model = factory()
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{spec} raised {type(error).__name__}: {first_line(error)}") from error
+        raise ModelError(
+            f"{spec} raised {type(error).__name__}: {first_line(error)}; {FACTORY} is needed"
+        ) from error
     if not isinstance(model, torch.nn.Module):
-        raise ModelError(f"{spec} returned {type(model).__name__}, where a torch.nn.Module is needed")
+        raise ModelError(f"{spec} returned {type(model).__name__}, where {FACTORY} is needed")
     if weights not in (None, "DEFAULT"):
         load_weights(model, read_weights(Path(str(weights))), str(weights))
     return model

@@ -8,6 +8,7 @@ from typing import Any
 
 from sise_rt.bundle import Preprocess
 from sise_rt.errors import ModelError
+from sise_rt.wording import counted
 
 from .interface import Interface
 
@@ -122,7 +123,10 @@ def preprocessing(
                 _number(key, v) for v in (entries * channels if len(entries) == 1 else entries)
             )
             if len(values[key]) != channels:
-                raise ModelError(f"--{key} has {len(values[key])} values for {channels} channels")
+                raise ModelError(
+                    f"--{key} has {counted(len(values[key]), 'value')} for {counted(channels, 'channel')}: "
+                    "give one, or one a channel"
+                )
         settings = Preprocess(
             input_size=size,
             interpolation=str(values["interpolation"]),
@@ -168,7 +172,7 @@ def class_labels(
         if two_sided and len(labels) == 1:
             labels = [f"not {labels[0]}", labels[0]]
         if len(labels) != classes:
-            raise ModelError(f"{len(labels)} labels for a model with {classes} classes")
+            raise ModelError(_other_count(len(labels), classes))
         return tuple(labels), None, None
     labels = metadata.get("labels") or []
     if len(labels) == classes:
@@ -176,9 +180,13 @@ def class_labels(
         return tuple(labels), assumed, None
     reason = metadata.get("labels_left_out")
     if labels:
-        reason = f"{len(labels)} labels for a model with {classes} classes"
+        reason = _other_count(len(labels), classes)
     left_out = f"labels of {metadata['described_by']} left out: {reason} (set --labels)" if reason else None
     return ("negative", "positive") if two_sided else (), None, left_out
+
+
+def _other_count(labels: int, classes: int) -> str:
+    return f"{counted(labels, 'label')} for a model with {counted(classes, 'class', 'classes')}"
 
 
 def _read_labels(path: Path) -> list[str]:

@@ -10,11 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .errors import BundleError
+from .wording import counted
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.bin"
 PROBE = "parity.npz"
+COLORS = {1: ("GRAY",), 3: ("RGB", "BGR")}  # by channels; a picture has no others
+SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ class Preprocess:
         crop_mode: `center` resizes the short side and crops the middle, `squash` ignores the aspect ratio.
         mean: one value a channel, after scaling.
         std: one value a channel, after scaling, positive.
-        color: `RGB`, `BGR` or `GRAY`; other channel counts take arrays as they are.
-        scale: pixels are divided by it.
+        color: `RGB` or `BGR` for 3 channels, `GRAY` for 1; `RGB` for any other number, where it says nothing:
+            such arrays are taken as they are.
+        scale: pixels are divided by it, positive.
     """
 
     input_size: tuple[int, int, int]
@@ -45,21 +49,47 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         """Refuse values that would give a wrong or non-finite input."""
-        _require(len(self.input_size) == 3 and min(self.input_size) > 0, f"input_size {self.input_size}")
-        channels = self.input_size[0]
-        _require(self.interpolation in ("bilinear", "bicubic"), f"interpolation {self.interpolation!r}")
-        _require(0.01 <= self.crop_pct <= 1, f"crop_pct {self.crop_pct}")
-        _require(self.crop_mode in ("center", "squash"), f"crop_mode {self.crop_mode!r}")
-        _require(self.color in ("RGB", "BGR", "GRAY"), f"color {self.color!r}")
-        _require(len(self.mean) == len(self.std) == channels, f"mean and std for {channels} channels")
+        size = self.input_size
+        _require(
+            len(size) == 3 and min(size) > 0,
+            f"input_size {size}, where (channels, height, width), all positive, is needed",
+        )
+        channels = size[0]
+        for key, known in (
+            ("interpolation", ("bilinear", "bicubic")),
+            ("crop_mode", ("center", "squash")),
+            ("color", ("RGB", "BGR", "GRAY")),
+        ):
+            value = getattr(self, key)
+            _require(value in known, f"{key} {_cut(value)}; known are {', '.join(known)}")
+        colors = COLORS.get(channels, ("RGB",))
+        _require(
+            self.color in colors,
+            f"color {self.color} does not go with {counted(channels, 'channel')} of the model's input: "
+            + (f"use {' or '.join(colors)}" if channels in COLORS else "leave it out, they come as they are"),
+        )
         # So phrased, because NaN compares false; the limits keep float32 from overflowing.
-        _require(all(abs(value) < 1e9 for value in (*self.mean, *self.std, self.scale)), "mean, std, scale")
-        _require(min(*self.std, self.scale) > 1e-9, "std and scale")
+        _require(0.01 <= self.crop_pct <= 1, f"crop_pct {_cut(self.crop_pct)}, where 0.01 to 1 is needed")
+        for key in ("mean", "std"):
+            values = getattr(self, key)
+            _require(
+                len(values) == channels,
+                f"{key} of {counted(len(values), 'value')} for {counted(channels, 'channel')}",
+            )
+        for value in self.mean:
+            _require(abs(value) < LARGEST, f"mean {_cut(value)}, where -1e9 to 1e9 is needed")
+        for key, values in (("std", self.std), ("scale", (self.scale,))):
+            for value in values:
+                _require(SMALLEST < value < LARGEST, f"{key} {_cut(value)}, where 1e-9 to 1e9 is needed")
 
 
 def _require(valid: bool, what: str) -> None:
     if not valid:
         raise BundleError(f"preprocessing is not usable: {what}")
+
+
+def _cut(value: object) -> str:
+    return repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
 
 
 @dataclass(frozen=True)
@@ -88,7 +118,8 @@ class Manifest:
         classes: the number of logits.
         blocks: the block outputs in the order of the data.
         graphs: paths of `features`, `score` and `classifier`, and lists of `blocks` and `heads`; no heads
-            where the model was exported without gradients.
+            where the model was exported without gradients. Further `forward`, `last_block_gradient` and
+            `image_gradient` for other methods than SISE, empty where the bundle has them not.
         opset: the ONNX operator set of the graphs.
         source: `format`, `sha256` and `producer` of the model that was exported.
         parity: the errors measured at export.
@@ -158,6 +189,7 @@ PREPROCESS: dict[str, Any] = {
 }
 BLOCK: dict[str, Any] = {"name": str, "tensor": str, "channels": int, "height": int, "width": int}
 GRAPHS: dict[str, Any] = {"features": str, "score": str, "classifier": str, "blocks": [str], "heads": [str]}
+LATER = ("forward", "last_block_gradient", "image_gradient")  # graphs that bundles have from schema 1.1 on
 
 
 def parse_manifest(text: str, origin: str) -> Manifest:
@@ -192,13 +224,19 @@ def parse_manifest(text: str, origin: str) -> Manifest:
                 "labels": tuple(found["labels"]),
                 "assumed": tuple(found["assumed"]),
                 "blocks": tuple(Block(**block) for block in blocks),
-                "graphs": _fields(found["graphs"], GRAPHS, "graphs"),
+                "graphs": _graphs(found["graphs"]),
             }
         )
         _check(manifest)
     except BundleError as error:
         raise BundleError(f"{origin}: {error}") from error
     return manifest
+
+
+def _graphs(data: dict[str, Any]) -> dict[str, Any]:
+    """The paths of the graphs; those that an older bundle does not have are empty."""
+    later = {name: data.get(name, "") for name in LATER}
+    return _fields(data | later, GRAPHS | dict.fromkeys(LATER, str), "graphs")
 
 
 def _fields(data: dict[str, Any], kinds: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -223,15 +261,17 @@ def _check(manifest: Manifest) -> None:
     if manifest.activation not in ("softmax", "sigmoid"):
         raise BundleError(f"unknown activation {manifest.activation!r}")
     if manifest.classes < 1:
-        raise BundleError(f"{manifest.classes} classes")
+        raise BundleError(f"{manifest.classes} classes, where at least 1 is needed")
     if manifest.labels and len(manifest.labels) != manifest.classes:
-        raise BundleError(f"{len(manifest.labels)} labels for {manifest.classes} classes")
+        labels, classes = len(manifest.labels), manifest.classes
+        raise BundleError(f"{counted(labels, 'label')} for {counted(classes, 'class', 'classes')}")
     count = len(manifest.blocks)
     if not count or len(manifest.graphs["blocks"]) != count:
         raise BundleError("every block needs its graph")
     if len(manifest.graphs["heads"]) not in (0, count):
         raise BundleError("either every block has its head, or none has")
     graphs = [manifest.graphs[key] for key in ("features", "score", "classifier")]
+    graphs += [manifest.graphs[key] for key in LATER if manifest.graphs[key]]
     for path in [*graphs, *manifest.graphs["blocks"], *manifest.graphs["heads"], WEIGHTS, PROBE]:
         if path not in manifest.files:
             raise BundleError(f"{path} is not listed among the files")

@@ -11,6 +11,7 @@ import click
 
 from .bundle import Block, Manifest
 from .explanation import Explanation
+from .wording import counted
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def summary(explanation: Explanation, picture: Path) -> str:
         name = f"class {explanation.target}"
     line = (
         f"{Path(explanation.name).name}: {name}, confidence {explanation.confidence:.3f}, "
-        f"{explanation.masks} masks in {seconds:.1f} s -> {picture}"
+        f"{counted(explanation.masks, 'mask')} in {seconds:.1f} s -> {picture}"
     )
     predicted = explanation.predicted
     if predicted.index != explanation.target:
@@ -49,15 +50,21 @@ def described(manifest: Manifest, path: Path) -> str:
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     image = manifest.input
     return (
-        f"{path}: input {image['channels']}x{image['height']}x{image['width']}, {manifest.classes} classes, "
-        f"{manifest.activation}, opset {manifest.opset}, {size / 1e6:.1f} MB\n{block_table(manifest.blocks)}"
+        f"{path}: input {image['channels']}x{image['height']}x{image['width']}, "
+        f"{counted(manifest.classes, 'class', 'classes')}, {manifest.activation}, opset {manifest.opset}, "
+        f"{size / 1e6:.1f} MB\n{block_table(manifest.blocks)}"
     )
 
 
 def block_table(blocks: Sequence[Block]) -> str:
     """One line a block."""
-    rows = [f"  {b.name:<8} {b.channels:>5} maps  {b.height:>4}x{b.width:<4} {b.tensor}" for b in blocks]
-    return "\n".join([f"{len(blocks)} blocks, {sum(b.channels for b in blocks)} maps", *rows])
+    rows = [
+        f"  {b.name:<8} {counted(b.channels, 'map'):>10}{' ' * (b.channels == 1)}  "
+        f"{b.height:>4}x{b.width:<4} {b.tensor}"
+        for b in blocks
+    ]
+    maps = sum(b.channels for b in blocks)
+    return "\n".join([f"{counted(len(blocks), 'block')}, {counted(maps, 'map')}", *rows])
 
 
 def parity_line(errors: Mapping[str, float], tolerances: Mapping[str, float]) -> str:

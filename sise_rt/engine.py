@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -260,12 +261,78 @@ class Engine(Sessions):
             self.provider = "cpu"
             self.features_session = self.open_features()
         self.score_session = self.open_score()
+        self._others: dict[str, Any] = {}
+        self._opening = threading.Lock()
 
     def features(
         self, images: np.ndarray, targets: np.ndarray
     ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
         """Feature maps, gradient scores and logits, as `run_features` gives them."""
         return run_features(self.features_session, self.manifest, images, targets)
+
+    def forward(self, images: np.ndarray) -> np.ndarray:
+        """The logits (N, classes) of images (N, C, H, W)."""
+        (logits,) = self._run_other("forward", {"images": images})
+        return logits
+
+    def last_block_gradient(
+        self, images: np.ndarray, cotangents: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The last block's maps, a gradient with respect to them, and the logits.
+
+        Args:
+            images: (N, C, H, W) float32.
+            cotangents: (N, classes) float32, the weight of each logit in what is differentiated.
+
+        Returns:
+            A_B (N, K, h, w), the gradient of sum(cotangents * logits) shaped alike, logits (N, classes).
+        """
+        maps, gradient, logits = self._run_other(
+            "last_block_gradient", {"images": images, "cotangents": cotangents}
+        )
+        return maps, gradient, logits
+
+    def image_gradient(self, images: np.ndarray, cotangents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient of sum(cotangents * logits) with respect to the images, and the logits."""
+        gradient, logits = self._run_other("image_gradient", {"images": images, "cotangents": cotangents})
+        return gradient, logits
+
+    def _run_other(self, name: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Run a graph that SISE does not need: its session is opened at the first use, and kept.
+
+        Raises:
+            BundleError: the bundle does not have the graph.
+            ModelError: as `run`.
+        """
+        with self._opening:
+            if name not in self._others:
+                self._others[name] = self._open_other(name)
+        session, count = self._others[name], len(inputs["images"])
+        at_once = self.manifest.input.get("batch") or count
+        parts = [
+            run(session, {key: value[start : start + at_once] for key, value in inputs.items()})
+            for start in range(0, count, at_once)
+        ]
+        return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    def _open_other(self, name: str) -> Any:
+        size, logits = self.manifest.preprocess.input_size, ("logits", (self.manifest.classes,))
+        last, cotangents = self.manifest.blocks[-1], ("cotangents", (self.manifest.classes,))
+        shape = (last.channels, last.height, last.width)
+        expected: dict[str, list[tuple[str, tuple]]] = {
+            "forward": [("images", size), logits],
+            "last_block_gradient": [
+                *(("images", size), cotangents),
+                *((last.tensor, shape), ("last_block_gradient", shape), logits),
+            ],
+            "image_gradient": [("images", size), cotangents, ("image_gradient", size), logits],
+        }
+        if not self.manifest.graphs[name]:
+            raise BundleError(
+                f"{self.manifest.name} has no graph {name!r}: it was exported without gradients, or by an "
+                "older sise-rt; export the model again"
+            )
+        return self._open_fitting(name, expected[name])
 
     def scorer(self, image: np.ndarray, targets: np.ndarray, batch: int) -> Scorer:
         """Masked scoring of one image (1, C, H, W) for targets (T,), in batches of `batch` masks.

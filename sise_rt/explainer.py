@@ -1,11 +1,9 @@
-"""The explainer: one picture and its targets through all phases of SISE."""
+"""The explainer: one picture and its targets through a method, and through all phases of SISE by default."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +11,13 @@ import numpy as np
 
 from .bundle import Manifest, read_bundle
 from .engine import Engine
-from .errors import BundleError, ModelError, NoEvidence
-from .explanation import BlockEvidence, Explanation, Prediction
-from .features import Features, confidences, extract
-from .fusion import REGIONS, fuse, normalise
-from .masks import constant_maps, select, select_all
-from .preprocess import MAX_PIXELS, load_image, preprocess
-from .scoring import Scores, score, usable_maps, visualization_map
+from .errors import NoEvidence
+from .explanation import Explanation, Prediction
+from .features import confidences, extract
+from .fusion import normalise
+from .methods import METHODS, USE_FEATURES, Clock, Finding, Progress, Query, parse_method, settings_of
+from .preprocess import MAX_PIXELS, Placement, load_image, preprocess
 from .targets import resolve_target
-
-Progress = Callable[[int, int], None]
 
 
 class Explainer:
@@ -50,8 +45,10 @@ class Explainer:
         return self._confidences(tensor)
 
     def _confidences(self, tensor: np.ndarray) -> np.ndarray:
-        features = extract(self.engine, tensor, np.zeros(1, np.int64))
-        return confidences(features.logits, self.manifest.activation)
+        return confidences(self._logits(tensor), self.manifest.activation)
+
+    def _logits(self, tensor: np.ndarray) -> np.ndarray:
+        return extract(self.engine, tensor, np.zeros(1, np.int64)).logits
 
     def explain(self, image: Any, target: int | str | None = None, **options: Any) -> Explanation:
         """Explain one target; the class with the highest confidence if none is given.
@@ -59,7 +56,7 @@ class Explainer:
         Args and errors as in `explain_targets`.
 
         Raises:
-            NoEvidence: no block has a usable map for the target.
+            NoEvidence: the method finds nothing that speaks for the target.
         """
         targets = None if target is None else [target]
         explanation = self.explain_targets(image, targets, **options)[0]
@@ -72,153 +69,153 @@ class Explainer:
         image: Any,
         targets: Sequence[int | str] | None = None,
         *,
+        method: str = "sise",
         top_k: int = 1,
-        mu: float = 0.0,
-        fusion: str = "otsu",
         batch_size: int | None = None,
         progress: Progress | None = None,
         max_pixels: int = MAX_PIXELS,
+        **options: Any,
     ) -> list[Explanation | NoEvidence]:
-        """Explain several targets of one picture; masks that they share are scored once.
+        """Explain several targets of one picture; what they share is computed once.
 
         Args:
             image: path, bytes, PIL image, or uint8 array (H, W, 3) in RGB.
             targets: class indices or labels; None explains the classes with the highest confidence.
-            top_k: how many of these.
-            mu: selection threshold (eq. 7), 0 <= mu < 1; higher scores fewer masks.
-            fusion: `otsu` (the paper) or `otsu-soft` (the authors' code).
-            batch_size: masks per forward pass; None measures the fastest once a process.
-            progress: called with (masks scored, masks to score); an exception it raises ends the call.
+            method: one of `sise_rt.methods.METHODS`.
+            top_k: how many classes, where no targets are given.
+            batch_size: images per forward pass; None measures the fastest once a process.
+            progress: called with (images run, images to run); an exception it raises ends the call.
             max_pixels: larger pictures are refused.
+            options: of the method, as `mu` and `fusion` of `sise`; see `sise_rt.methods`.
 
         Returns:
-            One explanation a target, in the order given or by falling confidence; where no block has a usable
-            map for a target, the `NoEvidence` that says so.
+            One explanation a target, in the order given or by falling confidence; where nothing speaks for a
+            target, the `NoEvidence` that says so.
 
         Raises:
             ImageError: the picture cannot be used.
             TargetError: a target is no class.
             ModelError: the model cannot be run, or its numbers are not finite for this picture.
-            BundleError: the bundle has no gradient scores for `mu` to select by.
-            ValueError: an option is out of its range.
+            BundleError: the bundle has not what the method needs, as gradients.
+            ValueError: there is no such method or option, or an option is out of its range.
         """
-        if not 0 <= mu < 1:
-            raise ValueError(f"mu is {mu}, where 0 <= mu < 1 is needed")
-        if fusion not in REGIONS:
-            raise ValueError(f"fusion is {fusion!r}; known are {', '.join(REGIONS)}")
+        methods = {method: (method, settings_of(method, options))}
+        return self._explain(image, targets, methods, top_k, batch_size, progress, max_pixels)[method]
+
+    def explain_methods(
+        self,
+        image: Any,
+        targets: Sequence[int | str] | None = None,
+        methods: Sequence[str] = tuple(METHODS),
+        *,
+        top_k: int = 1,
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> dict[str, list[Explanation | NoEvidence]]:
+        """Explain the same targets by several methods, which share preprocessing and features.
+
+        The other arguments, and the errors, are those of `explain_targets`. A method of `methods` is a name,
+        with options as in `sise:mu=0.3` (`sise_rt.methods.parse_method`).
+
+        Returns:
+            What `explain_targets` gives, for each of `methods`.
+        """
+        if not methods or len(set(methods)) < len(methods):
+            raise ValueError("methods must be different names, and at least one")
+        parsed = {}
+        for text in methods:
+            name, given = parse_method(text)
+            parsed[text] = (name, settings_of(name, given))
+        return self._explain(image, targets, parsed, top_k, batch_size, progress, max_pixels)
+
+    def _explain(
+        self,
+        image: Any,
+        targets: Sequence[int | str] | None,
+        methods: dict[str, tuple[str, dict[str, Any]]],
+        top_k: int,
+        batch_size: int | None,
+        progress: Progress | None,
+        max_pixels: int,
+    ) -> dict[str, list[Explanation | NoEvidence]]:
         if (batch_size is not None and batch_size < 1) or top_k < 1:
             raise ValueError("batch_size and top_k must be at least 1")
         if targets is not None and len(targets) == 0:
             raise ValueError("targets is empty; None explains the classes with the highest confidence")
-        if mu and not self.manifest.has_gradients:
-            raise BundleError(f"{self.manifest.name} has no gradient scores, so mu has nothing to select by")
-        clock = _Clock()
+        clock = Clock()
         with clock("preprocess"):
             spec = self.manifest.preprocess
             picture = load_image(image, channels=spec.input_size[0], max_pixels=max_pixels)
             tensor, placement = preprocess(picture, spec)
-        with clock("features"):
-            if targets is None:
+        if targets is None:
+            with clock("prediction"):
                 order = np.argsort(-self._confidences(tensor), kind="stable")[:top_k]
-            else:
-                order = np.array([resolve_target(target, self.manifest) for target in targets], np.int64)
-            features = extract(self.engine, tensor, order)
-        with clock("masks"):
-            if self.manifest.has_gradients:
-                kept = [np.array([select(alpha, mu) for alpha in alphas]) for alphas in features.alphas]
-            else:
-                kept = [np.array([select_all(len(maps)) for _ in order]) for maps in features.maps]
-            flat = [constant_maps(maps) for maps in features.maps]
-            chosen = [
-                np.flatnonzero(keep.any(axis=0) & ~constant)
-                for keep, constant in zip(kept, flat, strict=True)
-            ]
-        with clock("calibration"):
-            batch = batch_size or self.engine.best_batch()
-        with clock("scoring"):
-            scorer = self.engine.scorer(tensor, order, batch)
-            batch = scorer.batch
-            tick = _ticker(sum(map(len, chosen)), progress)
-            scores = [
-                score(scorer, maps, index, tick) if len(index) else None
-                for maps, index in zip(features.maps, chosen, strict=True)
-            ]
-        if not all(scored is None or np.isfinite(scored.confidences).all() for scored in scores):
-            raise ModelError("the model's confidences are not finite for masked copies of this image")
-        common = dict(
-            mu=mu,
-            fusion=fusion,
-            batch=batch,
-            masks=sum(map(len, chosen)),
-            picture=picture,
-            placement=placement,
-            name=_name(image),
-        )
-        explained: list[Explanation | NoEvidence] = []
-        for i, target in enumerate(order):
-            try:
-                own = [keep[i] for keep in kept]
-                explained.append(self._fused(i, int(target), features, own, scores, clock, common))
-            except NoEvidence as error:  # the other targets' work is not lost
-                explained.append(error)
+        else:
+            order = np.array([resolve_target(target, self.manifest) for target in targets], np.int64)
+        before, phase_1 = clock.copy(), None
+        if any(name in USE_FEATURES for name, _ in methods.values()):
+            with clock("features"):
+                phase_1 = extract(self.engine, tensor, order)
+        logits = phase_1.logits if phase_1 else self._logits(tensor)
+        shown = _Shown(self, logits, picture, placement, _name(image))
+        explained = {}
+        for label, (name, settings) in methods.items():
+            own = (clock if name in USE_FEATURES else before).copy()
+            query = Query(self.engine, tensor, order, logits, shown.name, batch_size, progress, own, phase_1)
+            results: list[Explanation | NoEvidence] = []
+            for target, found in zip(order, METHODS[name](query, **settings), strict=True):
+                if isinstance(found, NoEvidence):
+                    results.append(found)
+                else:
+                    results.append(shown.explanation(int(target), name, settings, found))
+            explained[label] = results
         return explained
 
-    def _fused(
+
+class _Shown:
+    """One picture that was explained: makes explanations of what methods find in it."""
+
+    def __init__(
         self,
-        position: int,
-        target: int,
-        features: Features,
-        kept: list[np.ndarray],
-        scores: list[Scores | None],
-        clock: _Clock,
-        common: dict[str, Any],
-    ) -> Explanation:
-        """Phases 3 (the maps) and 4 for one target."""
-        clock = clock.copy()
-        label = self.manifest.label(target)
-        warnings, blocks, usable = list(self.engine.warnings), [], []
-        if not self.manifest.has_gradients:
-            warnings.append("exported without gradients: no map is selected, all that are not flat are kept")
-        size = self.manifest.preprocess.input_size[1:]
-        with clock("fusion"):
-            for block, maps, keep, scored in zip(
-                self.manifest.blocks, features.maps, kept, scores, strict=True
-            ):
-                shaped = usable_maps(keep, scored)
-                v = visualization_map(maps, scored, position, shaped, size) if scored else None
-                u = None if v is None else normalise(v)
-                count, flat = int(keep.sum()), int(keep.sum() - shaped.sum())
-                if u is None:
-                    warnings.append(f"{block.name} is skipped: {_why_skipped(len(keep), count, flat)}")
-                else:
-                    usable.append(u)
-                visual = None if u is None else u.astype(np.float32)
-                blocks.append(BlockEvidence(block.name, block.channels, count, flat, visual))
-            if not usable:
-                raise NoEvidence(
-                    f"{common['name']}: no feature map speaks for target {target} ({label}): "
-                    f"{'; '.join(warnings)}. The picture may be blank, or the class may not be in it"
-                )
-            raw = fuse(usable, REGIONS[common["fusion"]])
-            final = normalise(raw)
+        explainer: Explainer,
+        logits: np.ndarray,
+        picture: np.ndarray,
+        placement: Placement,
+        name: str,
+    ):
+        self.manifest, self.engine = explainer.manifest, explainer.engine
+        self.trust = confidences(logits, self.manifest.activation)
+        self.picture, self.placement, self.name = picture, placement, name
+
+    def explanation(self, target: int, method: str, settings: dict[str, Any], found: Finding) -> Explanation:
+        """The explanation of one target."""
+        warnings = [*self.engine.warnings, *found.warnings]
+        final = normalise(found.raw)
         if final is None:
-            warnings.append("the fused map is constant: the explanation is all zero")
-            final = np.zeros_like(raw)
-        trust = confidences(features.logits, self.manifest.activation)
-        best = int(trust.argmax())
+            warnings.append("the map is constant: the explanation is all zero")
+            final = np.zeros_like(found.raw)
+        best = int(self.trust.argmax())
         return Explanation(
             map=final.astype(np.float32),
-            raw=raw,
-            blocks=tuple(blocks),
+            raw=found.raw,
+            blocks=found.blocks,
             target=target,
-            label=label,
-            confidence=float(trust[target]),
-            predicted=Prediction(best, self.manifest.label(best), float(trust[best])),
-            seconds=dict(clock.seconds),
+            label=self.manifest.label(target),
+            confidence=float(self.trust[target]),
+            predicted=Prediction(best, self.manifest.label(best), float(self.trust[best])),
+            method=method,
+            settings=settings,
+            masks=found.masks,
+            passes=found.passes,
+            seconds=dict(found.seconds),
             provider=self.engine.provider,
+            batch=found.batch,
             warnings=tuple(warnings),
+            name=self.name,
             model=self.manifest.name,
-            **common,
+            picture=self.picture,
+            placement=self.placement,
         )
 
 
@@ -232,45 +229,7 @@ def load(bundle: str | Path, provider: str = "auto", threads: int | None = None)
     return Explainer(bundle, provider, threads)
 
 
-def _why_skipped(maps: int, kept: int, flat: int) -> str:
-    if not kept:
-        return f"none of its {maps} maps has a positive gradient score"
-    if flat == kept:
-        return f"all {kept} maps with a positive gradient score are flat"
-    return "its visualization map is flat: the model gives no masked copy any confidence in the target"
-
-
-def _ticker(total: int, progress: Progress | None) -> Callable[[int], None]:
-    scored = 0
-
-    def tick(count: int) -> None:
-        nonlocal scored
-        scored += count
-        if progress is not None:
-            progress(scored, total)
-
-    return tick
-
-
 def _name(image: Any) -> str:
     if isinstance(image, (str, os.PathLike)):
         return os.fsdecode(image)
     return str(getattr(image, "filename", "") or "image")
-
-
-class _Clock:
-    """Seconds per phase."""
-
-    def __init__(self, seconds: dict[str, float] | None = None):
-        self.seconds = seconds or {}
-
-    def copy(self) -> _Clock:
-        return _Clock(dict(self.seconds))
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start

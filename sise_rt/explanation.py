@@ -12,27 +12,9 @@ import numpy as np
 
 from .errors import OutputError
 from .files import write_whole
+from .methods import BlockEvidence
 from .preprocess import Placement, to_original
 from .render import overlay, save_png, strip
-
-
-@dataclass(frozen=True)
-class BlockEvidence:
-    """What one block contributes to an explanation.
-
-    Attributes:
-        name: of the block.
-        maps: how many feature maps it has.
-        kept: how many were selected by their gradient score.
-        constant: how many of those are flat and were dropped.
-        visualization: U_b (H, W) float32 in [0, 1], V_b min-max normalised; None if no map was usable.
-    """
-
-    name: str
-    maps: int
-    kept: int
-    constant: int
-    visualization: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -50,15 +32,17 @@ class Explanation:
 
     Attributes:
         map: (H, W) float32 in [0, 1], in the model's input coordinates: the fused map, min-max normalised.
-        raw: (H, W) float64 in [0, number of usable blocks]: the fused map as Fig. 5 gives it.
-        blocks: the evidence of each block, in the order of the data.
+        raw: (H, W) float64, the method's map before that; of SISE in [0, number of usable blocks], the fused
+            map as Fig. 5 gives it.
+        blocks: the evidence of each block, in the order of the data; empty where a method has none.
         target: class index.
         label: of the target.
         confidence: of the model in the target, for the whole picture.
         predicted: the class with the highest confidence, which need not be the target.
-        mu: selection threshold.
-        fusion: `otsu` or `otsu-soft`.
+        method: one of `sise_rt.methods.METHODS`.
+        settings: the method's options, as `mu` (selection threshold) and `fusion` of SISE.
         masks: how many masked copies were scored; shared by the targets of one call.
+        passes: images that went through the network for it, shared ones included.
         seconds: per phase; `features` and `scoring` are shared by the targets of one call.
         provider: what ran the model.
         batch: masks per forward pass.
@@ -76,9 +60,10 @@ class Explanation:
     label: str
     confidence: float
     predicted: Prediction
-    mu: float
-    fusion: str
+    method: str
+    settings: dict[str, Any]
     masks: int
+    passes: int
     seconds: dict[str, float]
     provider: str
     batch: int
@@ -96,8 +81,8 @@ class Explanation:
             "target": {"index": self.target, "label": self.label},
             "confidence": self.confidence,
             "predicted": asdict(self.predicted),
-            "mu": self.mu,
-            "fusion": self.fusion,
+            "method": self.method,
+            **self.settings,
             "blocks": [
                 {
                     "name": b.name,
@@ -109,6 +94,7 @@ class Explanation:
                 for b in self.blocks
             ],
             "masks": self.masks,
+            "passes": self.passes,
             "seconds": {phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
             "provider": self.provider,
             "batch": self.batch,

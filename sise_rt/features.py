@@ -19,11 +19,13 @@ class Features:
         alphas: alpha_b of each block, (T, K): the mean over locations of the gradient of each target's
             log-odds (eq. 6); empty where the bundle has no gradients.
         logits: (classes,).
+        passes: how often the network was run.
     """
 
     maps: list[np.ndarray]
     alphas: list[np.ndarray]
     logits: np.ndarray
+    passes: int
 
 
 def extract(engine: Engine, image: np.ndarray, targets: np.ndarray) -> Features:
@@ -47,7 +49,10 @@ def extract(engine: Engine, image: np.ndarray, targets: np.ndarray) -> Features:
     if not finite:
         raise ModelError("the model's feature maps, gradients or logits are not finite for this image")
     return Features(
-        [a[0] for a in maps], [np.concatenate(scores) for scores in zip(*alphas, strict=True)], logits[0]
+        [a[0] for a in maps],
+        [np.concatenate(scores) for scores in zip(*alphas, strict=True)],
+        logits[0],
+        len(alphas),
     )
 
 

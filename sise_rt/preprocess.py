@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from .bundle import Preprocess
-from .errors import BundleError, ImageError
+from .errors import ImageError
+from .wording import counted
 
 MAX_PIXELS = 100_000_000
 """The largest picture that is decoded, unless asked otherwise, and the largest it is resized to."""
@@ -28,6 +29,7 @@ MAX_PIXELS = 100_000_000
 # number either, so that a broken picture is told from something that is none.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+NPY = np.lib.format.MAGIC_PREFIX
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,12 +66,12 @@ def load_image(source: Any, *, channels: int = 3, max_pixels: int = MAX_PIXELS) 
 
     Pictures follow the evaluation transforms: EXIF orientation is applied, everything becomes RGB as
     Pillow's `convert("RGB")` does it, and alpha is dropped, not composited. 16-bit grey is scaled to 8 bits.
-    Of an animation the first frame is read.
+    Of an animation the first frame is read. NumPy's files (`.npy`) hold arrays, and are taken as such.
 
     Args:
         source: a path, an encoded picture as bytes, a Pillow image, or a uint8 array (H, W) or (H, W, C).
         channels: what the model takes; an array (H, W, 4) keeps its fourth plane only where that is 4.
-        max_pixels: the limit for encoded pictures and Pillow images, checked before anything is decoded.
+        max_pixels: the limit for files, bytes and Pillow images, checked before anything is decoded.
 
     Returns:
         uint8 RGB (H, W, 3); an array of 2, 5 or more channels comes back as it is. It may share memory
@@ -79,9 +81,9 @@ def load_image(source: Any, *, channels: int = 3, max_pixels: int = MAX_PIXELS) 
         ImageError: the source is missing, empty, broken, too large, of another type, or no picture.
     """
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(Path(os.fsdecode(source)), max_pixels)
+        return _read_file(Path(os.fsdecode(source)), channels, max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(source), "the given bytes", max_pixels)
+        return _decode(io.BytesIO(source), "the given bytes", channels, max_pixels)
     if isinstance(source, Image.Image):
         return _to_rgb(source, str(getattr(source, "filename", "") or "the given image"), max_pixels)
     if hasattr(source, "__array_interface__") or hasattr(source, "__array__"):
@@ -89,12 +91,12 @@ def load_image(source: Any, *, channels: int = 3, max_pixels: int = MAX_PIXELS) 
     raise ImageError(f"a {type(source).__name__} is no picture: give a path, bytes, an image or an array")
 
 
-def _read_file(path: Path, max_pixels: int) -> np.ndarray:
+def _read_file(path: Path, channels: int, max_pixels: int) -> np.ndarray:
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
             with path.open("rb") as stream:
-                return _decode(stream, str(path), max_pixels)
+                return _decode(stream, str(path), channels, max_pixels)
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -106,8 +108,8 @@ def _read_file(path: Path, max_pixels: int) -> np.ndarray:
     raise ImageError(f"{path}: is no regular file: give a picture file, or its bytes")
 
 
-def _decode(stream: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
-    """Decode one encoded picture.
+def _decode(stream: BinaryIO, name: str, channels: int, max_pixels: int) -> np.ndarray:
+    """Decode one encoded picture, or read an array in NumPy's format.
 
     `Image.open` would judge its size by a process-wide setting, with a warning or an error at limits that
     are not ours; asking Pillow's decoders directly leaves the host program's settings and threads alone.
@@ -115,6 +117,11 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
     prefix = stream.read(16)
     if not prefix:
         raise ImageError(f"{name}: is empty: save or copy the picture again")
+    if prefix.startswith(NPY):
+        try:
+            return _from_array(_read_array(stream, max_pixels), channels)
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from error
     Image.init()
     for form in FORMATS:
         factory, accept = Image.OPEN.get(form, (None, None))
@@ -128,6 +135,32 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
             raise _unreadable(name, form, error) from error
         return _to_rgb(image, name, max_pixels)
     raise ImageError(f"{name}: is no picture, or of an unknown format: convert it to PNG or JPEG")
+
+
+def _read_array(stream: BinaryIO, max_pixels: int) -> np.ndarray:
+    """Read an array of numbers in NumPy's format; its header is judged before any memory is taken for it."""
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    try:
+        formats = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+        version, _ = np.lib.format.read_magic(stream)
+        if version not in formats:
+            raise ValueError(f"its format version is {version}")
+        shape, _, dtype = formats[version](stream)
+    except Exception as error:  # the header is a Python literal, of which anything can be wrong
+        raise ImageError(f"this NumPy file cannot be read: {error}: save it again with numpy.save") from error
+    _check_array(shape, dtype)
+    if shape[0] * shape[1] > max_pixels:
+        raise ImageError(
+            f"{shape[1]} x {shape[0]} is more than {max_pixels:,} pixels: shrink it, or raise the limit"
+        )
+    expected, found = math.prod(shape), size - stream.tell()
+    if found != expected:
+        raise ImageError(
+            f"an array of shape {shape} has {expected:,} bytes, and the file {found:,}: save or copy it again"
+        )
+    stream.seek(0)
+    return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _unreadable(name: str, form: str | None, error: Exception) -> ImageError:
@@ -169,11 +202,15 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+def _check_array(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if dtype != np.uint8:
+        raise ImageError(f"an array of {dtype} has no known range: give uint8, 0 to 255, RGB")
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise ImageError(f"an array of shape {shape} is no picture: give (H, W), or (H, W, C) as RGB")
+
+
 def _from_array(array: np.ndarray, channels: int) -> np.ndarray:
-    if array.dtype != np.uint8:
-        raise ImageError(f"an array of {array.dtype} has no known range: give uint8, 0 to 255, RGB")
-    if array.ndim not in (2, 3) or array.size == 0:
-        raise ImageError(f"an array of shape {array.shape} is no picture: give (H, W), or (H, W, C) as RGB")
+    _check_array(array.shape, array.dtype)
     if array.ndim == 2:
         array = array[..., None]
     if array.shape[2] == 1:
@@ -197,16 +234,14 @@ def preprocess(picture: np.ndarray, spec: Preprocess) -> tuple[np.ndarray, Place
         The input, float32 (1, C, height, width), contiguous; and where it lies in the picture.
 
     Raises:
-        BundleError: the color of `spec` does not go with its channels.
         ImageError: the picture does not fit the model, or is too elongated to be resized for it.
     """
     channels, height, width = spec.input_size
-    if channels in (1, 3) and (spec.color == "GRAY") != (channels == 1):
-        raise BundleError(f"color {spec.color} does not go with {channels} channels: export the model again")
     planes = 3 if channels in (1, 3) else channels
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != planes or picture.size == 0:
         raise ImageError(
-            f"a picture {picture.shape} of {picture.dtype} does not fit the model's {channels} channels: "
+            f"a picture {picture.shape} of {picture.dtype} does not fit the model's "
+            f"{counted(channels, 'channel')}: "
             f"give uint8 (H, W, {planes}), channels last"
         )
     original = (picture.shape[0], picture.shape[1])

@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.blocks import find_blocks, named_blocks
 from sise_rt.export.builder import Builder
 from sise_rt.export.canonical import canonical
+from sise_rt.export.examine import examine
 from sise_rt.export.from_torch import to_onnx
 from sise_rt.export.interface import interface
 
@@ -66,6 +67,17 @@ def found(network):
     return [(block.tensor, block.channels, block.height, block.width) for block in find_blocks(network)]
 
 
+def test_a_tensor_that_was_there_before_the_clean_up(small_model):
+    """The convolution's output is gone, as BatchNormalization is fused into it."""
+    (refusal,) = examine(small_model, blocks=["stem.conv"]).refusals
+    assert "tensor 'stem.conv' is not there any more in the deployed graph" in refusal
+    assert "cuts near it: stem.relu" in refusal or "cuts near it: stem.norm" in refusal
+    assert "sise-rt inspect (without --blocks) lists" in refusal
+    (refusal,) = examine(small_model, blocks=["stem.rely"]).refusals
+    assert "no tensor 'stem.rely'; close: stem.relu" in refusal
+    assert "sise-rt inspect (without --blocks) lists" in refusal
+
+
 def test_residual(network):
     def build(op, x):
         x = op.relu_conv(x, 3, 4, s=2, name="stem")
@@ -90,7 +102,7 @@ def test_residual(network):
     assert "cuts near it: " in str(caught.value)
     with pytest.raises(ModelError, match="no tensor 'thre'; close: three"):
         named_blocks(net, ["thre"], {})
-    with pytest.raises(ModelError, match=r"no tensor 'x_y_z'$"):
+    with pytest.raises(ModelError, match=r"no tensor 'x_y_z'; cuts are .*three; sise-rt inspect"):
         named_blocks(net, ["x_y_z"], {})
     with pytest.raises(ModelError, match="two names stand for one tensor: two, layer2"):
         named_blocks(net, ["two", "layer2"], {"layer2": "two"})

@@ -139,6 +139,75 @@ def test_inspect_of_a_model_names_the_blocks(sise, small_model):
     assert f"sise-rt export {small_model}" in printed
 
 
+def without_gradients(bundle, path, **source):
+    """A copy of a bundle that has no heads any more."""
+    shutil.copytree(bundle, path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["graphs"]["heads"] = []
+    manifest["source"] |= source
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    return path
+
+
+def test_inspect_says_that_a_bundle_has_no_gradients(sise, small_bundle, tmp_path):
+    bare = without_gradients(small_bundle, tmp_path / "bare.sise", producer="")
+    said = "gradients: none (exported --without-gradients)"
+    code, printed, _ = sise("inspect", bare)
+    assert code == 0
+    assert said in printed
+    assert said not in sise("inspect", small_bundle)[1]
+
+
+def test_inspect_leaves_out_an_empty_producer(sise, small_bundle, tmp_path):
+    code, printed, _ = sise("inspect", without_gradients(small_bundle, tmp_path / "a.sise", producer=""))
+    assert code == 0
+    assert "producer" not in printed
+    known = without_gradients(small_bundle, tmp_path / "b.sise", producer="maker 1.2")
+    assert ", producer maker 1.2\n" in sise("inspect", known)[1]
+
+
+def test_one_block_is_no_blocks(sise, tmp_path):
+    code, printed, _ = sise("export", one_block(tmp_path / "m.onnx"), "-o", tmp_path / "m.sise")
+    assert code == 0
+    assert "\n1 block, 8 maps\n" in printed
+    assert "1 blocks" not in printed
+
+
+def one_block(path):
+    rng = np.random.default_rng(0)
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], strides=[2, 2]),
+        node("Relu", ["c"], ["r"]),
+        node("GlobalAveragePool", ["r"], ["p"]),
+        node("Flatten", ["p"], ["f"]),
+        node("MatMul", ["f", "v"], ["y"]),
+    ]
+    w, v = 0.1 * rng.standard_normal((8, 12, 3, 3)), rng.standard_normal((8, 5))
+    return write_model(path, nodes, [("x", ["N", 12, 32, 32])], w=w, v=v)
+
+
+def test_arrays_of_twelve_channels_are_explained_from_the_command_line(sise, tmp_path):
+    bundle, out = tmp_path / "m.sise", tmp_path / "out"
+    assert sise("export", one_block(tmp_path / "m.onnx"), "-o", bundle, "-q")[0] == 0
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 60, 12), dtype=np.uint8)
+    np.save(tmp_path / "twelve.npy", pixels)
+    code, printed, err = sise("explain", tmp_path / "twelve.npy", "-m", bundle, "-o", out, "--json")
+    assert (code, err) == (0, "")
+    (record,) = map(json.loads, printed.splitlines())
+    from sise_rt import load
+
+    expected = load(bundle).confidences(pixels)
+    assert record["confidence"] == pytest.approx(expected.max())
+    assert sorted(file.suffix for file in out.iterdir()) == [".json", ".npy", ".png"]
+    np.save(tmp_path / "three.npy", pixels[..., :3])
+    np.save(tmp_path / "floats.npy", pixels / 255)
+    for name, words in (("three", "12 channels"), ("floats", "array of float64")):
+        code, _, err = sise("explain", tmp_path / f"{name}.npy", "-m", bundle, "-o", out)
+        assert code == 1
+        assert words in err
+        assert "1 of 1 image failed" in err
+
+
 def test_demo_writes_an_explanation(sise, tmp_path):
     code, printed, _ = sise("demo", "-o", tmp_path / "demo")
     assert code == 0
@@ -441,6 +510,54 @@ def test_no_onnxruntime_or_both(sise, small_bundle, picture, monkeypatch, instal
     report(f"ONNX Runtime wheels: {len(installed)}", code, err)
     assert code == 2
     assert says in err
+
+
+def test_mu_of_a_bundle_without_gradients_is_wrong_use(sise, small_model, picture, tmp_path):
+    bare = tmp_path / "bare.sise"
+    assert sise("export", small_model, "-o", bare, "--without-gradients", "-q")[0] == 0
+    code, out, err = sise("explain", picture, "-m", bare, "--mu", 0.3, "-o", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert "without gradients, so --mu has nothing to select by" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("json:dumps", "json:dumps raised TypeError"),
+        ("json:decoder", "json:decoder is of type module, where a function without arguments"),
+        ("json:nothing", "module 'json' has no 'nothing'"),
+        ("nowhere_at_all:make", "cannot import 'nowhere_at_all'"),
+        ("resnet18", "a source is model.onnx, torchvision:NAME, timm:NAME or package.module:factory"),
+        ("missing.sise", "missing.sise is no bundle: no such folder"),
+    ],
+)
+def test_inspect_of_what_is_no_source(sise, source, says):
+    pytest.importorskip("torch")
+    code, out, err = sise("inspect", source)
+    report(f"inspect {source}", code, err)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("source", ["torchvision:resnet18", "timm:resnet18", "json:dumps"])
+def test_a_torch_source_without_torch_names_the_extra(source):
+    code = "import sys; sys.modules['torch'] = None; from sise_rt.cli import main; main(sys.argv[1:])"
+    for command in (["inspect", source], ["export", source, "--weights", "none"]):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, *command], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2
+        assert done.stderr == "error: exporting a torch model needs torch: pip install 'sise-rt[torch]'\n"
+
+
+def test_grey_of_a_model_of_three_channels_is_refused(sise, small_model, tmp_path):
+    code, _, err = sise("export", small_model, "-o", tmp_path / "a.sise", "--color", "GRAY")
+    report("grey of three channels", code, err)
+    assert code == 2
+    assert "color GRAY does not go with 3 channels of the model's input: use RGB or BGR" in err
+    assert not (tmp_path / "a.sise").exists()
 
 
 def test_an_output_folder_that_cannot_be_written(sise, small_bundle, picture, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,7 +239,7 @@ def test_what_the_masked_copies_say(explainer, picture, monkeypatch, value, erro
         column = np.full((len(index), 1), value, np.float32)
         return Scores(index, column, chosen.min((1, 2)), chosen.max((1, 2)), np.ones(len(index)))
 
-    monkeypatch.setattr("sise_rt.explainer.score", said)
+    monkeypatch.setattr(sys.modules["sise_rt.methods.sise"], "score", said)
     if error is None:
         check(explainer.explain(picture, 0, batch_size=8))
         return
@@ -248,10 +249,11 @@ def test_what_the_masked_copies_say(explainer, picture, monkeypatch, value, erro
 
 
 def test_a_fused_map_that_is_constant_is_zero_and_said(explainer, picture, monkeypatch):
-    monkeypatch.setattr("sise_rt.explainer.fuse", lambda maps, _: np.zeros_like(maps[0]))
+    module = sys.modules["sise_rt.methods.sise"]
+    monkeypatch.setattr(module, "fuse", lambda maps, _: np.zeros_like(maps[0]))
     explanation = explainer.explain(picture, 0, batch_size=8)
     assert not explanation.map.any()
-    assert explanation.warnings == ("the fused map is constant: the explanation is all zero",)
+    assert explanation.warnings == ("the map is constant: the explanation is all zero",)
 
 
 def test_weights_that_are_no_numbers_are_a_model_error(small_bundle, picture, tmp_path):
@@ -302,10 +304,12 @@ def test_the_record_holds_what_the_design_says(explanation):
         "target",
         "confidence",
         "predicted",
+        "method",
         "mu",
         "fusion",
         "blocks",
         "masks",
+        "passes",
         "seconds",
         "provider",
         "batch",

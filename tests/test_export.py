@@ -196,6 +196,7 @@ def test_files_of_a_bundle(small_bundle):
     files = sorted(p.relative_to(small_bundle).as_posix() for p in small_bundle.rglob("*") if p.is_file())
     numbered = [f"{folder}/{i:02d}.onnx" for folder in ("blocks", "heads") for i in (1, 2, 3)]
     own = ["classifier.onnx", "features.onnx", "manifest.json", "parity.npz", "score.onnx", "weights.bin"]
+    own += ["forward.onnx", "last_block_gradient.onnx", "image_gradient.onnx"]
     assert files == sorted(numbered + own)
 
 
@@ -264,7 +265,7 @@ def test_examining_tells_what_an_export_would_refuse(cnn, small_model, tmp_path)
     assert [block.channels for block in found.blocks] == [8, 12, 16]
     found = examine(without_rule(cnn, tmp_path / "m.onnx"))
     operator = "com.microsoft.QuickGelu"
-    assert found.refusals == (f"no gradient rule for operator {operator} (1 nodes, the first is 'strange')",)
+    assert found.refusals == (f"no gradient rule for operator {operator} (1 node, the first is 'strange')",)
     assert found.only_gradients
     assert examine(tmp_path / "missing.onnx").refusals == (
         f"no such model file: {tmp_path / 'missing.onnx'}",

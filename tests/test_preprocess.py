@@ -5,6 +5,7 @@ import threading
 import tracemalloc
 import warnings
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -176,6 +177,67 @@ def test_arrays_of_many_channels_come_back_as_they_are():
         np.testing.assert_array_equal(load_image(array), array)
     four = noise(4, 6, 4)
     np.testing.assert_array_equal(load_image(four, channels=4), four)
+
+
+def saved(array: np.ndarray, **options) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def promised(shape: tuple[int, ...]) -> bytes:
+    """The header of an array in NumPy's format."""
+    entries = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer := io.BytesIO(), entries)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4), (5, 7, 12)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_numpy_files_are_taken_as_the_arrays_in_them(tmp_path, shape, order):
+    array = np.asarray(noise(*shape), order=order)
+    (tmp_path / "a.npy").write_bytes(saved(array))
+    expected = load_image(array, channels=4)
+    np.testing.assert_array_equal(load_image(tmp_path / "a.npy", channels=4), expected)
+    np.testing.assert_array_equal(load_image(saved(array), channels=4), expected)
+    np.lib.format.write_array(buffer := io.BytesIO(), array, version=(2, 0))
+    np.testing.assert_array_equal(load_image(buffer.getvalue(), channels=4), expected)
+
+
+def test_numpy_files_that_are_refused(tmp_path):
+    (tmp_path / "a.npy").write_bytes(saved(np.zeros((4, 4, 3))))
+    with pytest.raises(ImageError, match=r"a\.npy: an array of float64 .* give uint8, 0 to 255"):
+        load_image(tmp_path / "a.npy")
+    picture = saved(noise(40, 50, 3))
+    cases = {
+        "float32": saved(np.full((4, 4), np.nan, np.float32)),
+        "an array of object": saved(np.array([[{}]]), allow_pickle=True),
+        r"shape \(4,\)": saved(noise(4)),
+        r"shape \(0, 4\)": saved(noise(0, 4)),
+        r"shape \(-4, -4\)": promised((-4, -4)) + bytes(16),
+        "has 6,000 bytes, and the file 5,999": picture[:-1],
+        "has 6,000 bytes, and the file 6,001": picture + b"0",
+        "cannot be read: EOF": picture[:60],
+        "format version is 9": picture[:6] + b"\x09" + picture[7:],
+        "cannot be read: .*shape is not valid": picture.replace(b"(40, 50, 3)", b"(40, 50.03)"),
+        "has 8,910,000,000 bytes, and the file 100": promised((10_000, 9_000, 99)) + bytes(100),
+    }
+    for words, content in cases.items():
+        with pytest.raises(ImageError, match=words):
+            load_image(content)
+    with pytest.raises(ImageError, match="50 x 40 is more than 1,999 pixels"):
+        load_image(picture, max_pixels=1999)
+
+
+def test_a_numpy_file_runs_no_code(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "harm",)
+
+    hostile = saved(np.array([[Harm()]], object), allow_pickle=True)
+    with pytest.raises(ImageError, match="an array of object"):
+        load_image(hostile)
+    assert not (tmp_path / "harm").exists()
 
 
 def test_a_view_backwards_is_read_in_its_own_order():
@@ -437,11 +499,13 @@ def test_pictures_that_do_not_fit(picture, channels):
         preprocess(picture, fit)
 
 
-@pytest.mark.parametrize(("channels", "color"), [(3, "GRAY"), (1, "RGB"), (1, "BGR")])
+@pytest.mark.parametrize(
+    ("channels", "color"), [(3, "GRAY"), (1, "RGB"), (1, "BGR"), (4, "GRAY"), (12, "BGR")]
+)
 def test_a_contradictory_spec_is_the_bundles_fault(channels, color):
     normal = {"mean": (0.0,) * channels, "std": (1.0,) * channels}
     with pytest.raises(BundleError, match=f"{color} does not go with {channels}"):
-        preprocess(noise(8, 8, 3), spec(input_size=(channels, 8, 8), color=color, **normal))
+        spec(input_size=(channels, 8, 8), color=color, **normal)
 
 
 # ---- to_original

@@ -85,20 +85,39 @@ def test_other_channel_counts(channels, color):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"mean": (0.5, 0.5)}, "--mean has 2 values for 3 channels"),
-        ({"mean": (0.0,), "std": (0.0,)}, "std"),
-        ({"scale": 0}, "scale"),
-        ({"crop_pct": 1.5}, "crop_pct 1.5"),
-        ({"interpolation": "lanczos"}, "interpolation 'lanczos'"),
-        ({"color": "CMYK"}, "color 'CMYK'"),
-        ({"mean": (float("nan"),)}, "mean"),
-        ({"scale": "much"}, "much"),
-        ({"mean": "grey"}, "grey"),
+        ({"mean": (0.5, 0.5)}, "--mean has 2 values for 3 channels: give one, or one a channel"),
+        ({"mean": (0.0,), "std": (1, 0.0, 1)}, "std 0.0, where 1e-9 to 1e9 is needed"),
+        ({"mean": (0.0,), "std": (-1,)}, "std -1.0, where"),
+        ({"scale": 0}, "scale 0.0, where 1e-9 to 1e9 is needed"),
+        ({"scale": float("inf")}, "scale inf, where"),
+        ({"crop_pct": 1.5}, "crop_pct 1.5, where 0.01 to 1 is needed"),
+        ({"interpolation": "lanczos"}, "interpolation 'lanczos'; known are bilinear, bicubic"),
+        ({"crop_mode": "border"}, "crop_mode 'border'; known are center, squash"),
+        ({"color": "CMYK"}, "color 'CMYK'; known are RGB, BGR, GRAY"),
+        ({"color": "gray"}, "color GRAY does not go with 3 channels of the model's input: use RGB or BGR"),
+        ({"mean": (float("nan"),), "std": (1,)}, "mean nan, where -1e9 to 1e9 is needed"),
+        ({"scale": "much"}, "scale is 'much', where a number is needed"),
+        ({"mean": "grey"}, "mean is 'grey', where a number is needed"),
     ],
 )
 def test_settings_that_are_refused(given, words):
     with pytest.raises(ModelError, match=words):
         preprocessing((3, 32, 32), given, {})
+
+
+@pytest.mark.parametrize(
+    ("channels", "color", "words"),
+    [
+        (1, "RGB", "1 channel of the model's input: use GRAY"),
+        (1, "BGR", "1 channel of"),
+        (4, "GRAY", "4 channels of the model's input: leave it out"),
+        (12, "BGR", "12 channels of"),
+    ],
+)
+def test_a_colour_that_the_channels_do_not_have(channels, color, words):
+    for given, metadata in (({"color": color}, {}), ({}, {"color": color})):
+        with pytest.raises(ModelError, match=f"color {color} does not go with {words}"):
+            preprocessing((channels, 32, 32), given, metadata)
 
 
 def test_labels(tmp_path):

@@ -121,9 +121,16 @@ def test_names_that_lead_nowhere(torchvision, tmp_path, monkeypatch):
         "def number():\n    return 3\n\ndef broken():\n    return 1 / 0\n\nvalue = 3\n"
     )
     assert "has no 'build'" in refused("factories_in_test:build", tmp_path)
-    assert "returned int, where a torch.nn.Module" in refused("factories_in_test:number", tmp_path)
+    assert "returned int, where a function without arguments that returns a torch.nn.Module" in refused(
+        "factories_in_test:number", tmp_path
+    )
     assert "ZeroDivisionError" in refused("factories_in_test:broken", tmp_path)
-    assert "factories_in_test:value" in refused("factories_in_test:value", tmp_path)
+    assert "factories_in_test:value is of type int, where a function" in refused(
+        "factories_in_test:value", tmp_path
+    )
+    message = refused("json:dumps", tmp_path)
+    assert message.startswith("json:dumps raised TypeError: dumps() missing 1 required")
+    assert message.endswith("; a function without arguments that returns a torch.nn.Module is needed")
     del sys.modules["factories_in_test"]
     assert "cannot import '' of ':factory': ValueError: Empty module name" in refused(":factory", tmp_path)
     assert "cannot import '.models' of '.models:make': TypeError" in refused(".models:make", tmp_path)

@@ -1,0 +1,65 @@
+"""RISE (Petsiuk et al., BMVC 2018): random masks, weighted by the model's confidence under them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sise_rt.errors import ModelError
+from sise_rt.features import confidences
+from sise_rt.preprocess import resize_map
+
+from .query import Finding, Found, Query
+
+
+def rise(
+    query: Query, *, masks: int = 4000, cells: int = 7, share: float = 0.5, seed: int = 0
+) -> list[Found]:
+    """Sum_i Psi(x * m_i) m_i / (masks * share) (eq. 6).
+
+    Args:
+        query: the picture.
+        masks: how many.
+        cells: of a mask along each side before it is enlarged.
+        share: of cells that show the picture, between 0 and 1.
+        seed: of the masks.
+
+    Raises:
+        ModelError: the model's numbers are not finite for masked copies of the picture.
+        ValueError: an option is out of its range.
+    """
+    if masks < 1 or cells < 1 or not 0 < share < 1:
+        raise ValueError(
+            f"masks {masks}, cells {cells}, share {share}: at least 1, at least 1, and between 0 and 1 needed"
+        )
+    batch = query.batch()
+    rng = np.random.default_rng(seed)
+    total = np.zeros((len(query.targets), *query.size))
+    tick = query.ticker(masks)
+    with query.clock("scoring"):
+        for start in range(0, masks, batch):
+            some = random_masks(rng, min(batch, masks - start), query.size, cells, share)
+            logits = query.engine.forward(query.image * some[:, None])
+            psi = confidences(logits, query.engine.manifest.activation)[:, query.targets]
+            if not np.isfinite(psi).all():
+                raise ModelError("the model's confidences are not finite for masked copies of this image")
+            total += np.einsum("mt,mhw->thw", psi, some.astype(np.float64))
+            tick(len(some))
+    return [
+        Finding(summed / (masks * share), masks, masks, batch, query.on_own_clock().clock.seconds)
+        for summed in total
+    ]
+
+
+def random_masks(
+    rng: np.random.Generator, count: int, size: tuple[int, int], cells: int, share: float
+) -> np.ndarray:
+    """Masks (count, H, W) float32 in [0, 1]: coarse random grids, enlarged, and cut out at a random place."""
+    height, width = size
+    step = -(-height // cells), -(-width // cells)
+    large = step[0] * (cells + 1), step[1] * (cells + 1)
+    found = np.empty((count, height, width), np.float32)
+    for i in range(count):
+        grid = (rng.random((cells, cells)) < share).astype(np.float64)
+        y, x = rng.integers(0, step[0]), rng.integers(0, step[1])
+        found[i] = resize_map(grid, large)[y : y + height, x : x + width]
+    return found
