@@ -1,0 +1,33 @@
+"""How good a map is: its agreement with a marked object, and the model's confidence on what it keeps.
+
+A map is any finite array (H, W) of one image and target, whatever made it; a truth is a bool array of its
+shape; an image is preprocessed, (C, H, W) float. Other arrays, and settings out of range, are refused with a
+ValueError.
+
+Every result is a fraction in [0, 1] for one image; a data set's is the mean over its images. What has no
+meaning for an image is NaN, for the caller to count and leave out.
+
+"The k highest pixels" are taken by descending value, of equal values the first in row-major order first. That
+rule, not the evidence, ranks a map of many equal values: state it beside the numbers.
+"""
+
+from .agreement import bbox, ebpg, miou, pointing_game
+from .arrays import Confidence
+from .confidence import drop, increase, kept_pixels, masked_confidence
+from .curves import Curve, blurred, deletion, insertion
+
+__all__ = [
+    "Confidence",
+    "Curve",
+    "bbox",
+    "blurred",
+    "deletion",
+    "drop",
+    "ebpg",
+    "increase",
+    "insertion",
+    "kept_pixels",
+    "masked_confidence",
+    "miou",
+    "pointing_game",
+]
