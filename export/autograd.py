@@ -117,23 +117,24 @@ def autograd_reference(
 
     Returns:
         The program's output (N, classes), the maps and the gradients of the log-odds with respect to them,
-        shaped alike. Tensors that the program does not have (the optimiser renamed them) are left out of both
-        dicts.
+        shaped alike; also with respect to the images, under the name `images`. Tensors that the program does
+        not have (the optimiser renamed them) are left out of both dicts.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch copies its own deprecated structures
         doubling = _Doubling()
         recorder = _Recorder(program.module(), tensors, doubling, values or {})
     with torch.autograd.graph.saved_tensors_hooks(doubling.pack, doubling.unpack):
-        output = recorder.run(torch.from_numpy(images).double().requires_grad_(True))
+        pictures = torch.from_numpy(images).double().requires_grad_(True)
+        output = recorder.run(pictures)
     output = output[0] if isinstance(output, (tuple, list)) else output
     maps, gradients = recorder.recorded, {}
     if maps:
         undo = {"Softmax": torch.log, "Sigmoid": torch.logit}
         logits = undo[removed](output) if removed in undo else output
         odds = log_odds(logits.flatten(1), target, activation).sum()
-        found = torch.autograd.grad(odds, list(maps.values()))
-        gradients = {name: g.numpy() for name, g in zip(maps, found, strict=True)}
+        found = torch.autograd.grad(odds, [*maps.values(), pictures])
+        gradients = {name: g.numpy() for name, g in zip([*maps, "images"], found, strict=True)}
     return output.detach().numpy(), {name: value.detach().numpy() for name, value in maps.items()}, gradients
 
 

@@ -20,19 +20,19 @@ from sise_rt.verify import (
     chain_error,
     differences_error,
     failures,
+    image_gradient_error,
     probe_tensor,
     relative_error,
 )
 
-from .heads import alpha_name
 from .interface import Interface
-from .mapping import unload
 from .messages import first_line
 from .network import Network, image_dependent
 from .session import Level, give_back_memory, open_session, quiet_options
 from .sources import Source
 
 CLEAN = 1e-4  # an error of alpha that no unit on the other side of its kink explains
+IMAGE_CLEAN = 1e-2  # likewise of the image's gradient, in which every unit counts by itself
 EXPORT_TOLERANCES = TOLERANCES | {"alpha": 1e-3}  # on this machine, against the source itself
 HALF_TOLERANCE = 5e-2  # of results in half precision, whose every step rounds to three digits
 INPUTS = {
@@ -136,8 +136,13 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
     targets = np.array([target])
     tensors = [block.tensor for block in blocks]
     source_alphas: dict[str, np.ndarray] = {}
+    image_gradient = None
     if source.program is not None:
-        output, source_maps, source_alphas = _by_autograd(source, network, image, target, tensors)
+        from .kinks import by_autograd, on_same_side
+
+        output, source_maps, source_alphas, image_gradient = by_autograd(
+            source, network, image, target, tensors
+        )
     else:
         output, source_maps = _original(source.path, source.ends, network, image, tensors)
     if not np.isfinite(output).all():
@@ -159,18 +164,22 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
         pairs = [(m, references[t]) for t, m in zip(tensors, measured, strict=False) if t in references]
         if pairs:
             errors[name] = max(relative_error(m, reference) for m, reference in pairs)
+    differentiable = sessions.manifest.graphs["image_gradient"] and not is_quantised(network)
+    if differentiable:
+        errors["image_gradient"] = image_gradient_error(sessions, image, targets, image_gradient)
     own_kinks = None
-    if source.program is not None and errors.get("alpha", 0.0) > CLEAN:
+    off = max(errors.get("alpha", 0.0), errors.get("image_gradient", 0.0) / IMAGE_CLEAN * CLEAN)
+    if source_alphas and off > CLEAN:
         own_kinks = errors["alpha"]
-        outputs, values = _values(sessions, source, {"images": image, "targets": targets})
-        _, _, source_alphas = _by_autograd(source, network, image, target, tensors, values)
-        names = [(alpha_name(i), tensor) for i, tensor in enumerate(tensors, 1) if tensor in source_alphas]
-        errors["alpha"] = max(relative_error(outputs[name], source_alphas[tensor]) for name, tensor in names)
-        pairs = [(a, source_alphas[t]) for t, a in zip(tensors, alphas, strict=True) if t in source_alphas]
-        shipped = max(relative_error(alpha, reference) for alpha, reference in pairs)
+        inputs = {"images": image, "targets": targets}
+        found_alphas, source_alphas, image_gradient = on_same_side(sessions, source, network, inputs, tensors)
+        errors["alpha"] = _alpha_error(found_alphas, source_alphas)
         # What `verify` compares later: more outputs may move a unit in the graph that was run for the values.
+        shipped = _alpha_error(dict(zip(tensors, alphas, strict=True)), source_alphas)
         if shipped > TOLERANCES["alpha"]:
             errors["alpha"] = shipped
+        if differentiable:
+            errors["image_gradient"] = image_gradient_error(sessions, image, targets, image_gradient)
     for i, (tensor, block_maps) in enumerate(zip(tensors, maps, strict=True), 1):
         stored[f"maps_{i}"] = source_maps.get(tensor, block_maps)[0].mean(axis=(1, 2))
     for i, (tensor, alpha) in enumerate(zip(tensors, alphas, strict=False), 1):
@@ -182,48 +191,8 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
     return _Comparison(errors, stored, compared, own_kinks)
 
 
-def _by_autograd(
-    source: Source,
-    network: Network,
-    image: np.ndarray,
-    target: int,
-    tensors: Sequence[str],
-    values: Mapping[str, np.ndarray] | None = None,
-) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Torch's output, and the maps (1, K, h, w) and gradient scores (1, K) of the blocks that it has."""
-    from .autograd import autograd_reference
-
-    names = {network.rearranged.get(tensor, tensor): tensor for tensor in tensors}
-    output, maps, gradients = autograd_reference(
-        source.program, image, target, network.activation, network.removed, list(names), values
-    )
-    unload(source.parked)
-    give_back_memory()
-    last = {name for name in names if name != names[name]}
-    maps, gradients = (
-        {names[n]: v.transpose(0, 3, 1, 2) if n in last else v for n, v in found.items()}
-        for found in (maps, gradients)
-    )
-    return output, maps, {tensor: gradient.mean(axis=(2, 3)) for tensor, gradient in gradients.items()}
-
-
-def _values(
-    sessions: Sessions, source: Source, inputs: dict[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """From one run of the features graph: its outputs, and what enters operators with a kink."""
-    from .autograd import inputs_of_kinks
-
-    model = onnx.load(sessions.folder / sessions.manifest.graphs["features"], load_external_data=False)
-    produced = {name for node in model.graph.node for name in node.output}
-    outputs = [value.name for value in model.graph.output]
-    inner = [name for name in inputs_of_kinks(source.program) if name in produced]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner if name not in outputs)
-    session = open_session(model.SerializeToString(), quiet_options(Level.ORT_ENABLE_ALL), sessions.folder)
-    values = dict(zip((o.name for o in session.get_outputs()), session.run(None, inputs), strict=True))
-    values = {name: value.copy() for name, value in values.items()}
-    del session
-    give_back_memory()
-    return {name: values[name] for name in outputs}, {name: values[name] for name in inner}
+def _alpha_error(found: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]) -> float:
+    return max(relative_error(found[tensor], reference) for tensor, reference in references.items())
 
 
 def _features(

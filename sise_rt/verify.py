@@ -15,7 +15,14 @@ from .features import confidences
 # Relative to the largest reference value. On another machine's rounding some units fall on the other side of
 # their kinks (ReLU, max pooling), which changes gradients by a few thousandths; central differences in
 # float32 cross kinks as well.
-TOLERANCES = {"logits": 1e-3, "maps": 1e-3, "alpha": 2e-2, "chain": 1e-4, "differences": 5e-2}
+TOLERANCES = {
+    "logits": 1e-3,
+    "maps": 1e-3,
+    "alpha": 2e-2,
+    "chain": 1e-4,
+    "differences": 5e-2,
+    "image_gradient": 5e-2,
+}
 # A quantised network's tensors are whole steps, of about a hundredth of their largest value. Another order of
 # the same sums moves some by a step, and there is no slope that differences could measure.
 QUANTISED_TOLERANCES = {"logits": 5e-2, "maps": 5e-2, "alpha": 2e-1, "chain": 5e-2}
@@ -37,7 +44,8 @@ def tolerances(manifest: Manifest) -> dict[str, float]:
         return QUANTISED_TOLERANCES
     compared = manifest.parity.get("compared")
     covered = isinstance(compared, dict) and compared.get("alpha") == len(manifest.blocks)
-    return {name: value for name, value in TOLERANCES.items() if not (covered and name == "differences")}
+    by_differences = ("differences", "image_gradient") if covered else ()
+    return {name: value for name, value in TOLERANCES.items() if name not in by_differences}
 
 
 def relative_error(found: np.ndarray, reference: np.ndarray) -> float:
@@ -62,8 +70,9 @@ def verify(engine: Engine) -> dict[str, float]:
     Returns:
         Relative errors: `logits` (of confidences where the source ended in an activation), `maps` (the mean
         of each feature map) and `alpha` against the source; `chain`, the per-block files against the linked
-        graph; `differences`, alpha against central differences through the per-block files. Those of alpha
-        are left out where the bundle has no gradients.
+        graph; `differences`, alpha against central differences through the per-block files;
+        `image_gradient`, the input's gradient against central differences along itself. What the bundle has
+        no gradients for is left out.
 
     Raises:
         BundleError: the stored numbers cannot be read.
@@ -82,6 +91,8 @@ def verify(engine: Engine) -> dict[str, float]:
     errors["chain"] = chain_error(engine, image, targets, maps, alphas, logits)
     if alphas and "differences" in tolerances(manifest):
         errors["differences"] = differences_error(engine, targets, maps, alphas)
+    if manifest.graphs["image_gradient"] and "image_gradient" in tolerances(manifest):
+        errors["image_gradient"] = image_gradient_error(engine, image, targets)
     return errors
 
 
@@ -132,7 +143,11 @@ def chain_error(
     alphas: Sequence[np.ndarray],
     logits: np.ndarray,
 ) -> float:
-    """Run the per-block files one after the other, forward and back, against the linked graph's results."""
+    """The other graphs' results against those of the features graph.
+
+    The per-block files run one after the other, forward and back; then the forward graph, and the last
+    block's gradient.
+    """
     graphs = engine.manifest.graphs
     value, errors = image, []
     for graph, expected in zip([*graphs["blocks"], graphs["classifier"]], [*maps, logits], strict=True):
@@ -144,6 +159,14 @@ def chain_error(
         shapes = [block_maps.shape, expected.shape]
         gradient, alpha = _run(engine, graph, [block_maps, gradient], shapes)
         errors.append(relative_error(alpha, expected))
+    if graph := graphs["forward"]:
+        (found,) = _run(engine, graph, [image], [logits.shape])
+        errors.append(relative_error(found, logits))
+    if (graph := graphs["last_block_gradient"]) and alphas:
+        cotangents = log_odds_cotangents(logits, int(targets[0]), engine.manifest.activation)
+        shapes = [maps[-1].shape, maps[-1].shape, logits.shape]
+        _, gradient, _ = _run(engine, graph, [image, cotangents], shapes)
+        errors.append(relative_error(gradient.mean(axis=(2, 3), dtype=np.float64), alphas[-1]))
     return max(errors)
 
 
@@ -180,14 +203,64 @@ def differences_error(
     return worst
 
 
+def image_gradient_error(
+    engine: Sessions, image: np.ndarray, targets: np.ndarray, reference: np.ndarray | None = None
+) -> float:
+    """The image's gradient of the log-odds, as a vector, against a reference.
+
+    Without one, its length is compared with the slope that central differences find along it.
+    """
+    manifest, target = engine.manifest, int(targets[0])
+    forward = engine.session(manifest.graphs["forward"])
+    logits = _at_once(engine, forward, image)
+    cotangents = log_odds_cotangents(logits, target, manifest.activation)
+    shapes = [image.shape, logits.shape]
+    gradient, _ = _run(engine, manifest.graphs["image_gradient"], [image, cotangents], shapes)
+    gradient = gradient.astype(np.float64)
+    length = float(np.linalg.norm(gradient))
+    if reference is not None:
+        scale = float(np.linalg.norm(reference))
+        return float(np.linalg.norm(gradient - reference)) / scale if scale else length
+    if not length > 0:
+        return 0.0 if length == 0 else float("nan")
+    unit, best = float(np.linalg.norm(image) or 1.0), np.inf
+    for step in STEPS:
+        along = (step * unit / length * gradient).astype(np.float32)
+        moved = _at_once(engine, forward, np.concatenate([image + along, image - along]))
+        odds = log_odds(moved, target, manifest.activation)
+        slope = (odds[0] - odds[1]) / (2 * step * unit)
+        least = ROUNDING * np.finfo(np.float32).eps * float(np.abs(moved).max()) / (2 * step * unit)
+        best = np.minimum(best, abs(slope - length) / max(length, least))  # NaN stays
+        if best <= AGREED:
+            break
+    return float(best)
+
+
+def log_odds_cotangents(logits: np.ndarray, target: int, activation: str) -> np.ndarray:
+    """The gradient (N, classes) float32 of the target's log-odds with respect to the logits."""
+    chosen = np.zeros(logits.shape)
+    chosen[:, target] = 1
+    if activation == "softmax":
+        z = logits.astype(np.float64)
+        z[:, target] = -np.inf
+        others = np.exp(z - z.max(axis=1, keepdims=True))
+        chosen -= others / others.sum(axis=1, keepdims=True)
+    return chosen.astype(np.float32)
+
+
 def _classified(engine: Sessions, sessions: Sequence[Any], maps: np.ndarray) -> np.ndarray:
     """The logits (N, classes) of changed feature maps (N, K, h, w), by the graphs behind them."""
-    at_once = engine.manifest.input.get("batch") or len(maps)
     for session in sessions:
-        name = session.get_inputs()[0].name
-        parts = [maps[start : start + at_once] for start in range(0, len(maps), at_once)]
-        maps = np.concatenate([run(session, {name: part})[0] for part in parts])
+        maps = _at_once(engine, session, maps)
     return maps
+
+
+def _at_once(engine: Sessions, session: Any, values: np.ndarray) -> np.ndarray:
+    """The only output of a graph of one input, which may take one image at a time."""
+    count = engine.manifest.input.get("batch") or len(values)
+    name = session.get_inputs()[0].name
+    parts = [values[start : start + count] for start in range(0, len(values), count)]
+    return np.concatenate([run(session, {name: part})[0] for part in parts])
 
 
 def log_odds(logits: np.ndarray, target: int, activation: str) -> np.ndarray:
