@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from sise_rt.console import block_table, complain, described, parity_line, progress_bar, summary
-from sise_rt.errors import BundleError, NoEvidence, OutputError, SiseError
+from sise_rt.errors import BundleError, MethodError, NoEvidence, OutputError, SiseError
 from sise_rt.wording import counted
 
 FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
@@ -100,8 +100,30 @@ class Batch(click.ParamType):
         return int(value)
 
 
-def _mu(_: click.Context, __: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # a range lets it pass
+class Methods(click.ParamType):
+    """Comma-separated methods, each with its options."""
+
+    name = "methods"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Parse `sise,rise:masks=1000:seed=1`."""
+        from sise_rt.methods import parse_method
+
+        if isinstance(value, list):
+            return value
+        methods = [part.strip() for part in str(value).split(",") if part.strip()]
+        try:
+            for method in methods:
+                parse_method(method)
+        except MethodError as error:
+            self.fail(str(error), param, ctx)
+        if not methods or len(set(methods)) < len(methods):
+            self.fail("name at least one method, and none twice", param, ctx)
+        return methods
+
+
+def _mu(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):  # a range lets it pass
         raise click.BadParameter("mu must lie in [0, 1)")
     return value
 
@@ -348,6 +370,24 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
 
 
 @cli.command()
+def methods() -> None:
+    """List the methods of explain and evaluate, and their options.
+
+    \b
+    Example:
+      sise-rt methods
+    """
+    from sise_rt.methods import METHODS, settings_of
+
+    for name, method in METHODS.items():
+        what = next(iter((sys.modules[method.__module__].__doc__ or "").splitlines()), "")
+        options = ":".join(f"{key}={value}" for key, value in settings_of(name).items())
+        click.echo(f"{name:22} {what}")
+        if options:
+            click.echo(f"{'':22} options: {options}")
+
+
+@cli.command()
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -377,11 +417,19 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
     "--mu",
     type=click.FloatRange(0, 1, max_open=True),
     callback=_mu,
-    default=0.0,
-    show_default=True,
-    help="Selection threshold: higher scores fewer masks, 0.3 about a quarter.",
+    help="Selection threshold of sise, 0 by default: higher scores fewer masks, 0.3 about a quarter.",
 )
-@click.option("--fusion", type=click.Choice(["otsu", "otsu-soft"]), default="otsu", show_default=True)
+@click.option("--fusion", type=click.Choice(["otsu", "otsu-soft"]), help="Of sise and ada-sise.")
+@click.option(
+    "--method",
+    "methods",
+    type=Methods(),
+    default="sise",
+    show_default=True,
+    metavar="A,B,...",
+    help="Methods, with options as in sise:mu=0.3; several are also put side by side. See sise-rt methods.",
+)
+@click.option("--check", is_flag=True, help="Also record drop, increase, insertion and deletion.")
 @click.option("--blocks", is_flag=True, help="Also write a strip: picture, every block's map, explanation.")
 @PROVIDER
 @click.option("--batch-size", type=Batch(), default="auto", show_default=True, help="Masks per forward pass.")
@@ -401,8 +449,10 @@ def explain(
     targets: tuple[str, ...],
     top_k: int,
     out: Path,
-    mu: float,
-    fusion: str,
+    mu: float | None,
+    fusion: str | None,
+    methods: list[str],
+    check: bool,
     blocks: bool,
     provider: str,
     batch_size: int | None,
@@ -421,8 +471,10 @@ def explain(
       sise-rt explain cat.jpg -m resnet50.sise
       sise-rt explain *.jpg -m resnet50.sise -t tabby -t 242 -o maps --blocks
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
+      sise-rt explain cat.jpg -m resnet50.sise --method sise,grad-cam,rise:masks=1000 --check
     """
     from sise_rt import load
+    from sise_rt.check import check as check_map
     from sise_rt.targets import resolve_target
 
     if targets and top_k > 1:
@@ -432,6 +484,8 @@ def explain(
         raise click.UsageError(
             f"several images are called {clashes[0]!r} and would overwrite each other's results in {out}"
         )
+    alone = methods == ["sise"]
+    methods = _with_options(methods, {"mu": mu, "fusion": fusion})
     explainer = load(bundle, provider, threads)
     if mu and not explainer.manifest.has_gradients:
         raise click.UsageError(
@@ -444,26 +498,34 @@ def explain(
         problems = []
         try:
             with progress_bar(image.name, hidden=quiet or as_json) as progress:
-                explanations = explainer.explain_targets(
+                found = explainer.explain_methods(
                     image,
                     indices or None,
+                    methods,
                     top_k=min(top_k, explainer.manifest.classes),
-                    mu=mu,
-                    fusion=fusion,
                     batch_size=batch_size,
                     progress=progress,
                     max_pixels=max_pixels,
                 )
-            for explanation in explanations:
-                if isinstance(explanation, NoEvidence):
-                    problems.append(str(explanation))
-                    continue
-                files = explanation.save(out, blocks=blocks)
-                if as_json:
-                    record = explanation.record() | {"files": list(map(str, files))}
-                    click.echo(json.dumps(record, ensure_ascii=False))
-                elif not quiet:
-                    click.echo(summary(explanation, files[0]))
+            for label, explanations in found.items():
+                for explanation in explanations:
+                    if isinstance(explanation, NoEvidence):
+                        problems.append(f"{label}: {explanation}" if len(methods) > 1 else str(explanation))
+                        continue
+                    if check:
+                        explanation = check_map(explainer.engine, explanation)
+                    files = explanation.save(out, label="" if alone else label, blocks=blocks)
+                    if as_json:
+                        record = explanation.record() | {"files": list(map(str, files))}
+                        click.echo(json.dumps(record, ensure_ascii=False))
+                    elif not quiet:
+                        click.echo(summary(explanation, files[0]))
+            if len(methods) > 1:
+                for strip in _side_by_side(found, out):
+                    if not (as_json or quiet):
+                        click.echo(f"side by side: {strip}")
+        except MethodError as error:
+            raise click.UsageError(str(error)) from error
         except SiseError as error:
             problems.append(str(error))
         except MemoryError:
@@ -474,6 +536,38 @@ def explain(
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
+
+
+def _with_options(methods: list[str], options: dict[str, Any]) -> list[str]:
+    """The methods with the options that they have and do not set themselves."""
+    from sise_rt.methods import parse_method, settings_of
+
+    parsed = {text: parse_method(text) for text in methods}
+    for key, value in options.items():
+        if value is None:
+            continue
+        takers = [t for t, (name, given) in parsed.items() if key in settings_of(name) and key not in given]
+        if not takers:
+            raise click.UsageError(f"--{key} says nothing to {', '.join(methods)}")
+        parsed = {f"{t}:{key}={value}" if t in takers else t: parsed[t] for t in parsed}
+    return list(parsed)
+
+
+def _side_by_side(found: dict[str, list[Any]], folder: Path) -> list[Path]:
+    """Write one strip a target with the maps of all methods: `<stem>.<target>.methods.png`."""
+    from sise_rt.explanation import compare
+    from sise_rt.render import save_png
+
+    files = []
+    for explanations in zip(*found.values(), strict=True):
+        shown = {
+            k: None if isinstance(e, NoEvidence) else e for k, e in zip(found, explanations, strict=True)
+        }
+        first = next((e for e in shown.values() if e is not None), None)
+        if first is not None:
+            files.append(folder / f"{Path(first.name).stem}.{first.target}.methods.png")
+            save_png(files[-1], compare(shown))
+    return files
 
 
 def _check_writable(folder: Path) -> None:

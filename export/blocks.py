@@ -9,6 +9,7 @@ import onnx
 
 from sise_rt.bundle import Block
 from sise_rt.errors import ModelError
+from sise_rt.wording import counted
 
 from .layout import channel_axes
 from .messages import described
@@ -213,9 +214,9 @@ def _tokens_behind(network: Network, tensor: str) -> str | None:
     if behind <= MOST_BEHIND * before:
         return None
     return (
-        f"the last tensor with a 2-D map, {tensor!r}, has {before} weight layers before it and {behind} "
-        "behind it: the network works on tokens, as vision transformers do, and has no feature maps for "
-        "SISE. Where a 2-D map is wanted all the same, name it with --blocks"
+        f"the last tensor with a 2-D map, {tensor!r}, has {counted(before, 'weight layer')} before it and "
+        f"{behind} behind it: the network works on tokens, as vision transformers do, and has no feature "
+        "maps for SISE. Where a 2-D map is wanted all the same, name it with --blocks"
     )
 
 

@@ -3,6 +3,7 @@
 from .errors import (
     BundleError,
     ImageError,
+    MethodError,
     ModelError,
     NoEvidence,
     OutputError,
@@ -23,6 +24,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "ImageError",
+    "MethodError",
     "ModelError",
     "NoEvidence",
     "OutputError",

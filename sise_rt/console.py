@@ -35,9 +35,12 @@ def summary(explanation: Explanation, picture: Path) -> str:
     name = f"{explanation.label} ({explanation.target})"
     if explanation.label == str(explanation.target):
         name = f"class {explanation.target}"
+    how = "" if explanation.method == "sise" else f"{explanation.method}, "
+    masks, passes = explanation.masks, explanation.passes
+    cost = counted(masks, "mask") if masks else counted(passes, "pass", "passes")
     line = (
         f"{Path(explanation.name).name}: {name}, confidence {explanation.confidence:.3f}, "
-        f"{counted(explanation.masks, 'mask')} in {seconds:.1f} s -> {picture}"
+        f"{how}{cost} in {seconds:.1f} s -> {picture}"
     )
     predicted = explanation.predicted
     if predicted.index != explanation.target:

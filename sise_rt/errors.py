@@ -7,6 +7,7 @@ SiseError
 │   └── ParityError
 ├── ImageError (ValueError)
 ├── TargetError (LookupError)
+├── MethodError (ValueError)
 ├── ProviderError (RuntimeError)
 ├── NoEvidence (RuntimeError)
 └── OutputError (OSError)
@@ -39,6 +40,10 @@ class ImageError(SiseError, ValueError):
 
 class TargetError(SiseError, LookupError):
     """A target is no class of the model, or a label that names several."""
+
+
+class MethodError(SiseError, ValueError):
+    """There is no such method, or one of its options is unknown or out of its range."""
 
 
 class ProviderError(SiseError, RuntimeError):

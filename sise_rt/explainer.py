@@ -11,7 +11,7 @@ import numpy as np
 
 from .bundle import Manifest, read_bundle
 from .engine import Engine
-from .errors import NoEvidence
+from .errors import MethodError, NoEvidence
 from .explanation import Explanation, Prediction
 from .features import confidences, extract
 from .fusion import normalise
@@ -97,7 +97,8 @@ class Explainer:
             TargetError: a target is no class.
             ModelError: the model cannot be run, or its numbers are not finite for this picture.
             BundleError: the bundle has not what the method needs, as gradients.
-            ValueError: there is no such method or option, or an option is out of its range.
+            MethodError: there is no such method or option, or an option is out of its range.
+            ValueError: an argument is out of its range.
         """
         methods = {method: (method, settings_of(method, options))}
         return self._explain(image, targets, methods, top_k, batch_size, progress, max_pixels)[method]
@@ -122,7 +123,7 @@ class Explainer:
             What `explain_targets` gives, for each of `methods`.
         """
         if not methods or len(set(methods)) < len(methods):
-            raise ValueError("methods must be different names, and at least one")
+            raise MethodError("methods must be different names, and at least one")
         parsed = {}
         for text in methods:
             name, given = parse_method(text)

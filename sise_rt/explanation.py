@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ class Explanation:
         model: name of the bundle.
         picture: uint8, the original: (H0, W0, 3) RGB, or (H0, W0, C) for a model of C other channels.
         placement: where the model's input lies in the original.
+        check: what `sise_rt.check.check` found, None if it was not asked.
     """
 
     map: np.ndarray = field(repr=False)
@@ -72,6 +75,7 @@ class Explanation:
     model: str
     picture: np.ndarray = field(repr=False)
     placement: Placement = field(repr=False)
+    check: Mapping[str, float | None] | None = None
 
     def record(self) -> dict[str, Any]:
         """Everything but the pictures, ready for JSON."""
@@ -99,31 +103,35 @@ class Explanation:
             "provider": self.provider,
             "batch": self.batch,
             "warnings": list(self.warnings),
+            **({"check": dict(self.check)} if self.check else {}),
         }
 
     def overlay(self) -> np.ndarray:
         """The map over the original picture, (H0, W0, 3) uint8 RGB."""
-        return overlay(self._shown(), *to_original(self.map, self.placement))
+        return overlay(self.shown(), *to_original(self.map, self.placement))
 
     def strip(self) -> np.ndarray:
         """The picture, each block's visualization map, and the explanation, side by side: uint8 RGB."""
         maps = [(block.name, block.visualization) for block in self.blocks] + [("explanation", self.map)]
         placed = [(name, None if m is None else to_original(m, self.placement)[0]) for name, m in maps]
         seen = to_original(self.map, self.placement)[1]
-        return strip(self._shown(), placed, seen=seen, heading=f"{self.label}  {self.confidence:.3f}")
+        return strip(self.shown(), placed, seen=seen, heading=f"{self.label}  {self.confidence:.3f}")
 
-    def _shown(self) -> np.ndarray:
+    def shown(self) -> np.ndarray:
         """The picture in RGB; other channels are shown as their mean, in grey."""
         if self.picture.shape[2] == 3:
             return self.picture
         return np.repeat(self.picture.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
 
-    def save(self, folder: str | Path, stem: str | None = None, *, blocks: bool = False) -> list[Path]:
+    def save(
+        self, folder: str | Path, stem: str | None = None, *, label: str = "", blocks: bool = False
+    ) -> list[Path]:
         """Write `<stem>.<target>.png` (overlay), `.npy` (the map) and `.json` (the record).
 
         Args:
             folder: is made if missing.
             stem: of the file names; the picture's own if None.
+            label: comes behind the target in the file names, as where several methods explain it.
             blocks: also write `<stem>.<target>.blocks.png`, the strip.
 
         Returns:
@@ -138,6 +146,7 @@ class Explanation:
         except (OSError, ValueError) as error:  # ValueError: a path with a null character
             raise OutputError(f"folder {str(folder)!r} cannot be made: {error}") from error
         base = f"{Path(self.name).stem if stem is None else stem}.{self.target}"
+        base += f".{file_label(label)}" if label else ""
         array = io.BytesIO()
         np.save(array, self.map, allow_pickle=False)
         files = [folder / f"{base}{suffix}" for suffix in (".png", ".npy", ".json")]
@@ -150,3 +159,22 @@ class Explanation:
             files.append(folder / f"{base}.blocks.png")
             save_png(files[3], self.strip())
         return files
+
+
+def compare(explanations: Mapping[str, Explanation | None]) -> np.ndarray:
+    """The picture and the maps of several explanations of one target, side by side: uint8 RGB (H, W, 3).
+
+    Args:
+        explanations: by what is written over each, None where there is none; at least one is there.
+    """
+    first = next(e for e in explanations.values() if e is not None)
+    placed = [
+        (name, None if e is None else to_original(e.map, e.placement)[0]) for name, e in explanations.items()
+    ]
+    seen = to_original(first.map, first.placement)[1]
+    return strip(first.shown(), placed, seen=seen, heading=f"{first.label}  {first.confidence:.3f}")
+
+
+def file_label(text: str) -> str:
+    """A method with its options as part of a file name: `sise:mu=0.3` becomes `sise-mu-0.3`."""
+    return re.sub(r"[^\w.+-]+", "-", text)

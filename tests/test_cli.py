@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sise_rt import cli
+from sise_rt.methods import METHODS
 
 COMMANDS = sorted(cli.cli.commands)
 
@@ -55,7 +56,7 @@ def test_every_command_has_help_with_an_example(sise, command):
 
 
 def test_commands_are_those_of_the_design(sise):
-    assert COMMANDS == ["demo", "explain", "export", "inspect", "verify"]
+    assert COMMANDS == ["demo", "explain", "export", "inspect", "methods", "verify"]
 
 
 def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
@@ -116,6 +117,55 @@ def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
     assert cv2.imread(str(out / "picture.1.png")).shape == (40, 60, 3)
     written = json.loads((out / "picture.1.json").read_text())
     assert written == {key: value for key, value in records[0].items() if key != "files"}
+
+
+def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, picture, tmp_path):
+    out = tmp_path / "out"
+    methods = "ada-sise,grad-cam++,rise:masks=20:seed=3"
+    code, printed, err = sise(
+        "explain", picture, "-m", small_bundle, "-t", "b", "-o", out, "--method", methods, "--check",
+        "--fusion", "otsu-soft",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    stems = ["picture.1.ada-sise-fusion-otsu-soft", "picture.1.grad-cam++", "picture.1.rise-masks-20-seed-3"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["picture.1.methods.png"] + [f"{stem}.{kind}" for stem in stems for kind in ("png", "npy", "json")]
+    )
+    lines = [line.split(", ") for line in printed.splitlines() if " -> " in line]
+    assert [line[2] for line in lines] == ["ada-sise", "grad-cam++", "rise"]
+    record = json.loads((out / f"{stems[2]}.json").read_text())
+    assert (record["method"], record["masks"], record["seed"], record["passes"]) == ("rise", 20, 3, 20)
+    assert list(record["check"]) == ["drop", "increase", "kept", "insertion", "deletion"]
+    assert all(0 <= value <= 1 for value in record["check"].values())
+    strip = cv2.imread(str(out / "picture.1.methods.png"))
+    assert strip.shape[1] > 4 * 240
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--method", "lime"], "no method 'lime'; known are sise, ada-sise"),
+        (["--method", "rise:masks"], "an option is written name=value"),
+        (["--method", "rise:masks=many"], "masks is 'many', where int is needed"),
+        (["--method", "grad-cam:mu=0.3"], "grad-cam has no option 'mu'"),
+        (["--method", "grad-cam,grad-cam"], "none twice"),
+        (["--method", ","], "name at least one method"),
+        (["--method", "grad-cam", "--mu", "0.3"], "--mu says nothing to grad-cam"),
+        (["--method", "rise:masks=0"], "masks 0"),
+        (["--method", "sise:mu=2"], "mu is 2.0"),
+    ],
+)
+def test_a_method_that_is_not_usable_is_wrong_use(sise, small_bundle, picture, tmp_path, arguments, says):
+    code, out, err = sise("explain", picture, "-m", small_bundle, "-o", tmp_path / "out", *arguments)
+    assert (code, out) == (2, "")
+    assert says in " ".join(err.split())
+
+
+def test_methods_lists_them_with_their_options(sise):
+    code, out, _ = sise("methods")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == list(METHODS)
+    assert "options: mu=0.0:fusion=otsu" in out
 
 
 def test_top_k_explains_by_falling_confidence(sise, small_bundle, picture, tmp_path):

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from sise_rt.errors import MethodError
+
 from .ada_sise import ada_sise
 from .extremal_perturbation import extremal_perturbation
 from .grad_cam import grad_cam
@@ -48,35 +50,41 @@ def settings_of(name: str, given: dict[str, Any] | None = None) -> dict[str, Any
     """Every option of a method, with its default where none is given.
 
     Raises:
-        ValueError: there is no such method or option.
+        MethodError: there is no such method or option.
     """
     if name not in METHODS:
-        raise ValueError(f"no method {name!r}; known are {', '.join(METHODS)}")
+        raise MethodError(f"no method {name!r}; known are {', '.join(METHODS)}")
     parameters = list(inspect.signature(METHODS[name]).parameters.values())[1:]
     options = {parameter.name: parameter.default for parameter in parameters}
     given = given or {}
     if unknown := given.keys() - options.keys():
         known = ", ".join(options) or "none"
-        raise ValueError(f"{name} has no option {min(unknown)!r}; its options: {known}")
+        raise MethodError(f"{name} has no option {min(unknown)!r}; its options: {known}")
     return options | given
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]]:
     """A method and the options that a text gives it, as in `sise:mu=0.3:fusion=otsu-soft`.
 
+    An option of several numbers has a plus between them, as in `extremal-perturbation:areas=0.05+0.1`.
+
     Raises:
-        ValueError: there is no such method or option, or a value is not of the option's type.
+        MethodError: there is no such method or option, or one is given twice or with a value that is not of its
+            type.
     """
     name, *pairs = text.split(":")
     defaults, given = settings_of(name), {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise ValueError(f"{text!r}: an option is written name=value, not {pair!r}")
+            raise MethodError(f"{text!r}: an option is written name=value, not {pair!r}")
         settings_of(name, {key: None})
-        kind = type(defaults[key])
+        if key in given:
+            raise MethodError(f"{text!r}: {key} is given twice")
+        several = isinstance(defaults[key], tuple)
+        kind = type(defaults[key][0] if several else defaults[key])
         try:
-            given[key] = kind(value)
+            given[key] = tuple(map(kind, value.split("+"))) if several else kind(value)
         except ValueError as error:
-            raise ValueError(f"{text!r}: {key} is {value!r}, where {kind.__name__} is needed") from error
+            raise MethodError(f"{text!r}: {key} is {value!r}, where {kind.__name__} is needed") from error
     return name, given

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from sise_rt.errors import BundleError
+from sise_rt.errors import BundleError, MethodError
 
 from .query import Found, Query
 from .sise import perturb_and_fuse
@@ -29,10 +29,10 @@ def ada_sise(query: Query, *, fusion: str = "otsu", threshold: str = "histogram"
     Raises:
         BundleError: the bundle has no gradient scores to select by.
         ModelError: the model's numbers are not finite for masked copies of the picture.
-        ValueError: there is no such fusion or threshold.
+        MethodError: there is no such fusion or threshold.
     """
     if threshold not in THRESHOLDS:
-        raise ValueError(f"threshold is {threshold!r}; known are {', '.join(THRESHOLDS)}")
+        raise MethodError(f"threshold is {threshold!r}; known are {', '.join(THRESHOLDS)}")
     manifest = query.engine.manifest
     if not manifest.has_gradients:
         raise BundleError(f"{manifest.name} has no gradient scores for ada-sise to select by")

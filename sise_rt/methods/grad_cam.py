@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sise_rt.errors import ModelError
+
 from .query import Finding, Found, Query
 
 Weights = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -22,12 +24,18 @@ def weighted_last_block(query: Query, weights: Weights) -> list[Found]:
     Args:
         query: the picture.
         weights: from maps (K, h, w) and gradients (K, h, w) of the target's logit, float64, to weights (K,).
+
+    Raises:
+        BundleError: the bundle has no gradients.
+        ModelError: the model's maps or gradients are not finite.
     """
     found: list[Found] = []
     for target in query.targets:
         own = query.on_own_clock()
         with own.clock("scoring"):
             maps, gradient, _ = query.engine.last_block_gradient(query.image, query.one_hot(target))
+        if not (np.isfinite(maps).all() and np.isfinite(gradient).all()):
+            raise ModelError("the model's maps or gradients are not finite for this image")
         with own.clock("fusion"):
             maps, gradient = maps[0].astype(np.float64), gradient[0].astype(np.float64)
             combined = np.einsum("k,khw->hw", weights(maps, gradient), maps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import MethodError, ModelError
 
 from .query import Finding, Found, Query
 
@@ -25,20 +25,21 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
     Raises:
         BundleError: the bundle has no gradients.
         ModelError: the model's numbers are not finite on the way.
-        ValueError: an option is out of its range.
+        MethodError: an option is out of its range.
     """
     if steps < 1:
-        raise ValueError(f"steps is {steps}, at least 1 is needed")
+        raise MethodError(f"steps is {steps}, at least 1 is needed")
     if variant not in ("figure", "notebook"):
-        raise ValueError(f"variant is {variant!r}; known are figure, notebook")
+        raise MethodError(f"variant is {variant!r}; known are figure, notebook")
     batch = query.batch()
     spec = query.engine.manifest.preprocess
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
     black = np.broadcast_to(-mean / std, query.image.shape)
     ways = np.arange(steps) + (variant == "figure")
+    tick = query.ticker(steps * len(query.targets))
     found: list[Found] = []
     for target in query.targets:
-        own, total, tick = query.on_own_clock(), 0.0, query.ticker(steps * len(query.targets))
+        own, total = query.on_own_clock(), 0.0
         with own.clock("scoring"):
             one_hot = query.one_hot(target)
             start = query.engine.last_block_gradient(black, one_hot)[0].astype(np.float64)

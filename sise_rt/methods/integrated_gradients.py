@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import MethodError, ModelError
 
 from .query import Finding, Found, Query
 
@@ -22,14 +24,16 @@ def integrated_gradients(query: Query, *, steps: int = 50) -> list[Found]:
     Raises:
         BundleError: the bundle has no gradient with respect to the image.
         ModelError: the model's gradients are not finite on the way.
-        ValueError: `steps` is below 1.
+        MethodError: `steps` is below 1.
     """
+    if steps < 1:
+        raise MethodError(f"steps is {steps}, at least 1 is needed")
     found: list[Found] = []
-    batch = query.batch()
+    batch, tick = query.batch(), query.ticker(steps * len(query.targets))
     for target in query.targets:
         own = query.on_own_clock()
         with own.clock("scoring"):
-            values = attributions(own, int(target), steps, batch)
+            values = attributions(own, int(target), steps, batch, tick)
         with own.clock("fusion"):
             raw = np.abs(values.sum(axis=0))
         if not raw.any():
@@ -39,12 +43,12 @@ def integrated_gradients(query: Query, *, steps: int = 50) -> list[Found]:
     return found
 
 
-def attributions(query: Query, target: int, steps: int, batch: int) -> np.ndarray:
+def attributions(
+    query: Query, target: int, steps: int, batch: int, tick: Callable[[int], None]
+) -> np.ndarray:
     """Signed attributions (C, H, W) float64, which sum to about z_c(x) - z_c(x0) (completeness)."""
-    if steps < 1:
-        raise ValueError(f"steps is {steps}, at least 1 is needed")
     middles = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
-    total, tick = np.zeros(query.image.shape[1:]), query.ticker(steps)
+    total = np.zeros(query.image.shape[1:])
     for start in range(0, steps, batch):
         t = middles[start : start + batch, None, None, None]
         gradient, _ = query.engine.image_gradient(t * query.image, query.one_hot(target, len(t)))

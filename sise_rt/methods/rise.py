@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import MethodError, ModelError
 from sise_rt.features import confidences
+from sise_rt.masks import CONSTANT
 from sise_rt.preprocess import resize_map
 
 from .query import Finding, Found, Query
@@ -25,15 +26,16 @@ def rise(
 
     Raises:
         ModelError: the model's numbers are not finite for masked copies of the picture.
-        ValueError: an option is out of its range.
+        MethodError: an option is out of its range.
     """
     if masks < 1 or cells < 1 or not 0 < share < 1:
-        raise ValueError(
+        raise MethodError(
             f"masks {masks}, cells {cells}, share {share}: at least 1, at least 1, and between 0 and 1 needed"
         )
     batch = query.batch()
     rng = np.random.default_rng(seed)
     total = np.zeros((len(query.targets), *query.size))
+    lowest, highest = np.full(len(query.targets), np.inf), np.full(len(query.targets), -np.inf)
     tick = query.ticker(masks)
     with query.clock("scoring"):
         for start in range(0, masks, batch):
@@ -42,12 +44,17 @@ def rise(
             psi = confidences(logits, query.engine.manifest.activation)[:, query.targets]
             if not np.isfinite(psi).all():
                 raise ModelError("the model's confidences are not finite for masked copies of this image")
+            lowest, highest = np.minimum(lowest, psi.min(axis=0)), np.maximum(highest, psi.max(axis=0))
             total += np.einsum("mt,mhw->thw", psi, some.astype(np.float64))
             tick(len(some))
-    return [
-        Finding(summed / (masks * share), masks, masks, batch, query.on_own_clock().clock.seconds)
-        for summed in total
-    ]
+    found: list[Found] = []
+    for i, target in enumerate(query.targets):
+        if highest[i] - lowest[i] <= CONSTANT * highest[i]:  # what is left is the noise of the masks
+            found.append(query.no_evidence(target, "no mask changes the confidence"))
+            continue
+        seconds = query.on_own_clock().clock.seconds
+        found.append(Finding(total[i] / (masks * share), masks, masks, batch, seconds))
+    return found
 
 
 def random_masks(

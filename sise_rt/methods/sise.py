@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sise_rt.errors import BundleError, ModelError
+from sise_rt.errors import BundleError, MethodError, ModelError
 from sise_rt.fusion import REGIONS, fuse, normalise
 from sise_rt.masks import constant_maps, select, select_all
 from sise_rt.scoring import Scores, score, usable_maps, visualization_map
@@ -27,10 +27,10 @@ def sise(query: Query, *, mu: float = 0.0, fusion: str = "otsu") -> list[Found]:
     Raises:
         BundleError: the bundle has no gradient scores for `mu` to select by.
         ModelError: the model's numbers are not finite for masked copies of the picture.
-        ValueError: an option is out of its range.
+        MethodError: an option is out of its range.
     """
     if not 0 <= mu < 1:
-        raise ValueError(f"mu is {mu}, where 0 <= mu < 1 is needed")
+        raise MethodError(f"mu is {mu}, where 0 <= mu < 1 is needed")
     manifest = query.engine.manifest
     if mu and not manifest.has_gradients:
         raise BundleError(f"{manifest.name} has no gradient scores, so mu has nothing to select by")
@@ -46,7 +46,7 @@ def perturb_and_fuse(query: Query, selection: Selection, fusion: str) -> list[Fo
         fusion: as for `sise`.
     """
     if fusion not in REGIONS:
-        raise ValueError(f"fusion is {fusion!r}; known are {', '.join(REGIONS)}")
+        raise MethodError(f"fusion is {fusion!r}; known are {', '.join(REGIONS)}")
     features, engine, clock = query.features, query.engine, query.clock
     with clock("masks"):
         if engine.manifest.has_gradients:
