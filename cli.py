@@ -16,6 +16,7 @@ import click
 
 from sise_rt.console import block_table, complain, described, parity_line, progress_bar, summary
 from sise_rt.errors import BundleError, MethodError, NoEvidence, OutputError, SiseError
+from sise_rt.evaluation.command import evaluate
 from sise_rt.wording import counted
 
 FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
@@ -536,6 +537,9 @@ def explain(
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
+
+
+cli.add_command(evaluate)
 
 
 def _with_options(methods: list[str], options: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from .features import confidences, extract
 from .fusion import normalise
 from .methods import METHODS, USE_FEATURES, Clock, Finding, Progress, Query, parse_method, settings_of
 from .preprocess import MAX_PIXELS, Placement, load_image, preprocess
+from .scoring import MaskedScoring
 from .targets import resolve_target
 
 
@@ -160,10 +161,12 @@ class Explainer:
                 phase_1 = extract(self.engine, tensor, order)
         logits = phase_1.logits if phase_1 else self._logits(tensor)
         shown = _Shown(self, logits, picture, placement, _name(image))
-        explained = {}
+        explained, shared = {}, dict[str, MaskedScoring]()
         for label, (name, settings) in methods.items():
             own = (clock if name in USE_FEATURES else before).copy()
-            query = Query(self.engine, tensor, order, logits, shown.name, batch_size, progress, own, phase_1)
+            query = Query(
+                self.engine, tensor, order, logits, shown.name, batch_size, progress, own, phase_1, shared
+            )
             results: list[Explanation | NoEvidence] = []
             for target, found in zip(order, METHODS[name](query, **settings), strict=True):
                 if isinstance(found, NoEvidence):

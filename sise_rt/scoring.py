@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,22 +31,63 @@ class Scores:
     maximum: np.ndarray
     area: np.ndarray
 
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """The arrays in their order."""
+        return self.index, self.confidences, self.minimum, self.maximum, self.area
 
-def score(scorer: Scorer, maps: np.ndarray, index: np.ndarray, done: Callable[[int], None]) -> Scores:
-    """Score the chosen maps of a block, a batch at a time; masks exist at full size only inside a batch.
+    def of(self, index: np.ndarray) -> Scores:
+        """Those of some of the maps, which were all scored; ascending, as they are."""
+        rows = np.searchsorted(self.index, index)
+        return Scores(*(column[rows] for column in self.columns()))
+
+
+class MaskedScoring:
+    """Scores masked copies of one picture, each once, however many methods and settings ask for it.
 
     Args:
         scorer: bound to the image and the targets.
-        maps: feature maps (K, h, w).
-        index: which to score, (M,) with M > 0.
-        done: called with the number of masks scored after every batch.
+        maps: feature maps A_b (K, h, w) of each block.
     """
-    parts = []
-    for start in range(0, len(index), scorer.batch):
-        batch = index[start : start + scorer.batch]
-        parts.append(scorer(maps[batch]))
-        done(len(batch))
-    return Scores(index, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def __init__(self, scorer: Scorer, maps: Sequence[np.ndarray]):
+        self.scorer, self._maps = scorer, maps
+        self._known: list[Scores | None] = [None] * len(maps)
+        self._seconds, self._scored = 0.0, 0
+
+    def scores(self, block: int, index: np.ndarray, done: Callable[[int], None]) -> Scores:
+        """Scores of some of a block's maps, a batch at a time; masks exist at full size only inside a batch.
+
+        Args:
+            block: counted from 0; -1 is the last.
+            index: which maps, (M,) with M > 0, ascending.
+            done: called with the number of masks after every batch.
+        """
+        known = self._known[block]
+        missing = index if known is None else np.setdiff1d(index, known.index)
+        if len(missing) < len(index):
+            done(len(index) - len(missing))
+        start, parts = time.perf_counter(), []
+        for at in range(0, len(missing), self.scorer.batch):
+            batch = missing[at : at + self.scorer.batch]
+            parts.append(self.scorer(self._maps[block][batch]))
+            done(len(batch))
+        if parts:
+            new = Scores(missing, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+            known = self._known[block] = new if known is None else _joined(known, new)
+            self._seconds += time.perf_counter() - start
+            self._scored += len(missing)
+        assert known is not None  # index is not empty
+        return known.of(index)
+
+    def seconds(self, masks: int) -> float:
+        """What scoring so many masks took, at the mean of all that were scored."""
+        return masks * self._seconds / max(1, self._scored)
+
+
+def _joined(one: Scores, other: Scores) -> Scores:
+    order = np.argsort(np.concatenate([one.index, other.index]), kind="stable")
+    pairs = zip(one.columns(), other.columns(), strict=True)
+    return Scores(*(np.concatenate(pair)[order] for pair in pairs))
 
 
 def usable_maps(selected: np.ndarray, scores: Scores | None) -> np.ndarray:

@@ -56,7 +56,7 @@ def test_every_command_has_help_with_an_example(sise, command):
 
 
 def test_commands_are_those_of_the_design(sise):
-    assert COMMANDS == ["demo", "explain", "export", "inspect", "methods", "verify"]
+    assert COMMANDS == ["demo", "evaluate", "explain", "export", "inspect", "methods", "verify"]
 
 
 def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 import sise_rt
 from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
 from sise_rt.errors import ImageError, ModelError, NoEvidence, OutputError, TargetError
-from sise_rt.scoring import Scores
+from sise_rt.scoring import MaskedScoring, Scores
 
 PHASES = ["preprocess", "features", "masks", "calibration", "scoring", "fusion"]
 
@@ -234,12 +234,12 @@ def test_a_target_without_evidence_leaves_the_others_theirs(explainer, picture, 
 
 @pytest.mark.parametrize(("value", "error"), [(0.0, NoEvidence), (0.5, None), (np.nan, ModelError)])
 def test_what_the_masked_copies_say(explainer, picture, monkeypatch, value, error):
-    def said(_scorer, maps, index, _done):
-        chosen = maps[index]
+    def said(scoring, block, index, _done):
+        chosen = scoring._maps[block][index]
         column = np.full((len(index), 1), value, np.float32)
         return Scores(index, column, chosen.min((1, 2)), chosen.max((1, 2)), np.ones(len(index)))
 
-    monkeypatch.setattr(sys.modules["sise_rt.methods.sise"], "score", said)
+    monkeypatch.setattr(MaskedScoring, "scores", said)
     if error is None:
         check(explainer.explain(picture, 0, batch_size=8))
         return

@@ -12,7 +12,10 @@ import sise_rt
 HEAVY = ("onnx", "torch", "torchvision", "timm", "onnxruntime", "skimage", "scipy")
 
 
-@pytest.mark.parametrize("module", ["sise_rt", "sise_rt.cli", "sise_rt.verify", "sise_rt.metrics"])
+MODULES = ("sise_rt", "sise_rt.cli", "sise_rt.verify", "sise_rt.metrics", "sise_rt.evaluation.command")
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_importing_is_light(module, tmp_path):
     code = f"import sys, {module}; print(*(name for name in {HEAVY} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path)

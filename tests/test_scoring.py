@@ -5,7 +5,7 @@ import pytest
 
 import sise_rt
 from sise_rt.features import confidences, extract
-from sise_rt.scoring import Scores, score, usable_maps, visualization_map
+from sise_rt.scoring import MaskedScoring, Scores, usable_maps, visualization_map
 
 SIZE = (32, 32)
 TARGETS = np.array([1, 4])
@@ -35,13 +35,41 @@ def full_size(explainer, image):
     return found
 
 
+def scored(explainer, image, maps, index, batch, done=lambda _: None) -> Scores:
+    return MaskedScoring(explainer.engine.scorer(image, TARGETS, batch), [maps]).scores(0, index, done)
+
+
+def test_a_mask_is_scored_once(explainer, image, full_size):
+    (first, _), (second, _), _ = full_size
+    scorer = explainer.engine.scorer(image, TARGETS, 4)
+    ran = []
+
+    def counting(maps):
+        ran.append(len(maps))
+        return scorer(maps)
+
+    counting.batch = 4
+    scoring, done = MaskedScoring(counting, [first, second]), []
+    some = scoring.scores(0, np.array([1, 3, 4, 6, 7]), done.append)
+    assert (ran, done) == ([4, 1], [4, 1])
+    again = scoring.scores(0, np.array([0, 3, 5, 6]), done.append)
+    assert (ran, done) == ([4, 1, 2], [4, 1, 2, 2])
+    scoring.scores(1, np.array([0, 3]), done.append)
+    assert ran == [4, 1, 2, 2]
+    assert scoring.seconds(9) == pytest.approx(9 * scoring.seconds(1))
+    for found, index in ((some, [1, 3, 4, 6, 7]), (again, [0, 3, 5, 6])):
+        alone = scored(explainer, image, first, np.array(index), 4)
+        for one, other in zip(found.columns(), alone.columns(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 @pytest.mark.parametrize("block", [0, 1, 2])
 @pytest.mark.parametrize("batch", [1, 5])
 def test_scores_are_those_of_the_masked_image(explainer, image, full_size, block, batch):
     maps, resized = full_size[block]
     index = np.flatnonzero(np.ptp(resized, axis=(1, 2)) > 1e-3)[1::2]
     done = []
-    scores = score(explainer.engine.scorer(image, TARGETS, batch), maps, index, done.append)
+    scores = scored(explainer, image, maps, index, batch, done.append)
     assert done == [min(batch, len(index) - start) for start in range(0, len(index), batch)]
     for row, k in enumerate(index):
         low, high = resized[k].min(), resized[k].max()
@@ -61,7 +89,7 @@ def test_the_sum_at_the_blocks_resolution_is_the_mean_of_full_size_masks(
 ):
     maps, resized = full_size[block]
     shaped = np.flatnonzero(np.ptp(resized, axis=(1, 2)) > 1e-3)
-    scores = score(explainer.engine.scorer(image, TARGETS, 4), maps, shaped, lambda _: None)
+    scores = scored(explainer, image, maps, shaped, 4)
     selected = np.zeros(len(maps), bool)
     selected[shaped[::2]] = True
     expected = np.zeros(SIZE)

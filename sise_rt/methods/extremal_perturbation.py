@@ -26,7 +26,7 @@ RATE, MOMENTUM = 0.003, 0.9
 
 
 def extremal_perturbation(
-    query: Query, *, areas: Sequence[float] = (0.025, 0.05, 0.1, 0.2), steps: int = 100
+    query: Query, *, areas: Sequence[float] | float = (0.025, 0.05, 0.1, 0.2), steps: int = 100
 ) -> list[Found]:
     """The mean over areas of the mask m of that area for which z(m * x) is largest, z the target's logit.
 
@@ -45,6 +45,7 @@ def extremal_perturbation(
         ModelError: the model's numbers are not finite for masked copies of the picture.
         ValueError: an option is out of its range.
     """
+    areas = np.ravel(areas).tolist()
     if not areas or not all(0 < area < 1 for area in areas) or steps < 1:
         raise ValueError(f"areas {areas}, steps {steps}: areas between 0 and 1, and at least 1 step needed")
     # Not measured as elsewhere: rounding differs with the batch, and an ascent would carry it on.

@@ -13,6 +13,7 @@ from sise_rt.engine import Engine
 from sise_rt.errors import NoEvidence
 from sise_rt.features import Features
 from sise_rt.preprocess import resize_map
+from sise_rt.scoring import MaskedScoring
 
 Progress = Callable[[int, int], None]
 
@@ -27,6 +28,10 @@ class Clock:
         """A clock that goes on from here on its own."""
         return Clock(dict(self.seconds))
 
+    def add(self, phase: str, seconds: float) -> None:
+        """Add what was measured elsewhere."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         """Add the time that a block of code takes to a phase."""
@@ -34,7 +39,7 @@ class Clock:
         try:
             yield
         finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+            self.add(phase, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Query:
         progress: called with (images run, images to run); an exception it raises ends the call.
         clock: seconds per phase so far.
         phase_1: the features of the image and the targets, where a method of the call needs them.
+        shared: what methods of one call have scored so far.
     """
 
     engine: Engine
@@ -81,6 +87,7 @@ class Query:
     progress: Progress | None = None
     clock: Clock = field(default_factory=Clock)
     phase_1: Features | None = None
+    shared: dict[str, MaskedScoring] = field(default_factory=dict)
 
     @property
     def features(self) -> Features:
@@ -103,6 +110,13 @@ class Query:
     def on_own_clock(self) -> Query:
         """The same query for one more method, whose time is its own."""
         return replace(self, clock=self.clock.copy())
+
+    def scoring(self, batch: int) -> MaskedScoring:
+        """Masked scoring of this picture, which remembers what was scored."""
+        if "maps" not in self.shared:
+            scorer = self.engine.scorer(self.image, self.targets, batch)
+            self.shared["maps"] = MaskedScoring(scorer, self.features.maps)
+        return self.shared["maps"]
 
     def ticker(self, total: int) -> Callable[[int], None]:
         """A function to call with the number of images that were run, out of `total`."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from sise_rt.errors import ModelError
 from sise_rt.masks import constant_maps, is_constant
-from sise_rt.scoring import score
 
 from .query import Finding, Found, Query
 
@@ -22,10 +21,9 @@ def score_cam(query: Query) -> list[Found]:
     chosen = np.flatnonzero(~constant_maps(maps))
     if not len(chosen):
         return [query.no_evidence(t, why="every map of the last block is flat") for t in query.targets]
-    batch = query.batch()
-    with query.clock("scoring"):
-        scorer = query.engine.scorer(query.image, query.targets, batch)
-        scores = score(scorer, maps, chosen, query.ticker(len(chosen)))
+    scoring = query.scoring(query.batch())
+    scores = scoring.scores(-1, chosen, query.ticker(len(chosen)))
+    query.clock.add("scoring", scoring.seconds(len(chosen)))
     if not np.isfinite(scores.confidences).all():
         raise ModelError("the model's confidences are not finite for masked copies of this image")
     shaped = ~is_constant(scores.minimum, scores.maximum)
@@ -40,5 +38,5 @@ def score_cam(query: Query) -> list[Found]:
             found.append(query.no_evidence(target))
             continue
         passes = query.features.passes + len(chosen)
-        found.append(Finding(raw, passes, len(chosen), scorer.batch, own.clock.seconds))
+        found.append(Finding(raw, passes, len(chosen), scoring.scorer.batch, own.clock.seconds))
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from sise_rt.errors import BundleError, MethodError, ModelError
 from sise_rt.fusion import REGIONS, fuse, normalise
 from sise_rt.masks import constant_maps, select, select_all
-from sise_rt.scoring import Scores, score, usable_maps, visualization_map
+from sise_rt.scoring import Scores, usable_maps, visualization_map
 
 from .query import BlockEvidence, Finding, Found, Query
 
@@ -57,15 +57,11 @@ def perturb_and_fuse(query: Query, selection: Selection, fusion: str) -> list[Fo
         chosen = [
             np.flatnonzero(keep.any(axis=0) & ~constant) for keep, constant in zip(kept, flat, strict=True)
         ]
-    batch = query.batch()
-    with clock("scoring"):
-        scorer = engine.scorer(query.image, query.targets, batch)
-        masks = sum(map(len, chosen))
-        tick = query.ticker(masks)
-        scores = [
-            score(scorer, maps, index, tick) if len(index) else None
-            for maps, index in zip(features.maps, chosen, strict=True)
-        ]
+    scoring = query.scoring(query.batch())
+    masks = sum(map(len, chosen))
+    tick = query.ticker(masks)
+    scores = [scoring.scores(b, index, tick) if len(index) else None for b, index in enumerate(chosen)]
+    clock.add("scoring", scoring.seconds(masks))
     if not all(scored is None or np.isfinite(scored.confidences).all() for scored in scores):
         raise ModelError("the model's confidences are not finite for masked copies of this image")
     found: list[Found] = []
@@ -80,7 +76,9 @@ def perturb_and_fuse(query: Query, selection: Selection, fusion: str) -> list[Fo
             raw = fuse(usable, REGIONS[fusion])
         passes = masks + features.passes
         found.append(
-            Finding(raw, passes, masks, scorer.batch, own.clock.seconds, tuple(blocks), tuple(warnings))
+            Finding(
+                raw, passes, masks, scoring.scorer.batch, own.clock.seconds, tuple(blocks), tuple(warnings)
+            )
         )
     return found
 

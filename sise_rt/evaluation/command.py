@@ -1,0 +1,275 @@
+"""The command `sise-rt evaluate`; heavy imports wait until it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sise_rt.console import complain
+from sise_rt.errors import MethodError, SiseError
+from sise_rt.wording import counted
+
+FAILED_IMAGES = 1
+EXTRA = {"matplotlib": "plots", "jinja2": "the page", "defusedxml": "--format voc"}
+BATCHES = {"cpu": 8}  # fixed, not measured: the same numbers whenever an evaluation goes on
+GPU_BATCH = 64
+LINE_SECONDS = 60.0  # between lines of progress in a log
+
+FORMS = ("voc", "coco", "csv-boxes", "masks", "folder")
+TRUTH = ("ebpg", "miou", "bbox", "pointing-game")
+MODEL = ("drop", "increase", "insertion", "deletion")
+
+
+def _list(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    names = (name.strip() for value in values for name in value.split(","))
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+@click.command()
+@click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--data", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder of the data set."
+)
+@click.option(
+    "--format", "form", required=True, type=click.Choice(FORMS), help="How the data set is laid out."
+)
+@click.option(
+    "--method",
+    "methods",
+    metavar="A,B,C",
+    multiple=True,
+    default=("sise",),
+    show_default=True,
+    callback=_list,
+    help="Methods, with options as in sise:mu=0.3; the first is what the others are compared with.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    metavar="A,B,C",
+    multiple=True,
+    callback=_list,
+    help=f"Of {', '.join((*TRUTH, *MODEL))}; by default the paper's five, without ground truth its last two.",
+)
+@click.option(
+    "-o", "--out", required=True, metavar="REPORT", type=click.Path(path_type=Path), help="Output folder."
+)
+@click.option("--annotations", metavar="FILE", type=click.Path(path_type=Path), help="Of coco and csv-boxes.")
+@click.option(
+    "--class-map",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="CSV: a class of the data set, then labels, indices or ranges (151-268) of the model.",
+)
+@click.option(
+    "--only",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Names of the pictures to take, one a line, as VOC's ImageSets/Main/test.txt.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), help="Only N pictures, drawn evenly; more can be added later."
+)
+@click.option(
+    "--max-box-area",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Leave out ground truth that covers more than this share of the model's input.",
+)
+@click.option(
+    "--step", type=click.IntRange(1), help="Pixels a step of insertion and deletion; by default 28 steps."
+)
+@click.option(
+    "--provider",
+    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    default="auto",
+    show_default=True,
+    help="What runs the model; auto is CUDA where it is there, else the CPU.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1), help="Images per forward pass; by default 8, on a GPU 64."
+)
+@click.option(
+    "--threads", type=click.IntRange(1), help="CPU threads; by default the cores this process may use."
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=100_000_000,
+    show_default=True,
+    help="Refuse larger pictures.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Only errors.")
+def evaluate(
+    bundle: Path,
+    data: Path,
+    form: str,
+    methods: tuple[str, ...],
+    metrics: tuple[str, ...],
+    out: Path,
+    annotations: Path | None,
+    class_map: Path | None,
+    only: Path | None,
+    limit: int | None,
+    max_box_area: float,
+    step: int | None,
+    provider: str,
+    batch_size: int | None,
+    threads: int | None,
+    max_pixels: int,
+    quiet: bool,
+) -> None:
+    """Measure how good explanations are, on your own model and data.
+
+    ebpg, miou, bbox and pointing-game compare the map of every annotated class with its ground truth; drop,
+    increase, insertion and deletion ask the model about the class that it predicts. REPORT gets report.html,
+    results.csv and summary.json. An interrupted evaluation goes on where it was when it is started again.
+
+    \b
+    Examples:
+      sise-rt evaluate -m model.sise --data VOC2007 --format voc -o report
+      sise-rt evaluate -m model.sise --data parts --format masks --method sise,grad-cam,rise -o report
+      sise-rt evaluate -m model.sise --data photos --format folder --metric insertion -o report
+    """  # noqa: D301  # click reads the escape
+    metrics = metrics or ((*MODEL[:2],) if form == "folder" else (*TRUTH[:3], *MODEL[:2]))
+    _check(form, methods, metrics)
+    from sise_rt import load
+
+    from .classes import match_classes, read_class_map
+    from .datasets import read_dataset
+    from .measure import Plan
+    from .report import PAGE, write_report
+    from .run import run, settings_of_run
+    from .samples import MAX_ANNOTATION, Problem, read_limited
+    from .summary import summarise
+
+    names = None
+    if only is not None:
+        lines = read_limited(only, MAX_ANNOTATION).decode("utf-8", "surrogateescape").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+    dataset = read_dataset(data, form, annotations, names)
+    explainer = load(bundle, provider, threads)
+    mapped = {} if class_map is None else read_class_map(class_map)
+    unused = [name for name in mapped if name not in dataset.classes]
+    dataset.problems += [Problem("class of the class map without image", name) for name in unused]
+    matched, missing = match_classes(dataset.classes, explainer.manifest, mapped)
+    if not matched and set(metrics) & set(TRUTH):
+        reason = next(iter(missing.values()), "no picture has a class")
+        raise SiseError(f"the model has none of the classes in {data} ({reason}): name them with --class-map")
+    plan = Plan(
+        methods=methods,
+        metrics=metrics,
+        targets=matched,
+        max_box_area=max_box_area,
+        step=step,
+        batch_size=batch_size or BATCHES.get(explainer.engine.provider, GPU_BATCH),
+        max_pixels=max_pixels,
+    )
+    settings = settings_of_run(explainer, bundle, dataset, form, plan)
+    with _progress(quiet) as progress:
+        outcome = run(explainer, dataset, plan, out, settings, limit=limit, progress=progress)
+    summary = summarise(outcome, dataset, plan, missing, limit)
+    _write_json(out / "summary.json", summary)
+    write_report(out, summary, explainer, dataset, plan, outcome)
+    if not quiet:
+        for line in summary_lines(summary):
+            click.echo(line)
+        click.echo(f"{out / PAGE}")
+    for image, message in outcome.failed.items():
+        complain(message if image in message else f"{image}: {message}")
+    if outcome.failed:
+        total = len(outcome.records) + len(outcome.failed)
+        complain(f"{len(outcome.failed)} of {counted(total, 'image')} failed")
+        raise SystemExit(FAILED_IMAGES)
+
+
+def _check(form: str, methods: tuple[str, ...], metrics: tuple[str, ...]) -> None:
+    """Find out before the work, not after it."""
+    from sise_rt.methods import parse_method
+
+    if lacking := [
+        name for name in EXTRA if find_spec(name) is None and (name != "defusedxml" or form == "voc")
+    ]:
+        raise SiseError(f"evaluate needs {', '.join(lacking)}: pip install 'sise-rt[evaluate]'")
+    if not methods:
+        raise click.BadParameter("name at least one", param_hint="--method")
+    for method in methods:
+        try:
+            parse_method(method)
+        except MethodError as error:
+            raise click.BadParameter(str(error), param_hint="--method") from error
+    if unknown := [name for name in metrics if name not in TRUTH + MODEL]:
+        known = ", ".join((*TRUTH, *MODEL))
+        raise click.BadParameter(f"no metric {unknown[0]!r}; known are {known}", param_hint="--metric")
+    if form == "folder" and (useless := [name for name in metrics if name in TRUTH]):
+        known = ", ".join(MODEL)
+        raise click.BadParameter(
+            f"{useless[0]} needs ground truth, which --format folder has not; without it there are {known}",
+            param_hint="--metric",
+        )
+
+
+def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
+    """The means, one line a method, and what was left out."""
+    counts = summary["counts"]
+    yield (
+        f"{counted(counts['evaluated'], 'picture')}, {counted(counts['pairs'], 'pair')} "
+        f"({counts['annotated']} annotated, {counts['predicted']} predicted)"
+    )
+    for method, figures in summary["methods"].items():
+        values = (
+            f"{name} {'-' if entry['mean'] is None else format(100 * entry['mean'], '.1f')}"
+            for name, entry in figures["metrics"].items()
+        )
+        yield f"  {method}: {', '.join(values)} (%)"
+    left = {kind: entry["count"] for kind, entry in summary["problems"].items()}
+    if missing := summary["missing_classes"]:
+        names = ", ".join(list(missing)[:5]) + (", ..." if len(missing) > 5 else "")
+        left[f"pairs of classes that the model lacks ({names})"] = counts["pairs_of_missing_classes"]
+    if left:
+        yield "left out or changed: " + ", ".join(f"{kind} {count}" for kind, count in left.items())
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    from sise_rt.files import write_whole
+
+    write_whole(path, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
+    """On standard error: a bar on a terminal, a line a minute elsewhere."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        shown = [""]
+        bar: Any = click.progressbar(
+            length=1, label="images", show_pos=True, item_show_func=lambda _: shown[0], file=sys.stderr
+        )
+        with bar:
+
+            def advance(done: int, total: int, image: str) -> None:
+                shown[0] = click.format_filename(image)
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            yield advance
+    else:
+        last = [time.monotonic() - LINE_SECONDS]
+
+        def line(done: int, total: int, image: str) -> None:
+            if image and time.monotonic() - last[0] < LINE_SECONDS:
+                return
+            last[0] = time.monotonic()
+            click.echo(f"{done} of {total} images", err=True)
+
+        yield line

@@ -1,0 +1,247 @@
+"""Readers of data sets: what is wrong in one is named and collected; the rest is used."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+
+from .coco import read_coco
+from .samples import (
+    MAX_TABLE,
+    Box,
+    DataError,
+    Dataset,
+    Files,
+    Problem,
+    Sample,
+    Truth,
+    number,
+    read_limited,
+    shuffled,
+)
+from .voc import read_voc
+
+IMAGE_COLUMNS = ("image", "file", "filename", "path")
+CLASS_COLUMNS = ("class", "label", "name", "class_name", "class_index")
+CORNERS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
+
+
+def read_dataset(
+    folder: Path, form: str, annotations: Path | None = None, only: Iterable[str] | None = None
+) -> Dataset:
+    """Read a data set.
+
+    Args:
+        folder: that holds it.
+        form: one of `FORMATS`.
+        annotations: the annotation file of `coco` and `csv-boxes`, where it is not found by its name.
+        only: names or stems of the pictures to keep, as in VOC's `ImageSets/Main/test.txt`; None keeps all.
+
+    Raises:
+        DataError: the folder or its annotation file is missing or unusable, or nothing in it can be used.
+    """
+    dataset = Dataset(folder)
+    files = Files(folder, dataset.problems)
+    FORMATS[form](files, dataset, annotations)
+    if only is not None:
+        wanted = set(only)
+        samples = dataset.samples
+        dataset.samples = [s for s in samples if wanted & _names(s.image)]
+        found = set().union(*(_names(s.image) for s in samples))
+        dataset.problems = [p for p in dataset.problems if wanted & _names(p.where.partition(":")[0])]
+        dataset.problems += [Problem("image not found", name) for name in sorted(wanted - found)]
+    if not dataset.samples:
+        first = f"; the first problem: {_shown(dataset.problems[0])}" if dataset.problems else ""
+        raise DataError(f"{folder}: holds no usable picture as --format {form} expects them{first}")
+    dataset.samples = shuffled(dataset.samples)
+    return dataset
+
+
+def _names(path: str) -> set[str]:
+    pure = PurePosixPath(path)
+    return {path, pure.name, pure.stem}
+
+
+def _shown(problem: Problem) -> str:
+    return f"{problem.kind}: {problem.where} {problem.detail}".strip()
+
+
+# -------------------- csv-boxes
+
+
+def read_csv_boxes(files: Files, dataset: Dataset, annotations: Path | None) -> None:
+    """A table with a line for each box, and optionally one with a line for each image.
+
+    The table is `boxes.csv`, or `annotations`. Its columns: the image (`image`, `file`, `filename` or
+    `path`), the class (`class`, `label`, `name`, `class_name` or `class_index`), and the corners `x0, y0, x1,
+    y1` or `xmin, ymin, xmax, ymax`: edges in pixels, the picture's own being 0 and its width or height.
+    Columns `x0_227, ...` hold corners in the picture resized to 227 x 227; they are stretched to the picture
+    as it is. Without a class column the class of an image is that of `labels.csv`, which has an image and a
+    class column.
+    """
+    labels = _labels(files, dataset)
+    header, rows = _table(files, annotations, "boxes.csv")
+    image, group = _column(header, IMAGE_COLUMNS), _column(header, CLASS_COLUMNS)
+    corners, size = _corner_columns(header)
+    if image is None or corners is None or (group is None and not labels):
+        raise DataError(
+            f"{files.folder}: the table of boxes needs columns for image, class and corners (x0, y0, x1, y1 "
+            f"or xmin, ymin, xmax, ymax); it has {', '.join(header)[:300] or 'none'}"
+        )
+    boxes: dict[tuple[str, str], list[Box]] = {}
+    for line, row in rows:
+        name = (row.get(image) or "").strip()
+        path = files.find(name)
+        if path is None:
+            dataset.problems.append(
+                Problem("annotation without image", name or f"line {line}", f"line {line}")
+            )
+            continue
+        label = (row.get(group) or "").strip() if group else labels.get(path, "")
+        try:
+            box = tuple(number(row.get(column) or "") for column in corners)
+        except ValueError:
+            dataset.problems.append(Problem("broken annotation", path, f"line {line} has no four corners"))
+            continue
+        if not label:
+            dataset.problems.append(Problem("broken annotation", path, f"line {line} has no class"))
+            continue
+        boxes.setdefault((path, label), []).append(box)  # type: ignore[arg-type]  # four of them
+    present: dict[str, dict[str, Truth | None]] = {path: {label: None} for path, label in labels.items()}
+    for (path, label), found in boxes.items():
+        truth = Truth(boxes=tuple(found), size=size, scaled=size is not None)
+        present.setdefault(path, {})[label] = truth
+    for path, truths in present.items():
+        if not any(truths.values()):
+            dataset.problems.append(Problem("image without annotation", path, "it has a class and no box"))
+    dataset.add(present, files.pictures())
+
+
+def _labels(files: Files, dataset: Dataset) -> dict[str, str]:
+    if "labels.csv" not in files.paths:
+        return {}
+    header, rows = _table(files, None, "labels.csv")
+    image, group = _column(header, IMAGE_COLUMNS), _column(header, CLASS_COLUMNS)
+    if image is None or group is None:
+        return {}
+    labels = {}
+    for line, row in rows:
+        name, label = ((row.get(column) or "").strip() for column in (image, group))
+        path = files.find(name)
+        if path is None:
+            where = name or f"line {line}"
+            dataset.problems.append(Problem("annotation without image", where, f"line {line} of labels.csv"))
+        elif label:
+            labels[path] = label
+    return labels
+
+
+def _table(
+    files: Files, given: Path | None, name: str
+) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
+    content = _annotation_file(files, given, name)
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+        header = [column.strip() for column in reader.fieldnames or []]
+        reader.fieldnames = header
+        return header, [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{given or name}: is no table in CSV and UTF-8: {error}") from error
+
+
+def _annotation_file(files: Files, given: Path | None, name: str) -> bytes:
+    """The annotation file that the user named, wherever it is; else the one of that name in the folder."""
+    if given is not None:
+        return read_limited(given, MAX_TABLE)
+    if name not in files.paths:
+        raise DataError(f"{files.folder}: has no {name}: name the file with --annotations")
+    return read_limited(files.folder / name, MAX_TABLE)
+
+
+def _column(header: list[str], known: Iterable[str]) -> str | None:
+    lower = {column.lower(): column for column in header}
+    return next((lower[name] for name in known if name in lower), None)
+
+
+def _corner_columns(header: list[str]) -> tuple[list[str] | None, tuple[int, int] | None]:
+    for names in CORNERS:
+        if all(name in header for name in names):
+            return list(names), None
+    for column in header:
+        if (match := re.fullmatch(r"x0_([0-9]{1,5})", column)) and int(match[1]):
+            stretched = [f"{name}_{match[1]}" for name in CORNERS[0]]
+            if all(name in header for name in stretched):
+                return stretched, (int(match[1]), int(match[1]))
+    return None, None
+
+
+# -------------------- folder
+
+
+def read_folder(files: Files, dataset: Dataset, _: Path | None) -> None:
+    """A folder for each class, without ground truth."""
+    for path in files.pictures():
+        parts = PurePosixPath(path).parts
+        if len(parts) < 2:
+            dataset.problems.append(Problem("image without annotation", path, "it is in no class folder"))
+        else:
+            dataset.samples.append(Sample(path, {parts[0]: None}))
+
+
+# -------------------- masks
+
+
+def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
+    """Pictures with a mask each, in the layout of MVTec AD or with the masks beside them.
+
+    MVTec: `test/<class>/000.png` with `ground_truth/<class>/000_mask.png`. Else `<class>/.../a.jpg` with
+    `a.png` or `a_mask.png` in the same folder. A mask is bright where the class is.
+    """
+    pictures = files.pictures()
+    known = set(pictures)
+    truths = [path for path in pictures if "ground_truth" in PurePosixPath(path).parts[:-2]]
+    masks: dict[str, str | None] = {}
+    for path in [p for p in pictures if "test" in PurePosixPath(p).parts[:-2]] if truths else pictures:
+        masks[path] = _mvtec_mask(path, known) if truths else _mask_beside(path, known)
+    used = {mask for mask in masks.values() if mask}
+    for path, mask in masks.items():
+        parts = PurePosixPath(path).parts
+        label = parts[-2] if truths else parts[0]
+        if path in used:
+            continue
+        if PurePosixPath(path).stem.endswith("_mask"):
+            dataset.problems.append(Problem("annotation without image", path))
+        elif len(parts) < 2:
+            dataset.problems.append(Problem("image without annotation", path, "it is in no class folder"))
+        else:
+            if mask is None:
+                dataset.problems.append(Problem("image without annotation", path, "it has no mask"))
+            dataset.samples.append(Sample(path, {label: Truth(mask=mask) if mask else None}))
+    for path in sorted(set(truths) - used):
+        dataset.problems.append(Problem("annotation without image", path))
+
+
+def _mvtec_mask(path: str, known: set[str]) -> str | None:
+    parts = list(PurePosixPath(path).parts)
+    parts[len(parts) - 1 - parts[::-1].index("test")] = "ground_truth"
+    pure = PurePosixPath(*parts)
+    candidates = (pure.with_name(f"{pure.stem}_mask{suffix}") for suffix in (".png", pure.suffix))
+    return next((str(c) for c in (*candidates, pure) if str(c) in known), None)
+
+
+def _mask_beside(path: str, known: set[str]) -> str | None:
+    pure = PurePosixPath(path)
+    candidates = [str(pure.with_name(f"{pure.stem}{suffix}")) for suffix in ("_mask.png", ".png")]
+    return next((c for c in candidates if c in known and c != path), None)
+
+
+FORMATS: dict[str, Callable[[Files, Dataset, Path | None], None]] = {
+    "voc": read_voc,
+    "coco": read_coco,
+    "csv-boxes": read_csv_boxes,
+    "masks": read_masks,
+    "folder": read_folder,
+}

@@ -1,0 +1,223 @@
+"""One picture of a data set: which pairs of class and method there are, and the metrics of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sise_rt import metrics
+from sise_rt.errors import ModelError, NoEvidence
+from sise_rt.explainer import Explainer
+from sise_rt.explanation import Explanation
+from sise_rt.features import confidences
+from sise_rt.preprocess import Placement, load_image, preprocess
+
+from .samples import Problem, Sample
+from .truth import draw, to_input
+
+TRUTH_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "ebpg": metrics.ebpg,
+    "miou": metrics.miou,
+    "bbox": metrics.bbox,
+    "pointing-game": metrics.pointing_game,
+}
+CURVES: dict[str, Callable[..., metrics.Curve]] = {
+    "insertion": metrics.insertion,
+    "deletion": metrics.deletion,
+}
+MODEL_METRICS = ("drop", "increase", *CURVES)
+METRICS = (*TRUTH_METRICS, *MODEL_METRICS)
+
+CURVE_POINTS = 51
+"""Where curves are kept, evenly spaced shares from 0 to 1."""
+STEPS = 28
+"""Of insertion and deletion unless asked otherwise: RISE's 224 * 8 pixels at 224 x 224."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured on every picture.
+
+    Attributes:
+        methods: as `Explainer.explain_methods` takes them; the first is what others are compared with.
+        metrics: of `METRICS`.
+        targets: for each class of the data set that the model has, the model's classes.
+        max_box_area: pairs whose truth covers more than this share of the model's input are left out.
+        step: pixels that change at a time in insertion and deletion; None makes `STEPS` steps.
+        batch_size: images a forward pass; None leaves it to the method.
+        max_pixels: larger pictures are refused.
+    """
+
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    targets: Mapping[str, tuple[int, ...]]
+    max_box_area: float = 1.0
+    step: int | None = None
+    batch_size: int | None = None
+    max_pixels: int = 100_000_000
+
+    @property
+    def on_truth(self) -> tuple[str, ...]:
+        """The metrics that compare with ground truth."""
+        return tuple(name for name in self.metrics if name in TRUTH_METRICS)
+
+    @property
+    def on_model(self) -> tuple[str, ...]:
+        """The metrics that ask the model."""
+        return tuple(name for name in self.metrics if name not in TRUTH_METRICS)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A class to be explained: the data set's name if it is annotated, the target, and its truth (H, W)."""
+
+    name: str | None
+    target: int
+    truth: np.ndarray | None
+    predicted: bool
+    difficult: bool = False
+
+
+def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> dict[str, Any]:
+    """Explain and judge one picture.
+
+    Args:
+        explainer: of the bundle.
+        folder: of the data set.
+        sample: the picture and its classes.
+        plan: what to measure.
+
+    Returns:
+        Ready for JSON: `image`, `rows` (one a class and method, in the order of the classes and methods), and
+        `problems` (kind, where, detail). In a row's `metrics` None is NaN; what does not apply is not there.
+
+    Raises:
+        MethodError: an option of a method is out of its range.
+        SiseError: the picture cannot be used, or the model cannot be run on it.
+    """
+    spec = explainer.manifest.preprocess
+    picture = load_image(folder / sample.image, channels=spec.input_size[0], max_pixels=plan.max_pixels)
+    tensor, placement = preprocess(picture, spec)
+    trust = _confidences(explainer, tensor)[0]
+    if not np.isfinite(trust).all():
+        raise ModelError(f"{sample.image}: the model's logits are not finite for this image")
+    problems: list[Problem] = []
+    pairs = _pairs(sample, plan, trust, placement, folder, problems)
+    rows: list[dict[str, Any]] = []
+    if pairs:
+        targets = list(dict.fromkeys(pair.target for pair in pairs))
+        explained = explainer.explain_methods(picture, targets, plan.methods, batch_size=plan.batch_size)
+        for pair in pairs:
+            for method in plan.methods:
+                found = explained[method][targets.index(pair.target)]
+                rows.append(_row(explainer, tensor[0], pair, method, found, trust, plan))
+    return {"image": sample.image, "rows": rows, "problems": [[p.kind, p.where, p.detail] for p in problems]}
+
+
+def _pairs(
+    sample: Sample,
+    plan: Plan,
+    trust: np.ndarray,
+    placement: Placement,
+    folder: Path,
+    problems: list[Problem],
+) -> list[Pair]:
+    """Annotated classes with a truth to compare with, and the predicted class if the model is asked."""
+    best = int(trust.argmax()) if plan.on_model else None
+    pairs: list[Pair] = []
+    for name, truth in sorted(sample.present.items()) if plan.on_truth else ():
+        if truth is None or name not in plan.targets:
+            continue
+        where = f"{sample.image}: {name}"
+        whole, found = draw(truth, placement.original, folder, where, plan.max_pixels)
+        problems += found
+        if whole is None:
+            continue
+        mask = to_input(whole, placement)
+        if not mask.any():
+            problems.append(Problem("truth outside the crop", where, "the model does not see it"))
+        elif mask.mean() > plan.max_box_area:
+            problems.append(Problem("truth too large", where, f"{mask.mean():.3f} of the input"))
+        else:
+            target = max(plan.targets[name], key=lambda index: trust[index])
+            pairs.append(Pair(name, target, mask, target == best, truth.difficult))
+            if target == best:
+                best = None  # its row has the model's metrics; no class is counted twice
+    if best is not None:
+        pairs.append(Pair(None, best, None, True))
+    return pairs
+
+
+def _row(
+    explainer: Explainer,
+    image: np.ndarray,
+    pair: Pair,
+    method: str,
+    found: Explanation | NoEvidence,
+    trust: np.ndarray,
+    plan: Plan,
+) -> dict[str, Any]:
+    whole = float(trust[pair.target])
+    row: dict[str, Any] = {
+        "class": pair.name,
+        "target": pair.target,
+        "label": explainer.manifest.label(pair.target),
+        "method": method,
+        "annotated": pair.truth is not None,
+        "predicted": pair.predicted,
+        "difficult": pair.difficult,
+        "confidence": whole,
+        "truth_area": None if pair.truth is None else float(pair.truth.mean()),
+    }
+    wanted = (plan.on_truth if pair.truth is not None else ()) + (plan.on_model if pair.predicted else ())
+    if isinstance(found, NoEvidence):
+        nothing: dict[str, Any] = dict.fromkeys(wanted)
+        empty = {"metrics": nothing, "kept": None, "passes": None, "seconds": None, "curves": {}}
+        return row | empty | {"note": f"no evidence: {found}"}
+    values: dict[str, float] = {}
+    curves: dict[str, list[float]] = {}
+    kept = None
+    if pair.truth is not None:
+        values = {name: TRUTH_METRICS[name](found.map, pair.truth) for name in plan.on_truth}
+    if pair.predicted and plan.on_model:
+        batch = plan.batch_size or 16
+
+        def confidence(images: np.ndarray) -> np.ndarray:
+            return _confidences(explainer, images)[:, pair.target]
+
+        if {"drop", "increase"} & set(plan.on_model):
+            mask = metrics.kept_pixels(found.map)
+            kept = float(mask.mean())
+            masked = metrics.masked_confidence(image, mask[None], confidence, batch=batch)
+            values |= {
+                "drop": metrics.drop(np.array([whole]), masked)[0],
+                "increase": metrics.increase(np.array([whole]), masked)[0],
+            }
+        step = plan.step or math.ceil(found.map.size / STEPS)
+        for name in set(plan.on_model) & set(CURVES):
+            curve = CURVES[name](found.map, image, confidence, step=step, batch=batch)
+            values[name] = curve.auc
+            grid = np.linspace(0, 1, CURVE_POINTS)
+            curves[name] = [round(float(y), 5) for y in np.interp(grid, curve.share, curve.confidence)]
+    return row | {
+        "metrics": {name: _plain(values[name]) for name in wanted},
+        "kept": kept,
+        "passes": found.passes,
+        "seconds": round(sum(found.seconds.values()), 4),
+        "curves": {name: curves[name] for name in wanted if name in curves},
+        "note": "; ".join(found.warnings) or None,
+    }
+
+
+def _confidences(explainer: Explainer, images: np.ndarray) -> np.ndarray:
+    """(N, classes) float64 of the model's inputs (N, C, H, W)."""
+    return confidences(explainer.engine.forward(images), explainer.manifest.activation)
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

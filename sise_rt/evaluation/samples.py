@@ -1,0 +1,237 @@
+"""What a data set is to an evaluation: pictures, the classes present in each, and where these are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sise_rt.bundle import sha256
+from sise_rt.errors import BundleError, SiseError
+
+PICTURES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".jp2",
+    ".avif",
+)
+MAX_ANNOTATION = 4 << 20
+"""The largest annotation of one picture, in bytes."""
+MAX_TABLE = 512 << 20
+"""The largest annotation file of a whole data set, in bytes."""
+
+Box = tuple[float, float, float, float]
+
+
+class DataError(SiseError, ValueError):
+    """A data set cannot be read at all: it is missing, of another layout, or its table is broken."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a data set that was left out or changed: its kind, where it is, and the particulars."""
+
+    kind: str
+    where: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where a class is in a picture: the union of what is given here.
+
+    Attributes:
+        boxes: edges (x0, y0, x1, y1) in pixels; a pixel belongs to a box if its centre lies inside, that of
+            the first pixel being (0.5, 0.5).
+        mask: path of a picture in the folder, bright where the class is.
+        polygons: of corners (x, y, x, y, ...), in the coordinates of the boxes.
+        runs: run lengths of background and foreground in turn, down the columns (COCO's), each list with its
+            (height, width).
+        size: (height, width) of the picture that was annotated, if it is stated.
+        scaled: the picture may have another size than that, and the coordinates are stretched to it.
+        difficult: the annotators call every object of this class difficult.
+    """
+
+    boxes: tuple[Box, ...] = ()
+    mask: str | None = None
+    polygons: tuple[tuple[float, ...], ...] = ()
+    runs: tuple[tuple[tuple[int, ...], tuple[int, int]], ...] = ()
+    size: tuple[int, int] | None = None
+    scaled: bool = False
+    difficult: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture: its path in the folder, and its classes, each with its truth or None."""
+
+    image: str
+    present: dict[str, Truth | None]
+
+
+@dataclass
+class Dataset:
+    """A data set as it was read.
+
+    Attributes:
+        folder: that holds it.
+        samples: in the order of the evaluation.
+        problems: what was found wrong while reading.
+    """
+
+    folder: Path
+    samples: list[Sample] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of all classes, sorted."""
+        return sorted({name for sample in self.samples for name in sample.present})
+
+    def add(self, present: Mapping[str, dict[str, Truth | None]], pictures: Iterable[str]) -> None:
+        """Add samples of annotated pictures; `pictures` that are not annotated are problems."""
+        self.samples += [Sample(path, truths) for path, truths in present.items() if truths]
+        self.problems += [Problem("image without annotation", p) for p in pictures if p not in present]
+
+    def fingerprint(self) -> str:
+        """The sha256 of all annotations, masks in files included, and of the pictures' paths and lengths."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            length = _length(self.folder / sample.image)
+            digest.update(f"{sample!r} {length}\n".encode("utf-8", "backslashreplace"))
+            for truth in sample.present.values():
+                if truth is not None and truth.mask is not None:
+                    digest.update(_mask_hash(self.folder / truth.mask).encode())
+        return digest.hexdigest()
+
+
+def shuffled(samples: Sequence[Sample]) -> list[Sample]:
+    """The same fixed order everywhere, by the hash of the path, so that the first N are a fair sample."""
+
+    def key(sample: Sample) -> bytes:
+        return hashlib.sha256(sample.image.encode("utf-8", "surrogateescape")).digest()
+
+    return sorted(samples, key=key)
+
+
+class Files:
+    """The files under a folder; nothing that leads out of it is ever opened.
+
+    Args:
+        folder: to be searched, with its subfolders.
+        problems: links that lead out of the folder are added.
+
+    Raises:
+        DataError: it is no folder.
+    """
+
+    def __init__(self, folder: Path, problems: list[Problem]):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder: --data names the folder of the data set")
+        self.folder = folder
+        self.paths: list[str] = []
+        home = folder.resolve()
+        for here, folders, names in os.walk(folder):
+            folders.sort()
+            for name in sorted(folders):
+                if Path(here, name).is_symlink():
+                    problems.append(
+                        Problem("link to a folder", _relative(Path(here, name), folder), "not followed")
+                    )
+            for name in sorted(names):
+                path = Path(here, name)
+                if _leads_out(path, home):
+                    problems.append(Problem("link out of the folder", _relative(path, folder), "not read"))
+                    continue
+                self.paths.append(_relative(path, folder))
+        self._known = set(self.paths)
+        self._by_name: dict[str, list[str]] = {}
+        for known in self.pictures():
+            self._by_name.setdefault(PurePosixPath(known).name, []).append(known)
+
+    def ending(self, *suffixes: str) -> list[str]:
+        """Paths with one of the suffixes, in any letter case, sorted by folder."""
+        return [path for path in self.paths if path.lower().endswith(suffixes)]
+
+    def pictures(self) -> list[str]:
+        """Paths of pictures, by their suffix."""
+        return self.ending(*PICTURES)
+
+    def find(self, name: str, *, within: Sequence[str] = ()) -> str | None:
+        """The file that an annotation names: by its path in the folder, else the one picture of that name.
+
+        Args:
+            name: as the annotation has it; it is compared with the files that are there, never opened.
+            within: prefer pictures below these subfolders where several have the name.
+        """
+        path = str(PurePosixPath(name.replace("\\", "/")))
+        if path in self._known:
+            return path
+        found = self._by_name.get(PurePosixPath(path).name, [])
+        near = [p for p in found if p.startswith(tuple(f"{place}/" for place in within))] if within else []
+        best = [p for p in found if p.endswith(f"/{path}")]
+        for group in (near, best, found):
+            if len(group) == 1:
+                return group[0]
+        return None
+
+
+def _mask_hash(path: Path) -> str:
+    try:
+        return sha256(path)
+    except BundleError:  # it is named when its picture's turn comes
+        return "unreadable"
+
+
+def _leads_out(path: Path, home: Path) -> bool:
+    try:
+        return path.is_symlink() and not path.resolve().is_relative_to(home)
+    except (OSError, RuntimeError):  # a link to itself
+        return True
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """The content of a file.
+
+    Raises:
+        DataError: it is larger than `limit` bytes, or cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    if len(content) > limit:
+        raise DataError(f"{path}: is larger than {limit:,} bytes: this is no annotation")
+    return content
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def number(value: Any) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: it is none, or so large that it is no coordinate.
+    """
+    result = float(value)
+    if not abs(result) <= 1e9:
+        raise ValueError(f"{value!r} is no coordinate")
+    return result

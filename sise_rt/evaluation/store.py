@@ -1,0 +1,128 @@
+"""The report's folder: settings, and a line of results for each picture, which outlives an interrupt."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sise_rt.errors import OutputError
+from sise_rt.files import write_whole
+
+ROWS, SETTINGS, TABLE = "rows.jsonl", "settings.json", "results.csv"
+COLUMNS = (
+    *("image", "class", "target", "label", "method", "annotated", "predicted", "difficult", "confidence"),
+    *("truth_area", "kept", "passes", "seconds"),
+)
+
+
+def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Start or go on with the evaluation in a folder.
+
+    Args:
+        folder: is made if missing.
+        settings: all that the numbers depend on, ready for JSON.
+
+    Returns:
+        The records of the pictures that are done.
+
+    Raises:
+        OutputError: the folder cannot be used, holds an evaluation with other settings, or is damaged.
+    """
+    path = folder / SETTINGS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = path.read_bytes() if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"folder {str(folder)!r} cannot be used: {error}") from error
+    if before is None:
+        if (folder / ROWS).exists():
+            raise OutputError(f"{folder} has {ROWS} and no {SETTINGS}: give another folder")
+        write_whole(path, json.dumps(settings, indent=2).encode() + b"\n")
+        return {}
+    try:
+        stored = json.loads(before)
+        stored.keys()
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise OutputError(f"{path} is damaged: give another folder") from error
+    settings = json.loads(json.dumps(settings))
+    if changed := [key for key in settings | stored if settings.get(key) != stored.get(key)]:
+        parts = (
+            f"{key}: {_brief(stored.get(key))} there, {_brief(settings.get(key))} now" for key in changed
+        )
+        raise OutputError(
+            f"{folder} holds an evaluation with other settings ({'; '.join(parts)}): give another folder "
+            "with -o, or the same settings to go on with it"
+        )
+    return _read_rows(folder / ROWS)
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
+    """Whole lines; a torn last one is cut off, as its picture is not done."""
+    try:
+        content = path.read_bytes() if path.exists() else b""
+        lines = content.split(b"\n")
+        records: dict[str, dict[str, Any]] = {}
+        good = 0
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                record = json.loads(line)
+                records.setdefault(record["image"], record)["rows"]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                if number < len(lines) - 1:
+                    raise OutputError(
+                        f"{path}, line {number}, is damaged: remove the line to redo it"
+                    ) from error
+                break
+            good += len(line) + 1
+        if good < len(content):
+            with path.open("r+b") as stream:
+                stream.truncate(good)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path} cannot be read: {error}") from error
+    return records
+
+
+def append(folder: Path, record: dict[str, Any]) -> None:
+    """Add one picture's record, on the disk before this returns.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    line = json.dumps(record, allow_nan=False).encode() + b"\n"  # ASCII, whatever the file's name holds
+    try:
+        with (folder / ROWS).open("ab") as stream:
+            stream.write(line)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise OutputError(f"{folder / ROWS} cannot be written: {error}; what was finished is kept") from error
+
+
+def write_table(folder: Path, records: Iterable[dict[str, Any]], metrics: Iterable[str]) -> None:
+    """Write results.csv: a line for each picture, class and method; an empty cell where a value is missing.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    metrics = tuple(metrics)
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow((*COLUMNS, *metrics, "note"))
+    for record in records:
+        for row in record["rows"]:
+            cells = [record["image"], *(row[name] for name in COLUMNS[1:])]
+            cells += [row["metrics"].get(name) for name in metrics] + [row["note"]]
+            table.writerow([int(cell) if isinstance(cell, bool) else cell for cell in cells])
+    write_whole(folder / TABLE, text.getvalue().encode("utf-8", "backslashreplace"))

@@ -1,0 +1,206 @@
+"""Figures of a whole evaluation: means, how sure they are, and differences between methods.
+
+Intervals are percentile bootstraps over pictures: pictures are drawn again with replacement, with all their
+pairs, because the pairs of one picture are not independent. All methods share the draws.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from .measure import CURVE_POINTS, CURVES, TRUTH_METRICS, Plan
+from .run import Outcome
+from .samples import Dataset, Problem
+
+RESAMPLES, SEED = 2000, 0
+LISTED = 200
+"""Problems of a kind that are listed one by one; all are counted."""
+AT_ONCE = 4_000_000
+
+LOWER_IS_BETTER = frozenset({"drop", "deletion"})
+
+
+def summarise(
+    outcome: Outcome, dataset: Dataset, plan: Plan, missing: Mapping[str, str], limit: int | None
+) -> dict[str, Any]:
+    """Everything in summary.json; fractions in [0, 1], None where a figure does not exist.
+
+    Args:
+        outcome: of `run`.
+        dataset: that it ran on.
+        plan: that it followed.
+        missing: the classes that the model lacks, each with the reason.
+        limit: of the run.
+    """
+    records = outcome.records
+    rows = [(record["image"], row) for record in records for row in record["rows"]]
+    samples = dataset.samples[:limit]
+    lacking = Counter(name for sample in samples for name in sample.present if name in missing)
+    methods: dict[str, dict[str, Any]] = {}
+    for method in plan.methods:
+        own = [row for _, row in rows if row["method"] == method]
+        methods[method] = {
+            "passes": _mean([row["passes"] for row in own]),
+            "seconds": _mean([row["seconds"] for row in own]),
+            "kept": _mean([row["kept"] for row in own]),
+            "no_evidence": sum(row["passes"] is None for row in own),
+            "metrics": {},
+            "curves": _mean_curves(own),
+        }
+    for metric in plan.metrics:
+        for method, figures in _compare(rows, metric, plan.methods).items():
+            methods[method]["metrics"][metric] = figures
+    first = [row for _, row in rows if row["method"] == plan.methods[0]]
+    return {
+        "settings": outcome.settings | {"limit": limit},
+        "versions": _versions(),
+        "counts": {
+            "pictures": len(dataset.samples),
+            "evaluated": len(records),
+            "failed": len(outcome.failed),
+            "pairs": len(first),
+            "annotated": sum(row["annotated"] for row in first),
+            "predicted": sum(row["predicted"] for row in first),
+            "annotated_and_predicted": sum(row["annotated"] and row["predicted"] for row in first),
+            "difficult": sum(row["difficult"] for row in first),
+            "pairs_of_missing_classes": sum(lacking.values()),
+        },
+        "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": 0.95, "unit": "picture"},
+        "methods": methods,
+        "failed": outcome.failed,
+        "missing_classes": {name: {"pairs": lacking[name], "reason": missing[name]} for name in missing},
+        "problems": _problems(dataset.problems, records),
+    }
+
+
+def _compare(
+    rows: Sequence[tuple[str, dict[str, Any]]], metric: str, methods: Sequence[str]
+) -> dict[str, Any]:
+    """One metric of all methods, and each method's difference from the first on the pairs that both have."""
+    values: dict[str, dict[tuple, float]] = {method: {} for method in methods}
+    for image, row in rows:
+        if metric in row["metrics"]:
+            value = row["metrics"][metric]
+            values[row["method"]][image, row["class"], row["target"]] = np.nan if value is None else value
+    base = values[methods[0]]
+    columns = [values[method] for method in methods]
+    columns += [{key: v - base[key] for key, v in values[m].items() if key in base} for m in methods[1:]]
+    means, intervals = bootstrap([_by_image(column) for column in columns])
+    result: dict[str, Any] = {}
+    for i, method in enumerate(methods):
+        column = np.array(list(values[method].values()), np.float64)
+        result[method] = {
+            "count": int(np.isfinite(column).sum()),
+            "nan": int(np.isnan(column).sum()),
+            "mean": means[i],
+            "interval": intervals[i],
+            "difference": None,
+        }
+        if i:
+            j = len(methods) + i - 1
+            both = sum(np.isfinite(list(columns[j].values())))
+            result[method]["difference"] = {"count": int(both), "mean": means[j], "interval": intervals[j]}
+        if metric in TRUTH_METRICS:
+            classes = _by_class(values[method])
+            result[method]["classes"] = classes
+            result[method]["class_mean"] = _mean([figures["mean"] for figures in classes.values()])
+    return result
+
+
+def _by_image(values: Mapping[tuple, float]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for (image, *_), value in values.items():
+        found.setdefault(image, []).append(value)
+    return found
+
+
+def _by_class(values: Mapping[tuple, float]) -> dict[str, dict[str, Any]]:
+    found: dict[str, list[float]] = {}
+    for (_, name, _), value in values.items():
+        if np.isfinite(value):
+            found.setdefault(name, []).append(value)
+    return {name: {"count": len(v), "mean": float(np.mean(v))} for name, v in sorted(found.items())}
+
+
+def bootstrap(
+    columns: Sequence[Mapping[str, Sequence[float]]], resamples: int = RESAMPLES, seed: int = SEED
+) -> tuple[list[float | None], list[list[float] | None]]:
+    """Means over pairs, and their 95 % percentile intervals when pictures are drawn again.
+
+    Args:
+        columns: for each figure the values of every picture's pairs; NaN is left out.
+        resamples: how often.
+        seed: of the draws, which all columns share.
+
+    Returns:
+        The mean of each column, None without a value; and [low, high], None with fewer than two pictures.
+    """
+    images = sorted({image for column in columns for image, v in column.items() if np.isfinite(v).any()})
+    sums = np.array([[np.nansum(c.get(image, [])) for c in columns] for image in images], np.float64)
+    counts = np.array(
+        [[np.isfinite(c.get(image, [])).sum() for c in columns] for image in images], np.float64
+    )
+    if not images:
+        return [None] * len(columns), [None] * len(columns)
+    totals = counts.sum(axis=0)
+    means = [float(s / c) if c else None for s, c in zip(sums.sum(axis=0), totals, strict=True)]
+    drawn = np.full((resamples, len(columns)), np.nan)
+    rng = np.random.default_rng(seed)
+    share = np.full(len(images), 1 / len(images))
+    step = max(1, AT_ONCE // len(images))
+    for start in range(0, resamples, step):
+        part = drawn[start : start + step]
+        weights = rng.multinomial(len(images), share, size=len(part)).astype(np.float64)  # (draws, pictures)
+        weight = weights @ counts
+        np.divide(weights @ sums, weight, out=part, where=weight > 0)
+    intervals: list[list[float] | None] = []
+    for column, have in zip(drawn.T, (counts > 0).sum(axis=0), strict=True):
+        low, high = np.nanpercentile(column, [2.5, 97.5]) if have > 1 else (np.nan, np.nan)
+        intervals.append([float(low), float(high)] if have > 1 else None)
+    return means, intervals
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None
+
+
+def _mean_curves(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    curves: dict[str, Any] = {}
+    for name in CURVES:
+        found = [row["curves"][name] for row in rows if name in row["curves"]]
+        if found:
+            share = np.linspace(0, 1, CURVE_POINTS).round(4).tolist()
+            mean = np.mean(found, axis=0).round(5).tolist()
+            curves[name] = {"count": len(found), "share": share, "confidence": mean}
+    return curves
+
+
+def _problems(reading: Sequence[Problem], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """By kind: how many there are, and the first ones."""
+    found = [(p.kind, p.where, p.detail) for p in reading]
+    found += [tuple(problem) for record in records for problem in record["problems"]]
+    kinds: dict[str, dict[str, Any]] = {}
+    for kind, where, detail in found:
+        entry = kinds.setdefault(kind, {"count": 0, "listed": []})
+        entry["count"] += 1
+        if len(entry["listed"]) < LISTED:
+            entry["listed"].append([where, detail])
+    return dict(sorted(kinds.items()))
+
+
+def _versions() -> dict[str, str]:
+    names = ("sise-rt", "numpy", "opencv-python-headless", "pillow", "onnxruntime", "onnxruntime-gpu")
+    versions = {"python": platform.python_version()}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,98 @@
+"""PASCAL VOC's layout: an .xml for each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .samples import (
+    MAX_ANNOTATION,
+    PICTURES,
+    Box,
+    DataError,
+    Dataset,
+    Files,
+    Problem,
+    Truth,
+    number,
+    read_limited,
+)
+
+PICTURE_FOLDERS = ("JPEGImages", "IMAGES", "images", "Images", "data")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def read_voc(files: Files, dataset: Dataset, _: Path | None) -> None:
+    """PASCAL VOC: pictures, and an .xml for each with boxes, whose corners are pixels counted from 1."""
+    annotations = files.ending(".xml")
+    places = [path.rpartition("/")[0] for path in files.pictures()]
+    named = [place for place in dict.fromkeys(places) if PurePosixPath(place).name in PICTURE_FOLDERS]
+    present: dict[str, dict[str, Truth | None]] = {}
+    for path in annotations:
+        try:
+            name, truths = _parse_voc(read_limited(files.folder / path, MAX_ANNOTATION))
+        except DataError as error:
+            dataset.problems.append(Problem("broken annotation", path, str(error)))
+            continue
+        except (ValueError, AttributeError, SyntaxError, RecursionError) as error:
+            dataset.problems.append(
+                Problem("broken annotation", path, f"{type(error).__name__}: {error}"[:300])
+            )
+            continue
+        image = _picture_of(path, name, files, named)
+        if image is None:
+            dataset.problems.append(
+                Problem("annotation without image", path, f"it names {name or 'none'}"[:300])
+            )
+        elif image in present:
+            dataset.problems.append(Problem("broken annotation", path, f"{image} has one already"))
+        else:
+            present[image] = dict(truths)
+            if not truths:
+                dataset.problems.append(Problem("image without annotation", image, f"{path} has no object"))
+    pictures = files.pictures()
+    if named:  # beside them lie segmentations and others
+        pictures = [path for path in pictures if path.rpartition("/")[0] in named]
+    dataset.add(present, pictures)
+
+
+def _picture_of(path: str, name: str, files: Files, named: list[str]) -> str | None:
+    """By the annotation's own name, for which a wrong <filename> is common; else by what it says."""
+    stem = PurePosixPath(path).stem
+    for candidate in (*(f"{stem}{suffix}" for suffix in _suffixes()), name):
+        if candidate and (found := files.find(candidate, within=named)):
+            return found
+    return None
+
+
+def _suffixes() -> Iterable[str]:
+    return (variant for suffix in PICTURES for variant in (suffix, suffix.upper()))
+
+
+def _parse_voc(content: bytes) -> tuple[str, dict[str, Truth]]:
+    from defusedxml.ElementTree import fromstring
+
+    root: Any = fromstring(content)
+    width, height = (_size(root.findtext(f"size/{side}")) for side in ("width", "height"))
+    size = (height, width) if width and height else None
+    boxes: dict[str, list[Box]] = {}
+    easy: set[str] = set()
+    for item in root.iter("object"):
+        label = (item.findtext("name") or "").strip()
+        corners = [item.findtext(f"bndbox/{side}") for side in CORNERS]
+        if not label or None in corners:
+            raise ValueError("an object has no name or no box")
+        left, top, right, bottom = map(number, corners)
+        boxes.setdefault(label, []).append((left - 1, top - 1, right, bottom))
+        if (item.findtext("difficult") or "0").strip() != "1":
+            easy.add(label)
+    truths = {
+        label: Truth(boxes=tuple(found), size=size, difficult=label not in easy)
+        for label, found in boxes.items()
+    }
+    return (root.findtext("filename") or "").strip(), truths
+
+
+def _size(text: str | None) -> int:
+    return int(text) if text and text.strip().isdecimal() else 0

@@ -1,0 +1,376 @@
+"""Readers of data sets, on tiny ones with every kind of fault; and how classes become the model's."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sise_rt.errors import SiseError, TargetError
+from sise_rt.evaluation.classes import match_classes, read_class_map
+from sise_rt.evaluation.coco import unpacked
+from sise_rt.evaluation.datasets import read_dataset
+from sise_rt.evaluation.samples import DataError, Sample, Truth, shuffled
+
+pytest.importorskip("defusedxml", reason="pip install 'sise-rt[evaluate]'")
+
+
+def picture(path, size=(40, 30), value=120):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, value, value)).save(path)
+
+
+def mask(path, size=(40, 30), box=(5, 5, 20, 15), value=255):
+    array = np.zeros(size[::-1], np.uint8)
+    x0, y0, x1, y1 = box
+    array[y0:y1, x0:x1] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def voc_xml(path, objects, filename=None, size=(40, 30)):
+    items = "".join(
+        f"<object><name>{name}</name><difficult>{int(hard)}</difficult><bndbox><xmin>{b[0]}</xmin>"
+        f"<ymin>{b[1]}</ymin><xmax>{b[2]}</xmax><ymax>{b[3]}</ymax></bndbox></object>"
+        for name, b, hard in objects
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"<annotation><filename>{filename or path.stem + '.jpg'}</filename><size><width>{size[0]}</width>"
+        f"<height>{size[1]}</height></size>{items}</annotation>"
+    )
+
+
+def kinds(dataset):
+    return sorted((p.kind, p.where) for p in dataset.problems)
+
+
+def by_name(dataset):
+    return {sample.image: sample.present for sample in dataset.samples}
+
+
+@pytest.mark.parametrize(("images", "notes"), [("JPEGImages", "Annotations"), ("IMAGES", "ANNOTATIONS")])
+def test_voc(tmp_path, images, notes):
+    picture(tmp_path / images / "a.jpg")
+    voc_xml(
+        tmp_path / notes / "a.xml",
+        [("dog", (1, 1, 40, 30), False), ("dog", (3, 4, 5, 6), True), ("cat", (2, 2, 9, 9), True)],
+        filename="something_else.jpg",  # common in converted data sets
+    )
+    dataset = read_dataset(tmp_path, "voc")
+    assert by_name(dataset) == {
+        f"{images}/a.jpg": {
+            "dog": Truth(boxes=((0, 0, 40, 30), (2, 3, 5, 6)), size=(30, 40)),
+            "cat": Truth(boxes=((1, 1, 9, 9),), size=(30, 40), difficult=True),
+        }
+    }
+    assert (dataset.classes, dataset.problems) == (["cat", "dog"], [])
+
+
+def test_voc_faults_are_collected(tmp_path):
+    notes = tmp_path / "Annotations"
+    for name in ("good", "alone", "bare"):
+        picture(tmp_path / "JPEGImages" / f"{name}.jpg")
+    picture(tmp_path / "SegmentationClass" / "good.png")  # belongs to another task
+    voc_xml(notes / "good.xml", [("dog", (1, 1, 4, 4), False)])
+    voc_xml(notes / "bare.xml", [])
+    voc_xml(notes / "lost.xml", [("dog", (1, 1, 4, 4), False)])
+    voc_xml(notes / "outside.xml", [("dog", (1, 1, 4, 4), False)], filename="../../etc/passwd")
+    (notes / "torn.xml").write_text("<annotation><object>")
+    (notes / "bomb.xml").write_text('<!DOCTYPE a [<!ENTITY b "bbbb">]><annotation>&b;</annotation>')
+    (notes / "huge.xml").write_bytes(b" " * ((4 << 20) + 1))
+    voc_xml(notes / "words.xml", [("dog", ("left", 1, 4, 4), False)])
+    voc_xml(notes / "infinite.xml", [("dog", ("inf", 1, 4, 4), False)])
+    dataset = read_dataset(tmp_path, "voc")
+    assert list(by_name(dataset)) == ["JPEGImages/good.jpg"]
+    broken = [
+        ("broken annotation", f"Annotations/{n}.xml") for n in ("bomb", "huge", "infinite", "torn", "words")
+    ]
+    assert kinds(dataset) == [
+        ("annotation without image", "Annotations/lost.xml"),
+        ("annotation without image", "Annotations/outside.xml"),
+        *broken,
+        ("image without annotation", "JPEGImages/alone.jpg"),
+        ("image without annotation", "JPEGImages/bare.jpg"),
+    ]
+
+
+def test_links_out_of_the_folder_are_not_read(tmp_path):
+    picture(tmp_path / "elsewhere" / "secret.jpg")
+    picture(tmp_path / "data" / "dog" / "a.jpg")
+    (tmp_path / "data" / "dog" / "link.jpg").symlink_to(tmp_path / "elsewhere" / "secret.jpg")
+    (tmp_path / "data" / "cat").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "dog" / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "data" / "dog" / "same.jpg").symlink_to("a.jpg")
+    dataset = read_dataset(tmp_path / "data", "folder")
+    assert sorted(by_name(dataset)) == ["dog/a.jpg", "dog/same.jpg"]
+    assert kinds(dataset) == [
+        ("link out of the folder", "dog/link.jpg"),
+        ("link out of the folder", "dog/loop.jpg"),
+        ("link to a folder", "cat"),
+    ]
+
+
+# What pycocotools 2.0.11 gives for rows 3 to 8 of columns 4 to 16 and 12 to 17 of 20 to 28, without (13, 22).
+COMPRESSED = "c26>00000000000000000000000U20kM00KC3=200000000008"
+
+
+def coco(path, annotations, images=None):
+    images = images or [{"id": 7, "file_name": "a.jpg", "width": 40, "height": 30}]
+    categories = [{"id": 1, "name": "dog"}, {"id": 3, "name": "cat"}]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def test_compressed_run_lengths():
+    expected = np.zeros((20, 30), bool)
+    expected[3:9, 4:17] = expected[12:18, 20:29] = True
+    expected[13, 22] = False
+    runs = unpacked(COMPRESSED)
+    np.testing.assert_array_equal(np.repeat(np.arange(len(runs)) % 2, runs).reshape(30, 20).T, expected)
+
+
+@pytest.mark.parametrize("text", ["c26>P", "c2\x7f", "é", "oooooooooooo0"])
+def test_broken_run_lengths_are_refused(text):
+    with pytest.raises(ValueError, match="run lengths"):
+        unpacked(text)
+
+
+def test_coco(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    coco(
+        tmp_path / "annotations" / "instances_val.json",
+        [
+            {"id": 1, "image_id": 7, "category_id": 1, "bbox": [2, 3, 10, 5], "segmentation": []},
+            {
+                "id": 2,
+                "image_id": 7,
+                "category_id": 1,
+                "segmentation": [[1, 1, 9, 1, 9, 9]],
+                "bbox": [0, 0, 1, 1],
+            },
+            {
+                "id": 3,
+                "image_id": 7,
+                "category_id": 3,
+                "iscrowd": 1,
+                "segmentation": {"size": [30, 40], "counts": [600, 60, 540]},
+            },
+        ],
+    )
+    (tmp_path / "annotations" / "captions_val.json").write_text("{}")
+    dataset = read_dataset(tmp_path, "coco")
+    assert by_name(dataset) == {
+        "images/a.jpg": {
+            "dog": Truth(boxes=((2, 3, 12, 8),), polygons=((1, 1, 9, 1, 9, 9),), size=(30, 40)),
+            "cat": Truth(runs=(((600, 60, 540), (30, 40)),), size=(30, 40)),
+        }
+    }
+
+
+def test_coco_faults_are_collected(tmp_path):
+    picture(tmp_path / "a.jpg")
+    picture(tmp_path / "empty.jpg")
+    faults = [
+        {"id": 2, "image_id": 99, "category_id": 1, "bbox": [0, 0, 5, 5]},
+        {"id": 3, "image_id": 7, "category_id": 42, "bbox": [0, 0, 5, 5]},
+        {"id": 4, "image_id": 7, "category_id": 1, "segmentation": [[1, 2, 3]]},
+        {"id": 5, "image_id": 7, "category_id": 1, "segmentation": {"size": [30, 40], "counts": [5, -5]}},
+        {"id": 6, "image_id": 7, "category_id": 1, "segmentation": {"size": [10**9, 10**9], "counts": "1"}},
+        {"id": 7, "image_id": 7, "category_id": 1, "bbox": [0, 0, float("nan"), 5]},
+        {"id": 8, "image_id": 7, "category_id": 1},
+        "none",
+    ]
+    images = [
+        {"id": 7, "file_name": "a.jpg"},
+        {"id": 8, "file_name": "../b.jpg"},
+        {"id": 9, "file_name": "empty.jpg"},
+    ]
+    good = {"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 5, 5]}
+    coco(tmp_path / "notes.json", [good, *faults], images)
+    dataset = read_dataset(tmp_path, "coco")
+    assert by_name(dataset) == {"a.jpg": {"dog": Truth(boxes=((0, 0, 5, 5),))}}
+    assert kinds(dataset) == [
+        ("annotation without image", "../b.jpg"),
+        ("annotation without image", "annotation 2"),
+        ("broken annotation", "an annotation"),
+        *(("broken annotation", f"annotation {i}") for i in range(3, 9)),
+        ("image without annotation", "empty.jpg"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"images": [], "annotations": []}', "[" * 100_000])
+def test_a_table_that_is_not_cocos_is_refused(tmp_path, text):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "notes.json").write_text(text)
+    with pytest.raises(DataError, match="not COCO's"):
+        read_dataset(tmp_path, "coco")
+
+
+def test_several_tables_must_be_told_apart(tmp_path):
+    picture(tmp_path / "a.jpg")
+    annotation = [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 5, 5]}]
+    coco(tmp_path / "x.json", annotation)
+    coco(tmp_path / "y.json", annotation)
+    with pytest.raises(DataError, match=r"x\.json, y\.json: name it with --annotations"):
+        read_dataset(tmp_path, "coco")
+    assert len(read_dataset(tmp_path, "coco", tmp_path / "y.json").samples) == 1
+
+
+def test_csv_boxes(tmp_path):
+    picture(tmp_path / "pics" / "a.jpg")
+    picture(tmp_path / "b.jpg")
+    (tmp_path / "boxes.csv").write_text(
+        "image,class,xmin,ymin,xmax,ymax\na.jpg,dog,1,2,3,4\npics/a.jpg,dog,5,6,7,8\na.jpg,cat,0,0,1,1\n"
+        "b.jpg,dog,1,2,3,\nb.jpg,,1,2,3,4\n../c.jpg,dog,1,2,3,4\n"
+    )
+    dataset = read_dataset(tmp_path, "csv-boxes")
+    assert by_name(dataset) == {
+        "pics/a.jpg": {"dog": Truth(boxes=((1, 2, 3, 4), (5, 6, 7, 8))), "cat": Truth(boxes=((0, 0, 1, 1),))}
+    }
+    assert kinds(dataset) == [
+        ("annotation without image", "../c.jpg"),
+        ("broken annotation", "b.jpg"),
+        ("broken annotation", "b.jpg"),
+        ("image without annotation", "b.jpg"),
+    ]
+
+
+def test_csv_boxes_with_labels_beside_and_corners_at_another_size(tmp_path):
+    for name in ("a.JPEG", "b.JPEG"):
+        picture(tmp_path / "data" / name.replace("JPEG", "jpeg"))
+    (tmp_path / "labels.csv").write_text("file,class_index,wnid\na.jpeg,3,n1\nb.jpeg,4,n2\nc.jpeg,5,n3\n")
+    (tmp_path / "boxes.csv").write_text("file,x0_20,y0_20,x1_20,y1_20,x0_orig\na.jpeg,1,2,3,4,9\n")
+    dataset = read_dataset(tmp_path, "csv-boxes")
+    assert by_name(dataset) == {
+        "data/a.jpeg": {"3": Truth(boxes=((1, 2, 3, 4),), size=(20, 20), scaled=True)},
+        "data/b.jpeg": {"4": None},
+    }
+    assert kinds(dataset) == [
+        ("annotation without image", "c.jpeg"),
+        ("image without annotation", "data/b.jpeg"),
+    ]
+
+
+@pytest.mark.parametrize("table", ["image,class,x0\na.jpg,dog,1\n", "", "image,class\n"])
+def test_a_table_without_its_columns_is_refused(tmp_path, table):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "boxes.csv").write_text(table)
+    with pytest.raises(DataError, match="needs columns for image, class and corners"):
+        read_dataset(tmp_path, "csv-boxes")
+
+
+def test_masks_beside_their_pictures(tmp_path):
+    for name in ("MT_Break/Imgs/a", "MT_Free/Imgs/b", "MT_Break/Imgs/c"):
+        picture(tmp_path / f"{name}.jpg")
+    mask(tmp_path / "MT_Break" / "Imgs" / "a.png")
+    mask(tmp_path / "MT_Break" / "Imgs" / "c_mask.png")
+    mask(tmp_path / "MT_Break" / "Imgs" / "d_mask.png")
+    picture(tmp_path / "stray.jpg")
+    dataset = read_dataset(tmp_path, "masks")
+    assert by_name(dataset) == {
+        "MT_Break/Imgs/a.jpg": {"MT_Break": Truth(mask="MT_Break/Imgs/a.png")},
+        "MT_Break/Imgs/c.jpg": {"MT_Break": Truth(mask="MT_Break/Imgs/c_mask.png")},
+        "MT_Free/Imgs/b.jpg": {"MT_Free": None},
+    }
+    assert kinds(dataset) == [
+        ("annotation without image", "MT_Break/Imgs/d_mask.png"),
+        ("image without annotation", "MT_Free/Imgs/b.jpg"),
+        ("image without annotation", "stray.jpg"),
+    ]
+
+
+def test_masks_as_mvtec_has_them(tmp_path):
+    for name in ("test/crack/000", "test/good/000", "train/good/000"):
+        picture(tmp_path / f"{name}.png")
+    mask(tmp_path / "ground_truth" / "crack" / "000_mask.png")
+    mask(tmp_path / "ground_truth" / "crack" / "001_mask.png")
+    dataset = read_dataset(tmp_path, "masks")
+    assert by_name(dataset) == {
+        "test/crack/000.png": {"crack": Truth(mask="ground_truth/crack/000_mask.png")},
+        "test/good/000.png": {"good": None},
+    }
+    assert kinds(dataset) == [
+        ("annotation without image", "ground_truth/crack/001_mask.png"),
+        ("image without annotation", "test/good/000.png"),
+    ]
+
+
+def test_folder(tmp_path):
+    picture(tmp_path / "dog" / "deep" / "a.jpg")
+    picture(tmp_path / "b.jpg")
+    (tmp_path / "dog" / "notes.txt").write_text("no picture")
+    dataset = read_dataset(tmp_path, "folder")
+    assert by_name(dataset) == {"dog/deep/a.jpg": {"dog": None}}
+    assert kinds(dataset) == [("image without annotation", "b.jpg")]
+
+
+@pytest.mark.parametrize("form", ["voc", "masks", "folder"])
+def test_nothing_to_use_is_refused(tmp_path, form):
+    with pytest.raises(DataError, match="no usable picture"):
+        read_dataset(tmp_path, form)
+    with pytest.raises(DataError, match="no such folder"):
+        read_dataset(tmp_path / "missing", form)
+
+
+def test_only_the_pictures_that_are_named(tmp_path):
+    for name in "abc":
+        picture(tmp_path / "dog" / f"{name}.jpg")
+    dataset = read_dataset(tmp_path, "folder", only=["a", "dog/b.jpg", "z"])
+    assert sorted(by_name(dataset)) == ["dog/a.jpg", "dog/b.jpg"]
+    assert kinds(dataset) == [("image not found", "z")]
+
+
+def test_the_first_pictures_are_a_fair_sample():
+    samples = [Sample(f"{label}/{i:03}.jpg", {label: None}) for label in "abcd" for i in range(100)]
+    order = shuffled(samples)
+    assert order == shuffled(samples[::-1])
+    assert sorted(s.image for s in order) == [s.image for s in samples]
+    first = [next(iter(sample.present)) for sample in order[:100]]
+    assert all(15 <= first.count(label) <= 35 for label in "abcd")
+
+
+def test_the_fingerprint_follows_pictures_masks_and_annotations(tmp_path):
+    def made(folder, box=(5, 5, 20, 15), size=(40, 30)):
+        picture(folder / "x" / "a.jpg", size)
+        mask(folder / "x" / "a.png", size, box)
+        return read_dataset(folder, "masks").fingerprint()
+
+    same = made(tmp_path / "1")
+    assert made(tmp_path / "2") == same
+    assert made(tmp_path / "3", size=(400, 300)) != same
+    assert made(tmp_path / "4", box=(5, 5, 20, 16)) != same
+
+
+# -------------------- classes
+
+
+MANIFEST = SimpleNamespace(
+    labels=("tabby, tabby cat", "tiger cat", "beagle", "1-2", "boat"), classes=5, label=lambda i: str(i)
+)
+
+
+def test_classes_by_name_and_by_map(tmp_path):
+    (tmp_path / "map.csv").write_text('cat,tabby,1\ndog,2-3\nship,index:4,\n\nodd,1-2\n"a, b",boat\n')
+    class_map = read_class_map(tmp_path / "map.csv")
+    names = ["cat", "dog", "ship", "odd", "a, b", "Beagle", "4", "horse"]
+    matched, missing = match_classes(names, MANIFEST, class_map)
+    assert matched == {
+        **{"cat": (0, 1), "dog": (2, 3), "ship": (4,), "odd": (3,), "a, b": (4,), "Beagle": (2,), "4": (4,)}
+    }
+    assert list(missing) == ["horse"]
+    assert "no label of this model" in missing["horse"]
+
+
+@pytest.mark.parametrize("text", ["dog", "dog,2\ndog,3", ",2", "\xff"])
+def test_a_broken_class_map_is_refused(tmp_path, text):
+    (tmp_path / "map.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SiseError, match=r"map\.csv"):
+        read_class_map(tmp_path / "map.csv")
+
+
+@pytest.mark.parametrize("target", ["horse", "3-9", "4-2", "9"])
+def test_a_class_map_must_name_the_models_classes(target):
+    with pytest.raises(TargetError):
+        match_classes(["dog"], MANIFEST, {"dog": (target,)})
