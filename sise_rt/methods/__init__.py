@@ -69,8 +69,8 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]]:
     An option of several numbers has a plus between them, as in `extremal-perturbation:areas=0.05+0.1`.
 
     Raises:
-        MethodError: there is no such method or option, or one is given twice or with a value that is not of its
-            type.
+        MethodError: there is no such method or option, an option is given twice, or a value is not of the
+            option's type.
     """
     name, *pairs = text.split(":")
     defaults, given = settings_of(name), {}

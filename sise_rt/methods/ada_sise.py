@@ -40,10 +40,11 @@ def ada_sise(query: Query, *, fusion: str = "otsu", threshold: str = "histogram"
 
 
 def histogram_otsu(values: np.ndarray) -> float:
-    """Otsu's threshold over 256 bins of at least two distinct values (n,)."""
+    """Otsu's threshold over 256 bins of at least two distinct values (n,): where the upper class begins."""
     from skimage.filters import threshold_otsu
 
-    return float(threshold_otsu(values, nbins=256))
+    # It gives the middle of the lower class's last bin, which may hold values on either side of it.
+    return float(threshold_otsu(values, nbins=256) + np.ptp(values) / 256 / 2)
 
 
 def sorted_otsu(values: np.ndarray) -> float:

@@ -10,19 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import MethodError, ModelError
 from sise_rt.preprocess import resize_map
 
 from .query import Finding, Found, Query
 
-Score = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-Back = Callable[[np.ndarray], np.ndarray]
+Slope = Callable[[np.ndarray], np.ndarray]
 
 CELLS = 32  # parameters along the shorter side of the input
 REACH = 4  # a point of a mask depends on 2 * REACH parameters along each axis
 TEMPERATURE = 1 / 20  # of the smooth maximum; towards 0 it is the maximum
 PRESSURE = 60.0  # of the area penalty at the last step, against a score of about 1
-RATE, MOMENTUM = 0.003, 0.9
+START, RATE, MOMENTUM = 0.8, 0.003, 0.9
 
 
 def extremal_perturbation(
@@ -43,53 +42,54 @@ def extremal_perturbation(
     Raises:
         BundleError: the bundle has no gradient with respect to the image.
         ModelError: the model's numbers are not finite for masked copies of the picture.
-        ValueError: an option is out of its range.
+        MethodError: an option is out of its range.
     """
     areas = np.ravel(areas).tolist()
     if not areas or not all(0 < area < 1 for area in areas) or steps < 1:
-        raise ValueError(f"areas {areas}, steps {steps}: areas between 0 and 1, and at least 1 step needed")
+        raise MethodError(f"areas {areas}, steps {steps}: areas between 0 and 1, and at least 1 step needed")
     # Not measured as elsewhere: rounding differs with the batch, and an ascent would carry it on.
     batch = query.engine.manifest.input.get("batch") or min(query.batch_size or len(areas), len(areas))
     passes = steps * len(areas)
     tick = query.ticker(passes * len(query.targets))
     found: list[Found] = []
     for target in query.targets:
-        own, masks = query.on_own_clock(), []
+        own = query.on_own_clock()
         with own.clock("scoring"):
-            score = masked_score(own, int(target), tick)
-            for start in range(0, len(areas), batch):
-                masks.append(ascend(score, query.size, areas[start : start + batch], steps))
-        if any(some is None for some in masks):
+            slope = logit_slope(own, int(target), tick)
+            parts = [areas[start : start + batch] for start in range(0, len(areas), batch)]
+            masks = [ascend(slope, query.size, part, steps) for part in parts]
+        shown = [mask for mask in masks if mask is not None]
+        if not shown:
             found.append(query.no_evidence(target, "no pixel speaks"))
             continue
-        raw = np.concatenate(masks).mean(axis=0)
+        raw = np.concatenate(shown).mean(axis=0)
         found.append(Finding(raw, passes, passes, batch, own.clock.seconds))
     return found
 
 
-def masked_score(query: Query, target: int, tick: Callable[[int], None]) -> Score:
-    """From masks (A, H, W) to the target's logit for the image under each, and its gradients (A, H, W)."""
+def logit_slope(query: Query, target: int, tick: Callable[[int], None]) -> Slope:
+    """From masks (A, H, W) to the gradient at each (A, H, W) of the target's logit for the image under it."""
 
-    def score(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def slope(masks: np.ndarray) -> np.ndarray:
         images = query.image * masks[:, None].astype(np.float32)
         gradient, logits = query.engine.image_gradient(images, query.one_hot(target, len(masks)))
         if not (np.isfinite(gradient).all() and np.isfinite(logits).all()):
             raise ModelError("the model's logits or gradients are not finite for masked copies of this image")
         tick(len(masks))
-        return logits[:, target], np.einsum("achw,chw->ahw", gradient, query.image[0], dtype=np.float64)
+        return np.einsum("achw,chw->ahw", gradient, query.image[0], dtype=np.float64)
 
-    return score
+    return slope
 
 
-def ascend(score: Score, size: tuple[int, int], areas: Sequence[float], steps: int) -> np.ndarray | None:
+def ascend(slope: Slope, size: tuple[int, int], areas: Sequence[float], steps: int) -> np.ndarray | None:
     """Gradient ascent with momentum on score / scale - pressure * area penalty, one mask an area.
 
-    The parameters start at one half and stay in [0, 1]. A logit has no scale of its own: the scale is the sum
+    The parameters start below 1, so that they can rise, and stay in [0, 1]. A logit has no scale of its own: the scale is the sum
     of the magnitudes of its derivatives at the start. The pressure grows evenly from zero, so that the score
     decides the ranks that the penalty then drives apart.
 
     Args:
-        score: from masks (A, H, W) to values (A,) and gradients (A, H, W).
+        slope: from masks (A, H, W) to the score's gradients at them (A, H, W).
         size: (H, W) of the masks.
         areas: (A,) shares of the pixels.
         steps: of the ascent.
@@ -98,12 +98,12 @@ def ascend(score: Score, size: tuple[int, int], areas: Sequence[float], steps: i
         Masks (A, H, W) in [0, 1]; None if the score depends on no parameter at the start.
     """
     lattice = make_lattice(size)
-    parameters = np.full((len(areas), *lattice.shape), 0.5)
+    parameters = np.full((len(areas), *lattice.shape), START)
     velocity = np.zeros_like(parameters)
-    masks, back = smooth_all(parameters, lattice)
+    masks, back = smooth(parameters, lattice)
     scale = 0.0
     for step in range(steps):
-        _, gradients = score(masks)
+        gradients = slope(masks)
         if not step:
             scale = float(np.abs(back(gradients)).sum() / len(areas))
             if not scale:
@@ -112,7 +112,7 @@ def ascend(score: Score, size: tuple[int, int], areas: Sequence[float], steps: i
         # The rate is per parameter, so that it does not depend on how many there are.
         velocity = MOMENTUM * velocity + RATE * parameters[0].size * back(uphill)
         parameters = np.clip(parameters + velocity, 0, 1)
-        masks, back = smooth_all(parameters, lattice)
+        masks, back = smooth(parameters, lattice)
     return masks
 
 
@@ -174,32 +174,25 @@ def make_lattice(size: tuple[int, int], cells: int = CELLS) -> Lattice:
     return Lattice((shape[0], shape[1]), index.reshape(length, -1), kernel.reshape(length, -1), rows, columns)
 
 
-def smooth_all(parameters: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, Back]:
-    """`smooth` of each of (A, ...) parameters: masks (A, H, W), and their pull-backs as one."""
-    masks, backs = zip(*(smooth(each, lattice) for each in parameters), strict=True)
-    return np.array(masks), lambda gradients: np.array(
-        [back(gradient) for back, gradient in zip(backs, gradients, strict=True)]
-    )
-
-
-def smooth(parameters: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, Back]:
-    """The smooth max-convolution of parameters: m(u) = smax_v k(u - v) p(v).
+def smooth(parameters: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, Slope]:
+    """The smooth max-convolution m(u) = smax_v k(u - v) p(v) of parameters (A, *lattice.shape).
 
     smax f = sum f exp(f / T) / sum exp(f / T), T the temperature.
 
     Returns:
-        The mask (H, W), and the function from a gradient at the mask to that at the parameters.
+        The masks (A, H, W), and the function from gradients at them to gradients at the parameters.
     """
-    f = lattice.kernel * parameters.ravel()[lattice.near]
-    share = np.exp((f - f.max(axis=1, keepdims=True)) / TEMPERATURE)
-    share /= share.sum(axis=1, keepdims=True)
-    smax = (share * f).sum(axis=1, keepdims=True)
+    f = lattice.kernel * parameters.reshape(len(parameters), -1)[:, lattice.near]
+    share = np.exp((f - f.max(axis=2, keepdims=True)) / TEMPERATURE)
+    share /= share.sum(axis=2, keepdims=True)
+    smax = (share * f).sum(axis=2, keepdims=True)
     slope = share * (1 + (f - smax) / TEMPERATURE) * lattice.kernel
+    near, count = lattice.near.ravel(), parameters[0].size
 
-    def back(gradient: np.ndarray) -> np.ndarray:
-        at_points = (lattice.rows.T @ gradient @ lattice.columns).reshape(-1, 1)
-        summed = np.bincount(lattice.near.ravel(), (at_points * slope).ravel(), parameters.size)
-        return summed.reshape(parameters.shape)
+    def back(gradients: np.ndarray) -> np.ndarray:
+        at_points = (lattice.rows.T @ gradients @ lattice.columns).reshape(smax.shape)
+        summed = [np.bincount(near, each.ravel(), count) for each in at_points * slope]
+        return np.reshape(summed, parameters.shape)
 
-    points = smax.reshape(lattice.rows.shape[1], lattice.columns.shape[1])
+    points = smax.reshape(-1, lattice.rows.shape[1], lattice.columns.shape[1])
     return lattice.rows @ points @ lattice.columns.T, back

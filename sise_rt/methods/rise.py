@@ -28,9 +28,10 @@ def rise(
         ModelError: the model's numbers are not finite for masked copies of the picture.
         MethodError: an option is out of its range.
     """
-    if masks < 1 or cells < 1 or not 0 < share < 1:
+    if masks < 1 or cells < 1 or seed < 0 or not 0 < share < 1:
         raise MethodError(
-            f"masks {masks}, cells {cells}, share {share}: at least 1, at least 1, and between 0 and 1 needed"
+            f"masks {masks}, cells {cells}, seed {seed}, share {share}: masks and cells of at least 1, "
+            "seed of at least 0, and share between 0 and 1 needed"
         )
     batch = query.batch()
     rng = np.random.default_rng(seed)
