@@ -84,9 +84,9 @@ def logit_slope(query: Query, target: int, tick: Callable[[int], None]) -> Slope
 def ascend(slope: Slope, size: tuple[int, int], areas: Sequence[float], steps: int) -> np.ndarray | None:
     """Gradient ascent with momentum on score / scale - pressure * area penalty, one mask an area.
 
-    The parameters start below 1, so that they can rise, and stay in [0, 1]. A logit has no scale of its own: the scale is the sum
-    of the magnitudes of its derivatives at the start. The pressure grows evenly from zero, so that the score
-    decides the ranks that the penalty then drives apart.
+    The parameters stay in [0, 1] and start below 1, so that they can rise. A logit has no scale of its own:
+    the scale is the sum of the magnitudes of its derivatives at the start. The pressure grows evenly from
+    zero, so that the score decides the ranks that the penalty then drives apart.
 
     Args:
         slope: from masks (A, H, W) to the score's gradients at them (A, H, W).

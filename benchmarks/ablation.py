@@ -1,0 +1,159 @@
+"""What each part of SISE is worth, on ImageNet photos: blocks, the mask's area, and the gradient's seed.
+
+    python benchmarks/ablation.py BUNDLE -o REPORT [--limit 50]
+    python benchmarks/evidence.py REPORT
+
+Every variant is made of the same masked scores. Only photos whose class is predicted right count, so that all
+metrics are of one target. REPORT gets one line a photo; run it again to go on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from reference import MATERIAL
+
+import sise_rt
+from sise_rt import metrics
+from sise_rt.evaluation.datasets import read_dataset
+from sise_rt.evaluation.truth import draw, to_input
+from sise_rt.features import Features, confidences, extract
+from sise_rt.fusion import fuse, normalise, otsu
+from sise_rt.masks import constant_maps, select
+from sise_rt.preprocess import load_image, preprocess
+from sise_rt.scoring import MaskedScoring, Scores, usable_maps, visualization_map
+
+DATA = MATERIAL / "images" / "imagenet_val"
+STEPS, BATCH, PIXELS = 28, 8, 100_000_000
+
+
+def logit_scores(
+    engine: sise_rt.explainer.Engine, image: np.ndarray, features: Features, target: int
+) -> list[np.ndarray]:
+    """Gradient scores of every block for the raw logit: the bundle's own heads, another seed."""
+    one_hot = np.zeros((1, engine.manifest.classes), np.float32)
+    one_hot[0, target] = 1
+    _, gradient, _ = engine.last_block_gradient(image, one_hot)
+    found = [gradient.mean(axis=(2, 3))[0]]
+    for head, maps in zip(engine.manifest.graphs["heads"][-2::-1], features.maps[-2::-1], strict=True):
+        session = engine.session(head)
+        names = [slot.name for slot in session.get_inputs()]
+        gradient, alpha = session.run(None, dict(zip(names, (maps[None], gradient), strict=True)))
+        found.append(alpha[0])
+    return found[::-1]
+
+
+def without_area(
+    maps: np.ndarray, scores: Scores, usable: np.ndarray, size: tuple[int, int]
+) -> np.ndarray | None:
+    """V_b with every mask divided by 1 and not by its area (eq. 12 without eq. 11)."""
+    flat = Scores(scores.index, scores.confidences, scores.minimum, scores.maximum, np.ones_like(scores.area))
+    return visualization_map(maps, flat, 0, usable, size)
+
+
+def variants(
+    engine: sise_rt.explainer.Engine, image: np.ndarray, target: int, seed: int
+) -> Iterator[tuple[str, np.ndarray, int]]:
+    """Name, map (H, W) and number of masks of each variant."""
+    targets, size = np.array([target]), image.shape[2:]
+    features = extract(engine, image, targets)
+    scoring = MaskedScoring(engine.scorer(image, targets, BATCH), features.maps)
+    flat = [constant_maps(maps) for maps in features.maps]
+
+    def blocks_of(alphas: list[np.ndarray], form=visualization_map) -> list[tuple[np.ndarray | None, int]]:
+        found = []
+        for b, (maps, alpha) in enumerate(zip(features.maps, alphas, strict=True)):
+            keep = select(alpha, 0.0)
+            index = np.flatnonzero(keep & ~flat[b])
+            scores = scoring.scores(b, index, lambda _: None) if len(index) else None
+            usable = usable_maps(keep, scores)
+            if scores is None:
+                v = None
+            elif form is visualization_map:
+                v = visualization_map(maps, scores, 0, usable, size)
+            else:
+                v = form(maps, scores, usable, size)
+            found.append((None if v is None else normalise(v), len(index)))
+        return found
+
+    def fused(blocks: list[tuple[np.ndarray | None, int]]) -> tuple[np.ndarray, int]:
+        maps = [u for u, _ in blocks if u is not None]
+        return fuse(maps, otsu), sum(count for _, count in blocks)
+
+    alphas = [alpha[0] for alpha in features.alphas]
+    whole = blocks_of(alphas)
+    count = len(whole)
+    yield "all blocks", *fused(whole)
+    yield "last block only", *fused(whole[-1:])
+    yield f"blocks 3 to {count}", *fused(whole[2:])
+    for size_of, name in ((count - 2, f"{count - 2} random blocks"), (2, "2 random blocks")):
+        chosen = sorted(np.random.default_rng([seed, size_of]).choice(count, size_of, replace=False))
+        yield name, *fused([whole[b] for b in chosen])
+    yield "without the area", *fused(blocks_of(alphas, without_area))
+    yield "selected by the logit", *fused(blocks_of(logit_scores(engine, image, features, target)))
+
+
+def main() -> None:
+    """Append a line of rows for every photo that is not there yet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=50, help="photos that are predicted right")
+    arguments = parser.parse_args()
+    explainer = sise_rt.load(arguments.bundle)
+    engine, spec = explainer.engine, explainer.manifest.preprocess
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "rows.jsonl"
+    done = {json.loads(line)["image"] for line in path.read_text().splitlines()} if path.exists() else set()
+    right = 0
+    for sample in read_dataset(DATA, "csv-boxes").samples:
+        if right == arguments.limit:
+            break
+        picture = load_image(DATA / sample.image, max_pixels=PIXELS)
+        image, placement = preprocess(picture, spec)
+        trust = confidences(engine.forward(image), explainer.manifest.activation)[0]
+        (label, truth), target = next(iter(sample.present.items())), int(trust.argmax())
+        if label != str(target) or truth is None:
+            continue
+        right += 1
+        if sample.image in done:
+            continue
+        drawn, _ = draw(truth, picture.shape[:2], DATA, sample.image, PIXELS)
+        marked = to_input(drawn, placement)
+
+        def confidence(images: np.ndarray, target: int = target) -> np.ndarray:
+            return confidences(engine.forward(images), explainer.manifest.activation)[:, target]
+
+        rows = []
+        for name, map_, masks in variants(engine, image, target, right):
+            kept = metrics.kept_pixels(map_)
+            masked = metrics.masked_confidence(image[0], kept[None], confidence)
+            whole, step = trust[target : target + 1], -(-map_.size // STEPS)
+            found = {
+                "ebpg": metrics.ebpg(map_, marked),
+                "miou": metrics.miou(map_, marked),
+                "bbox": metrics.bbox(map_, marked),
+                "pointing-game": metrics.pointing_game(map_, marked),
+                "drop": metrics.drop(whole, masked)[0],
+                "increase": metrics.increase(whole, masked)[0],
+                "insertion": metrics.insertion(map_, image[0], confidence, step=step, batch=BATCH).auc,
+                "deletion": metrics.deletion(map_, image[0], confidence, step=step, batch=BATCH).auc,
+            }
+            rows.append({
+                "method": name, "target": target, "annotated": True, "predicted": True,
+                "truth_area": float(marked.mean()), "passes": masks, "seconds": None,
+                "metrics": {k: float(v) for k, v in found.items()},
+            })  # fmt: skip
+        with path.open("a") as file:
+            file.write(json.dumps({"image": sample.image, "rows": rows}) + "\n")
+        print(f"{right} of {arguments.limit}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
