@@ -330,8 +330,8 @@ class Engine(Sessions):
         if not self.manifest.graphs[name]:
             raise BundleError(
                 f"{self.manifest.name} has no graph {name!r}: it was exported without gradients, one of its "
-                "operators has no gradient rule (the export says so), or it was exported by an older sise-rt: "
-                "then export it again"
+                "operators has no gradient rule (the export says so), or it was exported by an older "
+                "sise-rt: then export it again"
             )
         return self._open_fitting(name, expected[name])
 
