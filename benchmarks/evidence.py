@@ -72,13 +72,15 @@ def cell(pairs: dict[tuple[str, int], float], signed: bool = False) -> str:
 
 
 def table(rows: Rows, methods: list[str], metrics: list[str]) -> list[str]:
-    """Means, one row a method."""
+    """Means, one row a method; passes and seconds of pictures with one target, as others share theirs."""
+    targets = {image: {row["target"] for other, row in rows if other == image} for image, _ in rows}
+    single = [(image, row) for image, row in rows if len(targets[image]) == 1]
     lines = [
         f"| | {' | '.join(NAMES[m] for m in metrics)} | passes | seconds |",
         "|---" * (len(metrics) + 3) + "|",
     ]
     for method in methods:
-        own = [row for _, row in rows if row["method"] == method]
+        own = [row for _, row in single if row["method"] == method]
         cells = [cell(values(rows, method, metric)) for metric in metrics]
         cost = [[row[key] for row in own if row[key] is not None] for key in ("passes", "seconds")]
         passes, seconds = (
