@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def onnxruntime() -> Any:
     return onnxruntime
 
 
+@cache
 def _installed(distribution: str) -> bool:
     try:
         metadata.version(distribution)

@@ -70,7 +70,9 @@ def test_an_unknown_provider(small_bundle):
         sise_rt.load(small_bundle, "gpu")
 
 
-def test_both_wheels(small_bundle, monkeypatch):
+def test_both_wheels(small_bundle, monkeypatch, request):
+    request.addfinalizer(module._installed.cache_clear)
+    module._installed.cache_clear()
     monkeypatch.setattr(metadata, "version", lambda _: "1.0")
     with pytest.raises(ProviderError, match=r"both installed .* uninstall both .*then install"):
         sise_rt.load(small_bundle)
