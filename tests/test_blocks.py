@@ -207,7 +207,7 @@ def test_transformer_is_refused(network):
             x = op.Add(x, op.linear(op.Relu(op.linear(x, 8, 16)), 16, 8))
         return op.linear(op.ReduceMean(x, op.constant([1]), keepdims=0), 8, 5)
 
-    with pytest.raises(ModelError, match=r"1 weight layers before it and 16 behind .* vision transformers"):
+    with pytest.raises(ModelError, match=r"1 weight layer before it and 16 behind .* vision transformers"):
         find_blocks(network(build))
 
 

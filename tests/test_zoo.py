@@ -122,19 +122,19 @@ def test_the_latest_result_counts_and_a_line_cut_off_does_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"),
+    ("code", "seconds", "reason"),
     [
-        ("import time; time.sleep(60)", "not finished in 1 s"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
-        ("raise RuntimeError('no such model')", "RuntimeError: no such model"),
+        ("import time; time.sleep(60)", 1, "not finished in 1 s"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 60, "ended by SIGSEGV"),
+        ("raise RuntimeError('no such model')", 60, "RuntimeError: no such model"),
     ],
 )
-def test_a_process_that_does_not_finish_is_a_failure_with_a_reason(monkeypatch, code, reason):
+def test_a_process_that_does_not_finish_is_a_failure_with_a_reason(monkeypatch, code, seconds, reason):
     started = zoo.subprocess.Popen
     monkeypatch.setattr(
         zoo.subprocess, "Popen", lambda command, **options: started([sys.executable, "-c", code], **options)
     )
-    found = zoo.run_one("timm:a", [0], 1, 100, set())
+    found = zoo.run_one("timm:a", [0], seconds, 100, set())
     assert (found["verdict"], found["reason"]) == ("failed", reason)
 
 
