@@ -15,7 +15,15 @@ from typing import Any
 import click
 
 from sise_rt.console import block_table, complain, described, parity_line, progress_bar, summary
-from sise_rt.errors import BundleError, MethodError, NoEvidence, OutputError, SiseError
+from sise_rt.errors import (
+    BundleError,
+    MethodError,
+    ModelError,
+    NoEvidence,
+    OutputError,
+    ProviderError,
+    SiseError,
+)
 from sise_rt.evaluation.command import evaluate
 from sise_rt.wording import counted
 
@@ -108,17 +116,16 @@ class Methods(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Parse `sise,rise:masks=1000:seed=1`."""
-        from sise_rt.methods import parse_method
+        from sise_rt.methods import parse_method, settings_of
 
         if isinstance(value, list):
             return value
         methods = [part.strip() for part in str(value).split(",") if part.strip()]
         try:
-            for method in methods:
-                parse_method(method)
+            parsed = [(name, settings_of(name, given)) for name, given in map(parse_method, methods)]
         except MethodError as error:
             self.fail(str(error), param, ctx)
-        if not methods or len(set(methods)) < len(methods):
+        if not parsed or any(one in parsed[:i] for i, one in enumerate(parsed)):
             self.fail("name at least one method, and none twice", param, ctx)
         return methods
 
@@ -382,7 +389,10 @@ def methods() -> None:
 
     for name, method in METHODS.items():
         what = next(iter((sys.modules[method.__module__].__doc__ or "").splitlines()), "")
-        options = ":".join(f"{key}={value}" for key, value in settings_of(name).items())
+        options = ":".join(
+            f"{key}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
+            for key, value in settings_of(name).items()
+        )
         click.echo(f"{name:22} {what}")
         if options:
             click.echo(f"{'':22} options: {options}")
@@ -492,6 +502,7 @@ def explain(
         raise click.UsageError(
             f"{bundle} was exported without gradients, so --mu has nothing to select by: leave it out"
         )
+    explainer.check_methods(methods)
     indices = [resolve_target(target, explainer.manifest) for target in targets]
     _check_writable(out)
     failed = 0
@@ -513,8 +524,10 @@ def explain(
                     if isinstance(explanation, NoEvidence):
                         problems.append(f"{label}: {explanation}" if len(methods) > 1 else str(explanation))
                         continue
-                    if check:
-                        explanation = check_map(explainer.engine, explanation)
+                    try:
+                        explanation = check_map(explainer.engine, explanation) if check else explanation
+                    except ModelError as error:  # the map is there all the same
+                        problems.append(f"--check: {error}")
                     files = explanation.save(out, label="" if alone else label, blocks=blocks)
                     if as_json:
                         record = explanation.record() | {"files": list(map(str, files))}
@@ -527,6 +540,8 @@ def explain(
                         click.echo(f"side by side: {strip}")
         except MethodError as error:
             raise click.UsageError(str(error)) from error
+        except (BundleError, ProviderError):  # not this picture's fault: the next one would fail too
+            raise
         except SiseError as error:
             problems.append(str(error))
         except MemoryError:
@@ -553,7 +568,10 @@ def _with_options(methods: list[str], options: dict[str, Any]) -> list[str]:
         takers = [t for t, (name, given) in parsed.items() if key in settings_of(name) and key not in given]
         if not takers:
             raise click.UsageError(f"--{key} says nothing to {', '.join(methods)}")
-        parsed = {f"{t}:{key}={value}" if t in takers else t: parsed[t] for t in parsed}
+        texts = [f"{t}:{key}={value}" if t in takers else t for t in parsed]
+        parsed = {t: parse_method(t) for t in texts}
+        if len(parsed) < len(texts):
+            raise click.UsageError(f"--{key} {value} makes two of the methods the same")
     return list(parsed)
 
 

@@ -84,20 +84,36 @@ def canonical(
 def _keep_zeros_around_pools(graph: onnx.GraphProto) -> None:
     """Pad with the smallest float in place of 0 before a MaxPool.
 
-    ONNX Runtime 1.31 merges such a Pad into the pool at every level of optimisation, where the padding is
+    As soon as ONNX Runtime 1.31 optimises at all, it merges such a Pad into the pool, where the padding is
     minus infinity: the maximum of a window of negative values is then no longer 0. It merges zeros only.
     """
-    pooled = {node.input[0] for node in graph.node if node.op_type == "MaxPool"}
-    values = {w.name: w for w in graph.initializer if w.data_type == TensorProto.FLOAT}
-    values |= {n.output[0]: attribute(n, "value") for n in graph.node if n.op_type == "Constant"}
+    producers = {name: node for node in graph.node for name in node.output}
+    weights = {w.name: w for w in graph.initializer if w.data_location != TensorProto.EXTERNAL}
+
+    def origin(name: str) -> str:
+        while name in producers and producers[name].op_type in ("Cast", "Dropout", "Identity"):
+            name = producers[name].input[0]
+        return name
+
+    def is_zero(name: str) -> bool:
+        name = origin(name)
+        if name in weights:
+            return not numpy_helper.to_array(weights[name]).any()
+        if name not in producers or producers[name].op_type != "Constant":
+            return False
+        tensor = attribute(producers[name], "value")
+        if tensor is not None:
+            return not numpy_helper.to_array(tensor).any()
+        return attribute(producers[name], "value_float", attribute(producers[name], "value_int")) == 0
+
+    pooled = {origin(node.input[0]) for node in graph.node if node.op_type == "MaxPool"}
     smallest = OWN_PREFIX + "padding"
     for node in graph.node:
         filling = node.op_type == "Pad" and attribute(node, "mode", b"constant") == b"constant"
         if not filling or node.output[0] not in pooled:
             continue
         given = [*node.input, "", ""][:4]
-        value = values.get(given[2])
-        if not given[2] or (value is not None and not numpy_helper.to_array(value).any()):
+        if not given[2] or is_zero(given[2]):
             del node.input[:]
             node.input.extend([given[0], given[1], smallest, *([given[3]] if given[3] else [])])
     if any(smallest in node.input for node in graph.node):

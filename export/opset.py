@@ -69,12 +69,12 @@ def _keep_old_resizes(model: onnx.ModelProto) -> None:
     Their nearest neighbour was the next one up on an axis that shrinks, and the next one down on one that
     grows.
     """
-    values = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer if len(w.dims) == 1}
+    tensors = {w.name: w for w in model.graph.initializer if w.data_location != TensorProto.EXTERNAL}
     taken = set(tensor_names(model.graph))
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         if node.op_type == "Constant" and (value := attribute(node, "value")) is not None:
-            values[node.output[0]] = numpy_helper.to_array(value)
+            tensors[node.output[0]] = value
         if node.op_type != "Resize" or attribute(node, "coordinate_transformation_mode"):
             nodes.append(node)
             continue
@@ -82,12 +82,12 @@ def _keep_old_resizes(model: onnx.ModelProto) -> None:
         if attribute(node, "mode", b"nearest") != b"nearest":
             nodes.append(node)
             continue
-        scales = values.get(node.input[2])
-        if scales is None:
+        if node.input[2] not in tensors:
             raise ModelError(
                 f"node {node.name or node.output[0]!r}: Resize of an opset below 11 computes its scales: "
                 "export the model again with opset 11 or newer"
             )
+        scales = numpy_helper.to_array(tensors[node.input[2]])
         if (scales < 1).any() and (scales > 1).any():
             shrinking, node = _apart(model, node, scales, taken)
             shrinking.attribute.append(helper.make_attribute("nearest_mode", "ceil"))

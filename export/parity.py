@@ -17,12 +17,14 @@ from sise_rt.features import confidences
 from sise_rt.verify import (
     QUANTISED_TOLERANCES,
     TOLERANCES,
+    cell_sums,
     chain_error,
     differences_error,
     failures,
-    image_gradient_error,
+    image_gradient,
     probe_tensor,
     relative_error,
+    slope_error,
 )
 
 from .interface import Interface
@@ -136,11 +138,11 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
     targets = np.array([target])
     tensors = [block.tensor for block in blocks]
     source_alphas: dict[str, np.ndarray] = {}
-    image_gradient = None
+    source_gradient = None
     if source.program is not None:
         from .kinks import by_autograd, on_same_side
 
-        output, source_maps, source_alphas, image_gradient = by_autograd(
+        output, source_maps, source_alphas, source_gradient = by_autograd(
             source, network, image, target, tensors
         )
     else:
@@ -166,20 +168,29 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
             errors[name] = max(relative_error(m, reference) for m, reference in pairs)
     differentiable = sessions.manifest.graphs["image_gradient"] and not is_quantised(network)
     if differentiable:
-        errors["image_gradient"] = image_gradient_error(sessions, image, targets, image_gradient)
+        own_gradient = image_gradient(sessions, image, targets)
+        errors["image_gradient"] = (
+            slope_error(sessions, image, targets, own_gradient)
+            if source_gradient is None
+            else _distance(own_gradient, source_gradient)
+        )
     own_kinks = None
     off = max(errors.get("alpha", 0.0), errors.get("image_gradient", 0.0) / IMAGE_CLEAN * CLEAN)
     if source_alphas and off > CLEAN:
         own_kinks = errors["alpha"]
         inputs = {"images": image, "targets": targets}
-        found_alphas, source_alphas, image_gradient = on_same_side(sessions, source, network, inputs, tensors)
+        found_alphas, source_alphas, source_gradient = on_same_side(
+            sessions, source, network, inputs, tensors
+        )
         errors["alpha"] = _alpha_error(found_alphas, source_alphas)
         # What `verify` compares later: more outputs may move a unit in the graph that was run for the values.
         shipped = _alpha_error(dict(zip(tensors, alphas, strict=True)), source_alphas)
         if shipped > TOLERANCES["alpha"]:
             errors["alpha"] = shipped
-        if differentiable:
-            errors["image_gradient"] = image_gradient_error(sessions, image, targets, image_gradient)
+        if differentiable and source_gradient is not None:
+            errors["image_gradient"] = _distance(own_gradient, source_gradient)
+    if differentiable:
+        stored["image_gradient"] = cell_sums(own_gradient if source_gradient is None else source_gradient)
     for i, (tensor, block_maps) in enumerate(zip(tensors, maps, strict=True), 1):
         stored[f"maps_{i}"] = source_maps.get(tensor, block_maps)[0].mean(axis=(1, 2))
     for i, (tensor, alpha) in enumerate(zip(tensors, alphas, strict=False), 1):
@@ -189,6 +200,12 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
         errors["differences"] = differences_error(sessions, targets, maps, alphas)
     compared = {"maps": len(source_maps), "alpha": len(source_alphas) if alphas else 0}
     return _Comparison(errors, stored, compared, own_kinks)
+
+
+def _distance(found: np.ndarray, reference: np.ndarray) -> float:
+    """Of two vectors, relative to the reference's length."""
+    scale = float(np.linalg.norm(reference))
+    return float(np.linalg.norm(found - reference)) / (scale or 1.0)
 
 
 def _alpha_error(found: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]) -> float:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .engine import Engine
+from .errors import ModelError
 from .explanation import Explanation
 from .features import confidences
 from .metrics import deletion, drop, increase, insertion, kept_pixels, masked_confidence
@@ -23,13 +24,16 @@ def check(engine: Engine, explanation: Explanation) -> Explanation:
 
     Raises:
         BundleError: the bundle has no forward graph.
-        ModelError: the model cannot be run.
+        ModelError: the model cannot be run, or its confidences are not finite.
     """
     manifest, target = engine.manifest, explanation.target
     image = preprocess(explanation.picture, manifest.preprocess)[0][0]
 
     def confidence(images: np.ndarray) -> np.ndarray:
-        return confidences(engine.forward(images), manifest.activation)[:, target]
+        psi = confidences(engine.forward(images), manifest.activation)[:, target]
+        if not np.isfinite(psi).all():
+            raise ModelError("the model's confidences are not finite for masked copies of this image")
+        return psi
 
     kept = kept_pixels(explanation.map)
     whole = confidence(image[None])

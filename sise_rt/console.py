@@ -23,7 +23,7 @@ def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None
     with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
 
         def show(scored: int, total: int) -> None:
-            bar.length = total
+            bar.length, bar.finished = total, False  # the next method begins where the last one ended
             bar.update(scored - bar.pos)
 
         yield show
@@ -42,6 +42,9 @@ def summary(explanation: Explanation, picture: Path) -> str:
         f"{Path(explanation.name).name}: {name}, confidence {explanation.confidence:.3f}, "
         f"{how}{cost} in {seconds:.1f} s -> {picture}"
     )
+    if explanation.check:
+        figures = (f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in explanation.check.items())
+        line += f"\n  check: {', '.join(figures)}"
     predicted = explanation.predicted
     if predicted.index != explanation.target:
         line += f"\n  note: the model predicts {predicted.label}, confidence {predicted.confidence:.3f}"

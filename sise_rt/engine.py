@@ -299,17 +299,25 @@ class Engine(Sessions):
         gradient, logits = self._run_other("image_gradient", {"images": images, "cotangents": cotangents})
         return gradient, logits
 
-    def _run_other(self, name: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Run a graph that SISE does not need: its session is opened at the first use, and kept.
+    def require(self, name: str) -> Any:
+        """The session of a graph that SISE does not need, opened at the first use and kept.
 
         Raises:
             BundleError: the bundle does not have the graph.
-            ModelError: as `run`.
         """
         with self._opening:
             if name not in self._others:
                 self._others[name] = self._open_other(name)
-        session, count = self._others[name], len(inputs["images"])
+            return self._others[name]
+
+    def _run_other(self, name: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Run a graph that SISE does not need.
+
+        Raises:
+            BundleError: as `require`.
+            ModelError: as `run`.
+        """
+        session, count = self.require(name), len(inputs["images"])
         at_once = self.manifest.input.get("batch") or count
         parts = [
             run(session, {key: value[start : start + at_once] for key, value in inputs.items()})

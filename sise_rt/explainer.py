@@ -11,11 +11,21 @@ import numpy as np
 
 from .bundle import Manifest, read_bundle
 from .engine import Engine
-from .errors import MethodError, NoEvidence
+from .errors import BundleError, MethodError, ModelError, NoEvidence
 from .explanation import Explanation, Prediction
 from .features import confidences, extract
-from .fusion import normalise
-from .methods import METHODS, USE_FEATURES, Clock, Finding, Progress, Query, parse_method, settings_of
+from .fusion import import_otsu, normalise
+from .methods import (
+    GRAPHS,
+    METHODS,
+    USE_FEATURES,
+    Clock,
+    Finding,
+    Progress,
+    Query,
+    parse_method,
+    settings_of,
+)
 from .preprocess import MAX_PIXELS, Placement, load_image, preprocess
 from .scoring import MaskedScoring
 from .targets import resolve_target
@@ -43,13 +53,21 @@ class Explainer:
         """
         spec = self.manifest.preprocess
         tensor, _ = preprocess(load_image(image, channels=spec.input_size[0]), spec)
-        return self._confidences(tensor)
+        return confidences(self._logits(tensor, phase_1=True), self.manifest.activation)
 
-    def _confidences(self, tensor: np.ndarray) -> np.ndarray:
-        return confidences(self._logits(tensor), self.manifest.activation)
+    def check_methods(self, methods: Sequence[str]) -> None:
+        """Find out whether the bundle has what some methods need.
 
-    def _logits(self, tensor: np.ndarray) -> np.ndarray:
-        return extract(self.engine, tensor, np.zeros(1, np.int64)).logits
+        Raises:
+            MethodError: there is no such method or option.
+            BundleError: the bundle has no gradients, or was made by an older sise-rt.
+        """
+        for text in methods:
+            name, given = parse_method(text)
+            if name in GRAPHS:
+                self.engine.require(GRAPHS[name])
+            elif not self.manifest.has_gradients and (name == "ada-sise" or given.get("mu")):
+                raise BundleError(f"{self.manifest.name} has no gradient scores for {text} to select by")
 
     def explain(self, image: Any, target: int | str | None = None, **options: Any) -> Explanation:
         """Explain one target; the class with the highest confidence if none is given.
@@ -123,8 +141,8 @@ class Explainer:
         Returns:
             What `explain_targets` gives, for each of `methods`.
         """
-        if not methods or len(set(methods)) < len(methods):
-            raise MethodError("methods must be different names, and at least one")
+        if isinstance(methods, str) or not methods or len(set(methods)) < len(methods):
+            raise MethodError(f"methods must be different names in a list, not {methods!r}")
         parsed = {}
         for text in methods:
             name, given = parse_method(text)
@@ -150,23 +168,27 @@ class Explainer:
             spec = self.manifest.preprocess
             picture = load_image(image, channels=spec.input_size[0], max_pixels=max_pixels)
             tensor, placement = preprocess(picture, spec)
-        if targets is None:
+        needs_features = any(name in USE_FEATURES for name, _ in methods.values())
+        logits, passes = np.empty(0), 0
+        if targets is None or not needs_features:
             with clock("prediction"):
-                order = np.argsort(-self._confidences(tensor), kind="stable")[:top_k]
+                logits, passes = self._logits(tensor, needs_features), 1
+        if targets is None:
+            order = np.argsort(-confidences(logits, self.manifest.activation), kind="stable")[:top_k]
         else:
             order = np.array([resolve_target(target, self.manifest) for target in targets], np.int64)
         before, phase_1 = clock.copy(), None
-        if any(name in USE_FEATURES for name, _ in methods.values()):
+        if needs_features:
             with clock("features"):
                 phase_1 = extract(self.engine, tensor, order)
-        logits = phase_1.logits if phase_1 else self._logits(tensor)
-        shown = _Shown(self, logits, picture, placement, _name(image))
+            logits = phase_1.logits
+        shown = _Shown(self, logits, passes, picture, placement, _name(image))
         explained, shared = {}, dict[str, MaskedScoring]()
         for label, (name, settings) in methods.items():
             own = (clock if name in USE_FEATURES else before).copy()
-            query = Query(
-                self.engine, tensor, order, logits, shown.name, batch_size, progress, own, phase_1, shared
-            )
+            with own("loading"):
+                self._load(name)
+            query = Query(self.engine, tensor, order, shown.name, batch_size, progress, own, phase_1, shared)
             results: list[Explanation | NoEvidence] = []
             for target, found in zip(order, METHODS[name](query, **settings), strict=True):
                 if isinstance(found, NoEvidence):
@@ -176,6 +198,22 @@ class Explainer:
             explained[label] = results
         return explained
 
+    def _logits(self, tensor: np.ndarray, phase_1: bool) -> np.ndarray:
+        """(classes,); by the features graph where that is open anyway, or an older bundle has no other."""
+        if phase_1 or not self.manifest.graphs["forward"]:
+            return extract(self.engine, tensor, np.zeros(1, np.int64)).logits
+        logits = self.engine.forward(tensor)[0]
+        if not np.isfinite(logits).all():
+            raise ModelError("the model's logits are not finite for this image")
+        return logits
+
+    def _load(self, method: str) -> None:
+        """What a method needs the first time, so that no phase of it seems to take that long."""
+        if method in GRAPHS:
+            self.engine.require(GRAPHS[method])
+        else:
+            import_otsu()
+
 
 class _Shown:
     """One picture that was explained: makes explanations of what methods find in it."""
@@ -184,13 +222,14 @@ class _Shown:
         self,
         explainer: Explainer,
         logits: np.ndarray,
+        passes: int,
         picture: np.ndarray,
         placement: Placement,
         name: str,
     ):
         self.manifest, self.engine = explainer.manifest, explainer.engine
         self.trust = confidences(logits, self.manifest.activation)
-        self.picture, self.placement, self.name = picture, placement, name
+        self.passes, self.picture, self.placement, self.name = passes, picture, placement, name
 
     def explanation(self, target: int, method: str, settings: dict[str, Any], found: Finding) -> Explanation:
         """The explanation of one target."""
@@ -211,7 +250,7 @@ class _Shown:
             method=method,
             settings=settings,
             masks=found.masks,
-            passes=found.passes,
+            passes=self.passes + found.passes,
             seconds=dict(found.seconds),
             provider=self.engine.provider,
             batch=found.batch,

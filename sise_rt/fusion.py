@@ -38,10 +38,15 @@ def otsu_soft(map_: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(0.5 * STEEPNESS * (map_ - threshold)))
 
 
-def _threshold(map_: np.ndarray) -> float:
+def import_otsu() -> Callable[..., float]:
+    """Scikit-image's threshold; the first import takes most of a second."""
     from skimage.filters import threshold_otsu
 
-    return float(threshold_otsu(map_, nbins=256))
+    return threshold_otsu
+
+
+def _threshold(map_: np.ndarray) -> float:
+    return float(import_otsu()(map_, nbins=256))
 
 
 REGIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"otsu": otsu, "otsu-soft": otsu_soft}

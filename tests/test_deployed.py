@@ -267,7 +267,7 @@ def test_a_part_without_a_name(tmp_path):
     checked(made(build), tmp_path, reference=made(named))
 
 
-@pytest.mark.parametrize("value", [None, "initializer", "constant"])
+@pytest.mark.parametrize("value", [None, "initializer", "constant", "float", "passed on"])
 def test_zeros_around_negative_values_stay_in_a_pool(tmp_path, value):
     """ONNX Runtime's optimiser would pad with minus infinity instead."""
 
@@ -277,8 +277,11 @@ def test_zeros_around_negative_values_stay_in_a_pool(tmp_path, value):
             None: None,
             "initializer": op.constant(zero),
             "constant": op.Constant(value=numpy_helper.from_array(zero)),
+            "float": op.Constant(value_float=0.0),
+            "passed on": op.Identity(op.constant(zero)),
         }[value]
         x = op.Pad(op.Sub(x, op.constant(2.0)), op.ints(0, 0, 1, 1, 0, 0, 1, 1), given)
+        x = op.Identity(x) if value == "passed on" else x
         return op.MaxPool(x, kernel_shape=[3, 3])
 
     report, _ = checked(made(lambda op, x: op.tail(op.body(x, middle=middle))), tmp_path)
@@ -569,6 +572,20 @@ def test_batches_of_one_that_stay(tmp_path, build):
     found = explainer.explain(image, target=1, batch_size=8)
     assert found.batch == 1
     np.testing.assert_array_equal(found.map, explainer.explain(image, target=1).map)
+
+
+def test_graphs_of_one_image_take_several_one_by_one(tmp_path):
+    engine = sise_rt.load(exported(made(without_batch, (1, 3, SIZE, SIZE)), tmp_path).path).engine
+    images = np.random.default_rng(0).standard_normal((3, 3, SIZE, SIZE)).astype(np.float32)
+    cotangents = np.eye(5, dtype=np.float32)[:3]
+    together = [engine.forward(images), *engine.image_gradient(images, cotangents)]
+    for i in range(3):
+        alone = [
+            engine.forward(images[i : i + 1]),
+            *engine.image_gradient(images[i : i + 1], cotangents[i : i + 1]),
+        ]
+        for one, several in zip(alone, together, strict=True):
+            np.testing.assert_allclose(several[i], one[0], rtol=1e-5, atol=1e-7)
 
 
 def test_batches_of_one_are_scored_like_free_ones(tmp_path):

@@ -16,7 +16,7 @@ from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
 from sise_rt.errors import ImageError, ModelError, NoEvidence, OutputError, TargetError
 from sise_rt.scoring import MaskedScoring, Scores
 
-PHASES = ["preprocess", "features", "masks", "calibration", "scoring", "fusion"]
+PHASES = ["preprocess", "features", "loading", "masks", "calibration", "scoring", "fusion"]
 
 
 @pytest.fixture(scope="module")
@@ -294,6 +294,25 @@ def test_an_exception_from_progress_ends_the_call(explainer, picture):
     with pytest.raises(KeyboardInterrupt):
         explainer.explain(picture, 1, batch_size=4, progress=stop)
     check(explainer.explain(picture, 1, batch_size=4))
+
+
+def test_passes_and_seconds_are_what_a_method_needs_alone(explainer, picture):
+    methods = ["sise", "sise:mu=0.5", "score-cam", "grad-cam", "integrated-grad-cam:steps=5", "rise:masks=6"]
+    best = explainer.explain(picture).target
+    for targets, prediction in ((None, 1), ([best], 0)):
+        found = explainer.explain_methods(picture, targets, methods, batch_size=4)
+        one = {name: explanations[0] for name, explanations in found.items()}
+        for name in methods[:3]:  # and one pass for the features
+            assert one[name].passes == one[name].masks + 1 + prediction
+            assert "features" in one[name].seconds
+        assert [one[name].passes - prediction for name in methods[3:]] == [1, 6, 6]
+        assert all("features" not in one[name].seconds for name in methods[3:])
+        masks = {name: one[name].masks for name in methods[:2]}
+        assert 0 < masks["sise:mu=0.5"] < masks["sise"]
+        assert one["sise:mu=0.5"].seconds["scoring"] < one["sise"].seconds["scoring"]
+    alone = explainer.explain(picture, best, method="grad-cam")
+    assert alone.passes == 2, "the confidence needs one of its own"
+    assert "prediction" in alone.seconds
 
 
 def test_the_record_holds_what_the_design_says(explanation):

@@ -1,6 +1,7 @@
 """Every method against an independent implementation of it on the same network."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from sise_rt.export.builder import Builder  # noqa: E402
 
 import sise_rt  # noqa: E402
 from sise_rt.bundle import LATER  # noqa: E402
-from sise_rt.errors import BundleError, ModelError, NoEvidence  # noqa: E402
+from sise_rt.errors import BundleError, MethodError, ModelError, NoEvidence  # noqa: E402
 from sise_rt.features import extract  # noqa: E402
 from sise_rt.methods import METHODS, Query, parse_method, settings_of  # noqa: E402
 from sise_rt.methods.ada_sise import THRESHOLDS, histogram_otsu, select_adaptively, sorted_otsu  # noqa: E402
@@ -127,7 +128,7 @@ def doubles(explainer):
 def query_of(explainer, targets=(1,), **options):
     image, chosen = tensor_of(explainer), np.array(targets)
     found = extract(explainer.engine, image, chosen)
-    return Query(explainer.engine, image, chosen, found.logits, "picture", phase_1=found, **options)
+    return Query(explainer.engine, image, chosen, "picture", phase_1=found, **options)
 
 
 def raw(explainer, method, target=1, **options):
@@ -226,7 +227,7 @@ def test_gradients_that_are_not_finite(explainer):
     engine = SimpleNamespace(
         manifest=explainer.manifest, last_block_gradient=lambda *_: (maps, gradient, np.zeros((1, CLASSES)))
     )
-    query = Query(engine, tensor_of(explainer), np.array([0]), np.zeros(CLASSES), "picture")
+    query = Query(engine, tensor_of(explainer), np.array([0]), "picture")
     for method in ("grad-cam", "grad-cam++"):
         with pytest.raises(ModelError, match="not finite"):
             METHODS[method](query)
@@ -326,7 +327,7 @@ def test_rise_finds_what_the_score_depends_on(explainer):
 
     image = np.ones((1, 3, *SIZE), np.float32)
     engine = SimpleNamespace(manifest=explainer.manifest, forward=forward)
-    query = Query(engine, image, np.array([0]), np.zeros(CLASSES), "picture", batch_size=50)
+    query = Query(engine, image, np.array([0]), "picture", batch_size=50)
     (found,) = METHODS["rise"](query, masks=3000)
     top = found.raw >= np.sort(found.raw, axis=None)[-int(corner.sum())]
     assert (top * corner).sum() > 0.7 * corner.sum()
@@ -494,7 +495,7 @@ def test_extremal_mask_shows_more_than_others_of_its_shape(explainer, net):
     """Whatever way the mask is shifted over the picture, the logit is lower."""
     x = doubles(explainer)
     found = explainer.explain(photo(), target=1, method="extremal-perturbation", areas=(0.2,), steps=60)
-    assert (found.passes, found.masks, found.batch) == (60, 60, 1)
+    assert (found.passes, found.masks, found.batch) == (61, 60, 1)  # one for the confidence
     assert 0.1 < found.raw.mean() < 0.3
     shifts = [(0, 0), *((y, x) for y in range(0, 32, 8) for x in range(0, 40, 8) if y or x)]
     masks = np.stack([np.roll(found.raw, shift, (0, 1)) for shift in shifts])
@@ -719,3 +720,26 @@ def test_methods_as_text(text, name, given):
 def test_texts_that_name_no_method(text, words):
     with pytest.raises(ValueError, match=words):
         parse_method(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "rise", "masks": "10"}, "masks is '10', where int is needed"),
+        ({"method": "rise", "masks": 10.5}, "masks is 10.5, where int is needed"),
+        ({"method": "rise", "cells": 33}, "cells 33: the input's shorter side"),
+        ({"method": "sise", "mu": "0.3"}, "mu is '0.3', where float is needed"),
+        ({"method": "sise", "fusion": 3}, "fusion is 3, where str is needed"),
+        ({"method": "extremal-perturbation", "areas": "x"}, "areas is 'x', where float is needed"),
+        ({"method": "extremal-perturbation", "areas": 1e-9}, "smaller than a pixel"),
+    ],
+)
+def test_options_of_another_type_are_refused(explainer, options, words):
+    with pytest.raises(MethodError, match=re.escape(words)):
+        explainer.explain(photo(), target=1, **options)
+
+
+def test_numbers_of_numpy_are_taken_and_recorded_as_plain_ones(explainer):
+    found = explainer.explain(photo(), target=1, method="rise", masks=np.int64(4), share=np.float32(0.5))
+    record = json.loads(json.dumps(found.record()))
+    assert (record["masks"], record["share"]) == (4, 0.5)

@@ -92,12 +92,13 @@ def test_scales_that_are_computed_are_refused():
 def test_weights_in_files_and_declared_inputs_stay(tmp_path):
     nodes = [helper.make_node("Mul", ["x", "w"], ["z"]), helper.make_node("Add", ["z", "o"], ["y"])]
     model = model_of(nodes, {"w": np.ones((6, 5), np.float32), "o": np.ones(5, np.float32)})
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(99, np.float32), "bias"))
     model.graph.input.append(helper.make_tensor_value_info("o", TensorProto.FLOAT, [5]))
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=100)
     model = raise_opset(onnx.load(tmp_path / "m.onnx", load_external_data=False))
     assert [value.name for value in model.graph.input] == ["x", "o"]  # a caller may still give another
     outside = {w.name: w.external_data[0].value for w in model.graph.initializer if w.external_data}
-    assert outside == {"w": "w.bin"}
+    assert outside == {"w": "w.bin", "bias": "w.bin"}
     onnx.save(model, tmp_path / "raised.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "raised.onnx", providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(session.run(None, {"x": X})[0], X + 1)

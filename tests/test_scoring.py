@@ -1,5 +1,7 @@
 """Masked scoring and visualization maps, against full-size masks made one at a time."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,7 @@ def scored(explainer, image, maps, index, batch, done=lambda _: None) -> Scores:
 
 def test_a_mask_is_scored_once(explainer, image, full_size):
     (first, _), (second, _), _ = full_size
-    scorer = explainer.engine.scorer(image, TARGETS, 4)
+    scorer, start = explainer.engine.scorer(image, TARGETS, 4), time.perf_counter()
     ran = []
 
     def counting(maps):
@@ -57,6 +59,7 @@ def test_a_mask_is_scored_once(explainer, image, full_size):
     scoring.scores(1, np.array([0, 3]), done.append)
     assert ran == [4, 1, 2, 2]
     assert scoring.seconds(9) == pytest.approx(9 * scoring.seconds(1))
+    assert 0 < scoring.seconds(9) <= time.perf_counter() - start  # nine were scored
     for found, index in ((some, [1, 3, 4, 6, 7]), (again, [0, 3, 5, 6])):
         alone = scored(explainer, image, first, np.array(index), 4)
         for one, other in zip(found.columns(), alone.columns(), strict=True):

@@ -7,7 +7,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 import sise_rt
 from sise_rt.bundle import MANIFEST, PROBE, WEIGHTS, sha256
@@ -40,8 +42,32 @@ def test_differences_add_nothing_to_autograd(bundle):
     data["parity"]["compared"]["alpha"] = len(data["blocks"])
     (bundle / MANIFEST).write_text(json.dumps(data), "utf-8")
     explainer = sise_rt.load(bundle, "cpu")
-    assert tolerances(explainer.manifest).keys() == TOLERANCES.keys() - {"differences", "image_gradient"}
+    assert tolerances(explainer.manifest).keys() == TOLERANCES.keys() - {"differences"}
     assert "differences" not in verify(explainer.engine)
+
+
+@pytest.mark.parametrize(
+    ("graph", "output", "error"),
+    [
+        ("forward", "logits", "chain"),
+        ("last_block_gradient", "last_block_gradient", "chain"),
+        ("image_gradient", "image_gradient", "image_gradient"),
+    ],
+)
+def test_every_graph_is_compared(bundle, graph, output, error):
+    assert failures(verify(sise_rt.load(bundle, "cpu").engine)) == []
+    path = bundle / f"{graph}.onnx"
+    model = onnx.load(path, load_external_data=False)
+    node = next(node for node in model.graph.node if output in node.output)
+    node.output[list(node.output).index(output)] = "before"
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1.1), "factor"))
+    model.graph.node.append(helper.make_node("Mul", ["before", "factor"], [output]))
+    for other in model.graph.node:
+        if other is not node:
+            other.input[:] = ["before" if name == output else name for name in other.input]
+    path.write_bytes(model.SerializeToString())
+    rehash(bundle)
+    assert [line.split()[0] for line in failures(verify(sise_rt.load(bundle, "cpu").engine))] == [error]
 
 
 def test_other_weights_are_found_out(bundle):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from sise_rt.errors import MethodError
 
@@ -20,6 +23,7 @@ from .score_cam import score_cam
 from .sise import sise
 
 __all__ = [
+    "GRAPHS",
     "METHODS",
     "USE_FEATURES",
     "BlockEvidence",
@@ -44,13 +48,21 @@ METHODS: dict[str, Callable[..., list[Found]]] = {
     "extremal-perturbation": extremal_perturbation,
 }
 USE_FEATURES = frozenset({"sise", "ada-sise", "score-cam"})  # the others need no phase 1
+GRAPHS: dict[str, str] = {  # what the others run
+    "grad-cam": "last_block_gradient",
+    "grad-cam++": "last_block_gradient",
+    "integrated-grad-cam": "last_block_gradient",
+    "rise": "forward",
+    "integrated-gradients": "image_gradient",
+    "extremal-perturbation": "image_gradient",
+}
 
 
 def settings_of(name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Every option of a method, with its default where none is given.
+    """Every option of a method, with its default where none is given, in the type of the default.
 
     Raises:
-        MethodError: there is no such method or option.
+        MethodError: there is no such method or option, or a value is not of the option's type.
     """
     if name not in METHODS:
         raise MethodError(f"no method {name!r}; known are {', '.join(METHODS)}")
@@ -60,7 +72,32 @@ def settings_of(name: str, given: dict[str, Any] | None = None) -> dict[str, Any
     if unknown := given.keys() - options.keys():
         known = ", ".join(options) or "none"
         raise MethodError(f"{name} has no option {min(unknown)!r}; its options: {known}")
-    return options | given
+    return options | {key: _typed(name, key, value, options[key]) for key, value in given.items()}
+
+
+def _typed(method: str, key: str, value: Any, default: Any) -> Any:
+    """A value as the option's own type, which JSON knows too; nothing is rounded or parsed."""
+    kinds = {int: operator.index, float: _real, str: _text}
+    try:
+        if isinstance(default, tuple):
+            several = [value] if np.ndim(value) == 0 else list(value)
+            return tuple(kinds[type(default[0])](item) for item in several)
+        return kinds[type(default)](value)
+    except TypeError as error:
+        kind = type(default[0] if isinstance(default, tuple) else default).__name__
+        raise MethodError(f"{method}: {key} is {value!r}, where {kind} is needed") from error
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, (str, bytes)):
+        raise TypeError
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]]:
@@ -78,7 +115,7 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise MethodError(f"{text!r}: an option is written name=value, not {pair!r}")
-        settings_of(name, {key: None})
+        settings_of(name, {key: defaults.get(key)})
         if key in given:
             raise MethodError(f"{text!r}: {key} is given twice")
         several = isinstance(defaults[key], tuple)

@@ -20,7 +20,7 @@ Slope = Callable[[np.ndarray], np.ndarray]
 CELLS = 32  # parameters along the shorter side of the input
 REACH = 4  # a point of a mask depends on 2 * REACH parameters along each axis
 TEMPERATURE = 1 / 20  # of the smooth maximum; towards 0 it is the maximum
-PRESSURE = 60.0  # of the area penalty at the last step, against a score of about 1
+PRESSURE = 60.0  # what the weight of the area penalty grows towards, against a score of about 1
 START, RATE, MOMENTUM = 0.8, 0.003, 0.9
 
 
@@ -47,6 +47,8 @@ def extremal_perturbation(
     areas = np.ravel(areas).tolist()
     if not areas or not all(0 < area < 1 for area in areas) or steps < 1:
         raise MethodError(f"areas {areas}, steps {steps}: areas between 0 and 1, and at least 1 step needed")
+    if any(round(area * query.size[0] * query.size[1]) == 0 for area in areas):
+        raise MethodError(f"areas {areas}: one is smaller than a pixel")
     # Not measured as elsewhere: rounding differs with the batch, and an ascent would carry it on.
     batch = query.engine.manifest.input.get("batch") or min(query.batch_size or len(areas), len(areas))
     passes = steps * len(areas)

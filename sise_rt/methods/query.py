@@ -69,7 +69,6 @@ class Query:
         engine: runs the bundle.
         image: (1, C, H, W) float32, the model's input.
         targets: (T,) int64 class indices.
-        logits: (classes,), of the image.
         name: of the picture, for messages.
         batch_size: images per forward pass; None takes the fastest.
         progress: called with (images run, images to run); an exception it raises ends the call.
@@ -81,7 +80,6 @@ class Query:
     engine: Engine
     image: np.ndarray
     targets: np.ndarray
-    logits: np.ndarray
     name: str
     batch_size: int | None = None
     progress: Progress | None = None

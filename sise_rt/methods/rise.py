@@ -33,6 +33,8 @@ def rise(
             f"masks {masks}, cells {cells}, seed {seed}, share {share}: masks and cells of at least 1, "
             "seed of at least 0, and share between 0 and 1 needed"
         )
+    if cells > min(query.size):
+        raise MethodError(f"cells {cells}: the input's shorter side has {min(query.size)} pixels only")
     batch = query.batch()
     rng = np.random.default_rng(seed)
     total = np.zeros((len(query.targets), *query.size))
