@@ -10,7 +10,7 @@ metrics are of one target. REPORT gets one line a photo; run it again to go on a
 from __future__ import annotations
 
 import argparse
-import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from reference import MATERIAL
 
 import sise_rt
 from sise_rt import metrics
+from sise_rt.bundle import sha256
+from sise_rt.check import STEPS
 from sise_rt.evaluation.datasets import read_dataset
+from sise_rt.evaluation.store import append, open_report
 from sise_rt.evaluation.truth import draw, to_input
 from sise_rt.features import Features, confidences, extract
 from sise_rt.fusion import fuse, normalise, otsu
@@ -28,7 +31,7 @@ from sise_rt.preprocess import load_image, preprocess
 from sise_rt.scoring import MaskedScoring, Scores, usable_maps, visualization_map
 
 DATA = MATERIAL / "images" / "imagenet_val"
-STEPS, BATCH, PIXELS = 28, 8, 100_000_000
+BATCH, PIXELS = 8, 100_000_000
 
 
 def logit_scores(
@@ -55,10 +58,21 @@ def without_area(
     return visualization_map(maps, flat, 0, usable, size)
 
 
+def draws(count: int, seed: int) -> dict[str, list[int]]:
+    """Some of `count` blocks at random: all but two, and two."""
+    sizes = [size for size in dict.fromkeys((count - 2, 2)) if 0 < size < count]
+    return {
+        f"{size} random blocks": sorted(
+            np.random.default_rng([seed, size]).choice(count, size, replace=False).tolist()
+        )
+        for size in sizes
+    }
+
+
 def variants(
     engine: sise_rt.explainer.Engine, image: np.ndarray, target: int, seed: int
 ) -> Iterator[tuple[str, np.ndarray, int]]:
-    """Name, map (H, W) and number of masks of each variant."""
+    """Name, map (H, W) and number of masks of each variant that has a usable block."""
     targets, size = np.array([target]), image.shape[2:]
     features = extract(engine, image, targets)
     scoring = MaskedScoring(engine.scorer(image, targets, BATCH), features.maps)
@@ -80,21 +94,23 @@ def variants(
             found.append((None if v is None else normalise(v), len(index)))
         return found
 
-    def fused(blocks: list[tuple[np.ndarray | None, int]]) -> tuple[np.ndarray, int]:
-        maps = [u for u, _ in blocks if u is not None]
-        return fuse(maps, otsu), sum(count for _, count in blocks)
+    def fused(
+        name: str, blocks: list[tuple[np.ndarray | None, int]]
+    ) -> Iterator[tuple[str, np.ndarray, int]]:
+        if maps := [u for u, _ in blocks if u is not None]:
+            yield name, fuse(maps, otsu), sum(count for _, count in blocks)
 
     alphas = [alpha[0] for alpha in features.alphas]
     whole = blocks_of(alphas)
     count = len(whole)
-    yield "all blocks", *fused(whole)
-    yield "last block only", *fused(whole[-1:])
-    yield f"blocks 3 to {count}", *fused(whole[2:])
-    for size_of, name in ((count - 2, f"{count - 2} random blocks"), (2, "2 random blocks")):
-        chosen = sorted(np.random.default_rng([seed, size_of]).choice(count, size_of, replace=False))
-        yield name, *fused([whole[b] for b in chosen])
-    yield "without the area", *fused(blocks_of(alphas, without_area))
-    yield "selected by the logit", *fused(blocks_of(logit_scores(engine, image, features, target)))
+    yield from fused("all blocks", whole)
+    yield from fused("last block only", whole[-1:])
+    if count > 3:  # of three it is the last block only
+        yield from fused(f"blocks 3 to {count}", whole[2:])
+    for name, chosen in draws(count, seed).items():
+        yield from fused(name, [whole[b] for b in chosen])
+    yield from fused("without the area", blocks_of(alphas, without_area))
+    yield from fused("selected by the logit", blocks_of(logit_scores(engine, image, features, target)))
 
 
 def main() -> None:
@@ -108,9 +124,8 @@ def main() -> None:
     arguments = parser.parse_args()
     explainer = sise_rt.load(arguments.bundle)
     engine, spec = explainer.engine, explainer.manifest.preprocess
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / "rows.jsonl"
-    done = {json.loads(line)["image"] for line in path.read_text().splitlines()} if path.exists() else set()
+    settings = {"benchmark": "ablation", "bundle": sha256(arguments.bundle / "manifest.json")}
+    done = open_report(arguments.out, settings)
     right = 0
     for sample in read_dataset(DATA, "csv-boxes").samples:
         if right == arguments.limit:
@@ -121,11 +136,12 @@ def main() -> None:
         (label, truth), target = next(iter(sample.present.items())), int(trust.argmax())
         if label != str(target) or truth is None:
             continue
+        drawn, _ = draw(truth, picture.shape[:2], DATA, sample.image, PIXELS)
+        if drawn is None or not (marked := to_input(drawn, placement)).any():
+            continue  # there is nothing to compare with
         right += 1
         if sample.image in done:
             continue
-        drawn, _ = draw(truth, picture.shape[:2], DATA, sample.image, PIXELS)
-        marked = to_input(drawn, placement)
 
         def confidence(images: np.ndarray, target: int = target) -> np.ndarray:
             return confidences(engine.forward(images), explainer.manifest.activation)[:, target]
@@ -148,10 +164,9 @@ def main() -> None:
             rows.append({
                 "method": name, "target": target, "annotated": True, "predicted": True,
                 "truth_area": float(marked.mean()), "passes": masks, "seconds": None,
-                "metrics": {k: float(v) for k, v in found.items()},
+                "metrics": {k: None if math.isnan(v) else float(v) for k, v in found.items()},
             })  # fmt: skip
-        with path.open("a") as file:
-            file.write(json.dumps({"image": sample.image, "rows": rows}) + "\n")
+        append(arguments.out, {"image": sample.image, "rows": rows, "problems": []})
         print(f"{right} of {arguments.limit}", flush=True)
 
 

@@ -4,8 +4,9 @@
     python benchmarks/evidence.py REPORT [--max-truth 0.5] [--methods sise,grad-cam]
 
 Figures are means in percent (areas under curves times 100) with bootstrap 95 % intervals over pictures.
-`--max-truth` keeps pairs whose ground truth covers less than that share of the input; the metrics that ask
-the model then count the pictures of these pairs.
+`--max-truth` keeps the pictures whose smallest ground truth covers less than that share of the input, and
+drops the others whole. Of a picture that is kept, the metrics on ground truth count the pairs below the
+share; those that ask the model count its predicted class, whatever that one's truth covers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from sise_rt.evaluation.measure import MODEL_METRICS
+from sise_rt.evaluation.store import ROWS
 from sise_rt.evaluation.summary import bootstrap
 
 NAMES = {
@@ -30,39 +33,58 @@ NAMES = {
     "deletion": "deletion (low)",
 }
 Rows = list[tuple[str, dict[str, Any]]]
+Pair = tuple[str, str | None, int]
 
 
 def rows_of(report: Path, most: float) -> Rows:
     """(picture, row) of a report; with `most` below 1 only of pictures with a truth smaller than that."""
-    records = [json.loads(line) for line in (report / "rows.jsonl").read_text("utf-8").splitlines()]
+    whole, _, _ = (report / ROWS).read_text("utf-8").rpartition("\n")  # behind it a crash left a torn line
     found = []
-    for record in records:
-        areas = [row["truth_area"] for row in record["rows"] if row["annotated"] and row.get("truth_area")]
-        if most >= 1 or (areas and min(areas) < most):
-            rows = [row for row in record["rows"] if most >= 1 or (row.get("truth_area") or 0) < most]
-            found += [(record["image"], row) for row in rows]
+    for record in map(json.loads, whole.splitlines()):
+        rows = record["rows"] if most >= 1 else small_truth(record["rows"], most)
+        found += [(record["image"], row) for row in rows]
     return found
 
 
-def values(rows: Rows, method: str, metric: str) -> dict[tuple[str, int], float]:
-    """A method's values of a metric by picture and target; what has none is left out."""
+def small_truth(rows: list[dict[str, Any]], most: float) -> list[dict[str, Any]]:
+    """The rows of a picture whose truth is below `most`, and what its predicted class says of the model."""
+    kept = []
+    for row in rows:
+        if row["annotated"] and row["truth_area"] < most:
+            kept.append(row)
+        elif row["predicted"]:
+            asked = {name: value for name, value in row["metrics"].items() if name in MODEL_METRICS}
+            kept.append(row | {"annotated": False, "metrics": asked})
+    return kept if any(row["annotated"] for row in kept) else []
+
+
+def by_method(rows: Rows) -> dict[str, Rows]:
+    """The rows of each method, in the report's order."""
+    found: dict[str, Rows] = {}
+    for image, row in rows:
+        found.setdefault(row["method"], []).append((image, row))
+    return found
+
+
+def values(rows: Rows, metric: str) -> dict[Pair, float]:
+    """One method's values of a metric by picture, class and target; what has none is left out."""
     found = {}
     for image, row in rows:
         value = row["metrics"].get(metric)
-        if row["method"] == method and value is not None:
-            found[image, row["target"]] = 100 * float(value)
+        if value is not None:
+            found[image, row.get("class"), row["target"]] = 100 * float(value)
     return found
 
 
-def by_picture(pairs: dict[tuple[str, int], float]) -> dict[str, list[float]]:
+def by_picture(pairs: dict[Pair, float]) -> dict[str, list[float]]:
     """The values of every picture."""
     found: dict[str, list[float]] = {}
-    for (image, _), value in pairs.items():
+    for (image, *_), value in pairs.items():
         found.setdefault(image, []).append(value)
     return found
 
 
-def cell(pairs: dict[tuple[str, int], float], signed: bool = False) -> str:
+def cell(pairs: dict[Pair, float], signed: bool = False) -> str:
     """Mean and half the width of its interval."""
     (mean,), (interval,) = bootstrap([by_picture(pairs)])
     if mean is None:
@@ -71,17 +93,19 @@ def cell(pairs: dict[tuple[str, int], float], signed: bool = False) -> str:
     return f"{mean:+.1f}{spread}" if signed else f"{mean:.1f}{spread}"
 
 
-def table(rows: Rows, methods: list[str], metrics: list[str]) -> list[str]:
+def table(groups: dict[str, Rows], metrics: list[str]) -> list[str]:
     """Means, one row a method; passes and seconds of pictures with one target, as others share theirs."""
-    targets = {image: {row["target"] for other, row in rows if other == image} for image, _ in rows}
-    single = [(image, row) for image, row in rows if len(targets[image]) == 1]
+    targets: dict[str, set[int]] = {}
+    for rows in groups.values():
+        for image, row in rows:
+            targets.setdefault(image, set()).add(row["target"])
     lines = [
         f"| | {' | '.join(NAMES[m] for m in metrics)} | passes | seconds |",
         "|---" * (len(metrics) + 3) + "|",
     ]
-    for method in methods:
-        own = [row for _, row in single if row["method"] == method]
-        cells = [cell(values(rows, method, metric)) for metric in metrics]
+    for method, rows in groups.items():
+        own = [row for image, row in rows if len(targets[image]) == 1]
+        cells = [cell(values(rows, metric)) for metric in metrics]
         cost = [[row[key] for row in own if row[key] is not None] for key in ("passes", "seconds")]
         passes, seconds = (
             f"{np.mean(part):.{n}f}" if part else "" for part, n in zip(cost, (0, 2), strict=True)
@@ -90,9 +114,9 @@ def table(rows: Rows, methods: list[str], metrics: list[str]) -> list[str]:
     return lines
 
 
-def differences(rows: Rows, methods: list[str], metrics: list[str]) -> list[str]:
+def differences(groups: dict[str, Rows], metrics: list[str]) -> list[str]:
     """Mean of (method - first method) on the pairs that both have."""
-    first, *others = methods
+    first, *others = groups
     lines = [
         f"| minus {first} | {' | '.join(NAMES[m] for m in metrics)} |",
         "|---" * (len(metrics) + 1) + "|",
@@ -100,7 +124,7 @@ def differences(rows: Rows, methods: list[str], metrics: list[str]) -> list[str]
     for method in others:
         cells = []
         for metric in metrics:
-            own, base = values(rows, method, metric), values(rows, first, metric)
+            own, base = values(groups[method], metric), values(groups[first], metric)
             cells.append(
                 cell({pair: own[pair] - base[pair] for pair in own.keys() & base.keys()}, signed=True)
             )
@@ -118,14 +142,19 @@ def main() -> None:
     parser.add_argument("--methods", help="comma-separated; by default all, in the report's order")
     arguments = parser.parse_args()
     rows = rows_of(arguments.report, arguments.max_truth)
-    known = list(dict.fromkeys(row["method"] for _, row in rows))
-    methods = arguments.methods.split(",") if arguments.methods else known
+    groups = by_method(rows)
+    if not groups:
+        parser.error("the report has no such pair")
+    methods = arguments.methods.split(",") if arguments.methods else list(groups)
+    if unknown := [name for name in methods if name not in groups]:
+        parser.error(f"the report has no {unknown[0]!r}; it has {', '.join(groups)}")
     metrics = [m for m in NAMES if any(m in row["metrics"] for _, row in rows)]
-    first = [row for _, row in rows if row["method"] == known[0]]
+    first = [row for _, row in next(iter(groups.values()))]
     annotated, predicted = (sum(row[key] for row in first) for key in ("annotated", "predicted"))
     count = len({image for image, _ in rows})
     print(f"{count} pictures, {annotated} pairs with an annotated class, {predicted} predicted classes.\n")
-    print("\n".join([*table(rows, methods, metrics), "", *differences(rows, methods, metrics)]))
+    groups = {name: groups[name] for name in methods}
+    print("\n".join([*table(groups, metrics), "", *differences(groups, metrics)]))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
     python benchmarks/industrial.py neu_det -o FOLDER
     python benchmarks/industrial.py magnetic_tile -o FOLDER
 
-Three pictures in five train the network, the others are explained by every method. FOLDER gets the bundle,
-the list of the pictures that are explained, and the report of `sise-rt evaluate` on them. Run it again after
-an interruption: the report goes on where it was.
+Three pictures in five train the network. Of the others 150 at most (`--limit`), drawn evenly, are explained
+by SISE with either fusion, Ada-SISE, Grad-CAM, Grad-CAM++, Integrated Grad-CAM, Score-CAM, RISE and
+integrated gradients. FOLDER gets the bundle, the list of all the others, and the report of
+`sise-rt evaluate`. Run it again after an interruption: the report goes on where it was.
 """
 
 from __future__ import annotations

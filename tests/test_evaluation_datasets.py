@@ -82,10 +82,14 @@ def test_voc_faults_are_collected(tmp_path):
     (notes / "huge.xml").write_bytes(b" " * ((4 << 20) + 1))
     voc_xml(notes / "words.xml", [("dog", ("left", 1, 4, 4), False)])
     voc_xml(notes / "infinite.xml", [("dog", ("inf", 1, 4, 4), False)])
+    for encoding in ("foo", "hex", "utf-32"):
+        text = f'<?xml version="1.0" encoding="{encoding}"?><annotation/>'
+        (notes / f"{encoding}.xml").write_text(text)
     dataset = read_dataset(tmp_path, "voc")
     assert list(by_name(dataset)) == ["JPEGImages/good.jpg"]
     broken = [
-        ("broken annotation", f"Annotations/{n}.xml") for n in ("bomb", "huge", "infinite", "torn", "words")
+        ("broken annotation", f"Annotations/{n}.xml")
+        for n in ("bomb", "foo", "hex", "huge", "infinite", "torn", "utf-32", "words")
     ]
     assert kinds(dataset) == [
         ("annotation without image", "Annotations/lost.xml"),
@@ -180,6 +184,14 @@ def test_coco_faults_are_collected(tmp_path):
         {"id": 6, "image_id": 7, "category_id": 1, "segmentation": {"size": [10**9, 10**9], "counts": "1"}},
         {"id": 7, "image_id": 7, "category_id": 1, "bbox": [0, 0, float("nan"), 5]},
         {"id": 8, "image_id": 7, "category_id": 1},
+        {"id": 9, "image_id": 7, "category_id": 1, "bbox": [10**400, 1, 5, 5]},
+        {"id": 10, "image_id": 7, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 10**400]]},
+        {
+            "id": 11,
+            "image_id": 7,
+            "category_id": 1,
+            "segmentation": {"size": [30, 40], "counts": [float("inf")]},
+        },
         "none",
     ]
     images = [
@@ -195,9 +207,34 @@ def test_coco_faults_are_collected(tmp_path):
         ("annotation without image", "../b.jpg"),
         ("annotation without image", "annotation 2"),
         ("broken annotation", "an annotation"),
-        *(("broken annotation", f"annotation {i}") for i in range(3, 9)),
+        *(("broken annotation", f"annotation {i}") for i in (10, 11, *range(3, 10))),
         ("image without annotation", "empty.jpg"),
     ]
+
+
+def test_a_file_that_coco_lists_twice(tmp_path):
+    for name in "abcd":
+        picture(tmp_path / f"{name}.jpg")
+    sized = {"width": 40, "height": 30}
+    images = [
+        {"id": 1, "file_name": "a.jpg", **sized},
+        {"id": 2, "file_name": "a.jpg", **sized},
+        {"id": 3, "file_name": "b.jpg", **sized},
+        {"id": 4, "file_name": "b.jpg", "width": 80, "height": 60},
+        {"id": 5, "file_name": "c.jpg", **sized},
+        {"id": 5, "file_name": "d.jpg", **sized},
+        {"id": 6, "file_name": "d.jpg", **sized},
+        {"id": 6, "file_name": "d.jpg", **sized},
+    ]
+    objects = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [i, i, 5, 5]} for i in (*range(1, 6), *range(1, 3))
+    ]
+    coco(tmp_path / "notes.json", objects, images)
+    dataset = read_dataset(tmp_path, "coco")
+    boxes = ((1, 1, 6, 6), (2, 2, 7, 7))
+    assert {name: set(t["dog"].boxes) for name, t in by_name(dataset).items()} == {"a.jpg": set(boxes)}
+    assert kinds(dataset) == [("broken annotation", f"{name}.jpg") for name in "bcd"]
+    assert all("listed twice" in problem.detail for problem in dataset.problems)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"images": [], "annotations": []}', "[" * 100_000])

@@ -13,7 +13,14 @@ from PIL import Image
 
 import sise_rt
 from sise_rt import metrics
-from sise_rt.errors import BundleError, ImageError, MethodError, NoEvidence, OutputError, SiseError
+from sise_rt.errors import (
+    BundleError,
+    ImageError,
+    MethodError,
+    NoEvidence,
+    OutputError,
+    SiseError,
+)
 from sise_rt.evaluation import command, measure, run, store
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import Plan
@@ -246,6 +253,51 @@ def test_damage_in_the_middle_is_refused(whole, explainer, small_bundle, data, t
         evaluated(explainer, small_bundle, data, tmp_path / "report")
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        [],
+        {"image": 5, "rows": [], "problems": []},
+        {"image": "1.png", "rows": {}, "problems": []},
+        {"image": "1.png", "rows": [5], "problems": []},
+        {"image": "1.png", "rows": []},
+        {"image": "1.png", "rows": [], "problems": "none"},
+    ],
+)
+def test_a_line_that_is_no_record_is_damaged(tmp_path, record):
+    good = {"image": "0.png", "rows": [], "problems": []}
+    store.open_report(tmp_path, {"step": 1})
+    lines = [json.dumps(entry) for entry in (good, record, good)]
+    (tmp_path / store.ROWS).write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(OutputError, match="line 2, is damaged"):
+        store.open_report(tmp_path, {"step": 1})
+    (tmp_path / store.ROWS).write_text("".join(f"{line}\n" for line in lines[:1]))
+    assert store.open_report(tmp_path, {"step": 1}) == {"0.png": good}
+
+
+def test_a_failed_start_does_not_claim_the_folder(tmp_path):
+    path = tmp_path / store.SETTINGS
+    store.open_report(tmp_path, {"step": 1})
+    assert store.open_report(tmp_path, {"step": 2}) == {}
+    assert json.loads(path.read_text()) == {"step": 2}
+    store.append(tmp_path, {"image": "0.png", "rows": [], "problems": []})
+    with pytest.raises(OutputError, match="step: 2 there, 3 now"):
+        store.open_report(tmp_path, {"step": 3})
+
+
+def test_settings_of_something_else_are_left_alone(tmp_path):
+    (tmp_path / store.SETTINGS).write_text('{"theme": "dark"}')
+    with pytest.raises(OutputError, match="other settings"):
+        store.open_report(tmp_path, {"step": 1})
+    assert (tmp_path / store.SETTINGS).read_text() == '{"theme": "dark"}'
+
+
+def test_settings_that_are_no_numbers_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        store.open_report(tmp_path / "report", {"max_box_area": float("nan")})
+    assert not (tmp_path / "report").exists()
+
+
 def test_large_truth_is_left_out(explainer, small_bundle, data, tmp_path):
     outcome, *_ = evaluated(explainer, small_bundle, data, tmp_path, max_box_area=0.5, metrics=("ebpg",))
     large = [p for record in outcome.records for p in record["problems"] if p[0] == "truth too large"]
@@ -269,17 +321,41 @@ def test_what_finds_no_evidence_is_a_row_without_values(
 
     def silent(picture, targets, methods, **options):
         found = real(picture, targets, methods, **options)
-        return found | {"grad-cam": [NoEvidence("nothing speaks for it") for _ in targets]}
+        return found | {"grad-cam": [NoEvidence(f"{picture}: nothing speaks for it") for _ in targets]}
 
     monkeypatch.setattr(explainer, "explain_methods", silent)
     outcome, *_ = evaluated(explainer, small_bundle, data, tmp_path, limit=2)
-    rows = [row for record in outcome.records for row in record["rows"] if row["method"] == "grad-cam"]
+    images = [
+        (record["image"], row)
+        for record in outcome.records
+        for row in record["rows"]
+        if row["method"] == "grad-cam"
+    ]
+    rows = [row for _, row in images]
     assert rows
-    for row in rows:
+    for image, row in images:
         assert set(row["metrics"].values()) == {None}
-        assert row["note"] == "no evidence: nothing speaks for it"
+        assert row["note"] == f"no evidence: {image}: nothing speaks for it"
     full = [row for record in whole[1].records[:2] for row in record["rows"] if row["method"] == "grad-cam"]
     assert [list(row["metrics"]) for row in rows] == [list(row["metrics"]) for row in full]
+
+
+@pytest.mark.parametrize("metric", ["drop", "deletion"])
+def test_a_model_without_a_number_for_a_masked_copy_fails_the_picture(
+    explainer, small_bundle, data, tmp_path, monkeypatch, metric
+):
+    real, calls = measure._confidences, []
+
+    def confidences_of(explainer, images):
+        calls.append(len(images))
+        return real(explainer, images) * (1 if len(calls) == 1 else np.nan)  # the first is the whole picture
+
+    monkeypatch.setattr(measure, "_confidences", confidences_of)
+    outcome, dataset, _ = evaluated(
+        explainer, small_bundle, data, tmp_path, limit=1, metrics=(metric,), methods=("grad-cam",)
+    )
+    message = "the model's confidences are not finite for masked copies of this image"
+    assert (outcome.records, outcome.failed) == ([], {dataset.samples[0].image: message})
 
 
 def test_pictures_that_fail_are_tried_again(whole, explainer, small_bundle, data, tmp_path, monkeypatch):
@@ -381,6 +457,8 @@ def test_unreadable_pictures_are_listed_and_the_exit_code_says_so(options, data,
         (["--method", "sise:mu=x"], "mu is 'x'"),
         (["--method", "sise:mu=7"], "mu is 7"),
         (["--method", ","], "name at least one"),
+        (["--method", "rise:masks=5,rise:masks= 5"], "'rise:masks=5' and 'rise:masks= 5' are the same"),
+        (["--method", "sise,grad-cam,sise:mu=0"], "'sise' and 'sise:mu=0' are the same"),
         (["--metric", "ebpg,beauty"], "no metric 'beauty'"),
         (["--format", "folder", "--metric", "ebpg"], "ebpg needs ground truth"),
         (["--data", "missing"], "no such folder"),
@@ -388,6 +466,7 @@ def test_unreadable_pictures_are_listed_and_the_exit_code_says_so(options, data,
         (["--class-map", "missing.csv"], "missing.csv: cannot be read"),
         (["--only", "missing.txt"], "missing.txt: cannot be read"),
         (["--max-box-area", "0"], "range"),
+        (["--max-box-area", "nan"], "a share must lie in"),
     ],
 )
 def test_wrong_use_is_one_message(options, arguments, message):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from .samples import MAX_TABLE, Box, DataError, Dataset, Files, Problem, Truth, number, read_limited
 
@@ -50,24 +50,15 @@ def parse_coco(content: bytes, files: Files, dataset: Dataset) -> dict[str, dict
     try:
         table = json.loads(content)
         categories = {item["id"]: str(item["name"]) for item in table["categories"]}
-        images = {item["id"]: item for item in table["images"]}
+        listed = [(item["id"], item) for item in table["images"]]
+        images = dict(listed)
         objects = list(table["annotations"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"the annotation file is not COCO's JSON of images, annotations and categories: {error!r}"
         ) from error
-    paths: dict[Any, str] = {}
-    sizes: dict[Any, tuple[int, int] | None] = {}
-    for key, item in images.items():
-        name = str(item.get("file_name", ""))
-        if (path := files.find(name)) is None:
-            dataset.problems.append(Problem("annotation without image", name or f"image {key}"))
-            continue
-        paths[key] = path
-        height, width = item.get("height"), item.get("width")
-        sizes[key] = (height, width) if _whole(height) and _whole(width) else None
-
-    parts: dict[tuple[Any, str], list[Truth]] = {}
+    paths, sizes = _places(listed, files, dataset)
+    parts: dict[tuple[str, str], list[Truth]] = {}
     for item in objects:
         where = f"annotation {item.get('id')}" if isinstance(item, dict) else "an annotation"
         try:
@@ -76,26 +67,61 @@ def parse_coco(content: bytes, files: Files, dataset: Dataset) -> dict[str, dict
                 dataset.problems.append(Problem("annotation without image", where, f"image {key}"))
                 continue
             part = _truth(item)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             dataset.problems.append(
                 Problem("broken annotation", where, f"{type(error).__name__}: {error}"[:300])
             )
             continue
         if key in paths:
-            parts.setdefault((key, label), []).append(part)
+            parts.setdefault((paths[key], label), []).append(part)
 
     present: dict[str, dict[str, Truth | None]] = {path: {} for path in paths.values()}
-    for (key, label), found in parts.items():
-        present[paths[key]][label] = Truth(
+    for (path, label), found in parts.items():
+        present[path][label] = Truth(
             boxes=tuple(box for part in found for box in part.boxes),
             polygons=tuple(polygon for part in found for polygon in part.polygons),
             runs=tuple(run for part in found for run in part.runs),
-            size=sizes[key],
+            size=sizes[path],
         )
     return present
 
 
-def _whole(value: Any) -> bool:
+def _places(
+    listed: list[tuple[Any, dict[str, Any]]], files: Files, dataset: Dataset
+) -> tuple[dict[Any, str], dict[str, tuple[int, int] | None]]:
+    """The path of every listed id, and the (height, width) that is stated for each path.
+
+    Of one file that is listed twice under the same name and size the annotations are put together. Where
+    two entries contradict each other nobody knows whose annotations are whose: neither is taken.
+    """
+    entries: dict[Any, tuple[str, tuple[int, int] | None]] = {}
+    paths: dict[Any, str] = {}
+    first: dict[str, tuple[str, tuple[int, int] | None]] = {}
+    broken: set[str] = set()
+    for key, item in listed:
+        name = str(item.get("file_name", ""))
+        path, entry = files.find(name), (name, _size(item))
+        if entries.setdefault(key, entry) != entry:
+            broken.update(filter(None, (paths.get(key), path)))
+        elif path is None:
+            dataset.problems.append(Problem("annotation without image", name or f"image {key}"))
+        else:
+            paths[key] = path
+            if first.setdefault(path, entry) != entry:
+                broken.add(path)
+    for path in sorted(broken):
+        detail = "image listed twice, with other names, sizes or ids"
+        dataset.problems.append(Problem("broken annotation", path, detail))
+    sizes = {path: size for path, (_, size) in first.items()}
+    return {key: path for key, path in paths.items() if path not in broken}, sizes
+
+
+def _size(item: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = item.get("height"), item.get("width")
+    return (height, width) if _whole(height) and _whole(width) else None
+
+
+def _whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,12 @@ MODEL = ("drop", "increase", "insertion", "deletion")
 def _list(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     names = (name.strip() for value in values for name in value.split(","))
     return tuple(dict.fromkeys(filter(None, names)))
+
+
+def _share(_: click.Context, __: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # a range lets it pass
+        raise click.BadParameter("a share must lie in (0, 1]")
+    return value
 
 
 @click.command()
@@ -81,6 +88,7 @@ def _list(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tup
 @click.option(
     "--max-box-area",
     type=click.FloatRange(0, 1, min_open=True),
+    callback=_share,
     default=1.0,
     show_default=True,
     help="Leave out ground truth that covers more than this share of the model's input.",
@@ -194,7 +202,7 @@ def evaluate(
 
 def _check(form: str, methods: tuple[str, ...], metrics: tuple[str, ...]) -> None:
     """Find out before the work, not after it."""
-    from sise_rt.methods import parse_method
+    from sise_rt.methods import parse_method, settings_of
 
     if lacking := [
         name for name in EXTRA if find_spec(name) is None and (name != "defusedxml" or form == "voc")
@@ -202,11 +210,18 @@ def _check(form: str, methods: tuple[str, ...], metrics: tuple[str, ...]) -> Non
         raise SiseError(f"evaluate needs {', '.join(lacking)}: pip install 'sise-rt[evaluate]'")
     if not methods:
         raise click.BadParameter("name at least one", param_hint="--method")
+    parsed: dict[str, tuple[str, dict[str, Any]]] = {}
     for method in methods:
         try:
-            parse_method(method)
+            name, given = parse_method(method)
+            settings = settings_of(name, given)
         except MethodError as error:
             raise click.BadParameter(str(error), param_hint="--method") from error
+        if same := [text for text, known in parsed.items() if known == (name, settings)]:
+            raise click.BadParameter(
+                f"{same[0]!r} and {method!r} are the same: name one of them", param_hint="--method"
+            )
+        parsed[method] = (name, settings)
     if unknown := [name for name in metrics if name not in TRUTH + MODEL]:
         known = ", ".join((*TRUTH, *MODEL))
         raise click.BadParameter(f"no metric {unknown[0]!r}; known are {known}", param_hint="--metric")

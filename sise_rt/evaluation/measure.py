@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sise_rt import metrics
+from sise_rt.check import STEPS
 from sise_rt.errors import ModelError, NoEvidence
 from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
@@ -35,8 +36,6 @@ METRICS = (*TRUTH_METRICS, *MODEL_METRICS)
 
 CURVE_POINTS = 51
 """Where curves are kept, evenly spaced shares from 0 to 1."""
-STEPS = 28
-"""Of insertion and deletion unless asked otherwise: RISE's 224 * 8 pixels at 224 x 224."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,8 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
         SiseError: the picture cannot be used, or the model cannot be run on it.
     """
     spec = explainer.manifest.preprocess
-    picture = load_image(folder / sample.image, channels=spec.input_size[0], max_pixels=plan.max_pixels)
+    path = folder / sample.image
+    picture = load_image(path, channels=spec.input_size[0], max_pixels=plan.max_pixels)
     tensor, placement = preprocess(picture, spec)
     trust = _confidences(explainer, tensor)[0]
     if not np.isfinite(trust).all():
@@ -111,10 +111,15 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
     rows: list[dict[str, Any]] = []
     if pairs:
         targets = list(dict.fromkeys(pair.target for pair in pairs))
-        explained = explainer.explain_methods(picture, targets, plan.methods, batch_size=plan.batch_size)
+        # By its path, though it is decoded again: what is said of the picture then names it.
+        explained = explainer.explain_methods(
+            path, targets, plan.methods, batch_size=plan.batch_size, max_pixels=plan.max_pixels
+        )
         for pair in pairs:
             for method in plan.methods:
                 found = explained[method][targets.index(pair.target)]
+                if isinstance(found, NoEvidence):  # folders may move, so the row has the name in the data set
+                    found = NoEvidence(str(found).replace(str(path), sample.image))
                 rows.append(_row(explainer, tensor[0], pair, method, found, trust, plan))
     return {"image": sample.image, "rows": rows, "problems": [[p.kind, p.where, p.detail] for p in problems]}
 
@@ -188,7 +193,10 @@ def _row(
         batch = plan.batch_size or 16
 
         def confidence(images: np.ndarray) -> np.ndarray:
-            return _confidences(explainer, images)[:, pair.target]
+            found = _confidences(explainer, images)[:, pair.target]
+            if not np.isfinite(found).all():
+                raise ModelError("the model's confidences are not finite for masked copies of this image")
+            return found
 
         if {"drop", "increase"} & set(plan.on_model):
             mask = metrics.kept_pixels(found.map)

@@ -207,9 +207,7 @@ def _shown(
 def _original(
     found: Explanation, image: str, row: Mapping[str, Any], dataset: Dataset, plan: Plan
 ) -> dict[str, Any]:
-    picture = found.picture
-    if picture.shape[2] != 3:
-        picture = np.repeat(picture.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
+    picture = found.shown()
     small = _small(picture)
     caption = "picture"
     if row["class"] is not None:

@@ -231,7 +231,10 @@ def number(value: Any) -> float:
     Raises:
         ValueError: it is none, or so large that it is no coordinate.
     """
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError as error:  # a whole number with hundreds of digits
+        raise ValueError("a number too large to be a coordinate") from error
     if not abs(result) <= 1e9:
         raise ValueError(f"{value!r} is no coordinate")
     return result

@@ -25,31 +25,38 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
 
     Args:
         folder: is made if missing.
-        settings: all that the numbers depend on, ready for JSON.
+        settings: all that the numbers depend on, ready for JSON. Those of an evaluation that has no picture
+            yet are replaced.
 
     Returns:
         The records of the pictures that are done.
 
     Raises:
         OutputError: the folder cannot be used, holds an evaluation with other settings, or is damaged.
+        ValueError: a setting is not finite.
     """
-    path = folder / SETTINGS
+    path, rows = folder / SETTINGS, folder / ROWS
+    content = json.dumps(settings, indent=2, allow_nan=False).encode() + b"\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         before = path.read_bytes() if path.exists() else None
+        started = rows.exists()
     except (OSError, ValueError) as error:
         raise OutputError(f"folder {str(folder)!r} cannot be used: {error}") from error
     if before is None:
-        if (folder / ROWS).exists():
+        if started:
             raise OutputError(f"{folder} has {ROWS} and no {SETTINGS}: give another folder")
-        write_whole(path, json.dumps(settings, indent=2).encode() + b"\n")
+        write_whole(path, content)
         return {}
     try:
         stored = json.loads(before)
         stored.keys()
     except (ValueError, AttributeError, RecursionError) as error:
         raise OutputError(f"{path} is damaged: give another folder") from error
-    settings = json.loads(json.dumps(settings))
+    settings = json.loads(content)
+    if not started and stored.keys() == settings.keys():  # with other keys the file is somebody else's
+        write_whole(path, content)
+        return {}
     if changed := [key for key in settings | stored if settings.get(key) != stored.get(key)]:
         parts = (
             f"{key}: {_brief(stored.get(key))} there, {_brief(settings.get(key))} now" for key in changed
@@ -58,7 +65,7 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
             f"{folder} holds an evaluation with other settings ({'; '.join(parts)}): give another folder "
             "with -o, or the same settings to go on with it"
         )
-    return _read_rows(folder / ROWS)
+    return _read_rows(rows)
 
 
 def _brief(value: Any) -> str:
@@ -76,8 +83,10 @@ def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
         for number, line in enumerate(lines[:-1], 1):
             try:
                 record = json.loads(line)
-                records.setdefault(record["image"], record)["rows"]
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                if not _is_record(record):
+                    raise ValueError("no picture's record")
+                records.setdefault(record["image"], record)
+            except (ValueError, RecursionError) as error:
                 if number < len(lines) - 1:
                     raise OutputError(
                         f"{path}, line {number}, is damaged: remove the line to redo it"
@@ -92,6 +101,15 @@ def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
             raise
         raise OutputError(f"{path} cannot be read: {error}") from error
     return records
+
+
+def _is_record(record: Any) -> bool:
+    if not isinstance(record, dict) or not isinstance(record.get("image"), str):
+        return False
+    lists = record.get("rows"), record.get("problems")
+    if not all(isinstance(part, list) for part in lists):
+        return False
+    return all(isinstance(row, dict) for row in record["rows"])
 
 
 def append(folder: Path, record: dict[str, Any]) -> None:

@@ -35,7 +35,8 @@ def read_voc(files: Files, dataset: Dataset, _: Path | None) -> None:
         except DataError as error:
             dataset.problems.append(Problem("broken annotation", path, str(error)))
             continue
-        except (ValueError, AttributeError, SyntaxError, RecursionError) as error:
+        # LookupError: an encoding that Python has not
+        except (ValueError, LookupError, AttributeError, SyntaxError, RecursionError) as error:
             dataset.problems.append(
                 Problem("broken annotation", path, f"{type(error).__name__}: {error}"[:300])
             )
