@@ -389,13 +389,10 @@ def methods() -> None:
 
     for name, method in METHODS.items():
         what = next(iter((sys.modules[method.__module__].__doc__ or "").splitlines()), "")
-        options = ":".join(
-            f"{key}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
-            for key, value in settings_of(name).items()
-        )
+        options = [f"{key}={_shown(key, value)}" for key, value in settings_of(name).items()]
         click.echo(f"{name:22} {what}")
         if options:
-            click.echo(f"{'':22} options: {options}")
+            click.echo(f"{'':22} options: {':'.join(options)}")
 
 
 @cli.command()
@@ -552,6 +549,16 @@ def explain(
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
+
+
+def _shown(key: str, value: Any) -> str:
+    """An option's default, and what else it may be, as it is typed."""
+    from sise_rt.methods import CHOICES
+
+    if isinstance(value, tuple):
+        return "+".join(map(str, value))
+    others = [choice for choice in CHOICES.get(key, ()) if choice != value]
+    return "|".join([str(value), *others])
 
 
 cli.add_command(evaluate)

@@ -100,7 +100,7 @@ class Explainer:
         Args:
             image: path, bytes, PIL image, or uint8 array (H, W, 3) in RGB.
             targets: class indices or labels; None explains the classes with the highest confidence.
-            method: one of `sise_rt.methods.METHODS`.
+            method: one of `sise_rt.methods.METHODS`, with options as in `sise:mu=0.3`.
             top_k: how many classes, where no targets are given.
             batch_size: images per forward pass; None measures the fastest once a process.
             progress: called with (images run, images to run); an exception it raises ends the call.
@@ -119,7 +119,8 @@ class Explainer:
             MethodError: there is no such method or option, or an option is out of its range.
             ValueError: an argument is out of its range.
         """
-        methods = {method: (method, settings_of(method, options))}
+        name, given = parse_method(method)
+        methods = {method: (name, settings_of(name, given | options))}
         return self._explain(image, targets, methods, top_k, batch_size, progress, max_pixels)[method]
 
     def explain_methods(

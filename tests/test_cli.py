@@ -165,7 +165,8 @@ def test_methods_lists_them_with_their_options(sise):
     code, out, _ = sise("methods")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == list(METHODS)
-    assert "options: mu=0.0:fusion=otsu" in out
+    assert "options: mu=0.0:fusion=otsu|otsu-soft" in out
+    assert "areas=0.025+0.05+0.1+0.2:steps=100" in out
 
 
 def test_top_k_explains_by_falling_confidence(sise, small_bundle, picture, tmp_path):

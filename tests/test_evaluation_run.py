@@ -418,7 +418,7 @@ def test_the_command(options, tmp_path, whole):
     assert code == 0
     pairs = len(table(report)) // len(METHODS)
     assert f"6 pictures, {pairs} pairs (5 annotated, 6 predicted)" in out
-    assert "the model lacks (zebra) 1" in out
+    assert "class of the model (zebra) 1" in out
     assert err.splitlines()[-1] == "6 of 6 images"
     assert table(report) == table(whole[0])
     files = {"report.html", "results.csv", "rows.jsonl", "settings.json", "summary.json"}
@@ -498,3 +498,10 @@ def test_names_agree_with_what_is_measured():
     from sise_rt.evaluation.datasets import FORMATS
 
     assert tuple(FORMATS) == command.FORMS
+
+
+def test_metrics_without_a_value_are_said(options):
+    code, out, err = invoke(*options, "--metric", "ebpg,miou", "--max-box-area", "1e-6")
+    assert code == 1
+    assert "no picture has a value of ebpg, miou; what was left out is listed in" in err
+    assert "ebpg -, miou -" in out

@@ -743,3 +743,8 @@ def test_numbers_of_numpy_are_taken_and_recorded_as_plain_ones(explainer):
     found = explainer.explain(photo(), target=1, method="rise", masks=np.int64(4), share=np.float32(0.5))
     record = json.loads(json.dumps(found.record()))
     assert (record["masks"], record["share"]) == (4, 0.5)
+
+
+def test_a_method_may_come_with_its_options(explainer):
+    found = explainer.explain(photo(), target=1, method="rise:masks=6:seed=2", masks=4)
+    assert (found.method, found.settings["masks"], found.settings["seed"]) == ("rise", 4, 2)

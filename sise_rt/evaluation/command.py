@@ -194,9 +194,13 @@ def evaluate(
         click.echo(f"{out / PAGE}")
     for image, message in outcome.failed.items():
         complain(message if image in message else f"{image}: {message}")
+    empty = [m for m in metrics if all(f["metrics"][m]["mean"] is None for f in summary["methods"].values())]
+    if empty:
+        complain(f"no picture has a value of {', '.join(empty)}; what was left out is listed in {out / PAGE}")
     if outcome.failed:
         total = len(outcome.records) + len(outcome.failed)
         complain(f"{len(outcome.failed)} of {counted(total, 'image')} failed")
+    if outcome.failed or empty:
         raise SystemExit(FAILED_IMAGES)
 
 
@@ -249,7 +253,9 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
     left = {kind: entry["count"] for kind, entry in summary["problems"].items()}
     if missing := summary["missing_classes"]:
         names = ", ".join(list(missing)[:5]) + (", ..." if len(missing) > 5 else "")
-        left[f"pairs of classes that the model lacks ({names})"] = counts["pairs_of_missing_classes"]
+        left[f"pairs of classes that are no class of the model ({names})"] = counts[
+            "pairs_of_missing_classes"
+        ]
     if left:
         yield "left out or changed: " + ", ".join(f"{kind} {count}" for kind, count in left.items())
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from sise_rt.errors import MethodError
+from sise_rt.fusion import REGIONS
 
-from .ada_sise import ada_sise
+from .ada_sise import THRESHOLDS, ada_sise
 from .extremal_perturbation import extremal_perturbation
 from .grad_cam import grad_cam
 from .grad_cam_plus_plus import grad_cam_plus_plus
-from .integrated_grad_cam import integrated_grad_cam
+from .integrated_grad_cam import VARIANTS, integrated_grad_cam
 from .integrated_gradients import integrated_gradients
 from .query import BlockEvidence, Clock, Finding, Found, Progress, Query
 from .rise import rise
@@ -23,6 +24,7 @@ from .score_cam import score_cam
 from .sise import sise
 
 __all__ = [
+    "CHOICES",
     "GRAPHS",
     "METHODS",
     "USE_FEATURES",
@@ -48,6 +50,7 @@ METHODS: dict[str, Callable[..., list[Found]]] = {
     "extremal-perturbation": extremal_perturbation,
 }
 USE_FEATURES = frozenset({"sise", "ada-sise", "score-cam"})  # the others need no phase 1
+CHOICES = {"fusion": tuple(REGIONS), "threshold": tuple(THRESHOLDS), "variant": VARIANTS}
 GRAPHS: dict[str, str] = {  # what the others run
     "grad-cam": "last_block_gradient",
     "grad-cam++": "last_block_gradient",

@@ -8,6 +8,8 @@ from sise_rt.errors import MethodError, ModelError
 
 from .query import Finding, Found, Query
 
+VARIANTS = ("figure", "notebook")
+
 
 def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure") -> list[Found]:
     """Grad-CAM along the straight way from a black picture x0 to the picture x.
@@ -29,8 +31,8 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
     """
     if steps < 1:
         raise MethodError(f"steps is {steps}, at least 1 is needed")
-    if variant not in ("figure", "notebook"):
-        raise MethodError(f"variant is {variant!r}; known are figure, notebook")
+    if variant not in VARIANTS:
+        raise MethodError(f"variant is {variant!r}; known are {', '.join(VARIANTS)}")
     batch = query.batch()
     spec = query.engine.manifest.preprocess
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
