@@ -14,7 +14,18 @@ from typing import Any
 
 import click
 
-from sise_rt.console import block_table, complain, described, parity_line, progress_bar, summary
+from sise_rt.console import (
+    MAX_PIXELS,
+    PROVIDER,
+    QUIET,
+    THREADS,
+    block_table,
+    complain,
+    described,
+    parity_line,
+    progress_bar,
+    summary,
+)
 from sise_rt.errors import (
     BundleError,
     MethodError,
@@ -140,17 +151,6 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
 
 
-PROVIDER = click.option(
-    "--provider",
-    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
-    default="auto",
-    show_default=True,
-    help="What runs the model; auto is CUDA where it is there, else the CPU.",
-)
-THREADS = click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads; by default the cores this process may use."
-)
-QUIET = click.option("--quiet", "-q", is_flag=True, help="Only errors.")
 OUTPUT_NAME = click.option(
     "--output", "output_name", metavar="NAME", help="Which output to explain, if there are several."
 )
@@ -442,13 +442,7 @@ def methods() -> None:
 @PROVIDER
 @click.option("--batch-size", type=Batch(), default="auto", show_default=True, help="Masks per forward pass.")
 @THREADS
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    default=100_000_000,
-    show_default=True,
-    help="Refuse larger pictures.",
-)
+@MAX_PIXELS
 @click.option("--json", "as_json", is_flag=True, help="One JSON record a line on standard output.")
 @QUIET
 def explain(

@@ -1,4 +1,4 @@
-"""What the command prints: summaries on standard output, progress and complaints on standard error."""
+"""What commands share: options, summaries on standard output, progress and complaints on standard error."""
 
 from __future__ import annotations
 
@@ -12,6 +12,25 @@ import click
 from .bundle import Block, Manifest
 from .explanation import Explanation
 from .wording import counted
+
+PROVIDER = click.option(
+    "--provider",
+    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    default="auto",
+    show_default=True,
+    help="What runs the model; auto is CUDA where it is there, else the CPU.",
+)
+THREADS = click.option(
+    "--threads", type=click.IntRange(1), help="CPU threads; by default the cores this process may use."
+)
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Only errors.")
+MAX_PIXELS = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=100_000_000,
+    show_default=True,
+    help="Refuse larger pictures.",
+)
 
 
 @contextmanager

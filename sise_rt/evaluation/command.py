@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from sise_rt.console import complain
+from sise_rt.console import MAX_PIXELS, PROVIDER, QUIET, THREADS, complain
 from sise_rt.errors import MethodError, SiseError
 from sise_rt.wording import counted
 
@@ -96,27 +96,13 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
 @click.option(
     "--step", type=click.IntRange(1), help="Pixels a step of insertion and deletion; by default 28 steps."
 )
-@click.option(
-    "--provider",
-    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
-    default="auto",
-    show_default=True,
-    help="What runs the model; auto is CUDA where it is there, else the CPU.",
-)
+@PROVIDER
 @click.option(
     "--batch-size", type=click.IntRange(1), help="Images per forward pass; by default 8, on a GPU 64."
 )
-@click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads; by default the cores this process may use."
-)
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    default=100_000_000,
-    show_default=True,
-    help="Refuse larger pictures.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="Only errors.")
+@THREADS
+@MAX_PIXELS
+@QUIET
 def evaluate(
     bundle: Path,
     data: Path,
