@@ -20,7 +20,7 @@ from reference import MATERIAL
 import sise_rt
 from sise_rt import metrics
 from sise_rt.bundle import sha256
-from sise_rt.check import STEPS
+from sise_rt.check import check_map, confidence_in
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.store import append, open_report
 from sise_rt.evaluation.truth import draw, to_input
@@ -143,24 +143,15 @@ def main() -> None:
         if sample.image in done:
             continue
 
-        def confidence(images: np.ndarray, target: int = target) -> np.ndarray:
-            return confidences(engine.forward(images), explainer.manifest.activation)[:, target]
-
+        confidence = confidence_in(engine, target)
         rows = []
         for name, map_, masks in variants(engine, image, target, right):
-            kept = metrics.kept_pixels(map_)
-            masked = metrics.masked_confidence(image[0], kept[None], confidence)
-            whole, step = trust[target : target + 1], -(-map_.size // STEPS)
             found = {
                 "ebpg": metrics.ebpg(map_, marked),
                 "miou": metrics.miou(map_, marked),
                 "bbox": metrics.bbox(map_, marked),
                 "pointing-game": metrics.pointing_game(map_, marked),
-                "drop": metrics.drop(whole, masked)[0],
-                "increase": metrics.increase(whole, masked)[0],
-                "insertion": metrics.insertion(map_, image[0], confidence, step=step, batch=BATCH).auc,
-                "deletion": metrics.deletion(map_, image[0], confidence, step=step, batch=BATCH).auc,
-            }
+            } | check_map(map_, image[0], trust[target], confidence, batch=BATCH).values
             rows.append({
                 "method": name, "target": target, "annotated": True, "predicted": True,
                 "truth_area": float(marked.mean()), "passes": masks, "seconds": None,

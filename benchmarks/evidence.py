@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sise_rt.evaluation.measure import MODEL_METRICS
+from sise_rt.check import METRICS as MODEL_METRICS
 from sise_rt.evaluation.store import ROWS
 from sise_rt.evaluation.summary import bootstrap
 

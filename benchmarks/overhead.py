@@ -28,7 +28,7 @@ from reference import MATERIAL, NORMAL, photos
 
 import sise_rt
 from sise_rt import engine as engine_module
-from sise_rt.engine import available_threads
+from sise_rt.sessions import available_threads
 
 BATCHES = (1, 2, 4, 8, 16)
 # Not getrusage: its peak starts at that of the process which started this one.

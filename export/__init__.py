@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sise_rt.bundle import LATER, MANIFEST, PROBE, Manifest, sha256
-from sise_rt.engine import Sessions, onnxruntime
+from sise_rt.bundle import LATER, MANIFEST, PROBE, Block, Manifest, sha256
 from sise_rt.errors import ModelError
+from sise_rt.sessions import Sessions, onnxruntime
 from sise_rt.wording import counted
 
 try:
@@ -27,10 +27,11 @@ from .canonical import canonical
 from .heads import heads
 from .layout import channels_first
 from .link import features_graph, score_graph
+from .network import Network
 from .parity import measure, save_probe
 from .session import give_back_memory
 from .settings import class_labels, image_size, preprocessing
-from .sources import open_source
+from .sources import Source, open_source
 from .split import split
 from .vjps import forward_graph, gradient_graphs
 from .write import new_bundle, write_graphs, write_manifest
@@ -112,7 +113,10 @@ def export(
         )
         size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
         source_tensors = [name for node in opened.model.graph.node for name in node.output]
+        settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
         network = canonical(opened.model, scratch, opened.ends, size, activation)
+        two_sided = "negative_logit" in network.types
+        named, assumed_labels, left_out = class_labels(labels, opened.metadata, network.classes, two_sided)
         found = (
             named_blocks(network, blocks, opened.modules, source_tensors) if blocks else find_blocks(network)
         )
@@ -126,14 +130,7 @@ def export(
             others += gradients_of
             network.notes.extend(without)
         write_graphs(folder, network, [*pieces, *gradient_heads, *linked, *others])
-        settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
-        two_sided = "negative_logit" in network.types
-        named, assumed_labels, left_out = class_labels(labels, opened.metadata, network.classes, two_sided)
-        assumed = [
-            note
-            for note in (*opened.assumed, assumed_size, *assumed, assumed_labels, *network.assumed)
-            if note
-        ]
+        all_assumed = (*opened.assumed, assumed_size, *assumed, assumed_labels, *network.assumed)
         manifest = Manifest(
             name=output.name.removesuffix(".sise"),
             input=dict(zip(("channels", "height", "width"), size, strict=True))
@@ -161,41 +158,54 @@ def export(
                 "producer": opened.producer,
             },
             parity={},
-            assumed=tuple(assumed),
+            assumed=tuple(note for note in all_assumed if note),
             licence=licence or opened.metadata.get("licence"),
             files=_hashes(folder),
         )
-        sessions = Sessions(folder, manifest, provider="cpu")
-        sessions.open_score()  # measured as part of no number, but it has to open
-        give_back_memory()
-        try:
-            parity, stored = measure(sessions, opened, network, found)
-        except MemoryError as error:
-            pixels = f"{size[1]}x{size[2]} pixels"
-            raise ModelError(
-                f"images of {pixels} need more memory than there is: set a smaller --input-size"
-            ) from error
-        save_probe(folder, stored)
-        manifest = replace(manifest, parity=parity, files={**manifest.files, PROBE: sha256(folder / PROBE)})
+        manifest = _gated(folder, manifest, opened, network, found)
         write_manifest(folder, manifest)
-    notes = [
-        *opened.notes,
-        *network.notes,
-        *([left_out] if left_out else []),
-        *(f"assumed: {note}" for note in assumed if note not in opened.warnings),
-    ]
-    if gradients and opened.program is not None and (compared := parity["compared"]["alpha"]) < len(found):
-        notes.append(f"alpha compared with torch autograd for {compared} of {counted(len(found), 'block')}")
-    if parity.get("quantised"):
-        notes.append(
-            "the model is quantised: its gradients pass straight through the rounding, as in training; "
-            "they are not compared with central differences, as a step function has none"
-        )
     warnings = list(opened.warnings)
     if not gradients:
         maps = sum(block.channels for block in found)
         warnings.append(f"without gradients no map is selected: up to {maps} masks are scored for an image")
-    return Report(output, manifest, tuple(notes), tuple(warnings))
+    return Report(output, manifest, tuple(_notes(opened, network, manifest, left_out)), tuple(warnings))
+
+
+def _gated(
+    folder: Path, manifest: Manifest, opened: Source, network: Network, blocks: Sequence[Block]
+) -> Manifest:
+    """The manifest with the parity that was measured, whose probe is stored beside the graphs.
+
+    Raises:
+        ParityError: the graphs' numbers differ from the source's.
+        ModelError: they cannot be run.
+    """
+    sessions = Sessions(folder, manifest, provider="cpu")
+    sessions.open_score()  # measured as part of no number, but it has to open
+    give_back_memory()
+    try:
+        parity, stored = measure(sessions, opened, network, blocks)
+    except MemoryError as error:
+        pixels = f"{manifest.input['height']}x{manifest.input['width']} pixels"
+        raise ModelError(
+            f"images of {pixels} need more memory than there is: set a smaller --input-size"
+        ) from error
+    save_probe(folder, stored)
+    return replace(manifest, parity=parity, files={**manifest.files, PROBE: sha256(folder / PROBE)})
+
+
+def _notes(opened: Source, network: Network, manifest: Manifest, left_out: str | None) -> Iterator[str]:
+    """What was found, left out and assumed, and what the parity does not cover."""
+    yield from (*opened.notes, *network.notes, *([left_out] if left_out else []))
+    yield from (f"assumed: {note}" for note in manifest.assumed if note not in opened.warnings)
+    compared, blocks = manifest.parity["compared"]["alpha"], len(manifest.blocks)
+    if manifest.has_gradients and opened.program is not None and compared < blocks:
+        yield f"alpha compared with torch autograd for {compared} of {counted(blocks, 'block')}"
+    if manifest.parity.get("quantised"):
+        yield (
+            "the model is quantised: its gradients pass straight through the rounding, as in training; "
+            "they are not compared with central differences, as a step function has none"
+        )
 
 
 def _hashes(folder: Path) -> dict[str, str]:

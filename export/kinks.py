@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from sise_rt.engine import Sessions
+from sise_rt.sessions import Sessions
 
 from .autograd import autograd_reference, inputs_of_kinks
 from .heads import alpha_name

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 
 from sise_rt.bundle import PROBE, Block
-from sise_rt.engine import Sessions, run_features
 from sise_rt.errors import ModelError, ParityError
 from sise_rt.features import confidences
+from sise_rt.sessions import Sessions, run_features
 from sise_rt.verify import (
     QUANTISED_TOLERANCES,
     TOLERANCES,

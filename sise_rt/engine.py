@@ -1,15 +1,9 @@
-"""ONNX Runtime: sessions, providers, threads and batch sizes. The only runtime module that imports it."""
+"""The engine: a bundle's graphs, open on one provider, and masked scoring in batches."""
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import redirect_stdout
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,217 +11,12 @@ import numpy as np
 
 from .bundle import WEIGHTS, Manifest
 from .errors import BundleError, ModelError, ProviderError
+from .sessions import Sessions, first_line, onnxruntime, run, run_features
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
-# What a session may use, in this order; TensorRT leaves to CUDA what it cannot run.
-CHAINS = {"cpu": ("cpu",), "cuda": ("cuda", "cpu"), "tensorrt": ("tensorrt", "cuda", "cpu")}
-OPTIONS: dict[str, dict[str, str]] = {
-    # Exact float32 by default: the selection and Otsu's threshold are hard decisions.
-    "cuda": {
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "arena_extend_strategy": "kSameAsRequested",
-        "use_tf32": "0",
-    },
-}
 CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
 CALIBRATION_SECONDS = 3.0
 
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-
 _best_batches: dict[tuple, int] = {}
-
-
-def onnxruntime() -> Any:
-    """Import ONNX Runtime.
-
-    Raises:
-        ProviderError: it is missing, or both of its wheels are installed and overwrite each other.
-    """
-    installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
-    if len(installed) == 2:
-        raise ProviderError(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
-            "uninstall both (pip uninstall onnxruntime onnxruntime-gpu), "
-            "then install sise-rt[cpu] or sise-rt[gpu]"
-        )
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ProviderError(
-            f"ONNX Runtime cannot be imported ({error}): pip install 'sise-rt[cpu]', "
-            "or 'sise-rt[gpu]' for CUDA"
-        ) from error
-    return onnxruntime
-
-
-@cache
-def _installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _choose(provider: str) -> str:
-    """The provider to try; `auto` becomes one that this ONNX Runtime was built with."""
-    ort = onnxruntime()
-    available = ort.get_available_providers()
-    if provider == "auto":
-        provider = "cuda" if PROVIDERS["cuda"] in available else "cpu"
-    if provider not in PROVIDERS:
-        raise ProviderError(f"unknown provider {provider!r}; known are auto, {', '.join(PROVIDERS)}")
-    if PROVIDERS[provider] not in available:
-        raise ProviderError(
-            f"{provider} was asked for, but this ONNX Runtime has only "
-            + ", ".join(name for name, full in PROVIDERS.items() if full in available)
-            + ("; pip install 'sise-rt[gpu]' in place of 'sise-rt[cpu]'" if provider != "cpu" else "")
-        )
-    if provider != "cpu" and hasattr(ort, "preload_dlls"):
-        with redirect_stdout(sys.stderr):  # it prints what it misses, and standard output is the caller's
-            ort.preload_dlls()
-    return provider
-
-
-def run(session: Any, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Run a session.
-
-    Raises:
-        ModelError: ONNX Runtime cannot, be it for memory or for an input that does not fit.
-    """
-    try:
-        return session.run(None, inputs)
-    except Exception as error:
-        raise ModelError(f"the model cannot be run: {_first_line(error)}") from error
-
-
-def run_features(
-    session: Any, manifest: Manifest, images: np.ndarray, targets: np.ndarray
-) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """Run the features graph.
-
-    Args:
-        session: from `Sessions.open_features`.
-        manifest: of the bundle.
-        images: (N, C, H, W) float32.
-        targets: (N,) int64.
-
-    Returns:
-        A_b (N, K, h, w) of each block, alpha_b (N, K) of each block, logits (N, classes). A bundle
-        without gradients gives no alphas.
-
-    Raises:
-        ModelError: as `run`.
-    """
-    inputs = {"images": images} | ({"targets": targets} if manifest.has_gradients else {})
-    *found, logits = run(session, inputs)
-    count = len(manifest.blocks)
-    return found[:count], found[count:], logits
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def available_threads() -> int:
-    """The cores this process may use: its CPU affinity, cut by a container's CPU quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = CPU_QUOTA.read_text().split()
-        return cores if quota == "max" else max(1, min(cores, int(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return cores
-
-
-class Sessions:
-    """Opens a bundle's graphs on one provider and keeps none, as each session holds its weights again.
-
-    Args:
-        folder: the bundle.
-        manifest: its manifest, already checked.
-        provider: as for `Engine`.
-        threads: as for `Engine`.
-
-    Raises:
-        ProviderError: this ONNX Runtime was not built with the provider.
-    """
-
-    def __init__(
-        self, folder: str | Path, manifest: Manifest, provider: str = "auto", threads: int | None = None
-    ):
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads is {threads}, at least 1 is needed")
-        self.folder, self.manifest = Path(folder), manifest
-        self.threads = threads or available_threads()
-        self.provider = _choose(provider)
-
-    def session(self, graph: str) -> Any:
-        """A session for one of the bundle's graphs on the engine's provider.
-
-        Raises:
-            ProviderError: ONNX Runtime could not start the provider, or silently left it out.
-            BundleError: the graph cannot be loaded.
-        """
-        ort = onnxruntime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what fails is raised
-        # It keeps a plan of the memory for every input shape; on a CPU each block's last batch has its own.
-        options.enable_mem_pattern = self.provider != "cpu"
-        # Graphs in subfolders share the weights beside the manifest.
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(self.folder.resolve())
-        )
-        wanted = [(PROVIDERS[name], OPTIONS.get(name, {})) for name in CHAINS[self.provider]]
-        try:
-            model = (self.folder / graph).read_bytes()
-            # ONNX Runtime's own fall-back would print to standard output and go on with the CPU.
-            session = ort.InferenceSession(model, options, providers=wanted, enable_fallback=0)
-        except Exception as error:
-            if self.provider != "cpu":
-                raise ProviderError(
-                    f"{self.provider} cannot run {self.folder / graph}: {_first_line(error)}"
-                ) from error
-            raise BundleError(f"{self.folder / graph} cannot be loaded: {_first_line(error)}") from error
-        if session.get_providers()[0] != PROVIDERS[self.provider]:
-            raise ProviderError(
-                f"{self.provider} was asked for, but ONNX Runtime could not start it on this machine "
-                f"(driver or CUDA libraries missing?) and offers {', '.join(session.get_providers())}"
-            )
-        return session
-
-    def open_features(self) -> Any:
-        """A session for the features graph; raises as `session` does, or because it misfits the manifest."""
-        blocks, size = self.manifest.blocks, self.manifest.preprocess.input_size
-        expected = [("images", size), *([("targets", ())] if self.manifest.has_gradients else [])]
-        expected += [(block.tensor, (block.channels, block.height, block.width)) for block in blocks]
-        if self.manifest.has_gradients:
-            expected += [(f"alpha_{i}", (block.channels,)) for i, block in enumerate(blocks, 1)]
-        return self._open_fitting("features", [*expected, ("logits", (self.manifest.classes,))])
-
-    def open_score(self) -> Any:
-        """A session for the score graph; raises as `open_features` does."""
-        expected = [("image", self.manifest.preprocess.input_size), ("maps", (1, "h", "w")), ("targets", ())]
-        expected += [("confidences", ("T",)), ("minimum", ()), ("maximum", ()), ("area", ())]
-        return self._open_fitting("score", expected)
-
-    def _open_fitting(self, name: str, expected: list[tuple[str, tuple]]) -> Any:
-        """A session for a graph whose tensors have to be those that the manifest describes."""
-        graph = self.manifest.graphs[name]
-        session = self.session(graph)
-        slots = [*session.get_inputs(), *session.get_outputs()]
-        try:
-            found = [(slot.name, tuple(slot.shape[1:])) for slot in slots]
-        except UnicodeDecodeError:  # names of dimensions, of a file that nobody exported
-            found = []
-        if found != expected:
-            raise BundleError(f"{self.folder / graph} does not fit the manifest: export the bundle again")
-        return session
 
 
 class Engine(Sessions):
@@ -338,12 +127,16 @@ class Engine(Sessions):
             "image_gradient": [("images", size), cotangents, ("image_gradient", size), logits],
         }
         if not self.manifest.graphs[name]:
-            raise BundleError(
-                f"{self.manifest.name} has no graph {name!r}: it was exported without gradients, one of its "
-                "operators has no gradient rule (the export says so), or it was exported by an older "
-                "sise-rt: then export it again"
-            )
-        return self._open_fitting(name, expected[name])
+            raise BundleError(f"{self.manifest.name} has no graph {name!r}: {self._reason(name)}")
+        return self.open_fitting(name, expected[name])
+
+    def _reason(self, name: str) -> str:
+        """Why the bundle does not have a graph."""
+        if name != "forward" and not self.manifest.has_gradients:
+            return "it was exported without gradients"
+        if not self.manifest.graphs["forward"]:
+            return "it was exported by an older sise-rt: export it again"
+        return "one of the model's operators has no gradient rule, the export says which"
 
     def scorer(self, image: np.ndarray, targets: np.ndarray, batch: int) -> Scorer:
         """Masked scoring of one image (1, C, H, W) for targets (T,), in batches of `batch` masks.
@@ -421,6 +214,6 @@ class Scorer:
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
-            raise ModelError(f"the model cannot be run: {_first_line(error)}") from error
+            raise ModelError(f"the model cannot be run: {first_line(error)}") from error
         confidences, low, high, area = (value[:count] for value in self._binding.copy_outputs_to_cpu())
         return confidences, low, high, area

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from .files import write_whole
 from .methods import BlockEvidence
 from .preprocess import Placement, to_original
 from .render import overlay, save_png, strip
+
+MOST_IN_A_ROW = 6  # pictures, so that a comparison still fits on a screen
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,8 @@ class Explanation:
 def compare(explanations: Mapping[str, Explanation | None]) -> np.ndarray:
     """The picture and the maps of several explanations of one target, side by side: uint8 RGB (H, W, 3).
 
+    Of many methods it has several rows.
+
     Args:
         explanations: by what is written over each, None where there is none; at least one is there.
     """
@@ -172,7 +177,14 @@ def compare(explanations: Mapping[str, Explanation | None]) -> np.ndarray:
         (name, None if e is None else to_original(e.map, e.placement)[0]) for name, e in explanations.items()
     ]
     seen = to_original(first.map, first.placement)[1]
-    return strip(first.shown(), placed, seen=seen, heading=f"{first.label}  {first.confidence:.3f}")
+    tiles = len(placed) + 1
+    return strip(
+        first.shown(),
+        placed,
+        seen=seen,
+        heading=f"{first.label}  {first.confidence:.3f}",
+        columns=ceil(tiles / ceil(tiles / MOST_IN_A_ROW)),
+    )
 
 
 def file_label(text: str) -> str:

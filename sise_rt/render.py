@@ -105,6 +105,7 @@ def strip(
     title: str = "picture",
     heading: str = "",
     height: int = 240,
+    columns: int | None = None,
 ) -> np.ndarray:
     """Line up a picture and its maps: V_1 ... V_B and the explanation, with a colour bar.
 
@@ -117,6 +118,7 @@ def strip(
         title: the picture's caption.
         heading: a line above everything; no line if empty.
         height: of the tiles, in pixels; less for pictures more than twice as wide as high.
+        columns: tiles in a row at most; None puts all into one.
 
     Returns:
         uint8 RGB on white.
@@ -126,7 +128,7 @@ def strip(
     """
     _check_picture(picture)
     scale = min(height / picture.shape[0], 2 * height / picture.shape[1])
-    rows, columns = size = max(1, round(picture.shape[0] * scale)), max(1, round(picture.shape[1] * scale))
+    high, wide = size = max(1, round(picture.shape[0] * scale)), max(1, round(picture.shape[1] * scale))
     small = _fit(picture, size)
     small_seen = None if seen is None else resize_map(seen.astype(np.float32), size) >= 0.5
 
@@ -139,22 +141,25 @@ def strip(
         fitted = np.clip(resize_map(map_.astype(np.float32), size), 0, 1)
         tiles.append((caption, overlay(small, fitted, small_seen, contour=len(maps) == 1)))
 
-    slot = max(columns, 6 * TEXT)  # a narrow picture still gets a caption
+    per_row = min(columns or len(tiles), len(tiles))
+    slot = max(wide, 6 * TEXT)  # a narrow picture still gets a caption
     line = TEXT + GAP
     top = MARGIN + (line + GAP if heading else 0)
-    width = 2 * MARGIN + len(tiles) * (slot + GAP) + GAP + BAR + 3 * TEXT
-    tall = max(rows, 3 * TEXT)  # and a flat one a colour bar
-    canvas = Image.new("RGB", (width, top + line + tall + MARGIN), WHITE)
+    width = 2 * MARGIN + per_row * (slot + GAP) + GAP + BAR + 3 * TEXT
+    tall = max(high, 3 * TEXT)  # and a flat one a colour bar
+    rows = ceil(len(tiles) / per_row)
+    canvas = Image.new("RGB", (width, top + rows * (line + tall) + (rows - 1) * GAP + MARGIN), WHITE)
     if heading:
         _write(canvas, heading, MARGIN, MARGIN, width - 2 * MARGIN, TEXT + 2)
     for index, (caption, tile) in enumerate(tiles):
-        left = MARGIN + index * (slot + GAP)
-        _write(canvas, caption, left, top, slot, TEXT)
-        left += (slot - columns) // 2
-        frame = (left - 1, top + line - 1, left + columns, top + line + rows)
+        row, column = divmod(index, per_row)
+        left, above = MARGIN + column * (slot + GAP), top + row * (line + tall + GAP)
+        _write(canvas, caption, left, above, slot, TEXT)
+        left += (slot - wide) // 2
+        frame = (left - 1, above + line - 1, left + wide, above + line + high)
         ImageDraw.Draw(canvas).rectangle(frame, outline=GREY)  # a white picture has an edge too
-        canvas.paste(Image.fromarray(tile), (left, top + line))
-    _draw_bar(canvas, MARGIN + len(tiles) * (slot + GAP) + GAP, top + line, tall)
+        canvas.paste(Image.fromarray(tile), (left, above + line))
+    _draw_bar(canvas, MARGIN + per_row * (slot + GAP) + GAP, top + line, tall)
     return np.array(canvas)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from .bundle import PROBE, Manifest, Preprocess
-from .engine import Engine, Sessions, run
+from .engine import Engine
 from .errors import BundleError
 from .features import confidences
+from .sessions import Sessions, run
 
 # Relative to the largest reference value. On another machine's rounding some units fall on the other side of
 # their kinks (ReLU, max pooling), which changes gradients by a few thousandths; central differences in

@@ -59,5 +59,5 @@ def test_an_older_bundle_cannot_be_checked(explainer, monkeypatch):
     explanation = explainer.explain(picture, "c", batch_size=4)
     other = sise_rt.load(explainer.engine.folder, "cpu")
     monkeypatch.setitem(other.manifest.graphs, "forward", "")
-    with pytest.raises(BundleError, match="older sise-rt: then export it again"):
+    with pytest.raises(BundleError, match="older sise-rt: export it again"):
         check(other.engine, explanation)

@@ -135,7 +135,7 @@ def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, pi
     assert [line[2] for line in lines] == ["ada-sise", "grad-cam++", "rise"]
     record = json.loads((out / f"{stems[2]}.json").read_text())
     assert (record["method"], record["masks"], record["seed"], record["passes"]) == ("rise", 20, 3, 20)
-    assert list(record["check"]) == ["drop", "increase", "kept", "insertion", "deletion"]
+    assert list(record["check"]) == ["drop", "increase", "insertion", "deletion", "kept"]
     assert all(0 <= value <= 1 for value in record["check"].values())
     strip = cv2.imread(str(out / "picture.1.methods.png"))
     assert strip.shape[1] > 4 * 240
@@ -151,6 +151,7 @@ def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, pi
         (["--method", "grad-cam,grad-cam"], "none twice"),
         (["--method", ","], "name at least one method"),
         (["--method", "grad-cam", "--mu", "0.3"], "--mu says nothing to grad-cam"),
+        (["--method", "grad-cam,rise", "--blocks"], "--blocks: no maps of single blocks from grad-cam, rise"),
         (["--method", "rise:masks=0"], "masks 0"),
         (["--method", "sise:mu=2"], "mu is 2.0"),
     ],
@@ -539,7 +540,7 @@ def test_weights_that_do_not_fit(sise, tmp_path, monkeypatch):
 
 
 def test_cuda_asked_for_and_not_there(sise, small_bundle, picture):
-    from sise_rt.engine import PROVIDERS, onnxruntime
+    from sise_rt.sessions import PROVIDERS, onnxruntime
 
     if PROVIDERS["cuda"] in onnxruntime().get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")
@@ -553,9 +554,9 @@ def test_cuda_asked_for_and_not_there(sise, small_bundle, picture):
     ("installed", "says"), [((), "pip install"), (("onnxruntime", "onnxruntime-gpu"), "both installed")]
 )
 def test_no_onnxruntime_or_both(sise, small_bundle, picture, monkeypatch, installed, says):
-    from sise_rt import engine
+    from sise_rt import sessions
 
-    monkeypatch.setattr(engine, "_installed", lambda name: name in installed)
+    monkeypatch.setattr(sessions, "_installed", lambda name: name in installed)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, _, err = sise("explain", picture, "-m", small_bundle)
     report(f"ONNX Runtime wheels: {len(installed)}", code, err)

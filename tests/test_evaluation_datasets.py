@@ -334,6 +334,26 @@ def test_masks_as_mvtec_has_them(tmp_path):
     ]
 
 
+def test_masks_in_a_folder_of_their_own(tmp_path):
+    for name in ("a", "b", "c", "odd"):
+        picture(tmp_path / "images" / f"{name}.png")
+    for name in ("a", "b", "lost"):
+        mask(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "labels.csv").write_text("file,label\na.png,scratch\nb.png,pit\nc.png,pit\ngone.png,pit\n")
+    dataset = read_dataset(tmp_path, "masks")
+    assert by_name(dataset) == {
+        "images/a.png": {"scratch": Truth(mask="masks/a.png")},
+        "images/b.png": {"pit": Truth(mask="masks/b.png")},
+        "images/c.png": {"pit": None},
+    }
+    assert kinds(dataset) == [
+        ("annotation without image", "gone.png"),
+        ("annotation without image", "masks/lost.png"),
+        ("image without annotation", "images/c.png"),
+        ("image without annotation", "images/odd.png"),
+    ]
+
+
 def test_folder(tmp_path):
     picture(tmp_path / "dog" / "deep" / "a.jpg")
     picture(tmp_path / "b.jpg")

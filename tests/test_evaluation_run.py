@@ -13,6 +13,7 @@ from PIL import Image
 
 import sise_rt
 from sise_rt import metrics
+from sise_rt.commands import evaluate as command
 from sise_rt.errors import (
     BundleError,
     ImageError,
@@ -21,7 +22,7 @@ from sise_rt.errors import (
     OutputError,
     SiseError,
 )
-from sise_rt.evaluation import command, measure, run, store
+from sise_rt.evaluation import measure, run, store
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.report import write_report
@@ -234,7 +235,7 @@ def test_other_settings_are_refused(whole, explainer, small_bundle, data, change
 def test_another_picture_is_refused(whole, explainer, small_bundle, data, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     Image.new("RGB", (64, 48)).save(tmp_path / "data" / "1.png")
-    with pytest.raises(OutputError, match="data: "):
+    with pytest.raises(OutputError, match="another data"):
         evaluated(explainer, small_bundle, tmp_path / "data", whole[0])
 
 
@@ -292,6 +293,22 @@ def test_settings_of_something_else_are_left_alone(tmp_path):
     assert (tmp_path / store.SETTINGS).read_text() == '{"theme": "dark"}'
 
 
+@pytest.mark.parametrize("name", ["results.csv", "summary.json", "report.html"])
+def test_a_folder_with_files_of_something_else_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match=f"has a {name} of something else: give another folder"):
+        store.open_report(tmp_path, {"step": 1})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_another_bundle_is_told_without_its_hash(tmp_path):
+    store.open_report(tmp_path, {"bundle": "12ab", "step": 1})
+    store.append(tmp_path, {"image": "0.png", "rows": [], "problems": []})
+    with pytest.raises(OutputError, match=r"other settings \(another bundle; step: 1 there, 2 now\)"):
+        store.open_report(tmp_path, {"bundle": "34cd", "step": 2})
+
+
 def test_settings_that_are_no_numbers_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         store.open_report(tmp_path / "report", {"max_box_area": float("nan")})
@@ -344,13 +361,13 @@ def test_what_finds_no_evidence_is_a_row_without_values(
 def test_a_model_without_a_number_for_a_masked_copy_fails_the_picture(
     explainer, small_bundle, data, tmp_path, monkeypatch, metric
 ):
-    real, calls = measure._confidences, []
+    real, seen = explainer.engine.forward, []
 
-    def confidences_of(explainer, images):
-        calls.append(len(images))
-        return real(explainer, images) * (1 if len(calls) == 1 else np.nan)  # the first is the whole picture
+    def forward(images):
+        seen.append(images)
+        return real(images) * np.float32(1 if np.array_equal(images, seen[0]) else np.nan)
 
-    monkeypatch.setattr(measure, "_confidences", confidences_of)
+    monkeypatch.setattr(explainer.engine, "forward", forward)
     outcome, dataset, _ = evaluated(
         explainer, small_bundle, data, tmp_path, limit=1, metrics=(metric,), methods=("grad-cam",)
     )
@@ -418,6 +435,7 @@ def test_the_command(options, tmp_path, whole):
     assert code == 0
     pairs = len(table(report)) // len(METHODS)
     assert f"6 pictures, {pairs} pairs (5 annotated, 6 predicted)" in out
+    assert "with fewer than 20 pictures the intervals are too narrow" in out
     assert "class of the model (zebra) 1" in out
     assert err.splitlines()[-1] == "6 of 6 images"
     assert table(report) == table(whole[0])
@@ -462,6 +480,7 @@ def test_unreadable_pictures_are_listed_and_the_exit_code_says_so(options, data,
         (["--metric", "ebpg,beauty"], "no metric 'beauty'"),
         (["--format", "folder", "--metric", "ebpg"], "ebpg needs ground truth"),
         (["--data", "missing"], "no such folder"),
+        (["--format", "folder", "--annotations", "boxes.csv"], "--format folder has no such file"),
         (["--annotations", "missing.csv"], "missing.csv: cannot be read"),
         (["--class-map", "missing.csv"], "missing.csv: cannot be read"),
         (["--only", "missing.txt"], "missing.txt: cannot be read"),

@@ -653,6 +653,13 @@ def test_bundles_of_the_first_schema(explainer, tmp_path):
                 found_by(old, [method])
 
 
+def test_a_bundle_without_a_rule_for_the_image_gradient(explainer, monkeypatch):
+    other = sise_rt.load(explainer.engine.folder)
+    monkeypatch.setitem(other.manifest.graphs, "image_gradient", "")
+    with pytest.raises(BundleError, match="no gradient rule, the export says which"):
+        found_by(other, ["integrated-gradients"])
+
+
 @pytest.mark.parametrize(
     ("method", "options", "words"),
     [

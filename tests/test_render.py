@@ -193,6 +193,20 @@ def test_the_strip_holds_picture_maps_and_bar_in_order():
     assert (tile < 120).any()
 
 
+def test_a_strip_of_many_maps_has_rows():
+    picture = np.full((120, 160, 3), (10, 90, 200), np.uint8)
+    maps = [(str(i), np.full((7, 7), i / 4, np.float32)) for i in range(5)]
+    made = strip(picture, maps, heading="tabby", columns=4)
+    one_row = strip(picture, maps[:3], heading="tabby")
+    assert made.shape[1] == one_row.shape[1]
+    below = one_row.shape[0] - 10 + 6  # without the margin, and a gap
+    np.testing.assert_array_equal(made[: below - 6], one_row[:-10])
+    for column, value in enumerate((0.75, 1.0)):
+        shown = overlay(picture, np.full((120, 160), value))[0, 0]
+        np.testing.assert_array_equal(made[below + 20 + 120, 10 + 160 + column * 326], shown)
+    assert (made[below:, 10 + 2 * 326 :] == 255).all()  # no more tiles, and one colour bar is enough
+
+
 def text_pixels(made: np.ndarray, rows: slice) -> int:
     return int((luma(made[rows]) < 128).sum())
 

@@ -120,7 +120,8 @@ def read_csv_boxes(files: Files, dataset: Dataset, annotations: Path | None) -> 
     dataset.add(present, files.pictures())
 
 
-def _labels(files: Files, dataset: Dataset) -> dict[str, str]:
+def _labels(files: Files, dataset: Dataset, within: tuple[str, ...] = ()) -> dict[str, str]:
+    """The class of each picture that `labels.csv` names; `within` as for `Files.find`."""
     if "labels.csv" not in files.paths:
         return {}
     header, rows = _table(files, None, "labels.csv")
@@ -130,7 +131,7 @@ def _labels(files: Files, dataset: Dataset) -> dict[str, str]:
     labels = {}
     for line, row in rows:
         name, label = ((row.get(column) or "").strip() for column in (image, group))
-        path = files.find(name)
+        path = files.find(name, within=within)
         if path is None:
             where = name or f"line {line}"
             dataset.problems.append(Problem("annotation without image", where, f"line {line} of labels.csv"))
@@ -195,31 +196,40 @@ def read_folder(files: Files, dataset: Dataset, _: Path | None) -> None:
 
 
 def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
-    """Pictures with a mask each, in the layout of MVTec AD or with the masks beside them.
+    """Pictures with a mask each, in one of three layouts. A mask is bright where the class is.
 
-    MVTec: `test/<class>/000.png` with `ground_truth/<class>/000_mask.png`. Else `<class>/.../a.jpg` with
-    `a.png` or `a_mask.png` in the same folder. A mask is bright where the class is.
+    MVTec: `test/<class>/000.png` with `ground_truth/<class>/000_mask.png`. Two folders: `images/000.png` with
+    `masks/000.png`, and `labels.csv` for the classes. Else `<class>/.../a.jpg` with `a.png` or `a_mask.png`
+    in the same folder.
     """
     pictures = files.pictures()
     known = set(pictures)
-    truths = [path for path in pictures if "ground_truth" in PurePosixPath(path).parts[:-2]]
-    masks: dict[str, str | None] = {}
-    for path in [p for p in pictures if "test" in PurePosixPath(p).parts[:-2]] if truths else pictures:
-        masks[path] = _mvtec_mask(path, known) if truths else _mask_beside(path, known)
+    inside = {path: PurePosixPath(path).parts[:-1] for path in pictures}
+    truths: list[str] = []
+    classes: dict[str, str] = {}
+    if mvtec := [path for path in pictures if "ground_truth" in inside[path][:-1]]:
+        truths = mvtec
+        masks = {p: _mvtec_mask(p, known) for p in pictures if "test" in inside[p][:-1]}
+        classes = {path: inside[path][-1] for path in masks}
+    elif "labels.csv" in files.paths and any(folders[:1] == ("masks",) for folders in inside.values()):
+        truths = [path for path in pictures if inside[path][:1] == ("masks",)]
+        masks = {p: _mask_in_masks(p, known) for p in pictures if inside[p][:1] == ("images",)}
+        classes = _labels(files, dataset, within=("images",))
+    else:
+        masks = {path: _mask_beside(path, known) for path in pictures}
+        classes = {path: inside[path][0] for path in masks if inside[path]}
     used = {mask for mask in masks.values() if mask}
     for path, mask in masks.items():
-        parts = PurePosixPath(path).parts
-        label = parts[-2] if truths else parts[0]
         if path in used:
             continue
         if PurePosixPath(path).stem.endswith("_mask"):
             dataset.problems.append(Problem("annotation without image", path))
-        elif len(parts) < 2:
-            dataset.problems.append(Problem("image without annotation", path, "it is in no class folder"))
+        elif path not in classes:
+            dataset.problems.append(Problem("image without annotation", path, "it has no class"))
         else:
             if mask is None:
                 dataset.problems.append(Problem("image without annotation", path, "it has no mask"))
-            dataset.samples.append(Sample(path, {label: Truth(mask=mask) if mask else None}))
+            dataset.samples.append(Sample(path, {classes[path]: Truth(mask=mask) if mask else None}))
     for path in sorted(set(truths) - used):
         dataset.problems.append(Problem("annotation without image", path))
 
@@ -230,6 +240,12 @@ def _mvtec_mask(path: str, known: set[str]) -> str | None:
     pure = PurePosixPath(*parts)
     candidates = (pure.with_name(f"{pure.stem}_mask{suffix}") for suffix in (".png", pure.suffix))
     return next((str(c) for c in (*candidates, pure) if str(c) in known), None)
+
+
+def _mask_in_masks(path: str, known: set[str]) -> str | None:
+    pure = PurePosixPath("masks", *PurePosixPath(path).parts[1:])
+    candidates = (pure.with_suffix(".png"), pure.with_name(f"{pure.stem}_mask.png"), pure)
+    return next((str(c) for c in candidates if str(c) in known), None)
 
 
 def _mask_beside(path: str, known: set[str]) -> str | None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from sise_rt import metrics
-from sise_rt.check import STEPS
+from sise_rt.check import METRICS as MODEL_METRICS
+from sise_rt.check import check_map, confidence_in
 from sise_rt.errors import ModelError, NoEvidence
 from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
@@ -27,11 +28,6 @@ TRUTH_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "bbox": metrics.bbox,
     "pointing-game": metrics.pointing_game,
 }
-CURVES: dict[str, Callable[..., metrics.Curve]] = {
-    "insertion": metrics.insertion,
-    "deletion": metrics.deletion,
-}
-MODEL_METRICS = ("drop", "increase", *CURVES)
 METRICS = (*TRUTH_METRICS, *MODEL_METRICS)
 
 CURVE_POINTS = 51
@@ -47,7 +43,7 @@ class Plan:
         metrics: of `METRICS`.
         targets: for each class of the data set that the model has, the model's classes.
         max_box_area: pairs whose truth covers more than this share of the model's input are left out.
-        step: pixels that change at a time in insertion and deletion; None makes `STEPS` steps.
+        step: pixels that change at a time in insertion and deletion; None makes `check.STEPS` steps.
         batch_size: images a forward pass; None leaves it to the method.
         max_pixels: larger pictures are refused.
     """
@@ -103,7 +99,7 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
     path = folder / sample.image
     picture = load_image(path, channels=spec.input_size[0], max_pixels=plan.max_pixels)
     tensor, placement = preprocess(picture, spec)
-    trust = _confidences(explainer, tensor)[0]
+    trust = confidences(explainer.engine.forward(tensor), explainer.manifest.activation)[0]
     if not np.isfinite(trust).all():
         raise ModelError(f"{sample.image}: the model's logits are not finite for this image")
     problems: list[Problem] = []
@@ -185,46 +181,29 @@ def _row(
         empty = {"metrics": nothing, "kept": None, "passes": None, "seconds": None, "curves": {}}
         return row | empty | {"note": f"no evidence: {found}"}
     values: dict[str, float] = {}
-    curves: dict[str, list[float]] = {}
-    kept = None
+    kept, curves = None, dict[str, metrics.Curve]()
     if pair.truth is not None:
         values = {name: TRUTH_METRICS[name](found.map, pair.truth) for name in plan.on_truth}
     if pair.predicted and plan.on_model:
+        confidence = confidence_in(explainer.engine, pair.target)
         batch = plan.batch_size or 16
-
-        def confidence(images: np.ndarray) -> np.ndarray:
-            found = _confidences(explainer, images)[:, pair.target]
-            if not np.isfinite(found).all():
-                raise ModelError("the model's confidences are not finite for masked copies of this image")
-            return found
-
-        if {"drop", "increase"} & set(plan.on_model):
-            mask = metrics.kept_pixels(found.map)
-            kept = float(mask.mean())
-            masked = metrics.masked_confidence(image, mask[None], confidence, batch=batch)
-            values |= {
-                "drop": metrics.drop(np.array([whole]), masked)[0],
-                "increase": metrics.increase(np.array([whole]), masked)[0],
-            }
-        step = plan.step or math.ceil(found.map.size / STEPS)
-        for name in set(plan.on_model) & set(CURVES):
-            curve = CURVES[name](found.map, image, confidence, step=step, batch=batch)
-            values[name] = curve.auc
-            grid = np.linspace(0, 1, CURVE_POINTS)
-            curves[name] = [round(float(y), 5) for y in np.interp(grid, curve.share, curve.confidence)]
+        borne = check_map(found.map, image, whole, confidence, plan.on_model, step=plan.step, batch=batch)
+        kept, curves = borne.kept, borne.curves
+        values |= borne.values
     return row | {
         "metrics": {name: _plain(values[name]) for name in wanted},
         "kept": kept,
         "passes": found.passes,
         "seconds": round(sum(found.seconds.values()), 4),
-        "curves": {name: curves[name] for name in wanted if name in curves},
+        "curves": {name: _sampled(curve) for name, curve in curves.items()},
         "note": "; ".join(found.warnings) or None,
     }
 
 
-def _confidences(explainer: Explainer, images: np.ndarray) -> np.ndarray:
-    """(N, classes) float64 of the model's inputs (N, C, H, W)."""
-    return confidences(explainer.engine.forward(images), explainer.manifest.activation)
+def _sampled(curve: metrics.Curve) -> list[float]:
+    """The confidence at `CURVE_POINTS` shares."""
+    grid = np.linspace(0, 1, CURVE_POINTS)
+    return [round(float(y), 5) for y in np.interp(grid, curve.share, curve.confidence)]
 
 
 def _plain(value: float) -> float | None:

@@ -21,10 +21,10 @@ from .measure import METRICS, Plan
 from .plots import TITLES, curves_plot, passes_plot
 from .run import Outcome
 from .samples import Dataset
+from .store import PAGE
 from .summary import LOWER_IS_BETTER
 from .truth import draw
 
-PAGE = "report.html"
 SIDE = 240
 """Of the pictures in the page, at most, in pixels."""
 YES_OR_NO = frozenset({"increase", "pointing-game"})  # they do not rank pictures

@@ -40,7 +40,10 @@ class Outcome:
 def settings_of_run(
     explainer: Explainer, bundle: Path, dataset: Dataset, form: str, plan: Plan
 ) -> dict[str, Any]:
-    """All that the numbers depend on, ready for JSON: folders may move, and the limit may grow."""
+    """All that the numbers depend on, ready for JSON: folders may move, and the limit may grow.
+
+    The batch size changes no more than the last digits, and may have to fall where memory ran out.
+    """
     return {
         "version": __version__,
         "model": explainer.manifest.name,
@@ -53,7 +56,6 @@ def settings_of_run(
         "metrics": list(plan.metrics),
         "max_box_area": plan.max_box_area,
         "step": plan.step,
-        "batch_size": plan.batch_size,
         "max_pixels": plan.max_pixels,
     }
 

@@ -14,6 +14,8 @@ from sise_rt.errors import OutputError
 from sise_rt.files import write_whole
 
 ROWS, SETTINGS, TABLE = "rows.jsonl", "settings.json", "results.csv"
+SUMMARY, PAGE = "summary.json", "report.html"
+FINGERPRINTS = {"bundle", "data"}  # settings that say nothing to a reader
 COLUMNS = (
     *("image", "class", "target", "label", "method", "annotated", "predicted", "difficult", "confidence"),
     *("truth_area", "kept", "passes", "seconds"),
@@ -41,11 +43,14 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
         folder.mkdir(parents=True, exist_ok=True)
         before = path.read_bytes() if path.exists() else None
         started = rows.exists()
+        others = [name for name in (TABLE, SUMMARY, PAGE) if (folder / name).exists()]
     except (OSError, ValueError) as error:
         raise OutputError(f"folder {str(folder)!r} cannot be used: {error}") from error
     if before is None:
         if started:
             raise OutputError(f"{folder} has {ROWS} and no {SETTINGS}: give another folder")
+        if others:
+            raise OutputError(f"{folder} has a {others[0]} of something else: give another folder")
         write_whole(path, content)
         return {}
     try:
@@ -59,7 +64,10 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
         return {}
     if changed := [key for key in settings | stored if settings.get(key) != stored.get(key)]:
         parts = (
-            f"{key}: {_brief(stored.get(key))} there, {_brief(settings.get(key))} now" for key in changed
+            f"another {key}"
+            if key in FINGERPRINTS
+            else f"{key}: {_brief(stored.get(key))} there, {_brief(settings.get(key))} now"
+            for key in changed
         )
         raise OutputError(
             f"{folder} holds an evaluation with other settings ({'; '.join(parts)}): give another folder "

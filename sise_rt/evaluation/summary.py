@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .measure import CURVE_POINTS, CURVES, TRUTH_METRICS, Plan
+from sise_rt.check import CURVES
+
+from .measure import CURVE_POINTS, TRUTH_METRICS, Plan
 from .run import Outcome
 from .samples import Dataset, Problem
 

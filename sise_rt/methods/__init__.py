@@ -28,6 +28,7 @@ __all__ = [
     "GRAPHS",
     "METHODS",
     "USE_FEATURES",
+    "WITH_BLOCKS",
     "BlockEvidence",
     "Clock",
     "Finding",
@@ -50,6 +51,7 @@ METHODS: dict[str, Callable[..., list[Found]]] = {
     "extremal-perturbation": extremal_perturbation,
 }
 USE_FEATURES = frozenset({"sise", "ada-sise", "score-cam"})  # the others need no phase 1
+WITH_BLOCKS = frozenset({"sise", "ada-sise"})  # they fuse a map of every block
 CHOICES = {"fusion": tuple(REGIONS), "threshold": tuple(THRESHOLDS), "variant": VARIANTS}
 GRAPHS: dict[str, str] = {  # what the others run
     "grad-cam": "last_block_gradient",

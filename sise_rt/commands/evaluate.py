@@ -1,4 +1,4 @@
-"""The command `sise-rt evaluate`; heavy imports wait until it runs."""
+"""`sise-rt evaluate`, thin over `sise_rt.evaluation`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import Any
 
 import click
 
-from sise_rt.console import MAX_PIXELS, PROVIDER, QUIET, THREADS, complain
 from sise_rt.errors import MethodError, SiseError
 from sise_rt.wording import counted
 
-FAILED_IMAGES = 1
+from .console import FAILED_IMAGES, MAX_PIXELS, PROVIDER, QUIET, THREADS, complain
+
 EXTRA = {"matplotlib": "plots", "jinja2": "the page", "defusedxml": "--format voc"}
 BATCHES = {"cpu": 8}  # fixed, not measured: the same numbers whenever an evaluation goes on
 GPU_BATCH = 64
+FEW = 20  # pictures
 LINE_SECONDS = 60.0  # between lines of progress in a log
 
 FORMS = ("voc", "coco", "csv-boxes", "masks", "folder")
@@ -133,18 +134,19 @@ def evaluate(
       sise-rt evaluate -m model.sise --data VOC2007 --format voc -o report
       sise-rt evaluate -m model.sise --data parts --format masks --method sise,grad-cam,rise -o report
       sise-rt evaluate -m model.sise --data photos --format folder --metric insertion -o report
-    """  # noqa: D301  # click reads the escape
+    """
     metrics = metrics or ((*MODEL[:2],) if form == "folder" else (*TRUTH[:3], *MODEL[:2]))
-    _check(form, methods, metrics)
+    _check(form, methods, metrics, annotations)
     from sise_rt import load
-
-    from .classes import match_classes, read_class_map
-    from .datasets import read_dataset
-    from .measure import Plan
-    from .report import PAGE, write_report
-    from .run import run, settings_of_run
-    from .samples import MAX_ANNOTATION, Problem, read_limited
-    from .summary import summarise
+    from sise_rt.evaluation.classes import match_classes, read_class_map
+    from sise_rt.evaluation.datasets import read_dataset
+    from sise_rt.evaluation.measure import Plan
+    from sise_rt.evaluation.report import write_report
+    from sise_rt.evaluation.run import run, settings_of_run
+    from sise_rt.evaluation.samples import MAX_ANNOTATION, Problem, read_limited
+    from sise_rt.evaluation.store import PAGE, SUMMARY
+    from sise_rt.evaluation.summary import summarise
+    from sise_rt.files import write_whole
 
     names = None
     if only is not None:
@@ -172,7 +174,7 @@ def evaluate(
     with _progress(quiet) as progress:
         outcome = run(explainer, dataset, plan, out, settings, limit=limit, progress=progress)
     summary = summarise(outcome, dataset, plan, missing, limit)
-    _write_json(out / "summary.json", summary)
+    write_whole(out / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
     write_report(out, summary, explainer, dataset, plan, outcome)
     if not quiet:
         for line in summary_lines(summary):
@@ -190,7 +192,7 @@ def evaluate(
         raise SystemExit(FAILED_IMAGES)
 
 
-def _check(form: str, methods: tuple[str, ...], metrics: tuple[str, ...]) -> None:
+def _check(form: str, methods: tuple[str, ...], metrics: tuple[str, ...], annotations: Path | None) -> None:
     """Find out before the work, not after it."""
     from sise_rt.methods import parse_method, settings_of
 
@@ -198,6 +200,8 @@ def _check(form: str, methods: tuple[str, ...], metrics: tuple[str, ...]) -> Non
         name for name in EXTRA if find_spec(name) is None and (name != "defusedxml" or form == "voc")
     ]:
         raise SiseError(f"evaluate needs {', '.join(lacking)}: pip install 'sise-rt[evaluate]'")
+    if annotations is not None and form not in ("coco", "csv-boxes"):
+        raise click.BadParameter(f"--format {form} has no such file", param_hint="--annotations")
     if not methods:
         raise click.BadParameter("name at least one", param_hint="--method")
     parsed: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -236,6 +240,8 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
             for name, entry in figures["metrics"].items()
         )
         yield f"  {method}: {', '.join(values)} (%)"
+    if 0 < counts["evaluated"] < FEW:
+        yield f"  with fewer than {FEW} pictures the intervals are too narrow to be believed"
     left = {kind: entry["count"] for kind, entry in summary["problems"].items()}
     if missing := summary["missing_classes"]:
         names = ", ".join(list(missing)[:5]) + (", ..." if len(missing) > 5 else "")
@@ -244,12 +250,6 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
         ]
     if left:
         yield "left out or changed: " + ", ".join(f"{kind} {count}" for kind, count in left.items())
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    from sise_rt.files import write_whole
-
-    write_whole(path, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
 
 @contextmanager

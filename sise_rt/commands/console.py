@@ -9,9 +9,12 @@ from pathlib import Path
 
 import click
 
-from .bundle import Block, Manifest
-from .explanation import Explanation
-from .wording import counted
+from sise_rt.bundle import Block, Manifest
+from sise_rt.explanation import Explanation
+from sise_rt.wording import counted
+
+# Exit codes.
+FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
 
 PROVIDER = click.option(
     "--provider",

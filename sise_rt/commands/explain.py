@@ -1,0 +1,297 @@
+"""`sise-rt explain` and `sise-rt methods`, thin over `Explainer.explain_methods`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sise_rt.errors import (
+    BundleError,
+    MethodError,
+    ModelError,
+    NoEvidence,
+    OutputError,
+    ProviderError,
+    SiseError,
+)
+from sise_rt.wording import counted
+
+from .console import FAILED_IMAGES, MAX_PIXELS, PROVIDER, QUIET, THREADS, complain, progress_bar, summary
+
+
+class Batch(click.ParamType):
+    """`auto`, or a number of masks."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Parse to None for `auto`."""
+        if value is None or value == "auto":
+            return None
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither auto nor a positive number", param, ctx)
+        return int(value)
+
+
+class Methods(click.ParamType):
+    """Comma-separated methods, each with its options."""
+
+    name = "methods"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Parse `sise,rise:masks=1000:seed=1`."""
+        from sise_rt.methods import parse_method, settings_of
+
+        if isinstance(value, list):
+            return value
+        methods = [part.strip() for part in str(value).split(",") if part.strip()]
+        try:
+            parsed = [(name, settings_of(name, given)) for name, given in map(parse_method, methods)]
+        except MethodError as error:
+            self.fail(str(error), param, ctx)
+        if not parsed or any(one in parsed[:i] for i, one in enumerate(parsed)):
+            self.fail("name at least one method, and none twice", param, ctx)
+        return methods
+
+
+def _mu(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):  # a range lets it pass
+        raise click.BadParameter("mu must lie in [0, 1)")
+    return value
+
+
+@click.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-t",
+    "--target",
+    "targets",
+    metavar="TARGET",
+    multiple=True,
+    help="Class index or label; may be repeated.",
+)
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Without -t: explain the N best classes.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default="explanations",
+    show_default=True,
+    help="Output folder.",
+)
+@click.option(
+    "--mu",
+    type=click.FloatRange(0, 1, max_open=True),
+    callback=_mu,
+    help="Selection threshold of sise, 0 by default: higher scores fewer masks, 0.3 about a quarter.",
+)
+@click.option("--fusion", type=click.Choice(["otsu", "otsu-soft"]), help="Of sise and ada-sise.")
+@click.option(
+    "--method",
+    "methods",
+    type=Methods(),
+    default="sise",
+    show_default=True,
+    metavar="A,B,...",
+    help="Methods, with options as in sise:mu=0.3; several are also put side by side. See sise-rt methods.",
+)
+@click.option("--check", is_flag=True, help="Also record drop, increase, insertion and deletion.")
+@click.option("--blocks", is_flag=True, help="Also write a strip: picture, every block's map, explanation.")
+@PROVIDER
+@click.option("--batch-size", type=Batch(), default="auto", show_default=True, help="Masks per forward pass.")
+@THREADS
+@MAX_PIXELS
+@click.option("--json", "as_json", is_flag=True, help="One JSON record a line on standard output.")
+@QUIET
+def explain(
+    images: tuple[Path, ...],
+    bundle: Path,
+    targets: tuple[str, ...],
+    top_k: int,
+    out: Path,
+    mu: float | None,
+    fusion: str | None,
+    methods: list[str],
+    check: bool,
+    blocks: bool,
+    provider: str,
+    batch_size: int | None,
+    threads: int | None,
+    max_pixels: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Explain predictions: an overlay .png, the map as .npy, and a .json record for each image and target.
+
+    Without -t the class with the highest confidence is explained. An image that fails is one line on standard
+    error; the others are done, and the exit code is 1.
+
+    \b
+    Examples:
+      sise-rt explain cat.jpg -m resnet50.sise
+      sise-rt explain *.jpg -m resnet50.sise -t tabby -t 242 -o maps --blocks
+      sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
+      sise-rt explain cat.jpg -m resnet50.sise --method sise,grad-cam,rise:masks=1000 --check
+    """
+    from sise_rt import load
+    from sise_rt.check import check as check_map
+    from sise_rt.methods import WITH_BLOCKS, parse_method
+    from sise_rt.targets import resolve_target
+
+    if targets and top_k > 1:
+        raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")
+    clashes = [stem for stem, count in Counter(image.stem for image in images).items() if count > 1]
+    if clashes:
+        raise click.UsageError(
+            f"several images are called {clashes[0]!r} and would overwrite each other's results in {out}"
+        )
+    if blocks and not any(parse_method(method)[0] in WITH_BLOCKS for method in methods):
+        raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(methods)}")
+    alone = methods == ["sise"]
+    methods = _with_options(methods, {"mu": mu, "fusion": fusion})
+    explainer = load(bundle, provider, threads)
+    if mu and not explainer.manifest.has_gradients:
+        raise click.UsageError(
+            f"{bundle} was exported without gradients, so --mu has nothing to select by: leave it out"
+        )
+    explainer.check_methods(methods)
+    indices = [resolve_target(target, explainer.manifest) for target in targets]
+    _check_writable(out)
+    failed = 0
+    for image in images:
+        problems = []
+        try:
+            with progress_bar(image.name, hidden=quiet or as_json) as progress:
+                found = explainer.explain_methods(
+                    image,
+                    indices or None,
+                    methods,
+                    top_k=min(top_k, explainer.manifest.classes),
+                    batch_size=batch_size,
+                    progress=progress,
+                    max_pixels=max_pixels,
+                )
+            for label, explanations in found.items():
+                for explanation in explanations:
+                    if isinstance(explanation, NoEvidence):
+                        problems.append(f"{label}: {explanation}" if len(methods) > 1 else str(explanation))
+                        continue
+                    try:
+                        explanation = check_map(explainer.engine, explanation) if check else explanation
+                    except ModelError as error:  # the map is there all the same
+                        problems.append(f"--check: {error}")
+                    files = explanation.save(
+                        out, label="" if alone else label, blocks=blocks and bool(explanation.blocks)
+                    )
+                    if as_json:
+                        record = explanation.record() | {"files": list(map(str, files))}
+                        click.echo(json.dumps(record, ensure_ascii=False))
+                    elif not quiet:
+                        click.echo(summary(explanation, files[0]))
+            if len(methods) > 1:
+                for strip in _side_by_side(found, out):
+                    if not (as_json or quiet):
+                        click.echo(f"side by side: {strip}")
+        except MethodError as error:
+            raise click.UsageError(str(error)) from error
+        except (BundleError, ProviderError):  # not this picture's fault: the next one would fail too
+            raise
+        except SiseError as error:
+            problems.append(str(error))
+        except MemoryError:
+            problems.append("out of memory; try --batch-size 1")
+        for problem in problems:
+            complain(problem if str(image) in problem else f"{image}: {problem}")
+        failed += bool(problems)
+    if failed:
+        complain(f"{failed} of {counted(len(images), 'image')} failed")
+        raise SystemExit(FAILED_IMAGES)
+
+
+def _with_options(methods: list[str], options: dict[str, Any]) -> list[str]:
+    """The methods with the options that they have and do not set themselves."""
+    from sise_rt.methods import parse_method, settings_of
+
+    parsed = {text: parse_method(text) for text in methods}
+    for key, value in options.items():
+        if value is None:
+            continue
+        takers = [t for t, (name, given) in parsed.items() if key in settings_of(name) and key not in given]
+        if not takers:
+            raise click.UsageError(f"--{key} says nothing to {', '.join(methods)}")
+        texts = [f"{t}:{key}={value}" if t in takers else t for t in parsed]
+        parsed = {t: parse_method(t) for t in texts}
+        if len(parsed) < len(texts):
+            raise click.UsageError(f"--{key} {value} makes two of the methods the same")
+    return list(parsed)
+
+
+def _side_by_side(found: dict[str, list[Any]], folder: Path) -> list[Path]:
+    """Write one strip a target with the maps of all methods: `<stem>.<target>.methods.png`."""
+    from sise_rt.explanation import compare
+    from sise_rt.render import save_png
+
+    files = []
+    for explanations in zip(*found.values(), strict=True):
+        shown = {
+            k: None if isinstance(e, NoEvidence) else e for k, e in zip(found, explanations, strict=True)
+        }
+        first = next((e for e in shown.values() if e is not None), None)
+        if first is not None:
+            files.append(folder / f"{Path(first.name).stem}.{first.target}.methods.png")
+            save_png(files[-1], compare(shown))
+    return files
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before the work, not after it."""
+    from sise_rt.files import write_whole
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".sise-rt-writable"
+        write_whole(probe, b"")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"output folder {str(folder)!r} cannot be written: {error}") from error
+
+
+@click.command()
+def methods() -> None:
+    """List the methods of explain and evaluate, and their options.
+
+    \b
+    Example:
+      sise-rt methods
+    """
+    from sise_rt.methods import METHODS, settings_of
+
+    for name, method in METHODS.items():
+        what = next(iter((sys.modules[method.__module__].__doc__ or "").splitlines()), "")
+        options = [f"{key}={_shown(key, value)}" for key, value in settings_of(name).items()]
+        click.echo(f"{name:22} {what}")
+        if options:
+            click.echo(f"{'':22} options: {':'.join(options)}")
+
+
+def _shown(key: str, value: Any) -> str:
+    """An option's default, and what else it may be, as it is typed."""
+    from sise_rt.methods import CHOICES
+
+    if isinstance(value, tuple):
+        return "+".join(map(str, value))
+    others = [choice for choice in CHOICES.get(key, ()) if choice != value]
+    return "|".join([str(value), *others])

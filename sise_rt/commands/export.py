@@ -1,0 +1,205 @@
+"""`sise-rt export` and `sise-rt inspect`, thin over `sise_rt.export`, which is imported when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sise_rt.wording import counted
+
+from .console import QUIET, UNUSABLE, block_table, complain, described, parity_line
+
+
+class Numbers(click.ParamType):
+    """Comma-separated finite numbers, one a channel."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse `0.485,0.456,0.406`."""
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no comma-separated list of numbers", param, ctx)
+
+
+class Size(click.ParamType):
+    """`224`, or height x width as `240x320`."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Parse the size as (height, width)."""
+        parts = str(value).lower().split("x")
+        if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is no size: give 224, or height x width as 240x320", param, ctx)
+        return int(parts[0]), int(parts[-1])
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
+    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+
+
+OUTPUT_NAME = click.option(
+    "--output", "output_name", metavar="NAME", help="Which output to explain, if there are several."
+)
+INPUT_SIZE = click.option(
+    "--input-size", type=Size(), help="224 or HEIGHTxWIDTH, where the model leaves it free."
+)
+BLOCKS = click.option(
+    "--blocks",
+    metavar="A,B,C",
+    callback=_names,
+    help="Block outputs: tensor names, or module names of a torch model. Found by default.",
+)
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="The bundle, a folder; by default NAME.sise here."
+)
+@click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision:, timm: and factories.")
+@click.option(
+    "--activation", type=click.Choice(["softmax", "sigmoid"]), help="What turns logits into confidences."
+)
+@click.option("--labels", type=click.Path(path_type=Path), help="File with one label a line.")
+@BLOCKS
+@OUTPUT_NAME
+@INPUT_SIZE
+@click.option("--mean", type=Numbers(), help="One a channel, after --scale; for example 0.485,0.456,0.406.")
+@click.option("--std", type=Numbers(), help="One a channel, after --scale.")
+@click.option("--scale", type=float, help="Pixels are divided by it: 255 for [0, 1], 1 for none.")
+@click.option("--crop-pct", type=float, help="Share of the resized side that is cropped, as 0.875.")
+@click.option("--crop-mode", type=click.Choice(["center", "squash"]), help="squash ignores the aspect ratio.")
+@click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]))
+@click.option(
+    "--color", type=click.Choice(["RGB", "BGR", "GRAY"], case_sensitive=False), help="Channel order."
+)
+@click.option(
+    "--without-gradients",
+    is_flag=True,
+    help="For a model with an operator that has no gradient rule: all maps are kept, none is selected.",
+)
+@click.option("--licence", help="Of the weights, kept in the bundle.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+@QUIET
+def export(
+    source: str,
+    out: Path | None,
+    weights: str | None,
+    activation: str | None,
+    labels: Path | None,
+    blocks: list[str] | None,
+    output_name: str | None,
+    input_size: tuple[int, int] | None,
+    without_gradients: bool,
+    licence: str | None,
+    overwrite: bool,
+    quiet: bool,
+    **preprocess: Any,
+) -> None:
+    """Export a trained CNN to a bundle.
+
+    SOURCE is model.onnx, torchvision:NAME, timm:NAME, or package.module:factory (a function that returns a
+    torch.nn.Module). What is not given comes from the source's own metadata, else from ImageNet's convention,
+    and is printed and recorded as assumed.
+
+    \b
+    Examples:
+      sise-rt export model.onnx -o model.sise --labels labels.txt
+      sise-rt export torchvision:resnet50 --weights DEFAULT
+      sise-rt export timm:regnety_004 --weights finetuned.safetensors --labels labels.txt
+    """
+    from sise_rt.export import export as export_bundle
+    from sise_rt.export.parity import allowed_errors
+
+    out = out or Path(f"{Path(source.rpartition(':')[2]).name.removesuffix('.onnx')}.sise")
+    report = export_bundle(
+        source,
+        out,
+        weights=weights,
+        activation=activation,
+        labels=labels,
+        blocks=blocks,
+        gradients=not without_gradients,
+        output_name=output_name,
+        input_size=input_size,
+        preprocess=preprocess,
+        licence=licence,
+        overwrite=overwrite,
+    )
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if quiet:
+        return
+    for note in report.notes:
+        click.echo(note, err=True)
+    click.echo(described(report.manifest, report.path))
+    parity = report.manifest.parity
+    click.echo(parity_line(parity["errors"], allowed_errors(bool(parity.get("quantised")))))
+
+
+@click.command()
+@click.argument("source", metavar="BUNDLE|SOURCE")
+@click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision: and timm:, random by default.")
+@BLOCKS
+@OUTPUT_NAME
+@INPUT_SIZE
+def inspect(
+    source: str,
+    weights: str | None,
+    blocks: list[str] | None,
+    output_name: str | None,
+    input_size: tuple[int, int] | None,
+) -> None:
+    """Show the blocks of a bundle or a model, and what an export would refuse and why.
+
+    \b
+    Examples:
+      sise-rt inspect resnet50.sise
+      sise-rt inspect model.onnx
+      sise-rt inspect torchvision:resnet50
+    """
+    path = Path(source)
+    if path.is_dir() or path.suffix == ".sise":
+        from sise_rt.bundle import read_bundle
+
+        manifest = read_bundle(path)
+        click.echo(described(manifest, path))
+        settings = manifest.preprocess
+        click.echo(
+            f"preprocessing: {settings.crop_mode} crop {settings.crop_pct:g}, {settings.interpolation}, "
+            f"{settings.color}, scale {settings.scale:g}, mean {settings.mean}, std {settings.std}"
+        )
+        if not manifest.has_gradients:
+            click.echo("gradients: none (exported --without-gradients): every map that is not flat is a mask")
+        origin = [f"{key} {value}" for key, value in manifest.source.items() if value]
+        click.echo(f"source: {', '.join(origin) or 'unknown'}")
+        click.echo(f"licence: {manifest.licence or 'unknown'}")
+        for note in manifest.assumed:
+            click.echo(f"assumed: {note}")
+        return
+    from sise_rt.export.examine import examine
+
+    found = examine(source, weights=weights, output_name=output_name, input_size=input_size, blocks=blocks)
+    if found.size:
+        classes = counted(found.classes or 0, "class", "classes")
+        click.echo(f"input {'x'.join(map(str, found.size))}, {classes}, {found.activation}")
+    if found.blocks:
+        click.echo(block_table(found.blocks))
+    for note in found.notes:
+        click.echo(note)
+    for refusal in found.refusals:
+        complain(refusal)
+    if found.only_gradients:
+        click.echo(f"all other steps work: sise-rt export {source} --without-gradients")
+    if found.refusals:
+        raise SystemExit(UNUSABLE)
+    click.echo(f"can be exported: sise-rt export {source}")
