@@ -3,7 +3,7 @@
     python benchmarks/industrial.py neu_det -o FOLDER
     python benchmarks/industrial.py magnetic_tile -o FOLDER
 
-Three pictures in five train the network. Of the others 150 at most (`--limit`), drawn evenly, are explained
+Three pictures in five train the network. Of the others 120 at most (`--limit`), drawn evenly, are explained
 by SISE with either fusion, Ada-SISE, Grad-CAM, Grad-CAM++, Integrated Grad-CAM, Score-CAM, RISE and
 integrated gradients. FOLDER gets the bundle, the list of all the others, and the report of
 `sise-rt evaluate`. Run it again after an interruption: the report goes on where it was.
@@ -29,7 +29,7 @@ SIZE = 128
 WIDTHS = (16, 32, 64, 96)
 METHODS = (
     "sise,sise:fusion=otsu-soft,ada-sise,grad-cam,grad-cam++,integrated-grad-cam,score-cam,"
-    "rise:masks=2000,integrated-gradients"
+    "rise:masks=1000,integrated-gradients"
 )
 METRICS = "ebpg,miou,bbox,pointing-game,drop,increase,insertion,deletion"
 FORMATS = {"neu_det": "voc", "magnetic_tile": "masks"}
@@ -127,8 +127,8 @@ def main() -> None:
     )
     parser.add_argument("dataset", choices=FORMATS)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--limit", type=int, default=150, help="pictures to explain, at most")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--limit", type=int, default=120, help="pictures to explain, at most")
     arguments = parser.parse_args()
     found = pictures(arguments.dataset)
     classes = sorted({label for _, label in found})

@@ -158,8 +158,10 @@ def close(found, expected, tolerance=1e-4):
     """Equal to a share of the largest value, and not because both are zero."""
     expected = np.asarray(expected)
     assert found.shape == expected.shape
-    assert np.abs(expected).max() > 1e-6
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+    largest = np.abs(expected).max()
+    assert largest > 1e-6
+    print(f"largest difference {np.abs(found - expected).max() / largest:.1e} of the largest value")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * largest)
 
 
 def correlation(a, b):
@@ -218,7 +220,9 @@ def test_against_pytorch_grad_cam(torchvision, explainer, method, name):
     net = network()
     with getattr(library, name)(model=net, target_layers=[net[0][-1]]) as cam:
         found = cam(doubles(explainer).float(), targets=[targets.ClassifierOutputTarget(1)])[0]
-    assert correlation(raw(explainer, method), found) > 0.99
+    agreement = correlation(raw(explainer, method), found)
+    print(f"correlation {agreement:.8f}")
+    assert agreement > 0.99
 
 
 def test_gradients_that_are_not_finite(explainer):
@@ -276,6 +280,7 @@ def test_integrated_gradients_are_complete(explainer, net):
     for target in (0, 1):
         values = attributions(query_of(explainer), target, 300, 50, lambda count: None)
         assert values.shape == (3, *SIZE)
+        print(f"sum of attributions {values.sum():.4f}, difference of logits {difference[target]:.4f}")
         assert np.isclose(values.sum(), difference[target], rtol=0, atol=0.003 * np.abs(difference).max())
 
 
@@ -427,7 +432,9 @@ def test_a_disc_is_found(centre, radius):
     assert mask.min() >= 0
     assert mask.max() <= 1
     shown = mask > 0.5
-    assert (shown * wanted).sum() / (shown | (wanted > 0)).sum() > 0.85
+    iou = (shown * wanted).sum() / (shown | (wanted > 0)).sum()
+    print(f"intersection over union {iou:.3f}")
+    assert iou > 0.85
 
 
 def test_the_whole_objective_has_its_gradient():
