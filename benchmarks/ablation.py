@@ -18,20 +18,20 @@ import numpy as np
 from reference import MATERIAL
 
 import sise_rt
-from sise_rt import metrics
 from sise_rt.bundle import sha256
 from sise_rt.check import check_map, confidence_in
 from sise_rt.evaluation.datasets import read_dataset
+from sise_rt.evaluation.measure import TRUTH_METRICS
 from sise_rt.evaluation.store import append, open_report
 from sise_rt.evaluation.truth import draw, to_input
 from sise_rt.features import Features, confidences, extract
 from sise_rt.fusion import fuse, normalise, otsu
 from sise_rt.masks import constant_maps, select
-from sise_rt.preprocess import load_image, preprocess
+from sise_rt.preprocess import MAX_PIXELS, load_image, preprocess
 from sise_rt.scoring import MaskedScoring, Scores, usable_maps, visualization_map
 
 DATA = MATERIAL / "images" / "imagenet_val"
-BATCH, PIXELS = 8, 100_000_000
+BATCH = 8
 
 
 def logit_scores(
@@ -72,7 +72,7 @@ def draws(count: int, seed: int) -> dict[str, list[int]]:
 def variants(
     engine: sise_rt.explainer.Engine, image: np.ndarray, target: int, seed: int
 ) -> Iterator[tuple[str, np.ndarray, int]]:
-    """Name, map (H, W) and number of masks of each variant that has a usable block."""
+    """Name, map (H, W) and forward passes of each variant that has a usable block."""
     targets, size = np.array([target]), image.shape[2:]
     features = extract(engine, image, targets)
     scoring = MaskedScoring(engine.scorer(image, targets, BATCH), features.maps)
@@ -98,7 +98,7 @@ def variants(
         name: str, blocks: list[tuple[np.ndarray | None, int]]
     ) -> Iterator[tuple[str, np.ndarray, int]]:
         if maps := [u for u, _ in blocks if u is not None]:
-            yield name, fuse(maps, otsu), sum(count for _, count in blocks)
+            yield name, fuse(maps, otsu), features.passes + sum(count for _, count in blocks)
 
     alphas = [alpha[0] for alpha in features.alphas]
     whole = blocks_of(alphas)
@@ -130,13 +130,13 @@ def main() -> None:
     for sample in read_dataset(DATA, "csv-boxes").samples:
         if right == arguments.limit:
             break
-        picture = load_image(DATA / sample.image, max_pixels=PIXELS)
+        picture = load_image(DATA / sample.image, max_pixels=MAX_PIXELS)
         image, placement = preprocess(picture, spec)
         trust = confidences(engine.forward(image), explainer.manifest.activation)[0]
         (label, truth), target = next(iter(sample.present.items())), int(trust.argmax())
         if label != str(target) or truth is None:
             continue
-        drawn, _ = draw(truth, picture.shape[:2], DATA, sample.image, PIXELS)
+        drawn, _ = draw(truth, picture.shape[:2], DATA, sample.image, MAX_PIXELS)
         if drawn is None or not (marked := to_input(drawn, placement)).any():
             continue  # there is nothing to compare with
         right += 1
@@ -145,16 +145,14 @@ def main() -> None:
 
         confidence = confidence_in(engine, target)
         rows = []
-        for name, map_, masks in variants(engine, image, target, right):
-            found = {
-                "ebpg": metrics.ebpg(map_, marked),
-                "miou": metrics.miou(map_, marked),
-                "bbox": metrics.bbox(map_, marked),
-                "pointing-game": metrics.pointing_game(map_, marked),
-            } | check_map(map_, image[0], trust[target], confidence, batch=BATCH).values
+        for name, map_, passes in variants(engine, image, target, right):
+            borne = check_map(map_, image[0], trust[target], confidence, batch=BATCH)
+            found = {key: metric(map_, marked) for key, metric in TRUTH_METRICS.items()} | borne.values
             rows.append({
-                "method": name, "target": target, "annotated": True, "predicted": True,
-                "truth_area": float(marked.mean()), "passes": masks, "seconds": None,
+                "class": label, "target": target, "label": explainer.manifest.label(target), "method": name,
+                "annotated": True, "predicted": True, "difficult": truth.difficult,
+                "confidence": float(trust[target]), "truth_area": float(marked.mean()), "kept": borne.kept,
+                "passes": passes, "seconds": None, "curves": {}, "note": None,
                 "metrics": {k: None if math.isnan(v) else float(v) for k, v in found.items()},
             })  # fmt: skip
         append(arguments.out, {"image": sample.image, "rows": rows, "problems": []})

@@ -20,7 +20,7 @@ import numpy as np
 
 from sise_rt.check import METRICS as MODEL_METRICS
 from sise_rt.evaluation.store import ROWS
-from sise_rt.evaluation.summary import bootstrap
+from sise_rt.evaluation.summary import bootstrap, by_image
 
 NAMES = {
     "ebpg": "EBPG",
@@ -32,6 +32,7 @@ NAMES = {
     "insertion": "insertion",
     "deletion": "deletion (low)",
 }
+COST = {"passes": 0, "seconds": 2}  # digits behind the point
 Rows = list[tuple[str, dict[str, Any]]]
 Pair = tuple[str, str | None, int]
 
@@ -39,10 +40,14 @@ Pair = tuple[str, str | None, int]
 def rows_of(report: Path, most: float) -> Rows:
     """(picture, row) of a report; with `most` below 1 only of pictures with a truth smaller than that."""
     whole, _, _ = (report / ROWS).read_text("utf-8").rpartition("\n")  # behind it a crash left a torn line
-    found = []
+    records: dict[str, list[dict[str, Any]]] = {}
     for record in map(json.loads, whole.splitlines()):
-        rows = record["rows"] if most >= 1 else small_truth(record["rows"], most)
-        found += [(record["image"], row) for row in rows]
+        records.setdefault(record["image"], record["rows"])
+    found = []
+    for image, rows in records.items():
+        alone = len({row["target"] for row in rows}) == 1
+        kept = rows if most >= 1 else small_truth(rows, most)
+        found += [(image, row | {"alone": alone}) for row in kept]
     return found
 
 
@@ -76,17 +81,9 @@ def values(rows: Rows, metric: str) -> dict[Pair, float]:
     return found
 
 
-def by_picture(pairs: dict[Pair, float]) -> dict[str, list[float]]:
-    """The values of every picture."""
-    found: dict[str, list[float]] = {}
-    for (image, *_), value in pairs.items():
-        found.setdefault(image, []).append(value)
-    return found
-
-
 def cell(pairs: dict[Pair, float], signed: bool = False) -> str:
     """Mean and half the width of its interval."""
-    (mean,), (interval,) = bootstrap([by_picture(pairs)])
+    (mean,), (interval,) = bootstrap([by_image(pairs)])
     if mean is None:
         return ""
     spread = "" if interval is None else f" ± {(interval[1] - interval[0]) / 2:.1f}"
@@ -94,24 +91,38 @@ def cell(pairs: dict[Pair, float], signed: bool = False) -> str:
 
 
 def table(groups: dict[str, Rows], metrics: list[str]) -> list[str]:
-    """Means, one row a method; passes and seconds of pictures with one target, as others share theirs."""
-    targets: dict[str, set[int]] = {}
-    for rows in groups.values():
-        for image, row in rows:
-            targets.setdefault(image, set()).add(row["target"])
+    """Means, one row a method; passes and seconds of pictures with one target, as others share theirs.
+
+    Pixels shown: by Drop and Increase, in percent; fewer than 15 where a map has many equal values.
+    """
     lines = [
-        f"| | {' | '.join(NAMES[m] for m in metrics)} | passes | seconds |",
-        "|---" * (len(metrics) + 3) + "|",
+        f"| | {' | '.join(NAMES[m] for m in metrics)} | pixels shown | passes | seconds |",
+        "|---" * (len(metrics) + 4) + "|",
     ]
     for method, rows in groups.items():
-        own = [row for image, row in rows if len(targets[image]) == 1]
         cells = [cell(values(rows, metric)) for metric in metrics]
-        cost = [[row[key] for row in own if row[key] is not None] for key in ("passes", "seconds")]
-        passes, seconds = (
-            f"{np.mean(part):.{n}f}" if part else "" for part, n in zip(cost, (0, 2), strict=True)
-        )
-        lines.append(f"| {method} | {' | '.join(cells)} | {passes} | {seconds} |")
+        shown = mean([row["kept"] for _, row in rows if row.get("kept") is not None], 100, 1)
+        own = [row for _, row in rows if row["alone"]]
+        cost = (mean([row[k] for row in own if row[k] is not None], 1, n) for k, n in COST.items())
+        lines.append(f"| {method} | {' | '.join([*cells, shown, *cost])} |")
     return lines
+
+
+def mean(found: list[float], scale: float, digits: int) -> str:
+    """Empty without a value."""
+    return f"{scale * np.mean(found):.{digits}f}" if found else ""
+
+
+def without_value(groups: dict[str, Rows], metrics: list[str]) -> str:
+    """How often a method has no value of a metric, as where nothing speaks for a class; empty if never."""
+    counts = {
+        f"{method} {NAMES[metric]}": sum(
+            metric in row["metrics"] and row["metrics"][metric] is None for _, row in rows
+        )
+        for method, rows in groups.items()
+        for metric in metrics
+    }
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
 
 
 def differences(groups: dict[str, Rows], metrics: list[str]) -> list[str]:
@@ -155,6 +166,8 @@ def main() -> None:
     print(f"{count} pictures, {annotated} pairs with an annotated class, {predicted} predicted classes.\n")
     groups = {name: groups[name] for name in methods}
     print("\n".join([*table(groups, metrics), "", *differences(groups, metrics)]))
+    if lacking := without_value(groups, metrics):
+        print(f"\nWithout a value: {lacking}.")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def check_map(
         whole: the confidence in the whole image, in [0, 1].
         confidence: as `confidence_in` gives it.
         metrics: of `METRICS`. Drop and increase show the 15 % highest pixels.
-        step: pixels that change at a time in insertion and deletion; None makes `STEPS` steps.
+        step: pixels that change at a time in insertion and deletion; None makes at most `STEPS` steps.
         batch: images a forward pass.
 
     Raises:
@@ -84,7 +84,7 @@ def check_map(
         before = np.array([whole])
         masked = masked_confidence(image, kept[None], confidence, batch=batch)
         values = {"drop": float(drop(before, masked)[0]), "increase": float(increase(before, masked)[0])}
-    step = step or -(-map_.size // STEPS)
+    step = -(-map_.size // STEPS) if step is None else step
     curves = {
         name: CURVES[name](map_, image, confidence, step=step, batch=batch)
         for name in asked

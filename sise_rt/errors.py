@@ -51,7 +51,7 @@ class ProviderError(SiseError, RuntimeError):
 
 
 class NoEvidence(SiseError, RuntimeError):
-    """No block of the model has a map that speaks for the target."""
+    """Nothing that the method looks at speaks for the target."""
 
 
 class OutputError(SiseError, OSError):

@@ -169,24 +169,28 @@ class Explainer:
             spec = self.manifest.preprocess
             picture = load_image(image, channels=spec.input_size[0], max_pixels=max_pixels)
             tensor, placement = preprocess(picture, spec)
-        needs_features = any(name in USE_FEATURES for name, _ in methods.values())
-        logits, passes = np.empty(0), 0
-        if targets is None or not needs_features:
-            with clock("prediction"):
-                logits, passes = self._logits(tensor, needs_features), 1
+        with_features = {name in USE_FEATURES for name, _ in methods.values()}
+        prediction, logits = clock.copy(), np.empty(0)
+        if targets is None or False in with_features:
+            with prediction("prediction"):
+                logits = self._logits(tensor, phase_1=False not in with_features)
         if targets is None:
             order = np.argsort(-confidences(logits, self.manifest.activation), kind="stable")[:top_k]
         else:
             order = np.array([resolve_target(target, self.manifest) for target in targets], np.int64)
-        before, phase_1 = clock.copy(), None
-        if needs_features:
+        if targets is None:
+            clock = prediction.copy()
+        phase_1 = None
+        if True in with_features:
             with clock("features"):
                 phase_1 = extract(self.engine, tensor, order)
             logits = phase_1.logits
-        shown = _Shown(self, logits, passes, picture, placement, _name(image))
+        shown = _Shown(self, logits, picture, placement, _name(image))
         explained, shared = {}, dict[str, MaskedScoring]()
         for label, (name, settings) in methods.items():
-            own = (clock if name in USE_FEATURES else before).copy()
+            # Whatever its neighbours are, its cost is what it would be alone: features tell the confidence.
+            own = (clock if name in USE_FEATURES else prediction).copy()
+            predicted = int(targets is None or name not in USE_FEATURES)
             with own("loading"):
                 self._load(name)
             query = Query(self.engine, tensor, order, shown.name, batch_size, progress, own, phase_1, shared)
@@ -195,7 +199,7 @@ class Explainer:
                 if isinstance(found, NoEvidence):
                     results.append(found)
                 else:
-                    results.append(shown.explanation(int(target), name, settings, found))
+                    results.append(shown.explanation(int(target), name, settings, found, predicted))
             explained[label] = results
         return explained
 
@@ -223,17 +227,18 @@ class _Shown:
         self,
         explainer: Explainer,
         logits: np.ndarray,
-        passes: int,
         picture: np.ndarray,
         placement: Placement,
         name: str,
     ):
         self.manifest, self.engine = explainer.manifest, explainer.engine
         self.trust = confidences(logits, self.manifest.activation)
-        self.passes, self.picture, self.placement, self.name = passes, picture, placement, name
+        self.picture, self.placement, self.name = picture, placement, name
 
-    def explanation(self, target: int, method: str, settings: dict[str, Any], found: Finding) -> Explanation:
-        """The explanation of one target."""
+    def explanation(
+        self, target: int, method: str, settings: dict[str, Any], found: Finding, predicted: int
+    ) -> Explanation:
+        """The explanation of one target; `predicted` counts the passes before the method."""
         warnings = [*self.engine.warnings, *found.warnings]
         final = normalise(found.raw)
         if final is None:
@@ -251,7 +256,7 @@ class _Shown:
             method=method,
             settings=settings,
             masks=found.masks,
-            passes=self.passes + found.passes,
+            passes=predicted + found.passes,
             seconds=dict(found.seconds),
             provider=self.engine.provider,
             batch=found.batch,

@@ -1,4 +1,4 @@
-"""ONNX Runtime: providers, threads, and sessions for the graphs of a bundle. Nothing else imports it."""
+"""ONNX Runtime, which no other runtime module imports: providers, threads, and sessions for a bundle."""
 
 from __future__ import annotations
 
@@ -144,11 +144,16 @@ class Sessions:
     Args:
         folder: the bundle.
         manifest: its manifest, already checked.
-        provider: as for `Engine`.
-        threads: as for `Engine`.
+        provider: `auto` (CUDA where this ONNX Runtime was built with it, else the CPU), `cpu`, `cuda` or
+            `tensorrt`.
+        threads: of the CPU; None takes the cores that the process may use.
+
+    Attributes:
+        provider: the one in use, as in the argument.
 
     Raises:
         ProviderError: this ONNX Runtime was not built with the provider.
+        ValueError: `threads` is below 1.
     """
 
     def __init__(
@@ -161,7 +166,7 @@ class Sessions:
         self.provider = _choose(provider)
 
     def session(self, graph: str) -> Any:
-        """A session for one of the bundle's graphs on the engine's provider.
+        """A session for one of the bundle's graphs on the provider.
 
         Raises:
             ProviderError: ONNX Runtime could not start the provider, or silently left it out.

@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from sise_rt import cli
+from sise_rt.bundle import LATER
 from sise_rt.methods import METHODS
 
 COMMANDS = sorted(cli.cli.commands)
@@ -134,11 +135,28 @@ def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, pi
     lines = [line.split(", ") for line in printed.splitlines() if " -> " in line]
     assert [line[2] for line in lines] == ["ada-sise", "grad-cam++", "rise"]
     record = json.loads((out / f"{stems[2]}.json").read_text())
-    assert (record["method"], record["masks"], record["seed"], record["passes"]) == ("rise", 20, 3, 20)
+    assert (record["method"], record["masks"], record["seed"], record["passes"]) == ("rise", 20, 3, 21)
     assert list(record["check"]) == ["drop", "increase", "insertion", "deletion", "kept"]
     assert all(0 <= value <= 1 for value in record["check"].values())
     strip = cv2.imread(str(out / "picture.1.methods.png"))
     assert strip.shape[1] > 4 * 240
+
+
+def test_an_older_bundle_is_refused_before_anything_is_explained(sise, small_bundle, picture, tmp_path):
+    old = tmp_path / "old.sise"
+    shutil.copytree(small_bundle, old)
+    manifest = json.loads((old / "manifest.json").read_text("utf-8"))
+    for name in LATER:
+        path = manifest["graphs"].pop(name)
+        del manifest["files"][path]
+        (old / path).unlink()
+    (old / "manifest.json").write_text(json.dumps(manifest | {"schema_version": "1.0"}), "utf-8")
+    out = tmp_path / "out"
+    code, printed, err = sise("explain", picture, "-m", old, "-o", out, "--check")
+    assert (code, printed) == (2, "")
+    assert "older sise-rt: export it again" in err
+    assert not out.exists()
+    assert sise("explain", picture, "-m", old, "-o", out)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -151,6 +169,7 @@ def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, pi
         (["--method", "grad-cam,grad-cam"], "none twice"),
         (["--method", ","], "name at least one method"),
         (["--method", "grad-cam", "--mu", "0.3"], "--mu says nothing to grad-cam"),
+        (["--method", "sise:mu=0.90,sise", "--mu", "0.9"], "--mu 0.9 makes two of the methods the same"),
         (["--method", "grad-cam,rise", "--blocks"], "--blocks: no maps of single blocks from grad-cam, rise"),
         (["--method", "rise:masks=0"], "masks 0"),
         (["--method", "sise:mu=2"], "mu is 2.0"),

@@ -37,6 +37,7 @@ def row(name, target, area, metrics, *, predicted=False, method="sise"):
     return base | {
         "predicted": predicted,
         "truth_area": area,
+        "kept": 0.15,
         "passes": 5,
         "seconds": 1.0,
         "metrics": metrics,
@@ -79,8 +80,29 @@ def test_two_classes_of_one_target_are_two_pairs(evidence, tmp_path, monkeypatch
     evidence.main()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "2 pictures, 4 pairs with an annotated class, 0 predicted classes."
-    assert "| sise | 60.0 ± 0.0 | 5 | 1.00 |" in lines
+    assert "| sise | 60.0 ± 0.0 | 15.0 | 5 | 1.00 |" in lines
     assert "| rise | -30.0 ± 0.0 |" in lines
+
+
+def test_cost_is_of_pictures_with_one_target_whatever_is_left_of_them(evidence, tmp_path):
+    one = [row("x", 3, 0.1, {"ebpg": 0.8})]
+    shared = {"passes": 95, "seconds": 9.0}
+    two = [row("x", 3, 0.9, {"ebpg": 0.8}) | shared, row("y", 4, 0.1, {"ebpg": 0.4}) | shared]
+    report(tmp_path, ("a", one), ("b", two))
+    for most in (0.5, 1.0):
+        groups = evidence.by_method(evidence.rows_of(tmp_path, most))
+        assert evidence.table(groups, ["ebpg"])[2].endswith("| 5 | 1.00 |")
+
+
+def test_missing_values_are_counted_and_repeated_lines_are_not(evidence, tmp_path, monkeypatch, capsys):
+    lacking = [row("x", 3, 0.1, {"ebpg": None}), row("x", 3, 0.1, {"ebpg": 0.5}, method="rise")]
+    whole = [row("x", 3, 0.1, {"ebpg": 0.8}), row("x", 3, 0.1, {"ebpg": 0.5}, method="rise")]
+    report(tmp_path, ("a", whole), ("b", lacking), ("b", whole))
+    monkeypatch.setattr(sys, "argv", ["evidence.py", str(tmp_path)])
+    evidence.main()
+    printed = capsys.readouterr().out
+    assert printed.endswith("\n\nWithout a value: sise EBPG 1.\n")
+    assert "| sise | 80.0 |" in printed
 
 
 @pytest.mark.parametrize("arguments", [["--methods", "magic"], ["--max-truth", "0.01"]])

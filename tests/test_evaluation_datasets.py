@@ -11,7 +11,7 @@ from sise_rt.errors import SiseError, TargetError
 from sise_rt.evaluation.classes import match_classes, read_class_map
 from sise_rt.evaluation.coco import unpacked
 from sise_rt.evaluation.datasets import read_dataset
-from sise_rt.evaluation.samples import DataError, Sample, Truth, shuffled
+from sise_rt.evaluation.samples import DataError, Files, Sample, Truth, shuffled
 
 pytest.importorskip("defusedxml", reason="pip install 'sise-rt[evaluate]'")
 
@@ -98,6 +98,46 @@ def test_voc_faults_are_collected(tmp_path):
         ("image without annotation", "JPEGImages/alone.jpg"),
         ("image without annotation", "JPEGImages/bare.jpg"),
     ]
+
+
+@pytest.mark.parametrize("photos", ["JPEGImages", "data", "."])
+def test_voc_takes_its_pictures_from_their_folder_only(tmp_path, photos):
+    picture(tmp_path / photos / "1.jpg")
+    picture(tmp_path / "SegmentationClass" / "2.png")
+    if photos != ".":
+        picture(tmp_path / "3.jpg")
+    for name in ("1", "2", "3"):
+        voc_xml(tmp_path / "Annotations" / f"{name}.xml", [("dog", (1, 1, 4, 4), False)])
+    dataset = read_dataset(tmp_path, "voc")
+    assert list(by_name(dataset)) == [f"{photos}/1.jpg".removeprefix("./")]
+    assert kinds(dataset) == [("annotation without image", f"Annotations/{name}.xml") for name in "23"]
+
+
+def test_voc_finds_pictures_below_a_picture_folder(tmp_path):
+    for name in ("a", "train/b"):
+        picture(tmp_path / "images" / f"{name}.jpg")
+    for name in ("a", "b"):
+        voc_xml(tmp_path / "xml" / f"{name}.xml", [("dog", (1, 1, 4, 4), False)])
+    dataset = read_dataset(tmp_path, "voc")
+    assert (sorted(by_name(dataset)), dataset.problems) == (["images/a.jpg", "images/train/b.jpg"], [])
+
+
+@pytest.mark.parametrize(("height", "read"), [("60.0", 60), (" 60 ", 60), ("0", None), ("", None)])
+def test_voc_states_the_size_of_a_picture(tmp_path, height, read):
+    picture(tmp_path / "a.jpg")
+    voc_xml(tmp_path / "a.xml", [("dog", (1, 1, 4, 4), False)], size=(80, height))
+    assert by_name(read_dataset(tmp_path, "voc"))["a.jpg"]["dog"].size == (read and (read, 80))
+
+
+@pytest.mark.parametrize("height", ["60.5", "-60", "nan", "sixty", "9" * 5000])
+def test_a_size_that_cannot_be_read_is_a_broken_annotation(tmp_path, height):
+    for name in "ab":
+        picture(tmp_path / f"{name}.jpg")
+    voc_xml(tmp_path / "a.xml", [("dog", (1, 1, 4, 4), False)], size=(80, height))
+    voc_xml(tmp_path / "b.xml", [("dog", (1, 1, 4, 4), False)])
+    dataset = read_dataset(tmp_path, "voc")
+    assert list(by_name(dataset)) == ["b.jpg"]
+    assert ("broken annotation", "a.xml") in kinds(dataset)
 
 
 def test_links_out_of_the_folder_are_not_read(tmp_path):
@@ -206,10 +246,36 @@ def test_coco_faults_are_collected(tmp_path):
     assert kinds(dataset) == [
         ("annotation without image", "../b.jpg"),
         ("annotation without image", "annotation 2"),
+        *(("broken annotation", f"a.jpg: annotation {i}") for i in (10, 11, *range(3, 10))),
         ("broken annotation", "an annotation"),
-        *(("broken annotation", f"annotation {i}") for i in (10, 11, *range(3, 10))),
         ("image without annotation", "empty.jpg"),
     ]
+
+
+def test_what_coco_states_must_be_whole_numbers(tmp_path):
+    sizes = {"a": (30.0, 40), "b": ("high", 40), "c": ([30], 40), "d": (30.5, 40), "e": (None, None)}
+    images = [
+        {"id": i, "file_name": f"{name}.jpg", "height": size[0], "width": size[1]}
+        for i, (name, size) in enumerate(sizes.items())
+    ]
+    counts = [[600, 600.0], [6.9, 1194], ["600", "600"], [True, 1199], [float("nan")]]
+    runs = [{"size": [30, 40], "counts": count} for count in counts]
+    objects = [{"id": i, "image_id": 0, "category_id": 1, "segmentation": run} for i, run in enumerate(runs)]
+    objects += [{"id": 9, "image_id": i, "category_id": 3, "bbox": [0, 0, 5, 5]} for i in range(5)]
+    for name in sizes:
+        picture(tmp_path / f"{name}.jpg")
+    coco(tmp_path / "notes.json", objects, images)
+    dataset = read_dataset(tmp_path, "coco")
+    box = ((0, 0, 5, 5),)
+    assert by_name(dataset) == {
+        "a.jpg": {
+            "dog": Truth(runs=(((600, 600), (30, 40)),), size=(30, 40)),
+            "cat": Truth(boxes=box, size=(30, 40)),
+        },
+        "e.jpg": {"cat": Truth(boxes=box)},
+    }
+    broken = [*(f"a.jpg: annotation {i}" for i in range(1, 5)), "b.jpg", "c.jpg", "d.jpg"]
+    assert kinds(dataset) == [("broken annotation", where) for where in broken]
 
 
 def test_a_file_that_coco_lists_twice(tmp_path):
@@ -274,6 +340,63 @@ def test_csv_boxes(tmp_path):
     ]
 
 
+def test_a_picture_in_another_folder_is_another_picture(tmp_path):
+    picture(tmp_path / "line1" / "000.png")
+    (tmp_path / "boxes.csv").write_text(
+        "image,class,x0,y0,x1,y1\nline1/000.png,dog,1,1,5,5\nline2/000.png,dog,20,20,39,29\n"
+    )
+    dataset = read_dataset(tmp_path, "csv-boxes")
+    assert by_name(dataset) == {"line1/000.png": {"dog": Truth(boxes=((1, 1, 5, 5),))}}
+    assert kinds(dataset) == [("annotation without image", "line2/000.png")]
+
+    images = [{"id": i, "file_name": f"line{i}/000.png"} for i in (1, 2)]
+    objects = [{"id": i, "image_id": i, "category_id": 1, "bbox": [i, i, 5, 5]} for i in (1, 2)]
+    coco(tmp_path / "notes.json", objects, images)
+    dataset = read_dataset(tmp_path, "coco")
+    assert by_name(dataset) == {"line1/000.png": {"dog": Truth(boxes=((1, 1, 6, 6),))}}
+    assert kinds(dataset) == [("annotation without image", "line2/000.png")]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("a.jpg", "old/set/pics/a.jpg"),
+        ("pics/a.jpg", "old/set/pics/a.jpg"),
+        (r"set\pics\a.jpg", "old/set/pics/a.jpg"),
+        ("./b.jpg", "b.jpg"),
+        ("pics/b.jpg", "pics/b.jpg"),
+        ("data/pics/b.jpg", "pics/b.jpg"),  # the folder's own name first
+        ("HERE/pics/b.jpg", "pics/b.jpg"),
+        ("LINK/pics/b.jpg", "pics/b.jpg"),
+        ("/home/x/images/a.jpg", "old/set/pics/a.jpg"),  # of another machine
+        (r"C:\x\a.jpg", "old/set/pics/a.jpg"),
+        (r"\\server\x\a.jpg", "old/set/pics/a.jpg"),
+        ("s3://x/a.jpg", "old/set/pics/a.jpg"),
+        ("/home/x/images/b.jpg", None),  # there are two
+        ("ics/a.jpg", None),
+        ("images/a.jpg", None),
+        ("data/a.jpg", None),
+        ("../a.jpg", None),
+        ("HERE/a.jpg", None),
+        ("HERE/images/a.jpg", None),
+        ("LINK/images/a.jpg", None),
+        ("a.png", None),
+        ("", None),
+    ],
+)
+def test_names_that_annotations_give_their_pictures(tmp_path, name, found):
+    folder, link = tmp_path / "data", tmp_path / "link"
+    for path in ("old/set/pics/a.jpg", "pics/b.jpg", "b.jpg"):
+        picture(folder / path)
+    link.symlink_to(folder)
+    files = Files(link if name.startswith("LINK") else folder, [])
+    name = name.replace("HERE", str(folder)).replace("LINK", str(link))
+    assert files.find(name) == found
+    assert files.find(name, ["boxes.csv", "pics/c.jpg"]) is None
+    if found:
+        assert files.find(name, ["boxes.csv", found]) == found
+
+
 def test_csv_boxes_with_labels_beside_and_corners_at_another_size(tmp_path):
     for name in ("a.JPEG", "b.JPEG"):
         picture(tmp_path / "data" / name.replace("JPEG", "jpeg"))
@@ -296,6 +419,32 @@ def test_a_table_without_its_columns_is_refused(tmp_path, table):
     (tmp_path / "boxes.csv").write_text(table)
     with pytest.raises(DataError, match="needs columns for image, class and corners"):
         read_dataset(tmp_path, "csv-boxes")
+
+
+@pytest.mark.parametrize("table", ["picture,kind\na.jpg,cat\n", "image\na.jpg\n", ""])
+def test_labels_without_their_columns_are_refused(tmp_path, table):
+    picture(tmp_path / "images" / "a.jpg")
+    mask(tmp_path / "masks" / "a.png")
+    (tmp_path / "labels.csv").write_text(table)
+    (tmp_path / "boxes.csv").write_text("image,class,x0,y0,x1,y1\na.jpg,dog,1,2,3,4\n")
+    for form in ("masks", "csv-boxes"):
+        with pytest.raises(DataError, match=r"labels\.csv needs columns for image .* and class"):
+            read_dataset(tmp_path, form)
+
+
+def test_a_picture_with_two_labels_keeps_the_first(tmp_path):
+    for name in "ab":
+        picture(tmp_path / "images" / f"{name}.jpg")
+        mask(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "labels.csv").write_text("image,class\na.jpg,cat\nb.jpg,pit\na.jpg,dog\nimages/b.jpg,pit\n")
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\na.jpg,1,2,3,4\nb.jpg,1,2,3,4\n")
+    for form in ("masks", "csv-boxes"):
+        dataset = read_dataset(tmp_path, form)
+        classes = {name: list(present) for name, present in by_name(dataset).items() if "images" in name}
+        assert classes == {"images/a.jpg": ["cat"], "images/b.jpg": ["pit"]}
+        problem = next(p for p in dataset.problems if p.where.startswith("images"))
+        assert (problem.kind, problem.where) == ("broken annotation", "images/a.jpg")
+        assert "line 4 of labels.csv says dog" in problem.detail
 
 
 def test_masks_beside_their_pictures(tmp_path):
@@ -354,6 +503,18 @@ def test_masks_in_a_folder_of_their_own(tmp_path):
     ]
 
 
+def test_masks_are_no_pictures(tmp_path):
+    mask(tmp_path / "masks" / "a.png")
+    (tmp_path / "labels.csv").write_text("file,label\na.png,scratch\n")
+    with pytest.raises(DataError, match="no usable picture"):
+        read_dataset(tmp_path, "masks")
+    picture(tmp_path / "images" / "a.png")
+    assert len(read_dataset(tmp_path, "masks").samples) == 1
+    (tmp_path / "labels.csv").unlink()
+    with pytest.raises(DataError, match=r"needs labels\.csv, with columns for image .*path\) and class"):
+        read_dataset(tmp_path, "masks")
+
+
 def test_folder(tmp_path):
     picture(tmp_path / "dog" / "deep" / "a.jpg")
     picture(tmp_path / "b.jpg")
@@ -377,6 +538,23 @@ def test_only_the_pictures_that_are_named(tmp_path):
     dataset = read_dataset(tmp_path, "folder", only=["a", "dog/b.jpg", "z"])
     assert sorted(by_name(dataset)) == ["dog/a.jpg", "dog/b.jpg"]
     assert kinds(dataset) == [("image not found", "z")]
+
+
+def test_only_keeps_the_problems_of_the_pictures(tmp_path):
+    names = ["12:30.jpg", "b.jpg", "gone.jpg"]
+    for name in names[:2]:
+        picture(tmp_path / name)
+    objects = [{"id": i, "image_id": i, "category_id": 1, "bbox": [0, 0, 5, 5]} for i in range(2)]
+    objects += [{"id": 10 + i, "image_id": i, "category_id": 1, "segmentation": [[1, 2]]} for i in range(3)]
+    coco(tmp_path / "notes.json", objects, [{"id": i, "file_name": name} for i, name in enumerate(names)])
+    dataset = read_dataset(tmp_path, "coco", only=["12:30", "gone.jpg"])
+    assert list(by_name(dataset)) == ["12:30.jpg"]
+    assert kinds(dataset) == [
+        ("annotation without image", "gone.jpg"),
+        ("broken annotation", "12:30.jpg: annotation 10"),
+        ("broken annotation", "gone.jpg: annotation 12"),
+        ("image not found", "gone.jpg"),
+    ]
 
 
 def test_the_first_pictures_are_a_fair_sample():

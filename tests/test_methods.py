@@ -1,5 +1,6 @@
 """Every method against an independent implementation of it on the same network."""
 
+import itertools
 import json
 import re
 import shutil
@@ -16,9 +17,10 @@ from sise_rt.export.builder import Builder  # noqa: E402
 
 import sise_rt  # noqa: E402
 from sise_rt.bundle import LATER  # noqa: E402
+from sise_rt.engine import Scorer  # noqa: E402
 from sise_rt.errors import BundleError, MethodError, ModelError, NoEvidence  # noqa: E402
 from sise_rt.features import extract  # noqa: E402
-from sise_rt.methods import METHODS, Query, parse_method, settings_of  # noqa: E402
+from sise_rt.methods import METHODS, Finding, Query, parse_method, settings_of  # noqa: E402
 from sise_rt.methods.ada_sise import THRESHOLDS, histogram_otsu, select_adaptively, sorted_otsu  # noqa: E402
 from sise_rt.methods.extremal_perturbation import (  # noqa: E402
     area_penalty,
@@ -235,6 +237,72 @@ def test_gradients_that_are_not_finite(explainer):
     for method in ("grad-cam", "grad-cam++"):
         with pytest.raises(ModelError, match="not finite"):
             METHODS[method](query)
+
+
+def engine_with(explainer, output="", at=0, value=0.0):
+    """An engine whose numbers are finite, but for one value of one output in the pass `at`."""
+    passes = itertools.count()
+
+    def run(images, **numbers):
+        logits = images.mean((1, 2, 3))[:, None] * np.eye(1, CLASSES, dtype=np.float32)
+        number, outputs = next(passes), numbers | {"logits": logits}
+        if "maps" in outputs and not number:
+            outputs["maps"] /= 2  # so that the maps have grown in every later pass
+        if output and number == at:
+            outputs[output].flat[0] = value
+        return tuple(outputs.values())
+
+    def last_block_gradient(images, _):
+        shape = (len(images), 2, 3, 3)
+        return run(images, maps=np.ones(shape, np.float32), gradient=np.ones(shape, np.float32))
+
+    return SimpleNamespace(
+        manifest=explainer.manifest,
+        forward=lambda images: run(images)[0],
+        last_block_gradient=last_block_gradient,
+        image_gradient=lambda images, _: run(images, gradient=np.ones_like(images)),
+    )
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize(
+    ("method", "output", "at"),
+    [
+        *itertools.product(["grad-cam", "grad-cam++"], ["maps", "gradient"], [0]),
+        *itertools.product(["rise:masks=6"], ["logits"], [0, 2]),
+        *itertools.product(["integrated-gradients:steps=5"], ["gradient", "logits"], [0, 2]),
+        *itertools.product(
+            ["integrated-grad-cam:steps=5", "integrated-grad-cam:steps=5:variant=notebook"],
+            ["maps", "gradient", "logits"],
+            [1, 3],
+        ),
+        ("integrated-grad-cam:steps=5", "maps", 0),
+        *itertools.product([QUICK["extremal-perturbation"]], ["gradient", "logits"], [0, 2]),
+    ],
+)
+def test_one_number_that_is_not_finite(explainer, method, output, at, value):
+    """Be it one that the positive part of a sum would hide."""
+    name, options = parse_method(method)
+    engines = engine_with(explainer), engine_with(explainer, output, at, value)
+    good, bad = (
+        Query(engine, tensor_of(explainer), np.array([0]), "picture", batch_size=2) for engine in engines
+    )
+    assert isinstance(METHODS[name](good, **options)[0], Finding)
+    with pytest.raises(ModelError, match="not finite"):
+        METHODS[name](bad, **options)
+
+
+@pytest.mark.parametrize("method", ["sise", "ada-sise", "score-cam"])
+def test_confidences_that_are_not_finite(explainer, monkeypatch, method):
+    scored = Scorer.__call__
+
+    def spoilt(scorer, maps):
+        confidences, *others = scored(scorer, maps)
+        return (np.where(confidences == confidences.max(), np.nan, confidences), *others)
+
+    monkeypatch.setattr(Scorer, "__call__", spoilt)
+    with pytest.raises(ModelError, match="confidences are not finite"):
+        METHODS[method](query_of(explainer, batch_size=4))
 
 
 # ---------------------------------------------------------------------------------------------- along a way
@@ -540,6 +608,77 @@ def same(a, b, tolerance=0.0):
         np.testing.assert_allclose(a.raw, b.raw, rtol=0, atol=tolerance * max(1e-12, np.abs(a.raw).max()))
 
 
+def masks_of(net, x, target, keep):
+    """How many maps of each block have a shape and a gradient score that `keep` keeps."""
+    maps, z = [], x
+    for layer in net[0]:
+        z = layer(z)
+        if isinstance(layer, torch.nn.ReLU):
+            maps.append(z)
+    logits = net[1](z)[0]
+    odds = logits[target] - torch.logsumexp(logits[torch.arange(len(logits)) != target], 0)
+    counts = []
+    for a, gradient in zip(maps, torch.autograd.grad(odds, maps), strict=True):
+        shaped = (a.amax((0, 2, 3)) - a.amin((0, 2, 3))).detach().numpy() > 1e-6
+        counts.append(int((keep(gradient.mean((0, 2, 3)).numpy()) & shaped).sum()))
+    return counts
+
+
+@pytest.mark.parametrize("method", [*ALL, "sise:mu=0.4", "integrated-grad-cam:steps=5:variant=notebook"])
+def test_passes_and_masks(explainer, net, method):
+    """Each image that went through the network is counted once, for one target."""
+    name, options = parse_method(method)
+    x = doubles(explainer)
+    selected = {
+        "sise": lambda alpha: alpha > 0,
+        "sise:mu=0.4": lambda alpha: alpha > 0.4 * alpha.max(),
+        "ada-sise": lambda alpha: select_adaptively(alpha, histogram_otsu),
+    }
+    if method in selected:
+        masks = sum(masks_of(net, x, 1, selected[method]))
+        passes = 1 + masks  # one for the features
+    elif name == "score-cam":
+        masks = masks_of(net, x, 1, np.isfinite)[-1]
+        passes = 1 + masks
+    else:
+        passes, masks = {
+            "grad-cam": (1, 0),
+            "grad-cam++": (1, 0),
+            "integrated-grad-cam": (1 + 5, 0),  # one for the black picture
+            "rise": (24, 24),
+            "integrated-gradients": (5, 0),
+            "extremal-perturbation": (2 * 3, 2 * 3),
+        }[name]
+    (found,) = METHODS[name](query_of(explainer, batch_size=4), **options)
+    assert (found.passes, found.masks) == (passes, masks)
+
+
+@pytest.mark.parametrize("count", [10**20, 10**400])
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [
+        ("integrated-gradients", "steps"),
+        ("integrated-grad-cam", "steps"),
+        ("rise", "masks"),
+        ("extremal-perturbation", "steps"),
+    ],
+)
+def test_more_passes_than_memory_or_floats_can_hold(explainer, method, option, count):
+    """They can be begun, and ended by the caller."""
+    seen = []
+
+    def progress(done, total):
+        seen.append((done, total))
+        if len(seen) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        explainer.explain(
+            photo(), target=1, method=method, batch_size=4, progress=progress, **{option: count}
+        )
+    assert seen == [(4 * i, count * (4 if method == "extremal-perturbation" else 1)) for i in (1, 2, 3)]
+
+
 @pytest.mark.parametrize("which", ["softmax", "sigmoid"])
 def test_several_methods_and_targets_at_once(explainer, sigmoid_explainer, which):
     chosen = explainer if which == "softmax" else sigmoid_explainer
@@ -692,7 +831,7 @@ def test_a_bundle_without_a_rule_for_the_image_gradient(explainer, monkeypatch):
     ],
 )
 def test_options_that_cannot_be(explainer, method, options, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(MethodError, match=words):
         explainer.explain_targets(photo(), [1], method=method, batch_size=4, **options)
 
 
@@ -732,7 +871,7 @@ def test_methods_as_text(text, name, given):
     ],
 )
 def test_texts_that_name_no_method(text, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(MethodError, match=words):
         parse_method(text)
 
 
@@ -746,6 +885,12 @@ def test_texts_that_name_no_method(text, words):
         ({"method": "sise", "fusion": 3}, "fusion is 3, where str is needed"),
         ({"method": "extremal-perturbation", "areas": "x"}, "areas is 'x', where float is needed"),
         ({"method": "extremal-perturbation", "areas": 1e-9}, "smaller than a pixel"),
+        (
+            {"method": "extremal-perturbation", "areas": [[0.1], [0.1, 0.2]]},
+            "areas is [[0.1], [0.1, 0.2]], where float is needed",
+        ),
+        ({"method": "extremal-perturbation", "areas": [0.1, 10**400]}, "areas is too large a number"),
+        ({"method": "sise", "mu": 10**400}, "mu is too large a number"),
     ],
 )
 def test_options_of_another_type_are_refused(explainer, options, words):

@@ -11,6 +11,7 @@ import click
 
 from sise_rt.bundle import Block, Manifest
 from sise_rt.explanation import Explanation
+from sise_rt.preprocess import MAX_PIXELS as MOST_PIXELS
 from sise_rt.wording import counted
 
 # Exit codes.
@@ -30,7 +31,7 @@ QUIET = click.option("--quiet", "-q", is_flag=True, help="Only errors.")
 MAX_PIXELS = click.option(
     "--max-pixels",
     type=click.IntRange(1),
-    default=100_000_000,
+    default=MOST_PIXELS,
     show_default=True,
     help="Refuse larger pictures.",
 )

@@ -173,7 +173,7 @@ def evaluate(
     settings = settings_of_run(explainer, bundle, dataset, form, plan)
     with _progress(quiet) as progress:
         outcome = run(explainer, dataset, plan, out, settings, limit=limit, progress=progress)
-    summary = summarise(outcome, dataset, plan, missing, limit)
+    summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
     write_whole(out / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
     write_report(out, summary, explainer, dataset, plan, outcome)
     if not quiet:

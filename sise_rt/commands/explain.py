@@ -147,7 +147,7 @@ def explain(
       sise-rt explain cat.jpg -m resnet50.sise --method sise,grad-cam,rise:masks=1000 --check
     """
     from sise_rt import load
-    from sise_rt.check import check as check_map
+    from sise_rt.check import check as checked
     from sise_rt.methods import WITH_BLOCKS, parse_method
     from sise_rt.targets import resolve_target
 
@@ -168,6 +168,8 @@ def explain(
             f"{bundle} was exported without gradients, so --mu has nothing to select by: leave it out"
         )
     explainer.check_methods(methods)
+    if check:
+        explainer.engine.require("forward")
     indices = [resolve_target(target, explainer.manifest) for target in targets]
     _check_writable(out)
     failed = 0
@@ -190,7 +192,7 @@ def explain(
                         problems.append(f"{label}: {explanation}" if len(methods) > 1 else str(explanation))
                         continue
                     try:
-                        explanation = check_map(explainer.engine, explanation) if check else explanation
+                        explanation = checked(explainer.engine, explanation) if check else explanation
                     except ModelError as error:  # the map is there all the same
                         problems.append(f"--check: {error}")
                     files = explanation.save(
@@ -234,7 +236,8 @@ def _with_options(methods: list[str], options: dict[str, Any]) -> list[str]:
             raise click.UsageError(f"--{key} says nothing to {', '.join(methods)}")
         texts = [f"{t}:{key}={value}" if t in takers else t for t in parsed]
         parsed = {t: parse_method(t) for t in texts}
-        if len(parsed) < len(texts):
+        settings = [(name, settings_of(name, given)) for name, given in parsed.values()]
+        if len(parsed) < len(texts) or any(one in settings[:i] for i, one in enumerate(settings)):
             raise click.UsageError(f"--{key} {value} makes two of the methods the same")
     return list(parsed)
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
-from .samples import MAX_TABLE, Box, DataError, Dataset, Files, Problem, Truth, number, read_limited
+from .samples import MAX_TABLE, Box, DataError, Dataset, Files, Problem, Truth, number, read_limited, side
 
 MAX_RUNS = 10_000_000
 
@@ -62,11 +62,13 @@ def parse_coco(content: bytes, files: Files, dataset: Dataset) -> dict[str, dict
     for item in objects:
         where = f"annotation {item.get('id')}" if isinstance(item, dict) else "an annotation"
         try:
-            key, label = item["image_id"], categories[item["category_id"]]
+            key = item["image_id"]
             if key not in images:
                 dataset.problems.append(Problem("annotation without image", where, f"image {key}"))
                 continue
-            part = _truth(item)
+            if place := paths.get(key) or _name(images[key]):
+                where = f"{place}: {where}"
+            label, part = categories[item["category_id"]], _truth(item)
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             dataset.problems.append(
                 Problem("broken annotation", where, f"{type(error).__name__}: {error}"[:300])
@@ -99,8 +101,14 @@ def _places(
     first: dict[str, tuple[str, tuple[int, int] | None]] = {}
     broken: set[str] = set()
     for key, item in listed:
-        name = str(item.get("file_name", ""))
-        path, entry = files.find(name), (name, _size(item))
+        name = _name(item)
+        try:
+            entry = (name, _size(item))
+        except ValueError as error:
+            where = name or f"image {key}"
+            dataset.problems.append(Problem("broken annotation", where, f"{error}"[:300]))
+            continue
+        path = files.find(name)
         if entries.setdefault(key, entry) != entry:
             broken.update(filter(None, (paths.get(key), path)))
         elif path is None:
@@ -116,9 +124,13 @@ def _places(
     return {key: path for key, path in paths.items() if path not in broken}, sizes
 
 
+def _name(item: dict[str, Any]) -> str:
+    return str(item.get("file_name", ""))
+
+
 def _size(item: dict[str, Any]) -> tuple[int, int] | None:
-    height, width = item.get("height"), item.get("width")
-    return (height, width) if _whole(height) and _whole(width) else None
+    height, width = side(item.get("height")), side(item.get("width"))
+    return (height, width) if height and width else None
 
 
 def _whole(value: Any) -> TypeGuard[int]:
@@ -133,7 +145,7 @@ def _truth(item: dict[str, Any]) -> Truth:
         if not (_whole(height) and _whole(width) and height * width <= 1e9):
             raise ValueError(f"a mask of size {segmentation['size']}")
         counts = segmentation["counts"]
-        runs = unpacked(counts) if isinstance(counts, str) else [int(count) for count in counts]
+        runs = unpacked(counts) if isinstance(counts, str) else [_run(count) for count in counts]
         if any(run < 0 for run in runs) or sum(runs) != height * width:
             raise ValueError("run lengths that do not fill their mask")
         return Truth(runs=((tuple(runs), (height, width)),))
@@ -145,6 +157,12 @@ def _truth(item: dict[str, Any]) -> Truth:
     x, y, width, height = (number(value) for value in item["bbox"])
     box: Box = (x, y, x + width, y + height)
     return Truth(boxes=(box,))
+
+
+def _run(count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int | float) or count != int(count):
+        raise ValueError(f"{count!r} is no run length")
+    return int(count)
 
 
 def unpacked(text: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from .coco import read_coco
@@ -26,6 +26,7 @@ from .voc import read_voc
 
 IMAGE_COLUMNS = ("image", "file", "filename", "path")
 CLASS_COLUMNS = ("class", "label", "name", "class_name", "class_index")
+LABEL_COLUMNS = f"columns for image ({', '.join(IMAGE_COLUMNS)}) and class ({', '.join(CLASS_COLUMNS)})"
 CORNERS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
 
 
@@ -51,7 +52,7 @@ def read_dataset(
         samples = dataset.samples
         dataset.samples = [s for s in samples if wanted & _names(s.image)]
         found = set().union(*(_names(s.image) for s in samples))
-        dataset.problems = [p for p in dataset.problems if wanted & _names(p.where.partition(":")[0])]
+        dataset.problems = [p for p in dataset.problems if wanted & _places(p)]
         dataset.problems += [Problem("image not found", name) for name in sorted(wanted - found)]
     if not dataset.samples:
         first = f"; the first problem: {_shown(dataset.problems[0])}" if dataset.problems else ""
@@ -63,6 +64,11 @@ def read_dataset(
 def _names(path: str) -> set[str]:
     pure = PurePosixPath(path)
     return {path, pure.name, pure.stem}
+
+
+def _places(problem: Problem) -> set[str]:
+    """Names of the picture of a problem, whose `where` is a path or `path: annotation 12`."""
+    return _names(problem.where) | _names(problem.where.rpartition(": ")[0])
 
 
 def _shown(problem: Problem) -> str:
@@ -120,23 +126,25 @@ def read_csv_boxes(files: Files, dataset: Dataset, annotations: Path | None) -> 
     dataset.add(present, files.pictures())
 
 
-def _labels(files: Files, dataset: Dataset, within: tuple[str, ...] = ()) -> dict[str, str]:
-    """The class of each picture that `labels.csv` names; `within` as for `Files.find`."""
+def _labels(files: Files, dataset: Dataset, among: Collection[str] | None = None) -> dict[str, str]:
+    """The class of each picture that `labels.csv` names; `among` as for `Files.find`."""
     if "labels.csv" not in files.paths:
         return {}
     header, rows = _table(files, None, "labels.csv")
     image, group = _column(header, IMAGE_COLUMNS), _column(header, CLASS_COLUMNS)
     if image is None or group is None:
-        return {}
-    labels = {}
+        found = ", ".join(header)[:300] or "none"
+        raise DataError(f"{files.folder}: labels.csv needs {LABEL_COLUMNS}; it has {found}")
+    labels: dict[str, str] = {}
     for line, row in rows:
         name, label = ((row.get(column) or "").strip() for column in (image, group))
-        path = files.find(name, within=within)
+        path = files.find(name, among)
         if path is None:
             where = name or f"line {line}"
             dataset.problems.append(Problem("annotation without image", where, f"line {line} of labels.csv"))
-        elif label:
-            labels[path] = label
+        elif label and labels.setdefault(path, label) != label:
+            detail = f"line {line} of labels.csv says {label}, an earlier one {labels[path]}"
+            dataset.problems.append(Problem("broken annotation", path, detail[:300]))
     return labels
 
 
@@ -205,16 +213,19 @@ def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
     pictures = files.pictures()
     known = set(pictures)
     inside = {path: PurePosixPath(path).parts[:-1] for path in pictures}
+    tops = {folders[:1] for folders in inside.values()}
     truths: list[str] = []
     classes: dict[str, str] = {}
     if mvtec := [path for path in pictures if "ground_truth" in inside[path][:-1]]:
         truths = mvtec
         masks = {p: _mvtec_mask(p, known) for p in pictures if "test" in inside[p][:-1]}
         classes = {path: inside[path][-1] for path in masks}
-    elif "labels.csv" in files.paths and any(folders[:1] == ("masks",) for folders in inside.values()):
+    elif ("masks",) in tops and ("labels.csv" in files.paths or ("images",) in tops):
+        if "labels.csv" not in files.paths:  # the pictures would be taken for a class, and the masks too
+            raise DataError(f"{files.folder}: images/ with masks/ needs labels.csv, with {LABEL_COLUMNS}")
         truths = [path for path in pictures if inside[path][:1] == ("masks",)]
         masks = {p: _mask_in_masks(p, known) for p in pictures if inside[p][:1] == ("images",)}
-        classes = _labels(files, dataset, within=("images",))
+        classes = _labels(files, dataset, masks)
     else:
         masks = {path: _mask_beside(path, known) for path in pictures}
         classes = {path: inside[path][0] for path in masks if inside[path]}

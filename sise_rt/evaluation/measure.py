@@ -17,9 +17,10 @@ from sise_rt.errors import ModelError, NoEvidence
 from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
 from sise_rt.features import confidences
-from sise_rt.preprocess import Placement, load_image, preprocess
+from sise_rt.preprocess import MAX_PIXELS, Placement, load_image, preprocess
 
 from .samples import Problem, Sample
+from .store import CURVE_POINTS
 from .truth import draw, to_input
 
 TRUTH_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -29,9 +30,6 @@ TRUTH_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "pointing-game": metrics.pointing_game,
 }
 METRICS = (*TRUTH_METRICS, *MODEL_METRICS)
-
-CURVE_POINTS = 51
-"""Where curves are kept, evenly spaced shares from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Plan:
         metrics: of `METRICS`.
         targets: for each class of the data set that the model has, the model's classes.
         max_box_area: pairs whose truth covers more than this share of the model's input are left out.
-        step: pixels that change at a time in insertion and deletion; None makes `check.STEPS` steps.
+        step: pixels that change at a time in insertion and deletion; None makes at most `check.STEPS` steps.
         batch_size: images a forward pass; None leaves it to the method.
         max_pixels: larger pictures are refused.
     """
@@ -54,7 +52,7 @@ class Plan:
     max_box_area: float = 1.0
     step: int | None = None
     batch_size: int | None = None
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
 
     @property
     def on_truth(self) -> tuple[str, ...]:
@@ -194,7 +192,7 @@ def _row(
         "metrics": {name: _plain(values[name]) for name in wanted},
         "kept": kept,
         "passes": found.passes,
-        "seconds": round(sum(found.seconds.values()), 4),
+        "seconds": round(sum(s for phase, s in found.seconds.items() if phase != "loading"), 4),
         "curves": {name: _sampled(curve) for name, curve in curves.items()},
         "note": "; ".join(found.warnings) or None,
     }

@@ -155,12 +155,12 @@ def choose_cases(
         if row["method"] == method and row["metrics"].get(metric) is not None
     ]
     found.sort(key=lambda pair: pair[1]["metrics"][metric], reverse=metric not in LOWER_IS_BETTER)
-    places = {"Best": 0, "Median": len(found) // 2, "Worst": len(found) - 1}
+    places = {"Best": 0, "Worst": len(found) - 1, "Median": len(found) // 2}
     chosen: dict[int, str] = {}
     for title, place in places.items():
         if 0 <= place < len(found):
             chosen.setdefault(place, title)
-    return [(title, *found[place]) for place, title in chosen.items()]
+    return [(title, *found[place]) for place, title in sorted(chosen.items())]
 
 
 def _shown(

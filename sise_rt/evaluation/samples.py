@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,6 +31,9 @@ MAX_ANNOTATION = 4 << 20
 """The largest annotation of one picture, in bytes."""
 MAX_TABLE = 512 << 20
 """The largest annotation file of a whole data set, in bytes."""
+
+FOREIGN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?/")
+"""How a path begins that is whole on some machine: `/home/x/a.jpg`, `C:/x/a.jpg`, `s3:/x/a.jpg`."""
 
 Box = tuple[float, float, float, float]
 
@@ -155,6 +159,8 @@ class Files:
                     problems.append(Problem("link out of the folder", _relative(path, folder), "not read"))
                     continue
                 self.paths.append(_relative(path, folder))
+        places = (home, Path(os.path.abspath(folder)))
+        self._homes = [PurePosixPath(place.as_posix()).parts for place in places]
         self._known = set(self.paths)
         self._by_name: dict[str, list[str]] = {}
         for known in self.pictures():
@@ -168,23 +174,28 @@ class Files:
         """Paths of pictures, by their suffix."""
         return self.ending(*PICTURES)
 
-    def find(self, name: str, *, within: Sequence[str] = ()) -> str | None:
-        """The file that an annotation names: by its path in the folder, else the one picture of that name.
+    def find(self, name: str, among: Collection[str] | None = None) -> str | None:
+        """The file that an annotation names: by its path, else the one picture whose path ends in the name.
+
+        A picture of that name in another folder than the one named is another picture. Only where the name
+        is a whole path of another machine do its folders mean nothing here.
 
         Args:
             name: as the annotation has it; it is compared with the files that are there, never opened.
-            within: prefer pictures below these subfolders where several have the name.
+            among: paths in the folder; no other is found. None allows all.
         """
-        path = str(PurePosixPath(name.replace("\\", "/")))
-        if path in self._known:
-            return path
-        found = self._by_name.get(PurePosixPath(path).name, [])
-        near = [p for p in found if p.startswith(tuple(f"{place}/" for place in within))] if within else []
-        best = [p for p in found if p.endswith(f"/{path}")]
-        for group in (near, best, found):
-            if len(group) == 1:
-                return group[0]
-        return None
+        pure = PurePosixPath(name.replace("\\", "/"))
+        known = self._known if among is None else among
+        for home in self._homes:  # the name may begin with the last folders of the folder's own path, or all
+            for count in range(min(len(pure.parts), len(home) + 1)):
+                path = "/".join(pure.parts[count:])
+                if pure.parts[:count] == home[len(home) - count :] and path in known:
+                    return path
+        found = [path for path in self._by_name.get(pure.name, []) if path in known]
+        here = any(pure.parts[: len(home)] == home for home in self._homes)
+        if here or not FOREIGN.match(str(pure)):
+            found = [path for path in found if path.endswith(f"/{pure}")]
+        return found[0] if len(found) == 1 else None
 
 
 def _mask_hash(path: Path) -> str:
@@ -238,3 +249,20 @@ def number(value: Any) -> float:
     if not abs(result) <= 1e9:
         raise ValueError(f"{value!r} is no coordinate")
     return result
+
+
+def side(value: Any) -> int:
+    """A width or height in pixels; 0 if none is stated.
+
+    Raises:
+        ValueError: what is stated is no whole number of pixels.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return 0
+    try:
+        result = number(value)
+    except TypeError as error:  # a list
+        raise ValueError(f"{value!r} is no width or height") from error
+    if isinstance(value, bool) or result < 0 or not result.is_integer():
+        raise ValueError(f"{value!r} is no width or height")
+    return int(result)

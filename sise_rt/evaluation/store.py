@@ -15,6 +15,8 @@ from sise_rt.files import write_whole
 
 ROWS, SETTINGS, TABLE = "rows.jsonl", "settings.json", "results.csv"
 SUMMARY, PAGE = "summary.json", "report.html"
+CURVE_POINTS = 51  # of a curve that is kept, at evenly spaced shares from 0 to 1
+NUMBERS = ("truth_area", "kept", "passes", "seconds")  # or None
 FINGERPRINTS = {"bundle", "data"}  # settings that say nothing to a reader
 COLUMNS = (
     *("image", "class", "target", "label", "method", "annotated", "predicted", "difficult", "confidence"),
@@ -114,10 +116,29 @@ def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
 def _is_record(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("image"), str):
         return False
-    lists = record.get("rows"), record.get("problems")
-    if not all(isinstance(part, list) for part in lists):
+    rows, problems = record.get("rows"), record.get("problems")
+    if not isinstance(rows, list) or not isinstance(problems, list):
         return False
-    return all(isinstance(row, dict) for row in record["rows"])
+    if not all(isinstance(p, list) and list(map(type, p)) == [str, str, str] for p in problems):
+        return False
+    return all(isinstance(row, dict) and _is_row(row) for row in rows)
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    numbers = *(row.get(key) for key in NUMBERS), *_values(row.get("metrics"))
+    curves = _values(row.get("curves"))
+    return (
+        row.keys() >= {*COLUMNS[1:], "metrics", "curves", "note"}
+        and isinstance(row["metrics"], dict)
+        and all(value is None or isinstance(value, (int, float)) for value in numbers)
+        and isinstance(row["curves"], dict)
+        and all(isinstance(curve, list) and len(curve) == CURVE_POINTS for curve in curves)
+        and all(isinstance(y, (int, float)) for curve in curves for y in curve)
+    )
+
+
+def _values(found: Any) -> list[Any]:
+    return list(found.values()) if isinstance(found, dict) else []
 
 
 def append(folder: Path, record: dict[str, Any]) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 
 from sise_rt.check import CURVES
 
-from .measure import CURVE_POINTS, TRUTH_METRICS, Plan
+from .measure import TRUTH_METRICS, Plan
 from .run import Outcome
 from .samples import Dataset, Problem
+from .store import CURVE_POINTS
 
 RESAMPLES, SEED = 2000, 0
 LISTED = 200
@@ -93,7 +94,7 @@ def _compare(
     base = values[methods[0]]
     columns = [values[method] for method in methods]
     columns += [{key: v - base[key] for key, v in values[m].items() if key in base} for m in methods[1:]]
-    means, intervals = bootstrap([_by_image(column) for column in columns])
+    means, intervals = bootstrap([by_image(column) for column in columns])
     result: dict[str, Any] = {}
     for i, method in enumerate(methods):
         column = np.array(list(values[method].values()), np.float64)
@@ -115,7 +116,8 @@ def _compare(
     return result
 
 
-def _by_image(values: Mapping[tuple, float]) -> dict[str, list[float]]:
+def by_image(values: Mapping[tuple, float]) -> dict[str, list[float]]:
+    """The values of every picture, of values by (picture, class, target)."""
     found: dict[str, list[float]] = {}
     for (image, *_), value in values.items():
         found.setdefault(image, []).append(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,17 +17,19 @@ from .samples import (
     Truth,
     number,
     read_limited,
+    side,
 )
 
 PICTURE_FOLDERS = ("JPEGImages", "IMAGES", "images", "Images", "data")
+SEGMENTATIONS = "Segmentation"
+"""How the folders of masks begin."""
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_voc(files: Files, dataset: Dataset, _: Path | None) -> None:
     """PASCAL VOC: pictures, and an .xml for each with boxes, whose corners are pixels counted from 1."""
     annotations = files.ending(".xml")
-    places = [path.rpartition("/")[0] for path in files.pictures()]
-    named = [place for place in dict.fromkeys(places) if PurePosixPath(place).name in PICTURE_FOLDERS]
+    pictures = _pictures(files)
     present: dict[str, dict[str, Truth | None]] = {}
     for path in annotations:
         try:
@@ -41,7 +43,7 @@ def read_voc(files: Files, dataset: Dataset, _: Path | None) -> None:
                 Problem("broken annotation", path, f"{type(error).__name__}: {error}"[:300])
             )
             continue
-        image = _picture_of(path, name, files, named)
+        image = _picture_of(path, name, files, pictures)
         if image is None:
             dataset.problems.append(
                 Problem("annotation without image", path, f"it names {name or 'none'}"[:300])
@@ -52,17 +54,22 @@ def read_voc(files: Files, dataset: Dataset, _: Path | None) -> None:
             present[image] = dict(truths)
             if not truths:
                 dataset.problems.append(Problem("image without annotation", image, f"{path} has no object"))
-    pictures = files.pictures()
-    if named:  # beside them lie segmentations and others
-        pictures = [path for path in pictures if path.rpartition("/")[0] in named]
     dataset.add(present, pictures)
 
 
-def _picture_of(path: str, name: str, files: Files, named: list[str]) -> str | None:
+def _pictures(files: Files) -> dict[str, None]:
+    """Paths below picture folders, or all where there is no such folder; never VOC's segmentations."""
+    folders = {path: PurePosixPath(path).parts[:-1] for path in files.pictures()}
+    photos = {p: f for p, f in folders.items() if not any(part.startswith(SEGMENTATIONS) for part in f)}
+    named = tuple({f"{'/'.join(f)}/" for f in photos.values() if f and f[-1] in PICTURE_FOLDERS})
+    return dict.fromkeys(path for path in photos if not named or path.startswith(named))
+
+
+def _picture_of(path: str, name: str, files: Files, pictures: Collection[str]) -> str | None:
     """By the annotation's own name, for which a wrong <filename> is common; else by what it says."""
     stem = PurePosixPath(path).stem
     for candidate in (*(f"{stem}{suffix}" for suffix in _suffixes()), name):
-        if candidate and (found := files.find(candidate, within=named)):
+        if candidate and (found := files.find(candidate, pictures)):
             return found
     return None
 
@@ -75,13 +82,13 @@ def _parse_voc(content: bytes) -> tuple[str, dict[str, Truth]]:
     from defusedxml.ElementTree import fromstring
 
     root: Any = fromstring(content)
-    width, height = (_size(root.findtext(f"size/{side}")) for side in ("width", "height"))
+    width, height = (side(root.findtext(f"size/{name}")) for name in ("width", "height"))
     size = (height, width) if width and height else None
     boxes: dict[str, list[Box]] = {}
     easy: set[str] = set()
     for item in root.iter("object"):
         label = (item.findtext("name") or "").strip()
-        corners = [item.findtext(f"bndbox/{side}") for side in CORNERS]
+        corners = [item.findtext(f"bndbox/{name}") for name in CORNERS]
         if not label or None in corners:
             raise ValueError("an object has no name or no box")
         left, top, right, bottom = map(number, corners)
@@ -93,7 +100,3 @@ def _parse_voc(content: bytes) -> tuple[str, dict[str, Truth]]:
         for label, found in boxes.items()
     }
     return (root.findtext("filename") or "").strip(), truths
-
-
-def _size(text: str | None) -> int:
-    return int(text) if text and text.strip().isdecimal() else 0

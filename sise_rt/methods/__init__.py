@@ -88,7 +88,9 @@ def _typed(method: str, key: str, value: Any, default: Any) -> Any:
             several = [value] if np.ndim(value) == 0 else list(value)
             return tuple(kinds[type(default[0])](item) for item in several)
         return kinds[type(default)](value)
-    except TypeError as error:
+    except OverflowError as error:  # the message leaves its hundreds of digits out
+        raise MethodError(f"{method}: {key} is too large a number") from error
+    except (TypeError, ValueError) as error:
         kind = type(default[0] if isinstance(default, tuple) else default).__name__
         raise MethodError(f"{method}: {key} is {value!r}, where {kind} is needed") from error
 

@@ -20,7 +20,9 @@ Slope = Callable[[np.ndarray], np.ndarray]
 CELLS = 32  # parameters along the shorter side of the input
 REACH = 4  # a point of a mask depends on 2 * REACH parameters along each axis
 TEMPERATURE = 1 / 20  # of the smooth maximum; towards 0 it is the maximum
-PRESSURE = 60.0  # what the weight of the area penalty grows towards, against a score of about 1
+# What the weight of the area penalty grows towards, against a score of about 1; an int, so that no number of
+# steps is too large to divide by.
+PRESSURE = 60
 START, RATE, MOMENTUM = 0.8, 0.003, 0.9
 
 

@@ -37,7 +37,7 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
     spec = query.engine.manifest.preprocess
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
     black = np.broadcast_to(-mean / std, query.image.shape)
-    ways = np.arange(steps) + (variant == "figure")
+    first = int(variant == "figure")
     tick = query.ticker(steps * len(query.targets))
     found: list[Found] = []
     for target in query.targets:
@@ -45,11 +45,14 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
         with own.clock("scoring"):
             one_hot = query.one_hot(target)
             start = query.engine.last_block_gradient(black, one_hot)[0].astype(np.float64)
-            for at in range(0, steps, batch):
-                t = (ways[at : at + batch] / steps).astype(np.float32)[:, None, None, None]
-                maps, gradient, _ = query.engine.last_block_gradient(
+            check_finite(start)
+            for at in range(first, first + steps, batch):
+                ways = [i / steps for i in range(at, min(at + batch, first + steps))]
+                t = np.array(ways, np.float32)[:, None, None, None]
+                maps, gradient, logits = query.engine.last_block_gradient(
                     black + t * (query.image - black), query.one_hot(target, len(t))
                 )
+                check_finite(maps, gradient, logits)
                 weights = gradient.mean(axis=(2, 3), dtype=np.float64)
                 if variant == "figure":
                     steps_maps = np.einsum("tk,tkhw->thw", weights, maps - start)
@@ -57,8 +60,6 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
                 else:
                     total = total + np.einsum("tk,tkhw->hw", weights, maps.astype(np.float64))
                 tick(len(t))
-        if not np.isfinite(total).all():
-            raise ModelError("the model's maps or gradients are not finite on the way to this image")
         with own.clock("fusion"):
             raw = query.resized(np.maximum(total / steps, 0))
         if not raw.any():
@@ -66,3 +67,9 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
             continue
         found.append(Finding(raw, steps + 1, 0, batch, own.clock.seconds))
     return found
+
+
+def check_finite(*numbers: np.ndarray) -> None:
+    """Raise ModelError for an infinity or NaN in what the network gave; ReLU would hide one of -inf."""
+    if not all(np.isfinite(values).all() for values in numbers):
+        raise ModelError("the model's maps, gradients or logits are not finite on the way to this image")

@@ -23,7 +23,7 @@ def integrated_gradients(query: Query, *, steps: int = 50) -> list[Found]:
 
     Raises:
         BundleError: the bundle has no gradient with respect to the image.
-        ModelError: the model's gradients are not finite on the way.
+        ModelError: the model's numbers are not finite on the way.
         MethodError: `steps` is below 1.
     """
     if steps < 1:
@@ -47,13 +47,13 @@ def attributions(
     query: Query, target: int, steps: int, batch: int, tick: Callable[[int], None]
 ) -> np.ndarray:
     """Signed attributions (C, H, W) float64, which sum to about z_c(x) - z_c(x0) (completeness)."""
-    middles = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
     total = np.zeros(query.image.shape[1:])
     for start in range(0, steps, batch):
-        t = middles[start : start + batch, None, None, None]
-        gradient, _ = query.engine.image_gradient(t * query.image, query.one_hot(target, len(t)))
+        middles = [(2 * i + 1) / (2 * steps) for i in range(start, min(start + batch, steps))]
+        t = np.array(middles, np.float32)[:, None, None, None]
+        gradient, logits = query.engine.image_gradient(t * query.image, query.one_hot(target, len(t)))
+        if not (np.isfinite(gradient).all() and np.isfinite(logits).all()):
+            raise ModelError("the model's logits or gradients are not finite on the way to this image")
         total += gradient.sum(axis=0, dtype=np.float64)
         tick(len(t))
-    if not np.isfinite(total).all():
-        raise ModelError("the model's gradients are not finite on the way to this image")
     return query.image[0].astype(np.float64) * total / steps

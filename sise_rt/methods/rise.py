@@ -44,9 +44,9 @@ def rise(
         for start in range(0, masks, batch):
             some = random_masks(rng, min(batch, masks - start), query.size, cells, share)
             logits = query.engine.forward(query.image * some[:, None])
+            if not np.isfinite(logits).all():  # the confidence of an infinite one may be finite
+                raise ModelError("the model's logits are not finite for masked copies of this image")
             psi = confidences(logits, query.engine.manifest.activation)[:, query.targets]
-            if not np.isfinite(psi).all():
-                raise ModelError("the model's confidences are not finite for masked copies of this image")
             lowest, highest = np.minimum(lowest, psi.min(axis=0)), np.maximum(highest, psi.max(axis=0))
             total += np.einsum("mt,mhw->thw", psi, some.astype(np.float64))
             tick(len(some))
