@@ -42,7 +42,7 @@ def rows_of(report: Path, most: float) -> Rows:
     whole, _, _ = (report / ROWS).read_text("utf-8").rpartition("\n")  # behind it a crash left a torn line
     records: dict[str, list[dict[str, Any]]] = {}
     for record in map(json.loads, whole.splitlines()):
-        records.setdefault(record["image"], record["rows"])
+        records[record["image"]] = record["rows"]
     found = []
     for image, rows in records.items():
         alone = len({row["target"] for row in rows}) == 1

@@ -195,7 +195,11 @@ class Explainer:
                 self._load(name)
             query = Query(self.engine, tensor, order, shown.name, batch_size, progress, own, phase_1, shared)
             results: list[Explanation | NoEvidence] = []
-            for target, found in zip(order, METHODS[name](query, **settings), strict=True):
+            try:
+                answers = METHODS[name](query, **settings)
+            except MethodError as error:
+                raise MethodError(f"{label}: {error}") from error
+            for target, found in zip(order, answers, strict=True):
                 if isinstance(found, NoEvidence):
                     results.append(found)
                 else:

@@ -169,6 +169,8 @@ def test_an_older_bundle_is_refused_before_anything_is_explained(sise, small_bun
         (["--method", "grad-cam,grad-cam"], "none twice"),
         (["--method", ","], "name at least one method"),
         (["--method", "grad-cam", "--mu", "0.3"], "--mu says nothing to grad-cam"),
+        (["--method", "sise:mu=0.2", "--mu", "0.3"], "sise:mu=0.2 says otherwise: give one of them"),
+        (["--method", "rise:masks=0"], "rise:masks=0: masks 0"),
         (["--method", "sise:mu=0.90,sise", "--mu", "0.9"], "--mu 0.9 makes two of the methods the same"),
         (["--method", "grad-cam,rise", "--blocks"], "--blocks: no maps of single blocks from grad-cam, rise"),
         (["--method", "rise:masks=0"], "masks 0"),

@@ -97,7 +97,7 @@ def test_cost_is_of_pictures_with_one_target_whatever_is_left_of_them(evidence, 
 def test_missing_values_are_counted_and_repeated_lines_are_not(evidence, tmp_path, monkeypatch, capsys):
     lacking = [row("x", 3, 0.1, {"ebpg": None}), row("x", 3, 0.1, {"ebpg": 0.5}, method="rise")]
     whole = [row("x", 3, 0.1, {"ebpg": 0.8}), row("x", 3, 0.1, {"ebpg": 0.5}, method="rise")]
-    report(tmp_path, ("a", whole), ("b", lacking), ("b", whole))
+    report(tmp_path, ("a", whole), ("b", whole), ("b", lacking))
     monkeypatch.setattr(sys, "argv", ["evidence.py", str(tmp_path)])
     evidence.main()
     printed = capsys.readouterr().out

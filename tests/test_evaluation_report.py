@@ -34,7 +34,8 @@ def summarised(records, methods=("sise", "rise"), metrics=("ebpg",), missing=Non
     dataset = SimpleNamespace(samples=samples, problems=list(problems))
     plan = Plan(methods=methods, metrics=metrics, targets={"dog": (3,)})
     settings = {"model": "m", "format": "voc", "methods": list(methods), "metrics": list(metrics)}
-    return summarise(Outcome(records, failed or {}, settings), dataset, plan, missing or {}, None)
+    outcome = Outcome([{"right": None} | record for record in records], failed or {}, (), settings)
+    return summarise(outcome, dataset, plan, missing or {}, None)
 
 
 def record(image, *rows):

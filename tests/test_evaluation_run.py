@@ -68,7 +68,7 @@ def planned(dataset, **changes):
 def evaluated(explainer, small_bundle, data, report, limit=None, **changes):
     dataset = read_dataset(data, "csv-boxes")
     plan = planned(dataset, **changes)
-    settings = run.settings_of_run(explainer, small_bundle, dataset, "csv-boxes", plan)
+    settings = run.settings_of_run(explainer, small_bundle, "csv-boxes", plan)
     return run.run(explainer, dataset, plan, report, settings, limit=limit), dataset, plan
 
 
@@ -223,11 +223,8 @@ def test_the_page_shows_the_pictures_as_they_are(whole, explainer, data, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ("grad-cam",)}, 'methods: \\["sise", "grad-cam"\\] there, \\["grad-cam"\\] now'),
-        ({"metrics": ("ebpg",)}, "metrics"),
         ({"step": None}, "step: 150 there, null now"),
         ({"max_box_area": 0.5}, "max_box_area: 1.0 there, 0.5 now"),
-        ({"targets": {"a": (1,)}}, "targets"),
     ],
 )
 def test_other_settings_are_refused(whole, explainer, small_bundle, data, changes, message):
@@ -235,11 +232,74 @@ def test_other_settings_are_refused(whole, explainer, small_bundle, data, change
         evaluated(explainer, small_bundle, data, whole[0], **changes)
 
 
-def test_another_picture_is_refused(whole, explainer, small_bundle, data, tmp_path):
+@pytest.fixture
+def watched(monkeypatch):
+    """(picture, methods, metrics) of everything that is measured."""
+    seen, real = [], measure.measure
+
+    def watch(explainer, folder, sample, plan):
+        seen.append((sample.image, plan.methods, plan.metrics))
+        return real(explainer, folder, sample, plan)
+
+    monkeypatch.setattr(run, "measure", watch)
+    return seen
+
+
+def plain(records):
+    """Rows without what differs from run to run."""
+    return [[{k: v for k, v in row.items() if k != "seconds"} for row in r["rows"]] for r in records]
+
+
+def test_only_what_has_changed_is_measured_again(whole, explainer, small_bundle, data, tmp_path, watched):
     shutil.copytree(data, tmp_path / "data")
-    Image.new("RGB", (64, 48)).save(tmp_path / "data" / "1.png")
-    with pytest.raises(OutputError, match="another data"):
-        evaluated(explainer, small_bundle, tmp_path / "data", whole[0])
+    shutil.copytree(whole[0], tmp_path / "report")
+    shutil.copy(tmp_path / "data" / "0.png", tmp_path / "data" / "1.png")  # another picture, of the same size
+    table_of_boxes = (tmp_path / "data" / "boxes.csv").read_text()
+    (tmp_path / "data" / "boxes.csv").write_text(table_of_boxes.replace("25,20,35,30", "25,20,36,30"))
+    changed = {"1.png", "4.png"}
+    outcome, dataset, _ = evaluated(explainer, small_bundle, tmp_path / "data", tmp_path / "report")
+    assert {image for image, *_ in watched} == set(outcome.changed) == changed
+    assert [record["image"] for record in outcome.records] == [sample.image for sample in dataset.samples]
+    before, now = plain(whole[1].records), plain(outcome.records)
+    for record, one, other in zip(outcome.records, before, now, strict=True):
+        assert (one == other) == (record["image"] not in changed)
+    outcome, _, _ = evaluated(explainer, small_bundle, tmp_path / "data", tmp_path / "report")
+    assert (len(watched), outcome.changed, plain(outcome.records)) == (2, (), now)
+    targets = {name: ("abcde".index(name),) for name in "abcd"} | {"e": (0,)}
+    outcome, _, _ = evaluated(
+        explainer, small_bundle, tmp_path / "data", tmp_path / "report", targets=targets
+    )
+    assert outcome.changed == ("4.png",), "its class is another one of the model's now"
+
+
+def test_methods_are_added_without_repeating_others(whole, explainer, small_bundle, data, tmp_path, watched):
+    first, _, _ = evaluated(explainer, small_bundle, data, tmp_path, methods=("grad-cam",))
+    assert {methods for _, methods, _ in watched} == {("grad-cam",)}
+    both, _, _ = evaluated(explainer, small_bundle, data, tmp_path)
+    assert {methods for _, methods, _ in watched[6:]} == {("sise",)}
+    assert plain(both.records) == plain(whole[1].records)
+    assert [row["metrics"] for row in table_rows(both)] == [row["metrics"] for row in table_rows(whole[1])]
+    again, _, _ = evaluated(explainer, small_bundle, data, tmp_path, methods=("grad-cam",))
+    assert len(watched) == 12
+    assert plain(again.records) == plain(first.records)
+
+
+def table_rows(outcome):
+    return [row for record in outcome.records for row in record["rows"]]
+
+
+def test_metrics_are_added_and_left_out(whole, explainer, small_bundle, data, tmp_path, watched):
+    few, _, _ = evaluated(explainer, small_bundle, data, tmp_path, metrics=("bbox",))
+    assert all(set(row["metrics"]) == {"bbox"} for row in table_rows(few))
+    whole_again, _, _ = evaluated(explainer, small_bundle, data, tmp_path)
+    assert len(watched) == 12, "maps are not kept, so that everything is measured again"
+    assert {frozenset(metrics) for *_, metrics in watched[-6:]} == {frozenset(METRICS)}
+    assert plain(whole_again.records) == plain(whole[1].records)
+    count = len(watched)
+    model, _, _ = evaluated(explainer, small_bundle, data, tmp_path, metrics=("drop", "deletion"))
+    assert all(row["predicted"] and set(row["curves"]) == {"deletion"} for row in table_rows(model))
+    assert all(list(row["metrics"]) == ["drop", "deletion"] for row in table_rows(model))
+    assert len(watched) == count
 
 
 def test_damage_in_the_middle_is_refused(whole, explainer, small_bundle, data, tmp_path):
@@ -464,7 +524,7 @@ def test_the_command(options, tmp_path, whole):
 
 def test_the_papers_metrics_are_the_default(options, tmp_path):
     assert invoke(*options, "--limit", 1, "--quiet") == (0, "", "")
-    settings = json.loads((tmp_path / "report" / "settings.json").read_text())
+    settings = json.loads((tmp_path / "report" / "summary.json").read_text())["settings"]
     assert settings["metrics"] == ["ebpg", "miou", "bbox", "drop", "increase"]
     assert settings["methods"] == ["sise"]
 
@@ -496,6 +556,8 @@ def test_unreadable_pictures_are_listed_and_the_exit_code_says_so(options, data,
         (["--metric", "ebpg,beauty"], "no metric 'beauty'"),
         (["--format", "folder", "--metric", "ebpg"], "ebpg needs ground truth"),
         (["--data", "missing"], "no such folder"),
+        (["--metric", "drop", "--step", "3"], "insertion and deletion, which are not among the metrics"),
+        (["--metric", "deletion", "--step", "1025"], "the model's input has 1024 pixels"),
         (["--format", "folder", "--annotations", "boxes.csv"], "--format folder has no such file"),
         (["--annotations", "missing.csv"], "missing.csv: cannot be read"),
         (["--class-map", "missing.csv"], "missing.csv: cannot be read"),

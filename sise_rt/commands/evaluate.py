@@ -23,11 +23,12 @@ EXTRA = {"matplotlib": "plots", "jinja2": "the page", "defusedxml": "--format vo
 BATCHES = {"cpu": 8}  # fixed, not measured: the same numbers whenever an evaluation goes on
 GPU_BATCH = 64
 FEW = 20  # pictures
-LINE_SECONDS = 60.0  # between lines of progress in a log
+LINE_SECONDS = 20.0  # between lines of progress in a log
 
 FORMS = ("voc", "coco", "csv-boxes", "masks", "folder")
 TRUTH = ("ebpg", "miou", "bbox", "pointing-game")
-MODEL = ("drop", "increase", "insertion", "deletion")
+CURVES = ("insertion", "deletion")
+MODEL = ("drop", "increase", *CURVES)
 
 
 def _list(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -127,7 +128,8 @@ def evaluate(
 
     ebpg, miou, bbox and pointing-game compare the map of every annotated class with its ground truth; drop,
     increase, insertion and deletion ask the model about the class that it predicts. REPORT gets report.html,
-    results.csv and summary.json. An interrupted evaluation goes on where it was when it is started again.
+    results.csv and summary.json. Started again, the command does what REPORT does not have yet: after an
+    interrupt, for more pictures, methods or metrics, and for pictures that have changed.
 
     \b
     Examples:
@@ -137,6 +139,9 @@ def evaluate(
     """
     metrics = metrics or ((*MODEL[:2],) if form == "folder" else (*TRUTH[:3], *MODEL[:2]))
     _check(form, methods, metrics, annotations)
+    if step is not None and not set(metrics) & set(CURVES):
+        reason = f"only says something to {' and '.join(CURVES)}, which are not among the metrics"
+        raise click.BadParameter(reason, param_hint="--step")
     from sise_rt import load
     from sise_rt.evaluation.classes import match_classes, read_class_map
     from sise_rt.evaluation.datasets import read_dataset
@@ -170,9 +175,16 @@ def evaluate(
         batch_size=batch_size or BATCHES.get(explainer.engine.provider, GPU_BATCH),
         max_pixels=max_pixels,
     )
-    settings = settings_of_run(explainer, bundle, dataset, form, plan)
-    with _progress(quiet) as progress:
-        outcome = run(explainer, dataset, plan, out, settings, limit=limit, progress=progress)
+    pixels = explainer.manifest.input["height"] * explainer.manifest.input["width"]
+    if step is not None and step > pixels:
+        raise click.BadParameter(f"the model's input has {pixels} pixels", param_hint="--step")
+    settings = settings_of_run(explainer, bundle, form, plan)
+    try:
+        with _progress(quiet) as progress:
+            outcome = run(explainer, dataset, plan, out, settings, limit=limit, progress=progress)
+    except KeyboardInterrupt:
+        complain(f"the same command goes on with {out} where it was")
+        raise
     summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
     write_whole(out / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
     write_report(out, summary, explainer, dataset, plan, outcome)
@@ -234,6 +246,12 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
         f"{counted(counts['evaluated'], 'picture')}, {counted(counts['pairs'], 'pair')} "
         f"({counts['annotated']} annotated, {counts['predicted']} predicted)"
     )
+    if counts["classified"]:
+        right = f"{counts['right']} of {counts['classified']}"
+        share = 100 * counts["right"] / counts["classified"]
+        yield f"  the model predicts an annotated class on {right} pictures ({share:.1f} %)"
+    if counts["changed"]:
+        yield f"  measured again, as they or their annotations have changed: {counts['changed']}"
     for method, figures in summary["methods"].items():
         values = (
             f"{name} {'-' if entry['mean'] is None else format(100 * entry['mean'], '.1f')}"

@@ -170,7 +170,7 @@ def explain(
     explainer.check_methods(methods)
     if check:
         explainer.engine.require("forward")
-    indices = [resolve_target(target, explainer.manifest) for target in targets]
+    indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
     _check_writable(out)
     failed = 0
     for image in images:
@@ -232,6 +232,8 @@ def _with_options(methods: list[str], options: dict[str, Any]) -> list[str]:
         if value is None:
             continue
         takers = [t for t, (name, given) in parsed.items() if key in settings_of(name) and key not in given]
+        if not takers and (own := [text for text, (_, given) in parsed.items() if key in given]):
+            raise click.UsageError(f"--{key} {value}, but {', '.join(own)} says otherwise: give one of them")
         if not takers:
             raise click.UsageError(f"--{key} says nothing to {', '.join(methods)}")
         texts = [f"{t}:{key}={value}" if t in takers else t for t in parsed]

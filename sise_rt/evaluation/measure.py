@@ -86,7 +86,8 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
         plan: what to measure.
 
     Returns:
-        Ready for JSON: `image`, `rows` (one a class and method, in the order of the classes and methods), and
+        Ready for JSON: `image`; `right`, whether the predicted class is one of the picture's, None where the
+        model has none of them; `rows` (one a class and method, in the order of the classes and methods); and
         `problems` (kind, where, detail). In a row's `metrics` None is NaN; what does not apply is not there.
 
     Raises:
@@ -115,7 +116,13 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
                 if isinstance(found, NoEvidence):  # folders may move, so the row has the name in the data set
                     found = NoEvidence(str(found).replace(str(path), sample.image))
                 rows.append(_row(explainer, tensor[0], pair, method, found, trust, plan))
-    return {"image": sample.image, "rows": rows, "problems": [[p.kind, p.where, p.detail] for p in problems]}
+    known = [index for name in sample.present for index in plan.targets.get(name, ())]
+    return {
+        "image": sample.image,
+        "right": int(trust.argmax()) in known if known else None,
+        "rows": rows,
+        "problems": [[p.kind, p.where, p.detail] for p in problems],
+    }
 
 
 def _pairs(

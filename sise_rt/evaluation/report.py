@@ -89,9 +89,9 @@ def _written(value: Any) -> str:
 
 def _line(metric: str, methods: Mapping[str, Any]) -> dict[str, Any]:
     figures = [entry["metrics"][metric] for entry in methods.values()]
-    means = [f["mean"] for f in figures if f["mean"] is not None]
+    means = [_tenths(f["mean"]) for f in figures if f["mean"] is not None]
     lower = metric in LOWER_IS_BETTER
-    best = (min(means) if lower else max(means)) if len(means) > 1 else None
+    best = (min(means) if lower else max(means)) if len(means) > 1 else None  # several, if they read the same
     cells = []
     for found in figures:
         difference = found["difference"]
@@ -102,7 +102,7 @@ def _line(metric: str, methods: Mapping[str, Any]) -> dict[str, Any]:
                 "interval": _interval(found["interval"]),
                 "count": f"n = {found['count']}{missing}",
                 "difference": _difference(difference) if difference else "",
-                "best": found["mean"] is not None and found["mean"] == best,
+                "best": found["mean"] is not None and _tenths(found["mean"]) == best,
             }
         )
     return {"title": TITLES[metric], "lower": lower, "cells": cells}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sise_rt.errors import BundleError, MethodError, ProviderError, SiseError
 from sise_rt.explainer import Explainer
 
 from .measure import Plan, measure
-from .samples import Dataset
+from .samples import Dataset, Sample
 from .store import append, open_report, write_table
 
 # Not this picture's fault: the next one would fail too.
@@ -27,21 +28,23 @@ class Outcome:
     """What a run has found.
 
     Attributes:
-        records: one a picture, in the order of the data set; see `measure`.
+        records: one a picture, in the order of the data set, with the plan's methods and metrics; see
+            `measure`.
         failed: the message for each picture that could not be used, in the same order.
+        changed: pictures that were measured again, because they or their annotations are not what they were.
         settings: all that the numbers depend on.
     """
 
     records: list[dict[str, Any]]
     failed: dict[str, str]
+    changed: tuple[str, ...]
     settings: dict[str, Any]
 
 
-def settings_of_run(
-    explainer: Explainer, bundle: Path, dataset: Dataset, form: str, plan: Plan
-) -> dict[str, Any]:
-    """All that the numbers depend on, ready for JSON: folders may move, and the limit may grow.
+def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -> dict[str, Any]:
+    """What the numbers of every picture depend on, ready for JSON.
 
+    Folders may move, pictures and their classes may change (`fingerprint`), methods and metrics may be added.
     The batch size changes no more than the last digits, and may have to fall where memory ran out.
     """
     return {
@@ -50,10 +53,6 @@ def settings_of_run(
         "bundle": sha256(bundle / "manifest.json"),
         "provider": explainer.engine.provider,
         "format": form,
-        "data": dataset.fingerprint(),
-        "targets": {name: list(indices) for name, indices in sorted(plan.targets.items())},
-        "methods": list(plan.methods),
-        "metrics": list(plan.metrics),
         "max_box_area": plan.max_box_area,
         "step": plan.step,
         "max_pixels": plan.max_pixels,
@@ -70,7 +69,7 @@ def run(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Measure every picture that `report` does not have yet, and write results.csv.
+    """Measure what `report` does not have yet of every picture, and write results.csv.
 
     Args:
         explainer: of the bundle.
@@ -89,13 +88,20 @@ def run(
     done = open_report(report, settings)
     samples = dataset.samples[:limit]
     failed: dict[str, str] = {}
+    changed: list[str] = []
     for position, sample in enumerate(samples):
-        if sample.image in done:
+        mark, before = fingerprint(dataset.folder, sample, plan), done.get(sample.image)
+        if before is not None and before.get("fingerprint") != mark:
+            changed.append(sample.image)
+            del done[sample.image]
+            before = None
+        lacking = still_to_do(before, plan)
+        if not lacking.methods:
             continue
         if progress is not None:
             progress(position, len(samples), sample.image)
         try:
-            record = measure(explainer, dataset.folder, sample, plan)
+            record = measure(explainer, dataset.folder, sample, lacking)
         except FATAL:
             raise
         except SiseError as error:
@@ -103,10 +109,66 @@ def run(
         except MemoryError:
             failed[sample.image] = "out of memory; try --batch-size 1"
         else:
-            append(report, record)
-            done[sample.image] = record
+            told = {"fingerprint": mark, "methods": list(lacking.methods), "metrics": list(lacking.metrics)}
+            done[sample.image] = _joined(before, record | told)
+            append(report, done[sample.image])
     if progress is not None:
         progress(len(samples), len(samples), "")
-    records = [done[sample.image] for sample in samples if sample.image in done]
+    records = [narrowed(done[sample.image], plan) for sample in samples if sample.image in done]
     write_table(report, records, plan.metrics)
-    return Outcome(records, failed, settings)
+    return Outcome(records, failed, tuple(changed), settings)
+
+
+def fingerprint(folder: Path, sample: Sample, plan: Plan) -> str:
+    """The sha256 of a picture, its annotations, masks in files included, and what its classes are called."""
+    targets = [(name, plan.targets.get(name)) for name in sorted(sample.present)]
+    masks = [truth.mask for _, truth in sorted(sample.present.items()) if truth is not None and truth.mask]
+    files = [_hash(folder / path) for path in (sample.image, *masks)]
+    return hashlib.sha256(f"{sample!r} {targets} {files}".encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256(path)
+    except BundleError:  # it is named when its picture's turn comes
+        return "unreadable"
+
+
+def still_to_do(before: Mapping[str, Any] | None, plan: Plan) -> Plan:
+    """What a picture's record lacks of a plan: no methods if nothing.
+
+    Of methods that are added the record's own metrics are measured; for metrics that are added the plan's
+    methods are run again, as maps are not kept.
+    """
+    if before is None:
+        return plan
+    metrics = before["metrics"]
+    if set(plan.metrics) <= set(metrics):
+        methods = tuple(name for name in plan.methods if name not in before["methods"])
+        return replace(plan, methods=methods, metrics=tuple(metrics))
+    return replace(plan, metrics=tuple(dict.fromkeys([*metrics, *plan.metrics])))
+
+
+def _joined(before: Mapping[str, Any] | None, record: dict[str, Any]) -> dict[str, Any]:
+    """A record with the methods of the one before it, if that has its metrics."""
+    if before is None or before["metrics"] != record["metrics"]:
+        return record
+    return record | {key: [*before[key], *record[key]] for key in ("methods", "rows")}
+
+
+def narrowed(record: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """A record with the plan's methods and metrics only, in the plan's order; rows without a metric go."""
+    rows = []
+    for row in record["rows"]:
+        asked = {name: row["metrics"][name] for name in plan.metrics if name in row["metrics"]}
+        if asked and row["method"] in plan.methods:
+            curves = {name: curve for name, curve in row["curves"].items() if name in asked}
+            rows.append(row | {"metrics": asked, "curves": curves})
+    pairs = list(dict.fromkeys((row["class"], row["target"]) for row in rows))
+    order = {(pair, method): i for i, (pair, method) in enumerate(_product(pairs, plan.methods))}
+    rows.sort(key=lambda row: order[(row["class"], row["target"]), row["method"]])
+    return record | {"rows": rows}
+
+
+def _product(pairs: Sequence[Any], methods: Sequence[str]) -> list[tuple[Any, str]]:
+    return [(pair, method) for pair in pairs for method in methods]

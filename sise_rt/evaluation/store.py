@@ -95,7 +95,7 @@ def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
                 record = json.loads(line)
                 if not _is_record(record):
                     raise ValueError("no picture's record")
-                records.setdefault(record["image"], record)
+                records[record["image"]] = record  # of several the last one has most
             except (ValueError, RecursionError) as error:
                 if number < len(lines) - 1:
                     raise OutputError(
@@ -121,6 +121,10 @@ def _is_record(record: Any) -> bool:
         return False
     if not all(isinstance(p, list) and list(map(type, p)) == [str, str, str] for p in problems):
         return False
+    if "fingerprint" in record and not (
+        _is_names(record.get("methods")) and _is_names(record.get("metrics"))
+    ):
+        return False
     return all(isinstance(row, dict) and _is_row(row) for row in rows)
 
 
@@ -135,6 +139,10 @@ def _is_row(row: dict[str, Any]) -> bool:
         and all(isinstance(curve, list) and len(curve) == CURVE_POINTS for curve in curves)
         and all(isinstance(y, (int, float)) for curve in curves for y in curve)
     )
+
+
+def _is_names(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(name, str) for name in found)
 
 
 def _values(found: Any) -> list[Any]:

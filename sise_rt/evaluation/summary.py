@@ -61,12 +61,16 @@ def summarise(
             methods[method]["metrics"][metric] = figures
     first = [row for _, row in rows if row["method"] == plan.methods[0]]
     return {
-        "settings": outcome.settings | {"limit": limit},
+        "settings": outcome.settings
+        | {"methods": list(plan.methods), "metrics": list(plan.metrics), "limit": limit},
         "versions": _versions(),
         "counts": {
             "pictures": len(dataset.samples),
             "evaluated": len(records),
             "failed": len(outcome.failed),
+            "changed": len(outcome.changed),
+            "classified": sum(record["right"] is not None for record in records),
+            "right": sum(record["right"] is True for record in records),
             "pairs": len(first),
             "annotated": sum(row["annotated"] for row in first),
             "predicted": sum(row["predicted"] for row in first),
