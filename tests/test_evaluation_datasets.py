@@ -1,6 +1,7 @@
 """Readers of data sets, on tiny ones with every kind of fault; and how classes become the model's."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -137,7 +138,68 @@ def test_a_size_that_cannot_be_read_is_a_broken_annotation(tmp_path, height):
     voc_xml(tmp_path / "b.xml", [("dog", (1, 1, 4, 4), False)])
     dataset = read_dataset(tmp_path, "voc")
     assert list(by_name(dataset)) == ["b.jpg"]
-    assert ("broken annotation", "a.xml") in kinds(dataset)
+    assert kinds(dataset) == [("broken annotation", "a.jpg: a.xml")]
+    assert dataset.problems[0].detail.endswith("is no width or height") or len(height) > 300
+
+
+def details(dataset):
+    return {p.where: p.detail for p in dataset.problems}
+
+
+def test_a_broken_xml_is_one_problem_in_plain_words(tmp_path):
+    box = "<xmin>1</xmin><ymin>1</ymin><xmax>{}</xmax><ymax>4</ymax>"
+    faults = {
+        "torn": ("<annotation><object", "it is no XML: unclosed token: line 1, column 12"),
+        "bomb": (
+            '<!DOCTYPE a [<!ENTITY b "bbbb">]><annotation>&b;</annotation>',
+            "it declares entities, which are not read",
+        ),
+        "foo": (
+            '<?xml version="1.0" encoding="foo"?><annotation/>',
+            "it is in an encoding that cannot be read: write it in UTF-8",
+        ),
+        "nobody": ("<annotation><object/></annotation>", "an object has no name"),
+        "bare": (
+            "<annotation><object><name>dog</name></object></annotation>",
+            "dog has no bndbox with xmin, ymin, xmax, ymax",
+        ),
+    }
+    for name, edge in (("words", "left"), ("nan", "nan")):
+        item = f"<object><name>dog</name><bndbox>{box.format(edge)}</bndbox></object>"
+        faults[name] = f"<annotation>{item}</annotation>", f"the bndbox of dog: '{edge}' is no coordinate"
+    for name, (text, _) in faults.items():
+        picture(tmp_path / "JPEGImages" / f"{name}.jpg")
+        (tmp_path / "JPEGImages" / f"{name}.xml").write_text(text)
+    picture(tmp_path / "JPEGImages" / "good.jpg")
+    voc_xml(tmp_path / "JPEGImages" / "good.xml", [("dog", (1, 1, 4, 4), False)])
+    dataset = read_dataset(tmp_path, "voc")
+    assert {p.kind for p in dataset.problems} == {"broken annotation"}
+    assert len(dataset.problems) == len(faults)
+    assert details(dataset) == {
+        f"JPEGImages/{name}.jpg: JPEGImages/{name}.xml": text for name, (_, text) in faults.items()
+    }
+    dataset = read_dataset(tmp_path, "voc", only=["torn.jpg", "good"])  # it is found, though it is of no use
+    assert kinds(dataset) == [("broken annotation", "JPEGImages/torn.jpg: JPEGImages/torn.xml")]
+
+
+def test_a_broken_xml_belongs_to_the_picture_that_it_names(tmp_path):
+    for name in ("a", "good"):
+        picture(tmp_path / f"{name}.jpg")
+    voc_xml(tmp_path / "other.xml", [("dog", (1, 1, "nan", 4), False)], filename="a.jpg")
+    voc_xml(tmp_path / "good.xml", [("dog", (1, 1, 4, 4), False)])
+    assert kinds(read_dataset(tmp_path, "voc")) == [("broken annotation", "a.jpg: other.xml")]
+
+
+def test_hidden_files_and_folders_are_skipped(tmp_path):
+    picture(tmp_path / "dog" / "a.png")
+    (tmp_path / "dog" / "._a.png").write_bytes(b"\x00\x05\x16\x07")
+    picture(tmp_path / ".cache" / "dog" / "b.png")
+    (tmp_path / "dog" / ".link.png").symlink_to("/etc/passwd")
+    (tmp_path / ".trash").symlink_to("/etc")
+    dataset = read_dataset(tmp_path, "folder")
+    assert (list(by_name(dataset)), dataset.problems) == (["dog/a.png"], [])
+    picture(tmp_path / ".set" / "dog" / "a.png")  # only below the folder that the user names
+    assert list(by_name(read_dataset(tmp_path / ".set", "folder"))) == ["dog/a.png"]
 
 
 def test_links_out_of_the_folder_are_not_read(tmp_path):
@@ -278,6 +340,41 @@ def test_what_coco_states_must_be_whole_numbers(tmp_path):
     assert kinds(dataset) == [("broken annotation", where) for where in broken]
 
 
+def test_faults_of_coco_in_plain_words(tmp_path):
+    runs = {"size": [30, 40], "counts": [600, 600]}
+    faults = [
+        ({"category_id": 99, "bbox": [0, 0, 5, 5]}, "category 99 is not in categories"),
+        ({"category_id": [1], "bbox": [0, 0, 5, 5]}, "its category_id is no number and no text"),
+        ({"bbox": [0, 0, 5, 5]}, "it has no category_id"),
+        ({"category_id": 1}, "it has no segmentation and no bbox"),
+        ({"category_id": 1, "bbox": [0, 0, 5]}, "its bbox is not four numbers"),
+        ({"category_id": 1, "bbox": 5}, "its bbox is not four numbers"),
+        ({"category_id": 1, "bbox": [0, 0, "wide", 5]}, "'wide' is no coordinate"),
+        ({"category_id": 1, "bbox": [0, 0, None, 5]}, "null is no coordinate"),
+        ({"category_id": 1, "bbox": [0, 0, [5], 5]}, "a list or object is no coordinate"),
+        ({"category_id": 1, "segmentation": [7]}, "its segmentation is neither polygons nor run lengths"),
+        ({"category_id": 1, "segmentation": {"counts": [9]}}, "run lengths without a size"),
+        ({"category_id": 1, "segmentation": {"size": [30, 40]}}, "with a size and without counts"),
+        ({"category_id": 1, "segmentation": runs | {"size": [10**5] * 2}}, "which is too large"),
+        ({"category_id": 1, "segmentation": runs | {"counts": [None]}}, "no whole number"),
+    ]
+    picture(tmp_path / "a.jpg")
+    picture(tmp_path / "b.jpg")
+    objects = [{"id": i, "image_id": 7, **item} for i, (item, _) in enumerate(faults)]
+    images = [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}, {"id": 9}]
+    good = {"id": 50, "image_id": 8, "category_id": 1, "bbox": [0, 0, 5, 5]}
+    coco(tmp_path / "notes.json", [*objects, {"id": 60, "category_id": 1}, good], images)
+    dataset = read_dataset(tmp_path, "coco")
+    assert list(by_name(dataset)) == ["b.jpg"]
+    found = details(dataset)
+    assert found.pop("image 9") == "it has no file_name"
+    assert found.pop("annotation 60") == "it has no image_id"
+    # Not as `image without annotation` too.
+    assert list(found) == [f"a.jpg: annotation {i}" for i in range(len(faults))]
+    for i, (_, text) in enumerate(faults):
+        assert text in found[f"a.jpg: annotation {i}"]
+
+
 def test_a_file_that_coco_lists_twice(tmp_path):
     for name in "abcd":
         picture(tmp_path / f"{name}.jpg")
@@ -311,6 +408,54 @@ def test_a_table_that_is_not_cocos_is_refused(tmp_path, text):
         read_dataset(tmp_path, "coco")
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "no JSON at line 1, column 1: Expecting value"),
+        (b'{"images": [],\n nonsense}', "no JSON at line 2, column 2: "),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b"[\xff]", "it is no text in UTF-8"),
+        (b"9" * 5000, "it has a number of thousands of digits"),
+        (b"[]", "it has no list of categories"),
+        (b'{"categories": {}}', "it has no list of categories"),
+        (b'{"categories": [], "images": 5}', "it has no list of images"),
+        (b'{"categories": [], "images": []}', "it has no list of annotations"),
+        (b'{"categories": [{"name": "a"}]}', "entry 1 of its categories: it has no id"),
+        (b'{"categories": [{"id": 4}]}', "category 4 has no name"),
+        (b'{"categories": [], "images": ["a.jpg"]}', "entry 1 of its images: it is no object of JSON"),
+        (
+            b'{"categories": [], "images": [{"id": 1}, {"id": []}]}',
+            "entry 2 of its images: its id is no number and no text",
+        ),
+    ],
+)
+def test_a_refused_table_says_where_it_is_wrong(tmp_path, text, reason):
+    picture(tmp_path / "a.jpg")
+    path = tmp_path / "notes.json"
+    path.write_bytes(text)
+    with pytest.raises(DataError) as caught:
+        read_dataset(tmp_path, "coco")
+    start = f"{path}: is not COCO's JSON of images, annotations and categories: {reason}"
+    assert str(caught.value).startswith(start)
+
+
+@pytest.mark.parametrize("form", ["coco", "csv-boxes"])
+def test_annotations_are_named_as_seen_from_here(tmp_path, monkeypatch, form):
+    picture(tmp_path / "data" / "a.jpg")
+    objects = [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 5, 5]}]
+    if form == "coco":
+        coco(tmp_path / "data" / "notes", objects)
+    else:
+        (tmp_path / "data" / "notes").write_text("image,class,x0,y0,x1,y1\na.jpg,dog,0,0,5,5\n")
+    monkeypatch.chdir(tmp_path)
+    there = Path("data", "notes")
+    with pytest.raises(DataError, match=f"^notes: no such file, but there is {there}: give --annotations"):
+        read_dataset(Path("data"), form, Path("notes"))
+    assert len(read_dataset(Path("data"), form, there).samples) == 1
+    with pytest.raises(DataError, match=r"^none: cannot be read: No such file or directory$"):
+        read_dataset(Path("data"), form, Path("none"))
+
+
 def test_several_tables_must_be_told_apart(tmp_path):
     picture(tmp_path / "a.jpg")
     annotation = [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 5, 5]}]
@@ -336,8 +481,41 @@ def test_csv_boxes(tmp_path):
         ("annotation without image", "../c.jpg"),
         ("broken annotation", "b.jpg"),
         ("broken annotation", "b.jpg"),
-        ("image without annotation", "b.jpg"),
     ]
+
+
+def test_lines_without_their_picture(tmp_path):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "labels.csv").write_text("image,class\na.jpg,dog\nlost.jpg,dog\n,dog\n")
+    boxes = (
+        "image,x0,y0,x1,y1\na.jpg,1,2,3,4\n,1,2,3,4\nlost.jpg,1,2,3,4\ngone.jpg,1,2,3,4\ngone.jpg,5,6,7,8\n"
+    )
+    (tmp_path / "boxes.csv").write_text(boxes)
+    dataset = read_dataset(tmp_path, "csv-boxes")
+    assert {p.kind for p in dataset.problems} == {"annotation without image"}
+    assert len(dataset.problems) == 4  # a picture that is missing is named once, by whatever table
+    assert details(dataset) == {
+        "lost.jpg": "line 3 of labels.csv",
+        "line 4 of labels.csv": "it names no picture",
+        "line 3 of boxes.csv": "it names no picture",
+        "gone.jpg": "line 5 of boxes.csv",
+    }
+
+
+def test_a_broken_box_of_a_labelled_picture_is_one_problem(tmp_path):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "labels.csv").write_text("image,class\na.jpg,dog\n")
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\na.jpg,1,2,three,4\n")
+    dataset = read_dataset(tmp_path, "csv-boxes")
+    assert by_name(dataset) == {"a.jpg": {"dog": None}}
+    assert kinds(dataset) == [("broken annotation", "a.jpg")]
+
+
+def test_a_table_in_another_encoding_is_refused(tmp_path):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "boxes.csv").write_bytes(b"image,class\xff,x0,y0,x1,y1\n")
+    with pytest.raises(DataError, match=r"^boxes\.csv: is no text in UTF-8 at byte 12$"):
+        read_dataset(tmp_path, "csv-boxes")
 
 
 def test_a_picture_in_another_folder_is_another_picture(tmp_path):
@@ -467,6 +645,38 @@ def test_masks_beside_their_pictures(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "name", ["c_mask.bmp", "c_label.bmp", "c_label.png", "c_gt.PNG", "c_GT.png", "c_seg.tif"]
+)
+def test_names_of_masks_beside_their_pictures(tmp_path, name):
+    picture(tmp_path / "pit" / "c.png")
+    mask(tmp_path / "pit" / name)
+    mask(tmp_path / "pit" / name.replace("c_", "lost_"))
+    dataset = read_dataset(tmp_path, "masks")
+    assert by_name(dataset) == {"pit/c.png": {"pit": Truth(mask=f"pit/{name}")}}
+    assert kinds(dataset) == [("annotation without image", f"pit/{name.replace('c_', 'lost_')}")]
+
+
+def test_of_several_masks_beside_a_picture_one_is_taken(tmp_path):
+    picture(tmp_path / "pit" / "c.jpg")
+    for name in ("c_gt.png", "c_mask.bmp", "c_mask.png", "c_mask.tif"):
+        mask(tmp_path / "pit" / name)
+    dataset = read_dataset(tmp_path, "masks")
+    assert by_name(dataset) == {"pit/c.jpg": {"pit": Truth(mask="pit/c_mask.png")}}
+    others = ("c_gt.png", "c_mask.bmp", "c_mask.tif")
+    assert kinds(dataset) == [("annotation without image", f"pit/{name}") for name in others]
+
+
+def test_pictures_may_be_named_like_masks_where_these_have_their_folder(tmp_path):
+    for form, truth in (("mvtec/test", "mvtec/ground_truth"), ("two/images", "two/masks")):
+        picture(tmp_path / form / "pit" / "c_seg.png")
+        mask(tmp_path / truth / "pit" / "c_seg.png")
+    (tmp_path / "two" / "labels.csv").write_text("image,class\npit/c_seg.png,pit\n")
+    for name, folder in (("mvtec", "test"), ("two", "images")):
+        dataset = read_dataset(tmp_path / name, "masks")
+        assert (list(by_name(dataset)), dataset.problems) == ([f"{folder}/pit/c_seg.png"], [])
+
+
 def test_masks_as_mvtec_has_them(tmp_path):
     for name in ("test/crack/000", "test/good/000", "train/good/000"):
         picture(tmp_path / f"{name}.png")
@@ -480,6 +690,25 @@ def test_masks_as_mvtec_has_them(tmp_path):
     assert kinds(dataset) == [
         ("annotation without image", "ground_truth/crack/001_mask.png"),
         ("image without annotation", "test/good/000.png"),
+    ]
+
+
+def test_a_mask_without_its_picture_is_one_problem(tmp_path):
+    for folder in ("a/test", "b/images"):
+        picture(tmp_path / folder / "pit" / "000.png")
+    for folder in ("a/test/ground_truth", "a/ground_truth", "b/masks"):
+        mask(tmp_path / folder / "pit" / "000_mask.png")
+    mask(tmp_path / "b" / "masks" / "pit" / "gone.png")
+    mask(tmp_path / "b" / "masks" / "pit" / "lost_mask.png")
+    names = ("000", "gone", "images/pit/lost")
+    lines = (f"pit/{name}.png,pit\n".replace("pit/images", "images") for name in names)
+    (tmp_path / "b" / "labels.csv").write_text("image,class\n" + "".join(lines))
+    dataset = read_dataset(tmp_path / "a", "masks")
+    assert kinds(dataset) == [("annotation without image", "test/ground_truth/pit/000_mask.png")]
+    dataset = read_dataset(tmp_path / "b", "masks")
+    assert kinds(dataset) == [
+        ("annotation without image", "images/pit/lost.png"),
+        ("annotation without image", "pit/gone.png"),
     ]
 
 
@@ -520,8 +749,8 @@ def test_folder(tmp_path):
     picture(tmp_path / "b.jpg")
     (tmp_path / "dog" / "notes.txt").write_text("no picture")
     dataset = read_dataset(tmp_path, "folder")
-    assert by_name(dataset) == {"dog/deep/a.jpg": {"dog": None}}
-    assert kinds(dataset) == [("image without annotation", "b.jpg")]
+    assert by_name(dataset) == {"dog/deep/a.jpg": {"dog": None}, "b.jpg": {}}  # a class is not needed
+    assert (dataset.classes, dataset.problems) == (["dog"], [])
 
 
 @pytest.mark.parametrize("form", ["voc", "masks", "folder"])

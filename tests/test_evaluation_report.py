@@ -11,7 +11,7 @@ from scipy import stats
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.report import choose_cases, render
 from sise_rt.evaluation.run import Outcome
-from sise_rt.evaluation.samples import Problem, Sample
+from sise_rt.evaluation.samples import Problem, Sample, Truth
 from sise_rt.evaluation.summary import LISTED, bootstrap, summarise
 
 for needed in ("matplotlib", "jinja2"):
@@ -30,7 +30,8 @@ def row(method, metrics, label="dog", *, annotated=True, predicted=False, curves
 
 
 def summarised(records, methods=("sise", "rise"), metrics=("ebpg",), missing=None, problems=(), failed=None):
-    samples = [Sample(record["image"], {"dog": None, "yak": None}) for record in records]
+    lacking = dict.fromkeys(missing or {}, Truth(boxes=((0, 0, 9, 9),)))
+    samples = [Sample(record["image"], {"dog": None} | lacking) for record in records]
     dataset = SimpleNamespace(samples=samples, problems=list(problems))
     plan = Plan(methods=methods, metrics=metrics, targets={"dog": (3,)})
     settings = {"model": "m", "format": "voc", "methods": list(methods), "metrics": list(metrics)}

@@ -102,7 +102,17 @@ def test_boxes_outside_are_clipped_or_left_out():
     assert mask.sum() == 9 + 4
     assert problems == ["box clipped", "box clipped", "box outside the picture", "broken annotation"]
     assert drawn(Truth(boxes=((50, 0, 60, 9),))) == (None, ["box outside the picture"])
-    assert drawn(Truth(boxes=((3.6, 3.6, 4.4, 4.4),))) == (None, ["empty mask"])
+    assert drawn(Truth(boxes=((3.6, 3.6, 4.4, 4.4),))) == (None, ["empty truth"])
+
+
+def test_a_box_that_cannot_be_drawn_is_one_problem():
+    inverted, tiny, outside = (20, 4, 9, 9), (3.6, 3.6, 4.4, 4.4), (50, 0, 60, 9)
+    assert drawn(Truth(boxes=(inverted,))) == (None, ["broken annotation"])
+    assert drawn(Truth(boxes=(inverted, outside))) == (None, ["broken annotation", "box outside the picture"])
+    assert drawn(Truth(boxes=(inverted, tiny))) == (None, ["broken annotation", "empty truth"])
+    assert drawn(Truth(boxes=((-5, 0, 0.3, 9),))) == (None, ["empty truth"])  # not that it is clipped too
+    assert drawn(Truth(boxes=(inverted,), polygons=((1, 1, 1, 1, 1, 1),)))[1][-1] == "empty truth"
+    assert drawn(Truth(runs=(((1200,), (30, 40)),))) == (None, ["empty truth"])
 
 
 def test_stretched_boxes():
@@ -124,7 +134,9 @@ def test_polygons_and_runs():
     assert abs(triangle.sum() - 450) <= 15  # half of the diagonal's pixels
     runs, _ = drawn(Truth(runs=(((31, 5, 1164), (30, 40)),)))
     np.testing.assert_array_equal(np.argwhere(runs), [[row, 1] for row in range(1, 6)])
-    assert drawn(Truth(runs=(((31, 5, 1164), (40, 30)),))) == (None, ["broken annotation", "empty mask"])
+    assert drawn(Truth(runs=(((31, 5, 1164), (40, 30)),))) == (None, ["broken annotation"])
+    problem = draw(Truth(runs=(((31, 5, 1164), (40, 30)),)), (30, 40), None, "a.jpg: dog", BIG)[1][0]
+    assert problem.detail == "a run-length mask of 30 x 40 in a picture of 40 x 30"
 
 
 @pytest.mark.parametrize("value", [1, 255])

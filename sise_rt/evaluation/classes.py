@@ -37,8 +37,10 @@ def read_class_map(path: Path) -> dict[str, tuple[str, ...]]:
                     f"{path}: a line needs a class and at least one target: {','.join(line)[:100]!r}"
                 )
             table[name] = tuple(filter(None, targets))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is no table in CSV and UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is no text in UTF-8 at byte {error.start + 1}") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: is no table in CSV: {error}") from error
     return table
 
 

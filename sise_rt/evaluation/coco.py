@@ -6,9 +6,12 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
-from .samples import MAX_TABLE, Box, DataError, Dataset, Files, Problem, Truth, number, read_limited, side
+from .samples import Box, DataError, Dataset, Files, Problem, Truth, number, read_named, side
 
 MAX_RUNS = 10_000_000
+
+Key = int | float | str
+"""An id."""
 
 
 def read_coco(files: Files, dataset: Dataset, annotations: Path | None) -> None:
@@ -28,54 +31,100 @@ def read_coco(files: Files, dataset: Dataset, annotations: Path | None) -> None:
                 f"{files.folder}: one annotation file is needed, here are {found}: name it with --annotations"
             )
         annotations = files.folder / tables[0]
-    present = parse_coco(read_limited(annotations, MAX_TABLE), files, dataset)
-    for path, truths in present.items():
-        if not truths:
-            dataset.problems.append(Problem("image without annotation", path, "it has no object"))
+    content = read_named(annotations, files)
+    try:
+        table = _table(content)
+    except ValueError as error:
+        layout = "COCO's JSON of images, annotations and categories"
+        raise DataError(f"{annotations}: is not {layout}: {error}") from error
+    present = _present(*table, files, dataset)
     # Pictures that the file does not list mostly belong to another split; they are not named one by one.
     dataset.add(present, ())
 
 
-def parse_coco(content: bytes, files: Files, dataset: Dataset) -> dict[str, dict[str, Truth | None]]:
-    """The classes of every listed picture that is there, each with its truth.
-
-    Args:
-        content: of the file, an object with `images`, `annotations` and `categories`.
-        files: the folder's.
-        dataset: gets the problems.
+def _table(content: bytes) -> tuple[dict[Key, str], list[tuple[Key, dict[str, Any]]], list[Any]]:
+    """The names of the categories, the images with their ids, and the annotations.
 
     Raises:
-        DataError: the file is no such JSON.
+        ValueError: the file is no such JSON.
     """
     try:
         table = json.loads(content)
-        categories = {item["id"]: str(item["name"]) for item in table["categories"]}
-        listed = [(item["id"], item) for item in table["images"]]
-        images = dict(listed)
-        objects = list(table["annotations"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"the annotation file is not COCO's JSON of images, annotations and categories: {error!r}"
-        ) from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("it is no text in UTF-8") from error
+    except ValueError as error:
+        raise ValueError("it has a number of thousands of digits") from error
+    categories: dict[Key, str] = {}
+    for key, item in _by_id(table, "categories"):
+        if "name" not in item:
+            raise ValueError(f"category {key} has no name")
+        categories[key] = str(item["name"])
+    return categories, _by_id(table, "images"), _entries(table, "annotations")
+
+
+def _entries(table: Any, name: str) -> list[Any]:
+    entries = table.get(name) if isinstance(table, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError(f"it has no list of {name}")
+    return entries
+
+
+def _by_id(table: Any, name: str) -> list[tuple[Key, dict[str, Any]]]:
+    found: list[tuple[Key, dict[str, Any]]] = []
+    for position, item in enumerate(_entries(table, name), 1):
+        try:
+            found.append((_key(item, "id"), item))
+        except ValueError as error:
+            raise ValueError(f"entry {position} of its {name}: {error}") from error
+    return found
+
+
+def _key(item: Any, name: str) -> Key:
+    if not isinstance(item, dict):
+        raise ValueError("it is no object of JSON")
+    key = item.get(name)
+    if not isinstance(key, int | float | str):
+        raise ValueError(f"it has no {name}" if key is None else f"its {name} is no number and no text")
+    return key
+
+
+def _present(
+    categories: dict[Key, str],
+    listed: list[tuple[Key, dict[str, Any]]],
+    objects: list[Any],
+    files: Files,
+    dataset: Dataset,
+) -> dict[str, dict[str, Truth | None]]:
+    """The classes of every listed picture that is there, each with its truth; problems go to `dataset`."""
+    images = dict(listed)
     paths, sizes = _places(listed, files, dataset)
     parts: dict[tuple[str, str], list[Truth]] = {}
+    broken: set[str | None] = set()
     for item in objects:
         where = f"annotation {item.get('id')}" if isinstance(item, dict) else "an annotation"
+        path = None
         try:
-            key = item["image_id"]
+            key = _key(item, "image_id")
             if key not in images:
                 dataset.problems.append(Problem("annotation without image", where, f"image {key}"))
                 continue
-            if place := paths.get(key) or _name(images[key]):
+            path = paths.get(key)
+            if place := path or _name(images[key]):
                 where = f"{place}: {where}"
-            label, part = categories[item["category_id"]], _truth(item)
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-            dataset.problems.append(
-                Problem("broken annotation", where, f"{type(error).__name__}: {error}"[:300])
-            )
+            category = _key(item, "category_id")
+            if category not in categories:
+                raise ValueError(f"category {category} is not in categories")
+            part = _truth(item)
+        except ValueError as error:
+            dataset.problems.append(Problem("broken annotation", where, str(error)[:300]))
+            broken.add(path)
             continue
-        if key in paths:
-            parts.setdefault((paths[key], label), []).append(part)
+        if path is not None:
+            parts.setdefault((path, categories[category]), []).append(part)
 
     present: dict[str, dict[str, Truth | None]] = {path: {} for path in paths.values()}
     for (path, label), found in parts.items():
@@ -85,19 +134,22 @@ def parse_coco(content: bytes, files: Files, dataset: Dataset) -> dict[str, dict
             runs=tuple(run for part in found for run in part.runs),
             size=sizes[path],
         )
+    for path, truths in present.items():
+        if not truths and path not in broken:
+            dataset.problems.append(Problem("image without annotation", path, "it has no object"))
     return present
 
 
 def _places(
-    listed: list[tuple[Any, dict[str, Any]]], files: Files, dataset: Dataset
-) -> tuple[dict[Any, str], dict[str, tuple[int, int] | None]]:
+    listed: list[tuple[Key, dict[str, Any]]], files: Files, dataset: Dataset
+) -> tuple[dict[Key, str], dict[str, tuple[int, int] | None]]:
     """The path of every listed id, and the (height, width) that is stated for each path.
 
     Of one file that is listed twice under the same name and size the annotations are put together. Where
     two entries contradict each other nobody knows whose annotations are whose: neither is taken.
     """
-    entries: dict[Any, tuple[str, tuple[int, int] | None]] = {}
-    paths: dict[Any, str] = {}
+    entries: dict[Key, tuple[str, tuple[int, int] | None]] = {}
+    paths: dict[Key, str] = {}
     first: dict[str, tuple[str, tuple[int, int] | None]] = {}
     broken: set[str] = set()
     for key, item in listed:
@@ -112,7 +164,8 @@ def _places(
         if entries.setdefault(key, entry) != entry:
             broken.update(filter(None, (paths.get(key), path)))
         elif path is None:
-            dataset.problems.append(Problem("annotation without image", name or f"image {key}"))
+            detail = "" if name else "it has no file_name"
+            dataset.problems.append(Problem("annotation without image", name or f"image {key}", detail))
         else:
             paths[key] = path
             if first.setdefault(path, entry) != entry:
@@ -141,27 +194,39 @@ def _truth(item: dict[str, Any]) -> Truth:
     """One object's: its segmentation, or its box where it has none."""
     segmentation = item.get("segmentation")
     if isinstance(segmentation, dict):
-        height, width = segmentation["size"]
-        if not (_whole(height) and _whole(width) and height * width <= 1e9):
-            raise ValueError(f"a mask of size {segmentation['size']}")
-        counts = segmentation["counts"]
+        size, counts = segmentation.get("size"), segmentation.get("counts")
+        if not (isinstance(size, list) and len(size) == 2 and all(map(_whole, size))):
+            raise ValueError("run lengths without a size of two whole numbers")
+        height, width = size
+        if height * width > 1e9:
+            raise ValueError(f"run lengths of {width} x {height} pixels, which is too large")
+        if not isinstance(counts, list | str):
+            raise ValueError("a segmentation with a size and without counts")
         runs = unpacked(counts) if isinstance(counts, str) else [_run(count) for count in counts]
         if any(run < 0 for run in runs) or sum(runs) != height * width:
             raise ValueError("run lengths that do not fill their mask")
         return Truth(runs=((tuple(runs), (height, width)),))
     if segmentation:
+        if not (isinstance(segmentation, list) and all(isinstance(part, list) for part in segmentation)):
+            raise ValueError("its segmentation is neither polygons nor run lengths")
         polygons = tuple(tuple(number(value) for value in polygon) for polygon in segmentation)
         if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
             raise ValueError("a polygon of fewer than three corners")
         return Truth(polygons=polygons)
-    x, y, width, height = (number(value) for value in item["bbox"])
+    edges = item.get("bbox")
+    if edges is None:
+        raise ValueError("it has no segmentation and no bbox")
+    if not isinstance(edges, list) or len(edges) != 4:
+        raise ValueError("its bbox is not four numbers")
+    x, y, width, height = map(number, edges)
     box: Box = (x, y, x + width, y + height)
     return Truth(boxes=(box,))
 
 
 def _run(count: Any) -> int:
-    if isinstance(count, bool) or not isinstance(count, int | float) or count != int(count):
-        raise ValueError(f"{count!r} is no run length")
+    whole = isinstance(count, int) or (isinstance(count, float) and count.is_integer())
+    if isinstance(count, bool) or not whole:
+        raise ValueError("a run length that is no whole number")
     return int(count)
 
 

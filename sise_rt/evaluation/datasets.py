@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from .coco import read_coco
 from .samples import (
-    MAX_TABLE,
     Box,
     DataError,
     Dataset,
@@ -19,7 +18,7 @@ from .samples import (
     Sample,
     Truth,
     number,
-    read_limited,
+    read_named,
     shuffled,
 )
 from .voc import read_voc
@@ -27,6 +26,9 @@ from .voc import read_voc
 IMAGE_COLUMNS = ("image", "file", "filename", "path")
 CLASS_COLUMNS = ("class", "label", "name", "class_name", "class_index")
 LABEL_COLUMNS = f"columns for image ({', '.join(IMAGE_COLUMNS)}) and class ({', '.join(CLASS_COLUMNS)})"
+MASK = "_mask"
+MASK_ENDINGS = (MASK, "_label", "_gt", "_GT", "_seg")
+"""What masks in the folder of their pictures have behind the picture's name, before any suffix."""
 CORNERS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
 
 
@@ -53,6 +55,9 @@ def read_dataset(
         dataset.samples = [s for s in samples if wanted & _names(s.image)]
         found = set().union(*(_names(s.image) for s in samples))
         dataset.problems = [p for p in dataset.problems if wanted & _places(p)]
+        # A picture that is there and cannot be used has its problem already.
+        there = set().union(*map(_names, files.pictures()))
+        found |= there & set().union(*map(_places, dataset.problems))
         dataset.problems += [Problem("image not found", name) for name in sorted(wanted - found)]
     if not dataset.samples:
         first = f"; the first problem: {_shown(dataset.problems[0])}" if dataset.problems else ""
@@ -67,7 +72,7 @@ def _names(path: str) -> set[str]:
 
 
 def _places(problem: Problem) -> set[str]:
-    """Names of the picture of a problem, whose `where` is a path or `path: annotation 12`."""
+    """Names of the picture of a problem, whose `where` is a path, `path: annotation 12` or `path: a.xml`."""
     return _names(problem.where) | _names(problem.where.rpartition(": ")[0])
 
 
@@ -88,7 +93,9 @@ def read_csv_boxes(files: Files, dataset: Dataset, annotations: Path | None) -> 
     as it is. Without a class column the class of an image is that of `labels.csv`, which has an image and a
     class column.
     """
-    labels = _labels(files, dataset)
+    lost: dict[str, str] = {}
+    labels = _labels(files, dataset, lost)
+    table = annotations.name if annotations is not None else "boxes.csv"
     header, rows = _table(files, annotations, "boxes.csv")
     image, group = _column(header, IMAGE_COLUMNS), _column(header, CLASS_COLUMNS)
     corners, size = _corner_columns(header)
@@ -98,36 +105,44 @@ def read_csv_boxes(files: Files, dataset: Dataset, annotations: Path | None) -> 
             f"or xmin, ymin, xmax, ymax); it has {', '.join(header)[:300] or 'none'}"
         )
     boxes: dict[tuple[str, str], list[Box]] = {}
+    broken: set[str] = set()
     for line, row in rows:
         name = (row.get(image) or "").strip()
         path = files.find(name)
         if path is None:
-            dataset.problems.append(
-                Problem("annotation without image", name or f"line {line}", f"line {line}")
-            )
+            _lose(lost, name, f"line {line} of {table}")
             continue
         label = (row.get(group) or "").strip() if group else labels.get(path, "")
         try:
             box = tuple(number(row.get(column) or "") for column in corners)
         except ValueError:
-            dataset.problems.append(Problem("broken annotation", path, f"line {line} has no four corners"))
-            continue
-        if not label:
-            dataset.problems.append(Problem("broken annotation", path, f"line {line} has no class"))
-            continue
-        boxes.setdefault((path, label), []).append(box)  # type: ignore[arg-type]  # four of them
+            box = ()
+        if box and label:
+            boxes.setdefault((path, label), []).append(box)  # type: ignore[arg-type]  # four of them
+        else:
+            detail = f"line {line} has no {'class' if box else 'four corners'}"
+            dataset.problems.append(Problem("broken annotation", path, detail))
+            broken.add(path)
     present: dict[str, dict[str, Truth | None]] = {path: {label: None} for path, label in labels.items()}
     for (path, label), found in boxes.items():
         truth = Truth(boxes=tuple(found), size=size, scaled=size is not None)
         present.setdefault(path, {})[label] = truth
     for path, truths in present.items():
-        if not any(truths.values()):
+        if not any(truths.values()) and path not in broken:
             dataset.problems.append(Problem("image without annotation", path, "it has a class and no box"))
-    dataset.add(present, files.pictures())
+    dataset.problems += [Problem("annotation without image", *item) for item in lost.items()]
+    dataset.add(present, (path for path in files.pictures() if path not in broken))
 
 
-def _labels(files: Files, dataset: Dataset, among: Collection[str] | None = None) -> dict[str, str]:
-    """The class of each picture that `labels.csv` names; `among` as for `Files.find`."""
+def _lose(lost: dict[str, str], name: str, line: str) -> None:
+    """A picture that is not there is named once, with the first line that has it."""
+    lost.setdefault(name or line, line if name else "it names no picture")
+
+
+def _labels(
+    files: Files, dataset: Dataset, lost: dict[str, str], among: Collection[str] | None = None
+) -> dict[str, str]:
+    """The class of each picture that `labels.csv` names; `among` as for `Files.find`, others go to `lost`."""
     if "labels.csv" not in files.paths:
         return {}
     header, rows = _table(files, None, "labels.csv")
@@ -140,8 +155,7 @@ def _labels(files: Files, dataset: Dataset, among: Collection[str] | None = None
         name, label = ((row.get(column) or "").strip() for column in (image, group))
         path = files.find(name, among)
         if path is None:
-            where = name or f"line {line}"
-            dataset.problems.append(Problem("annotation without image", where, f"line {line} of labels.csv"))
+            _lose(lost, name, f"line {line} of labels.csv")
         elif label and labels.setdefault(path, label) != label:
             detail = f"line {line} of labels.csv says {label}, an earlier one {labels[path]}"
             dataset.problems.append(Problem("broken annotation", path, detail[:300]))
@@ -157,17 +171,17 @@ def _table(
         header = [column.strip() for column in reader.fieldnames or []]
         reader.fieldnames = header
         return header, [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{given or name}: is no table in CSV and UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{given or name}: is no text in UTF-8 at byte {error.start + 1}") from error
+    except csv.Error as error:
+        raise DataError(f"{given or name}: is no table in CSV: {error}") from error
 
 
 def _annotation_file(files: Files, given: Path | None, name: str) -> bytes:
     """The annotation file that the user named, wherever it is; else the one of that name in the folder."""
-    if given is not None:
-        return read_limited(given, MAX_TABLE)
-    if name not in files.paths:
+    if given is None and name not in files.paths:
         raise DataError(f"{files.folder}: has no {name}: name the file with --annotations")
-    return read_limited(files.folder / name, MAX_TABLE)
+    return read_named(given or files.folder / name, files)
 
 
 def _column(header: list[str], known: Iterable[str]) -> str | None:
@@ -191,13 +205,10 @@ def _corner_columns(header: list[str]) -> tuple[list[str] | None, tuple[int, int
 
 
 def read_folder(files: Files, dataset: Dataset, _: Path | None) -> None:
-    """A folder for each class, without ground truth."""
+    """Pictures, in a folder for each class or in none, without ground truth."""
     for path in files.pictures():
-        parts = PurePosixPath(path).parts
-        if len(parts) < 2:
-            dataset.problems.append(Problem("image without annotation", path, "it is in no class folder"))
-        else:
-            dataset.samples.append(Sample(path, {parts[0]: None}))
+        classes = PurePosixPath(path).parts[:-1][:1]
+        dataset.samples.append(Sample(path, dict.fromkeys(classes)))
 
 
 # -------------------- masks
@@ -207,8 +218,8 @@ def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
     """Pictures with a mask each, in one of three layouts. A mask is bright where the class is.
 
     MVTec: `test/<class>/000.png` with `ground_truth/<class>/000_mask.png`. Two folders: `images/000.png` with
-    `masks/000.png`, and `labels.csv` for the classes. Else `<class>/.../a.jpg` with `a.png` or `a_mask.png`
-    in the same folder.
+    `masks/000.png`, and `labels.csv` for the classes. Else `<class>/.../a.jpg` with `a.png`, or a picture
+    that `MASK_ENDINGS` name, in the same folder.
     """
     pictures = files.pictures()
     known = set(pictures)
@@ -216,24 +227,32 @@ def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
     tops = {folders[:1] for folders in inside.values()}
     truths: list[str] = []
     classes: dict[str, str] = {}
+    endings: tuple[str, ...] = (MASK,)
     if mvtec := [path for path in pictures if "ground_truth" in inside[path][:-1]]:
         truths = mvtec
-        masks = {p: _mvtec_mask(p, known) for p in pictures if "test" in inside[p][:-1]}
+        tests = [p for p in pictures if "test" in inside[p][:-1] and "ground_truth" not in inside[p][:-1]]
+        masks = {p: _mvtec_mask(p, known) for p in tests}
         classes = {path: inside[path][-1] for path in masks}
     elif ("masks",) in tops and ("labels.csv" in files.paths or ("images",) in tops):
         if "labels.csv" not in files.paths:  # the pictures would be taken for a class, and the masks too
             raise DataError(f"{files.folder}: images/ with masks/ needs labels.csv, with {LABEL_COLUMNS}")
         truths = [path for path in pictures if inside[path][:1] == ("masks",)]
         masks = {p: _mask_in_masks(p, known) for p in pictures if inside[p][:1] == ("images",)}
-        classes = _labels(files, dataset, masks)
+        lost: dict[str, str] = {}
+        classes = _labels(files, dataset, lost, masks)
+        dataset.problems += [Problem("annotation without image", *item) for item in lost.items()]
+        named = {_mask_in_masks(f"images/{name.removeprefix('images/')}", known) for name in lost}
+        truths = [path for path in truths if path not in named]
     else:
-        masks = {path: _mask_beside(path, known) for path in pictures}
+        endings = MASK_ENDINGS
+        stems = {_stem(path): path for path in sorted(pictures, key=lambda p: p.endswith(".png"))}
+        masks = {path: _mask_beside(path, known, stems) for path in pictures}
         classes = {path: inside[path][0] for path in masks if inside[path]}
     used = {mask for mask in masks.values() if mask}
     for path, mask in masks.items():
         if path in used:
             continue
-        if PurePosixPath(path).stem.endswith("_mask"):
+        if PurePosixPath(path).stem.endswith(endings):
             dataset.problems.append(Problem("annotation without image", path))
         elif path not in classes:
             dataset.problems.append(Problem("image without annotation", path, "it has no class"))
@@ -249,20 +268,24 @@ def _mvtec_mask(path: str, known: set[str]) -> str | None:
     parts = list(PurePosixPath(path).parts)
     parts[len(parts) - 1 - parts[::-1].index("test")] = "ground_truth"
     pure = PurePosixPath(*parts)
-    candidates = (pure.with_name(f"{pure.stem}_mask{suffix}") for suffix in (".png", pure.suffix))
+    candidates = (pure.with_name(f"{pure.stem}{MASK}{suffix}") for suffix in (".png", pure.suffix))
     return next((str(c) for c in (*candidates, pure) if str(c) in known), None)
 
 
 def _mask_in_masks(path: str, known: set[str]) -> str | None:
     pure = PurePosixPath("masks", *PurePosixPath(path).parts[1:])
-    candidates = (pure.with_suffix(".png"), pure.with_name(f"{pure.stem}_mask.png"), pure)
+    candidates = (pure.with_suffix(".png"), pure.with_name(f"{pure.stem}{MASK}.png"), pure)
     return next((str(c) for c in candidates if str(c) in known), None)
 
 
-def _mask_beside(path: str, known: set[str]) -> str | None:
-    pure = PurePosixPath(path)
-    candidates = [str(pure.with_name(f"{pure.stem}{suffix}")) for suffix in ("_mask.png", ".png")]
+def _mask_beside(path: str, known: set[str], stems: Mapping[str, str]) -> str | None:
+    stem = _stem(path)
+    candidates = (*(stems.get(f"{stem}{ending}") for ending in MASK_ENDINGS), f"{stem}.png")
     return next((c for c in candidates if c in known and c != path), None)
+
+
+def _stem(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))
 
 
 FORMATS: dict[str, Callable[[Files, Dataset, Path | None], None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -130,7 +131,7 @@ def shuffled(samples: Sequence[Sample]) -> list[Sample]:
 
 
 class Files:
-    """The files under a folder; nothing that leads out of it is ever opened.
+    """The files under a folder, without hidden ones; nothing that leads out of it is ever opened.
 
     Args:
         folder: to be searched, with its subfolders.
@@ -147,13 +148,13 @@ class Files:
         self.paths: list[str] = []
         home = folder.resolve()
         for here, folders, names in os.walk(folder):
-            folders.sort()
-            for name in sorted(folders):
+            folders[:] = _visible(folders)
+            for name in folders:
                 if Path(here, name).is_symlink():
                     problems.append(
                         Problem("link to a folder", _relative(Path(here, name), folder), "not followed")
                     )
-            for name in sorted(names):
+            for name in _visible(names):
                 path = Path(here, name)
                 if _leads_out(path, home):
                     problems.append(Problem("link out of the folder", _relative(path, folder), "not read"))
@@ -198,6 +199,11 @@ class Files:
         return found[0] if len(found) == 1 else None
 
 
+def _visible(names: Iterable[str]) -> list[str]:
+    """Names sorted, without those that begin with a dot: macOS leaves `._a.png` beside `a.png`."""
+    return sorted(name for name in names if not name.startswith("."))
+
+
 def _mask_hash(path: Path) -> str:
     try:
         return sha256(path)
@@ -226,10 +232,22 @@ def read_limited(path: Path, limit: int) -> bytes:
         with path.open("rb") as stream:
             content = stream.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > limit:
         raise DataError(f"{path}: is larger than {limit:,} bytes: this is no annotation")
     return content
+
+
+def read_named(path: Path, files: Files) -> bytes:
+    """The content of the annotation file of a whole data set that the user names.
+
+    Raises:
+        DataError: it is too large, or cannot be read; the message says if it lies in the data set's folder.
+    """
+    inside = files.folder / path
+    if not path.exists() and inside.is_file():
+        raise DataError(f"{path}: no such file, but there is {inside}: give --annotations {inside}")
+    return read_limited(path, MAX_TABLE)
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -246,9 +264,17 @@ def number(value: Any) -> float:
         result = float(value)
     except OverflowError as error:  # a whole number with hundreds of digits
         raise ValueError("a number too large to be a coordinate") from error
+    except (TypeError, ValueError):
+        result = math.nan
     if not abs(result) <= 1e9:
-        raise ValueError(f"{value!r} is no coordinate")
+        raise ValueError(f"{_quoted(value)} is no coordinate")
     return result
+
+
+def _quoted(value: Any) -> str:
+    if isinstance(value, str | int | float):
+        return repr(value)
+    return "null" if value is None else "a list or object"  # which may be nested too deeply to be shown
 
 
 def side(value: Any) -> int:
@@ -261,8 +287,8 @@ def side(value: Any) -> int:
         return 0
     try:
         result = number(value)
-    except TypeError as error:  # a list
-        raise ValueError(f"{value!r} is no width or height") from error
+    except ValueError:
+        result = math.nan
     if isinstance(value, bool) or result < 0 or not result.is_integer():
-        raise ValueError(f"{value!r} is no width or height")
+        raise ValueError(f"{_quoted(value)} is no width or height")
     return int(result)

@@ -44,7 +44,9 @@ def summarise(
     records = outcome.records
     rows = [(record["image"], row) for record in records for row in record["rows"]]
     samples = dataset.samples[:limit]
-    lacking = Counter(name for sample in samples for name in sample.present if name in missing)
+    lacking = Counter(
+        name for sample in samples for name, truth in sample.present.items() if truth and name in missing
+    )
     methods: dict[str, dict[str, Any]] = {}
     for method in plan.methods:
         own = [row for _, row in rows if row["method"] == method]
@@ -81,7 +83,7 @@ def summarise(
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": 0.95, "unit": "picture"},
         "methods": methods,
         "failed": outcome.failed,
-        "missing_classes": {name: {"pairs": lacking[name], "reason": missing[name]} for name in missing},
+        "missing_classes": {n: {"pairs": lacking[n], "reason": missing[n]} for n in missing if lacking[n]},
         "problems": _problems(dataset.problems, records),
     }
 

@@ -73,15 +73,17 @@ def draw(
         _add_polygon(mask, _stretched(polygon, truth, size))
     for counts, shape in truth.runs:
         if shape != size or sum(counts) != shape[0] * shape[1]:
-            problems.append(Problem("broken annotation", where, f"a run-length mask does not fit {size}"))
+            stated = f"a run-length mask of {shape[1]} x {shape[0]} in a picture of {size[1]} x {size[0]}"
+            problems.append(Problem("broken annotation", where, stated))
             continue
         values = np.arange(len(counts)) % 2 == 1
         mask |= np.repeat(values, counts).reshape(shape[::-1]).T
-    if not mask.any():
-        if not any(problem.kind == "box outside the picture" for problem in problems):
-            problems.append(Problem("empty mask", where, "it covers no pixel's centre"))
-        return None, problems
-    return mask, problems
+    if mask.any():
+        return mask, problems
+    problems = [problem for problem in problems if problem.kind != "box clipped"]  # to nothing
+    if len(problems) < max(1, len(truth.boxes) + len(truth.polygons) + len(truth.runs)):
+        problems.append(Problem("empty truth", where, "it covers no pixel's centre"))
+    return None, problems
 
 
 def _stretched(coordinates: Sequence[float], truth: Truth, size: tuple[int, int]) -> list[float]:

@@ -10,7 +10,6 @@ from .samples import (
     MAX_ANNOTATION,
     PICTURES,
     Box,
-    DataError,
     Dataset,
     Files,
     Problem,
@@ -31,20 +30,22 @@ def read_voc(files: Files, dataset: Dataset, _: Path | None) -> None:
     annotations = files.ending(".xml")
     pictures = _pictures(files)
     present: dict[str, dict[str, Truth | None]] = {}
+    broken: set[str] = set()
     for path in annotations:
+        name, truths, fault = "", dict[str, Truth](), ""
         try:
-            name, truths = _parse_voc(read_limited(files.folder / path, MAX_ANNOTATION))
-        except DataError as error:
-            dataset.problems.append(Problem("broken annotation", path, str(error)))
-            continue
-        # LookupError: an encoding that Python has not
-        except (ValueError, LookupError, AttributeError, SyntaxError, RecursionError) as error:
-            dataset.problems.append(
-                Problem("broken annotation", path, f"{type(error).__name__}: {error}"[:300])
-            )
-            continue
+            root = _root(read_limited(files.folder / path, MAX_ANNOTATION))
+            name = (root.findtext("filename") or "").strip()
+            truths = _truths(root)
+        except ValueError as error:
+            fault = str(error)[:300]
         image = _picture_of(path, name, files, pictures)
-        if image is None:
+        if fault:
+            dataset.problems.append(
+                Problem("broken annotation", f"{image}: {path}" if image else path, fault)
+            )
+            broken.update(filter(None, [image]))
+        elif image is None:
             dataset.problems.append(
                 Problem("annotation without image", path, f"it names {name or 'none'}"[:300])
             )
@@ -54,7 +55,7 @@ def read_voc(files: Files, dataset: Dataset, _: Path | None) -> None:
             present[image] = dict(truths)
             if not truths:
                 dataset.problems.append(Problem("image without annotation", image, f"{path} has no object"))
-    dataset.add(present, pictures)
+    dataset.add(present, (path for path in pictures if path not in broken))
 
 
 def _pictures(files: Files) -> dict[str, None]:
@@ -78,10 +79,21 @@ def _suffixes() -> Iterable[str]:
     return (variant for suffix in PICTURES for variant in (suffix, suffix.upper()))
 
 
-def _parse_voc(content: bytes) -> tuple[str, dict[str, Truth]]:
-    from defusedxml.ElementTree import fromstring
+def _root(content: bytes) -> Any:
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, fromstring
 
-    root: Any = fromstring(content)
+    try:
+        return fromstring(content)
+    except ParseError as error:
+        raise ValueError(f"it is no XML: {error}") from error
+    except DefusedXmlException as error:
+        raise ValueError("it declares entities, which are not read") from error
+    except (ValueError, LookupError) as error:
+        raise ValueError("it is in an encoding that cannot be read: write it in UTF-8") from error
+
+
+def _truths(root: Any) -> dict[str, Truth]:
     width, height = (side(root.findtext(f"size/{name}")) for name in ("width", "height"))
     size = (height, width) if width and height else None
     boxes: dict[str, list[Box]] = {}
@@ -89,14 +101,18 @@ def _parse_voc(content: bytes) -> tuple[str, dict[str, Truth]]:
     for item in root.iter("object"):
         label = (item.findtext("name") or "").strip()
         corners = [item.findtext(f"bndbox/{name}") for name in CORNERS]
-        if not label or None in corners:
-            raise ValueError("an object has no name or no box")
-        left, top, right, bottom = map(number, corners)
+        if not label:
+            raise ValueError("an object has no name")
+        if None in corners:
+            raise ValueError(f"{label} has no bndbox with {', '.join(CORNERS)}")
+        try:
+            left, top, right, bottom = map(number, corners)
+        except ValueError as error:
+            raise ValueError(f"the bndbox of {label}: {error}") from error
         boxes.setdefault(label, []).append((left - 1, top - 1, right, bottom))
         if (item.findtext("difficult") or "0").strip() != "1":
             easy.add(label)
-    truths = {
+    return {
         label: Truth(boxes=tuple(found), size=size, difficult=label not in easy)
         for label, found in boxes.items()
     }
-    return (root.findtext("filename") or "").strip(), truths
