@@ -29,8 +29,9 @@ def heads(network: Network, pieces: Sequence[Graph], blocks: Sequence[Block]) ->
     """Build one head a block; their constants and tensor types join the network's.
 
     Head b takes the output of block b and the gradient at the output of block b + 1 (the last head:
-    `targets`, int64 (N,)), recomputes what lies between, and gives the gradient at the output of block b and
-    alpha_b, eq. 6: the mean over locations of the gradient of the target's log-odds.
+    `targets`, int64 (N,), of which a negative one is the class with the highest logit), recomputes what lies
+    between, and gives the gradient at the output of block b and alpha_b, eq. 6: the mean over locations of
+    the gradient of the target's log-odds.
 
     Args:
         network: the canonical network.
@@ -71,12 +72,16 @@ def heads(network: Network, pieces: Sequence[Graph], blocks: Sequence[Block]) ->
 def log_odds_gradient(op: Builder, network: Network) -> str:
     """Add the gradient of the target's log-odds with respect to the logits, (N, classes).
 
+    A target that is not known before the logits are costs no second pass: below 0 it is the best class.
+
     The log-odds are z_c - logsumexp_{j != c} z_j for softmax and z_c for sigmoid. They rank and sign feature
     maps as the probability does (the factor p (1 - p) is common and positive), and do not vanish where the
     model is sure.
     """
+    best = op.ArgMax("logits", axis=1, keepdims=0)
+    targets = op.Where(op.Less("targets", op.constant(0)), best, "targets")
     off_on = op.constant(np.array([0, 1], op.dtype))
-    chosen = op.OneHot("targets", op.constant(np.array([network.classes])), off_on, axis=1)
+    chosen = op.OneHot(targets, op.constant(np.array([network.classes])), off_on, axis=1)
     if network.activation == "sigmoid":
         return chosen
     others = op.Where(

@@ -20,7 +20,7 @@ def features_graph(
 ) -> Graph:
     """One forward and one backward pass.
 
-    Inputs: `images` (N, C, H, W), `targets` (N,) int64.
+    Inputs: `images` (N, C, H, W), `targets` (N,) int64, below 0 for the class with the highest logit.
     Outputs: every A_b (N, K, h, w), every alpha_b (N, K), `logits` (N, classes).
     Without heads there is no backward pass: neither `targets` nor alphas.
     """

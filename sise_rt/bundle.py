@@ -12,7 +12,7 @@ from typing import Any
 from .errors import BundleError
 from .wording import counted
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.bin"
 PROBE = "parity.npz"
@@ -153,6 +153,12 @@ class Manifest:
         """Whether the bundle gives gradient scores; without them no map is preferred to another."""
         return bool(self.graphs["heads"])
 
+    @property
+    def takes_best(self) -> bool:
+        """Whether the target `BEST` of the features graph is the class with the highest logit: since 1.2."""
+        minor = self.schema_version.split(".")[1:2]
+        return self.has_gradients and bool(minor) and minor[0].isdecimal() and int(minor[0]) >= 2
+
     def to_json(self) -> str:
         """The manifest as written to `manifest.json`."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
@@ -189,6 +195,7 @@ PREPROCESS: dict[str, Any] = {
 }
 BLOCK: dict[str, Any] = {"name": str, "tensor": str, "channels": int, "height": int, "width": int}
 GRAPHS: dict[str, Any] = {"features": str, "score": str, "classifier": str, "blocks": [str], "heads": [str]}
+BEST = -1  # as a target of the features graph
 LATER = ("forward", "last_block_gradient", "image_gradient")  # graphs that bundles have from schema 1.1 on
 
 

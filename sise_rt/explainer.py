@@ -13,7 +13,7 @@ from .bundle import Manifest, read_bundle
 from .engine import Engine
 from .errors import BundleError, MethodError, ModelError, NoEvidence
 from .explanation import Explanation, Prediction
-from .features import confidences, extract
+from .features import confidences, extract, extract_best
 from .fusion import import_otsu, normalise
 from .methods import (
     GRAPHS,
@@ -170,27 +170,26 @@ class Explainer:
             picture = load_image(image, channels=spec.input_size[0], max_pixels=max_pixels)
             tensor, placement = preprocess(picture, spec)
         with_features = {name in USE_FEATURES for name, _ in methods.values()}
-        prediction, logits = clock.copy(), np.empty(0)
-        if targets is None or False in with_features:
+        prediction, logits, phase_1 = clock.copy(), np.empty(0), None
+        if False in with_features:
             with prediction("prediction"):
-                logits = self._logits(tensor, phase_1=False not in with_features)
-        if targets is None:
-            order = np.argsort(-confidences(logits, self.manifest.activation), kind="stable")[:top_k]
-        else:
-            order = np.array([resolve_target(target, self.manifest) for target in targets], np.int64)
-        if targets is None:
-            clock = prediction.copy()
-        phase_1 = None
+                logits = self._logits(tensor, phase_1=False)
+        order = np.array([resolve_target(target, self.manifest) for target in targets or ()], np.int64)
         if True in with_features:
             with clock("features"):
-                phase_1 = extract(self.engine, tensor, order)
+                if targets is None:
+                    order, phase_1 = extract_best(self.engine, tensor, top_k)
+                else:
+                    phase_1 = extract(self.engine, tensor, order)
             logits = phase_1.logits
+        elif targets is None:
+            order = np.argsort(-logits, kind="stable")[:top_k]
         shown = _Shown(self, logits, picture, placement, _name(image))
         explained, shared = {}, dict[str, MaskedScoring]()
         for label, (name, settings) in methods.items():
             # Whatever its neighbours are, its cost is what it would be alone: features tell the confidence.
             own = (clock if name in USE_FEATURES else prediction).copy()
-            predicted = int(targets is None or name not in USE_FEATURES)
+            predicted = int(name not in USE_FEATURES)
             with own("loading"):
                 self._load(name)
             query = Query(self.engine, tensor, order, shown.name, batch_size, progress, own, phase_1, shared)
@@ -237,6 +236,7 @@ class _Shown:
     ):
         self.manifest, self.engine = explainer.manifest, explainer.engine
         self.trust = confidences(logits, self.manifest.activation)
+        self.best = int(logits.argmax())  # where confidences are all but 1, logits still differ
         self.picture, self.placement, self.name = picture, placement, name
 
     def explanation(
@@ -248,7 +248,6 @@ class _Shown:
         if final is None:
             warnings.append("the map is constant: the explanation is all zero")
             final = np.zeros_like(found.raw)
-        best = int(self.trust.argmax())
         return Explanation(
             map=final.astype(np.float32),
             raw=found.raw,
@@ -256,7 +255,7 @@ class _Shown:
             target=target,
             label=self.manifest.label(target),
             confidence=float(self.trust[target]),
-            predicted=Prediction(best, self.manifest.label(best), float(self.trust[best])),
+            predicted=Prediction(self.best, self.manifest.label(self.best), float(self.trust[self.best])),
             method=method,
             settings=settings,
             masks=found.masks,
