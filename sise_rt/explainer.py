@@ -174,7 +174,8 @@ class Explainer:
         if False in with_features:
             with prediction("prediction"):
                 logits = self._logits(tensor, phase_1=False)
-        order = np.array([resolve_target(target, self.manifest) for target in targets or ()], np.int64)
+        named = () if targets is None else targets
+        order = np.array([resolve_target(target, self.manifest) for target in named], np.int64)
         if True in with_features:
             with clock("features"):
                 if targets is None:

@@ -286,6 +286,11 @@ def test_progress_counts_up_to_the_masks(explainer, picture):
     assert len(calls) == sum(-(-(b.kept - b.constant) // 4) for b in explanation.blocks)
 
 
+def test_targets_may_be_an_array(explainer, picture):
+    found = explainer.explain_targets(picture, np.array([1, 2]), batch_size=4)
+    assert [explanation.target for explanation in found] == [1, 2]
+
+
 def test_an_exception_from_progress_ends_the_call(explainer, picture):
     def stop(scored, _total):
         if scored > 4:

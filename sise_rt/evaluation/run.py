@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +166,6 @@ def narrowed(record: dict[str, Any], plan: Plan) -> dict[str, Any]:
             curves = {name: curve for name, curve in row["curves"].items() if name in asked}
             rows.append(row | {"metrics": asked, "curves": curves})
     pairs = list(dict.fromkeys((row["class"], row["target"]) for row in rows))
-    order = {(pair, method): i for i, (pair, method) in enumerate(_product(pairs, plan.methods))}
+    order = {key: i for i, key in enumerate(product(pairs, plan.methods))}
     rows.sort(key=lambda row: order[(row["class"], row["target"]), row["method"]])
     return record | {"rows": rows}
-
-
-def _product(pairs: Sequence[Any], methods: Sequence[str]) -> list[tuple[Any, str]]:
-    return [(pair, method) for pair in pairs for method in methods]

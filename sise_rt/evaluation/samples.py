@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sise_rt.bundle import sha256
-from sise_rt.errors import BundleError, SiseError
+from sise_rt.errors import SiseError
 
 PICTURES = (
     ".jpg",
@@ -109,17 +108,6 @@ class Dataset:
         self.samples += [Sample(path, truths) for path, truths in present.items() if truths]
         self.problems += [Problem("image without annotation", p) for p in pictures if p not in present]
 
-    def fingerprint(self) -> str:
-        """The sha256 of all annotations, masks in files included, and of the pictures' paths and lengths."""
-        digest = hashlib.sha256()
-        for sample in self.samples:
-            length = _length(self.folder / sample.image)
-            digest.update(f"{sample!r} {length}\n".encode("utf-8", "backslashreplace"))
-            for truth in sample.present.values():
-                if truth is not None and truth.mask is not None:
-                    digest.update(_mask_hash(self.folder / truth.mask).encode())
-        return digest.hexdigest()
-
 
 def shuffled(samples: Sequence[Sample]) -> list[Sample]:
     """The same fixed order everywhere, by the hash of the path, so that the first N are a fair sample."""
@@ -204,22 +192,11 @@ def _visible(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if not name.startswith("."))
 
 
-def _mask_hash(path: Path) -> str:
-    try:
-        return sha256(path)
-    except BundleError:  # it is named when its picture's turn comes
-        return "unreadable"
-
-
 def _leads_out(path: Path, home: Path) -> bool:
     try:
         return path.is_symlink() and not path.resolve().is_relative_to(home)
     except (OSError, RuntimeError):  # a link to itself
         return True
-
-
-def _length(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -1
 
 
 def read_limited(path: Path, limit: int) -> bytes:

@@ -17,7 +17,7 @@ ROWS, SETTINGS, TABLE = "rows.jsonl", "settings.json", "results.csv"
 SUMMARY, PAGE = "summary.json", "report.html"
 CURVE_POINTS = 51  # of a curve that is kept, at evenly spaced shares from 0 to 1
 NUMBERS = ("truth_area", "kept", "passes", "seconds")  # or None
-FINGERPRINTS = {"bundle", "data"}  # settings that say nothing to a reader
+FINGERPRINTS = {"bundle"}  # settings that say nothing to a reader
 COLUMNS = (
     *("image", "class", "target", "label", "method", "annotated", "predicted", "difficult", "confidence"),
     *("truth_area", "kept", "passes", "seconds"),
