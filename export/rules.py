@@ -159,13 +159,20 @@ def _spread(
     """The adjoint of a strided correlation: add `w` times each element of `g` at its window in `x`."""
     strides, pads, dilations = windows
     extents = [op.size(x, 2 + i) for i in range(len(kernel))]
+    begins = [p for p, _ in pads]
+    if max(strides) == 1:
+        # A convolution too, with `g` padded as far as the windows at the edges reach. Its kernels are faster.
+        starts = [d * (k - 1) - p for k, d, p in zip(kernel, dilations, begins, strict=True)]
+        ends = [h - op.size(y, 2 + i) + p for i, (h, p) in enumerate(zip(extents, begins, strict=True))]
+        if min(*starts, *ends) >= 0:
+            turned = _turned(op, w, op.size(y, 1), op.size(x, 1), kernel, group)
+            return op.Conv(g, turned, dilations=dilations, group=group, pads=[*starts, *ends])
     # reach: how far the windows extend from the start of the padded input
     reach = [
         (op.size(y, 2 + i) - 1) * s + d * (k - 1) + 1
         for i, (k, s, d) in enumerate(zip(kernel, strides, dilations, strict=True))
     ]
-    ends = [r - h - p for r, h, (p, _) in zip(reach, extents, pads, strict=True)]
-    begins = [p for p, _ in pads]
+    ends = [r - h - p for r, h, p in zip(reach, extents, begins, strict=True)]
     if all(end <= begin and begin - end < s for begin, end, s in zip(begins, ends, strides, strict=True)):
         # The usual case. Symmetric pads with an output padding are what every provider's kernel takes.
         return op.ConvTranspose(
@@ -187,6 +194,22 @@ def _spread(
     return op.Slice(full, op.constant(begins), op.constant(stops), op.constant(axes))
 
 
+def _turned(op: Any, w: str, outputs: int, inputs: int, kernel: Sequence[int], group: int) -> str:
+    """Convolution weights turned round and from outputs to inputs; ONNX Runtime folds this for constants."""
+    spatial = list(range(2, 2 + len(kernel)))
+    if group == 1:
+        w = op.Transpose(w, perm=[1, 0, *spatial])
+    elif not outputs == inputs == group:
+        w = op.Reshape(w, op.constant([group, outputs // group, inputs // group, *kernel]))
+        w = op.Transpose(w, perm=[0, 2, 1, *(axis + 1 for axis in spatial)])
+        w = op.Reshape(w, op.constant([inputs, outputs // group, *kernel]))
+    axes = [axis for axis, k in zip(spatial, kernel, strict=True) if k > 1]
+    if not axes:
+        return w
+    last, before_first = [-1] * len(axes), [np.iinfo(np.int64).min] * len(axes)
+    return op.Slice(w, op.constant(last), op.constant(before_first), op.constant(axes), op.constant(last))
+
+
 @rule("Conv")
 def conv(
     op,
@@ -203,7 +226,7 @@ def conv(
     group=1,
     auto_pad="NOTSET",
 ):
-    """Transposed convolution with the same weights; computed weights get theirs tap by tap.
+    """Transposed convolution, at stride 1 by way of turned weights; computed weights get theirs tap by tap.
 
     Negative pads are refused.
     """
@@ -418,10 +441,11 @@ def celu(op, g, y, x, *, alpha=1.0):
 @rule("Clip")
 def clip(op, g, y, x, low="", high=""):
     """Passes strictly inside the bounds, as ReLU6 in torch."""
-    if low:
-        g = op.Where(op.Greater(x, low), g, op.constant(0.0))
-    if high:
-        g = op.Where(op.Less(x, high), g, op.constant(0.0))
+    # By the output, so that nothing but this operator reads the input, and they are fused.
+    inside = [op.Greater(y, low)] if low else []
+    inside += [op.Less(y, high)] if high else []
+    if inside:
+        g = op.Where(op.And(*inside) if len(inside) > 1 else inside[0], g, op.constant(0.0))
     return g, None, None
 
 

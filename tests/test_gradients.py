@@ -279,7 +279,7 @@ def as_torch(model, x):
     F = torch.nn.functional
     given = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer} | {"input": x}
     found = {name: torch.tensor(array, dtype=torch.double) for name, array in given.items()}
-    for name in ("input", "head.weight"):
+    for name in ("input", "head.weight", "a.conv2.weight"):
         found[name].requires_grad_()
     operators = {
         "Conv": lambda a, w, strides, pads, **_: F.conv2d(a, w, None, strides, pads[0]),
@@ -480,16 +480,16 @@ def test_vjp_of_vjp_is_the_second_derivative():
 
 def test_vjp_of_vjp_of_a_cnn(cnn, tmp_path):
     path = cnn(tmp_path / "cnn.onnx", tail="Softmax")
-    wanted = ["input", "head.weight", "probabilities_cotangent"]
+    wanted = ["input", "head.weight", "a.conv2.weight", "probabilities_cotangent"]
     made = vjp(vjp(path, "probabilities", ["input"]), "input_gradient", wanted)
     x, v = rng.standard_normal((2, 2, 3, 32, 32)).astype(np.float32)
     u = rng.standard_normal((2, 5)).astype(np.float32)
     feeds = {"input": x, "probabilities_cotangent": u, "input_gradient_cotangent": v}
-    found = session_of(made).run([value.name for value in made.graph.output[-3:]], feeds)
+    found = session_of(made).run([value.name for value in made.graph.output[-4:]], feeds)
     torch, tensors = as_torch(onnx.load(path), x)
     u = torch.from_numpy(u).double().requires_grad_()
     (first,) = torch.autograd.grad(tensors["probabilities"], tensors["input"], u, create_graph=True)
-    given = (tensors["input"], tensors["head.weight"], u)
+    given = (*(tensors[name] for name in wanted[:-1]), u)
     expected = torch.autograd.grad(first, given, torch.from_numpy(v).double())
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, 1e-3, 1e-4 * float(theirs.abs().max()))

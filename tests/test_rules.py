@@ -108,6 +108,11 @@ conv("unequal strides", (2, 3, 9, 12), (4, 3, 3, 2), (1, 0, 1, 0), strides=[1, 3
 conv("dilation", (2, 3, 12, 13), (4, 3, 3, 3), (2, 2, 2, 2), dilations=[2, 2])
 conv("dilation and stride", (2, 3, 12, 13), (4, 3, 3, 3), (2, 2, 2, 2), dilations=[2, 2], strides=[2, 2])
 conv("dilation 3 and stride 2", (2, 3, 14, 15), (4, 3, 3, 3), (1, 1, 1, 1), dilations=[3, 3], strides=[2, 2])
+conv("1x1", (2, 3, 7, 8), (4, 3, 1, 1))
+conv("even kernel", (2, 3, 7, 8), (4, 3, 2, 4), (1, 1, 0, 2))
+conv("groups stride 1", (2, 6, 9, 8), (9, 2, 3, 2), (1, 1, 1, 0), group=3)
+conv("groups 1x1", (2, 6, 9, 8), (9, 2, 1, 1), group=3)
+conv("depthwise stride 1", (2, 5, 9, 8), (5, 1, 3, 3), (2, 2, 2, 2), group=5, dilations=[2, 2])
 conv("groups", (2, 6, 9, 8), (9, 2, 3, 3), (1, 1, 1, 1), group=3, strides=[2, 2])
 conv("depthwise", (2, 5, 9, 8), (5, 1, 3, 3), (1, 1, 1, 1), group=5, strides=[2, 2])
 conv("depth multiplier", (2, 5, 9, 8), (10, 1, 3, 3), (1, 1, 1, 1), group=5)
@@ -115,6 +120,7 @@ conv("asymmetric pads", (2, 3, 9, 10), (4, 3, 3, 3), (0, 1, 2, 0))
 conv("asymmetric pads stride 2", (2, 3, 9, 10), (4, 3, 3, 3), (0, 0, 1, 1), strides=[2, 2])
 conv("pads only in front", (2, 3, 9, 10), (4, 3, 5, 5), (3, 2, 0, 0), strides=[3, 3])
 conv("pads wider than the kernel", (2, 3, 5, 6), (4, 3, 3, 3), (4, 4, 4, 4), strides=[2, 2])
+conv("pads wider than the kernel stride 1", (2, 3, 5, 6), (4, 3, 3, 3), (2, 2, 3, 2))
 conv("unread rows at the end", (2, 3, 12, 13), (4, 3, 3, 3), (1, 1, 0, 0), strides=[4, 4])
 conv("SAME_UPPER", (2, 3, 9, 10), (4, 3, 3, 3), (1, 0, 1, 1), "SAME_UPPER", strides=[2, 2])
 conv("SAME_LOWER", (2, 3, 9, 10), (4, 3, 3, 3), (1, 1, 1, 0), "SAME_LOWER", strides=[2, 2])
@@ -871,6 +877,34 @@ def test_one_tensor_on_both_inputs(function):
     }[function]
     node.y = [y]
     np.testing.assert_allclose(node.gradients()["x0"], wanted, 1e-12, 1e-12)
+
+
+@pytest.mark.parametrize("group", [1, 2, 6])
+def test_weights_are_turned_when_the_session_opens(group, tmp_path):
+    """The gradient of a convolution of stride 1 is one convolution, also where the weights lie beside."""
+    w = rng.standard_normal((6, 6 // group, 3, 3)).astype(np.float32)
+    (tmp_path / "weights.bin").write_bytes(w.tobytes())
+    types = {name: TensorType(onnx.TensorProto.FLOAT, (1, 6, 7, 8)) for name in "xy"} | {"w": typed(w, False)}
+    op = Builder("sise_rt/", types, {"w": w})
+    node = helper.make_node("Conv", ["x", "w"], ["y"], group=group, pads=[1] * 4)
+    found = reverse(op, [node], {"y": "u"}, ["x"])["x"]
+    outside = onnx.TensorProto(name="w", data_type=1, dims=w.shape, data_location=onnx.TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value="weights.bin")
+    graph = helper.make_graph(
+        op.nodes,
+        "g",
+        [helper.make_tensor_value_info("u", 1, (1, 6, 7, 8))],
+        [onnx.ValueInfoProto(name=found)],
+        [outside, *(numpy_helper.from_array(v, name) for name, v in op.constants.items())],
+    )
+    path, optimised = tmp_path / "m.onnx", tmp_path / "optimised.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(optimised)
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    assert [node.op_type for node in onnx.load(optimised).graph.node] == ["Conv"]
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")
