@@ -24,13 +24,15 @@ except ImportError as error:
 
 from .blocks import find_blocks, named_blocks
 from .canonical import canonical
+from .gate import Progress, gate
+from .half import score_in_half
 from .heads import heads
 from .layout import channels_first
 from .link import features_graph, score_graph
 from .network import Network
 from .parity import measure, save_probe
 from .session import give_back_memory
-from .settings import class_labels, image_size, preprocessing
+from .settings import class_labels, gate_pictures, image_size, preprocessing
 from .sources import Source, open_source
 from .split import split
 from .vjps import forward_graph, gradient_graphs
@@ -74,6 +76,9 @@ def export(
     input_size: tuple[int, int] | None = None,
     preprocess: Mapping[str, Any] | None = None,
     licence: str | None = None,
+    precision: str = "fp32",
+    gate_images: str | Path | None = None,
+    progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Export a classifier to a bundle.
@@ -94,6 +99,11 @@ def export(
         preprocess: overrides under timm's key names: mean, std, scale, crop_pct, crop_mode, interpolation,
             color.
         licence: of the weights.
+        precision: `fp32`, or `fp16` to score masked copies on a GPU faster; the network alone is in float16,
+            and only in the graph that scores.
+        gate_images: folder of pictures that the model is for; `fp16` is refused where it changes their
+            explanations.
+        progress: called with (pictures done, pictures) of these.
         overwrite: replace an existing bundle.
 
     Returns:
@@ -102,10 +112,13 @@ def export(
     Raises:
         ModelError: the model cannot be exported; says what, where and what would help.
         UnsupportedOperator: an operator on the gradient path has no rule.
-        ParityError: the bundle's numbers differ from the source's; nothing is left on disk.
+        ParityError: the bundle's numbers differ from the source's, or explanations in `fp16` from those in
+            `fp32`; nothing is left on disk.
+        ImageError: one of `gate_images` cannot be read.
         OutputError: the bundle cannot be written there.
     """
     output = Path(output)
+    pictures = gate_pictures(precision, gate_images)
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as name, new_bundle(output, overwrite) as folder:
         scratch = Path(name)
         opened = open_source(
@@ -123,13 +136,15 @@ def export(
         found = channels_first(network, found)
         pieces = split(network, found)
         gradient_heads = heads(network, pieces, found) if gradients else []
-        linked = [features_graph(pieces, gradient_heads, found), score_graph(network, pieces)]
+        score = score_graph(network, pieces)
+        shipped = score_in_half(network, score) if precision == "fp16" else score
+        linked = [features_graph(pieces, gradient_heads, found), shipped]
         others = [forward_graph(network)]
         if gradients:
             gradients_of, without = gradient_graphs(network, found)
             others += gradients_of
             network.notes.extend(without)
-        write_graphs(folder, network, [*pieces, *gradient_heads, *linked, *others])
+        offsets = write_graphs(folder, network, [*pieces, *gradient_heads, *linked, *others])
         all_assumed = (*opened.assumed, assumed_size, *assumed, assumed_labels, *network.assumed)
         manifest = Manifest(
             name=output.name.removesuffix(".sise"),
@@ -161,8 +176,13 @@ def export(
             assumed=tuple(note for note in all_assumed if note),
             licence=licence or opened.metadata.get("licence"),
             files=_hashes(folder),
+            precision=precision,
         )
         manifest = _gated(folder, manifest, opened, network, found)
+        if pictures:
+            sessions = Sessions(folder, manifest, provider="cpu")
+            judged = gate(sessions, network, (score, shipped), offsets, pictures, progress)
+            manifest = replace(manifest, parity={**manifest.parity, "gate": judged.record()})
         write_manifest(folder, manifest)
     warnings = list(opened.warnings)
     if not gradients:

@@ -1,4 +1,7 @@
-"""Input size, preprocessing and labels of a bundle, each from the user, else the source, else assumed."""
+"""Input size, preprocessing and labels of a bundle, each from the user, else the source, else assumed.
+
+And what only the user has: the precision of the scores, and pictures to judge it by.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from sise_rt.bundle import Preprocess
+from sise_rt.bundle import PRECISIONS, Preprocess
 from sise_rt.errors import ModelError
+from sise_rt.evaluation.samples import PICTURES
 from sise_rt.wording import counted
 
 from .interface import Interface
@@ -22,6 +26,7 @@ IMAGENET = {
 }
 SIZE = 224
 LARGEST_SCALED_MEAN = 2.0  # of pixels in [0, 1] or [-1, 1]; anything larger is meant for unscaled ones
+GATE_PICTURES = 20
 MOST_VALUES = 100_000_000  # of an input, channels included; far beyond any classifier's
 
 
@@ -199,3 +204,47 @@ def _read_labels(path: Path) -> list[str]:
 
 def _shown(value: Any) -> str:
     return ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
+
+
+def gate_pictures(precision: str, folder: str | Path | None) -> list[Path]:
+    """The pictures that a lower precision is judged by; none for float32.
+
+    Args:
+        precision: one of `PRECISIONS`.
+        folder: with its subfolders; at most `GATE_PICTURES` of its pictures are taken, evenly drawn in the
+            order of their names.
+
+    Raises:
+        ModelError: there is no such precision; the folder is missing, or needless, or has no pictures.
+    """
+    if precision not in PRECISIONS:
+        raise ModelError(f"no precision {precision!r}; known are {', '.join(PRECISIONS)}")
+    if precision == "fp32":
+        if folder is not None:
+            raise ModelError("--gate-images judges --precision fp16, which was not asked for: leave one out")
+        return []
+    if folder is None:
+        raise ModelError(
+            "--precision fp16 rounds, and what that does to explanations depends on the model: give "
+            f"--gate-images FOLDER, some {GATE_PICTURES} pictures of the kind that the model is for"
+        )
+    folder, suffixes = Path(folder), (*PICTURES, ".npy")
+    try:
+        if not folder.is_dir():
+            raise ModelError(f"{str(folder)!r}: no such folder: --gate-images names a folder of pictures")
+        found = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+        )
+    except (OSError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{str(folder)!r} cannot be read: {error}") from error
+    if not found:
+        raise ModelError(
+            f"{folder} has no pictures: --gate-images takes some {GATE_PICTURES} of the kind that the model "
+            "is for"
+        )
+    count = min(len(found), GATE_PICTURES)
+    return [found[i * len(found) // count] for i in range(count)]

@@ -21,10 +21,13 @@ from .network import Graph, Network, to_model
 INLINE_BYTES = 1024  # smaller weights stay inside their graphs, as onnx's own writer does it
 
 
-def write_graphs(folder: Path, network: Network, graphs: Sequence[Graph]) -> None:
+def write_graphs(folder: Path, network: Network, graphs: Sequence[Graph]) -> dict[str, int]:
     """Write `weights.bin` and one ONNX file a graph, named after the graph.
 
     External data is declared relative to the bundle's folder.
+
+    Returns:
+        Where each weight that is not inside the graphs begins in `weights.bin`, in bytes.
     """
     used = {name for graph in graphs for node in graph.nodes for name in node.input}
     offsets: dict[str, int] = {}
@@ -47,6 +50,7 @@ def write_graphs(folder: Path, network: Network, graphs: Sequence[Graph]) -> Non
         path.write_bytes(
             to_model(graph, network, location=WEIGHTS, offsets=offsets).SerializeToString(deterministic=True)
         )
+    return offsets
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

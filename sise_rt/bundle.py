@@ -12,10 +12,11 @@ from typing import Any
 from .errors import BundleError
 from .wording import counted
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.bin"
 PROBE = "parity.npz"
+PRECISIONS = ("fp32", "fp16")  # that masked copies are scored in
 COLORS = {1: ("GRAY",), 3: ("RGB", "BGR")}  # by channels; a picture has no others
 SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
 
@@ -126,6 +127,8 @@ class Manifest:
         assumed: what the source did not say and the user did not give.
         licence: of the weights, or None if unknown.
         files: sha256 of every file but the manifest, by path.
+        precision: `fp32`, or `fp16` where the score graph has its network in float16; everything that goes
+            into a graph or comes out of it is in float32 all the same. Since 1.3.
     """
 
     name: str
@@ -143,6 +146,7 @@ class Manifest:
     licence: str | None
     files: Mapping[str, str]
     schema_version: str = SCHEMA_VERSION
+    precision: str = PRECISIONS[0]
 
     def label(self, index: int) -> str:
         """The label of a class, its index where labels are unknown."""
@@ -182,6 +186,7 @@ FIELDS: dict[str, Any] = {
     "assumed": [str],
     "licence": (str, type(None)),
     "files": dict,
+    "precision": str,
 }
 PREPROCESS: dict[str, Any] = {
     "input_size": [int],
@@ -219,7 +224,7 @@ def parse_manifest(text: str, origin: str) -> Manifest:
             "update sise-rt or export again"
         )
     try:
-        found = _fields(data, FIELDS, "the manifest")
+        found = _fields({"precision": PRECISIONS[0]} | data, FIELDS, "the manifest")
         settings = _fields(found["preprocess"], PREPROCESS, "preprocess")
         for key in ("input_size", "mean", "std"):
             settings[key] = tuple(settings[key])
@@ -267,6 +272,8 @@ def _check(manifest: Manifest) -> None:
         raise BundleError(f"unknown batch {manifest.input['batch']!r}")
     if manifest.activation not in ("softmax", "sigmoid"):
         raise BundleError(f"unknown activation {manifest.activation!r}")
+    if manifest.precision not in PRECISIONS:
+        raise BundleError(f"unknown precision {manifest.precision!r}; known are {', '.join(PRECISIONS)}")
     if manifest.classes < 1:
         raise BundleError(f"{manifest.classes} classes, where at least 1 is needed")
     if manifest.labels and len(manifest.labels) != manifest.classes:

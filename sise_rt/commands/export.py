@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from sise_rt.bundle import PRECISIONS
 from sise_rt.wording import counted
 
-from .console import QUIET, UNUSABLE, block_table, complain, described, parity_line
+from .console import QUIET, UNUSABLE, block_table, complain, described, parity_line, progress_bar
 
 
 class Numbers(click.ParamType):
@@ -88,6 +89,19 @@ BLOCKS = click.option(
     help="For a model with an operator that has no gradient rule: all maps are kept, none is selected.",
 )
 @click.option("--licence", help="Of the weights, kept in the bundle.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
+    show_default=True,
+    help="Of the network where masked copies are scored; fp16 is for GPUs, and needs --gate-images.",
+)
+@click.option(
+    "--gate-images",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Pictures of the kind that the model is for; fp16 is refused if it changes their explanations.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 @QUIET
 def export(
@@ -101,6 +115,8 @@ def export(
     input_size: tuple[int, int] | None,
     without_gradients: bool,
     licence: str | None,
+    precision: str,
+    gate_images: Path | None,
     overwrite: bool,
     quiet: bool,
     **preprocess: Any,
@@ -116,25 +132,37 @@ def export(
       sise-rt export model.onnx -o model.sise --labels labels.txt
       sise-rt export torchvision:resnet50 --weights DEFAULT
       sise-rt export timm:regnety_004 --weights finetuned.safetensors --labels labels.txt
+      sise-rt export model.onnx --precision fp16 --gate-images photos/
     """
+    if precision == "fp16" and gate_images is None:
+        raise click.UsageError(
+            "--precision fp16 rounds, and what that does to explanations depends on the model: give "
+            "--gate-images FOLDER, some 20 pictures of the kind that it is for"
+        )
+    if precision == "fp32" and gate_images is not None:
+        raise click.UsageError("--gate-images judges --precision fp16, which was not asked for: leave it out")
     from sise_rt.export import export as export_bundle
     from sise_rt.export.parity import allowed_errors
 
     out = out or Path(f"{Path(source.rpartition(':')[2]).name.removesuffix('.onnx')}.sise")
-    report = export_bundle(
-        source,
-        out,
-        weights=weights,
-        activation=activation,
-        labels=labels,
-        blocks=blocks,
-        gradients=not without_gradients,
-        output_name=output_name,
-        input_size=input_size,
-        preprocess=preprocess,
-        licence=licence,
-        overwrite=overwrite,
-    )
+    with progress_bar("explaining in both precisions", hidden=quiet or gate_images is None) as progress:
+        report = export_bundle(
+            source,
+            out,
+            weights=weights,
+            activation=activation,
+            labels=labels,
+            blocks=blocks,
+            gradients=not without_gradients,
+            output_name=output_name,
+            input_size=input_size,
+            preprocess=preprocess,
+            licence=licence,
+            precision=precision,
+            gate_images=gate_images,
+            progress=progress,
+            overwrite=overwrite,
+        )
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
     if quiet:
@@ -144,6 +172,12 @@ def export(
     click.echo(described(report.manifest, report.path))
     parity = report.manifest.parity
     click.echo(parity_line(parity["errors"], allowed_errors(bool(parity.get("quantised")))))
+    if gate := parity.get("gate"):
+        click.echo(
+            f"fp16 against fp32 on {counted(gate['images'], 'picture')}: explanations correlate at "
+            f"{gate['correlation']:.4f} in the mean, {gate['lowest_correlation']:.4f} at worst; Jaccard "
+            f"index of kept maps {gate['jaccard']:.4f}; largest value inside the network {gate['peak']:.3g}"
+        )
 
 
 @click.command()
@@ -178,6 +212,8 @@ def inspect(
             f"preprocessing: {settings.crop_mode} crop {settings.crop_pct:g}, {settings.interpolation}, "
             f"{settings.color}, scale {settings.scale:g}, mean {settings.mean}, std {settings.std}"
         )
+        if manifest.precision == "fp16":
+            click.echo("scores: the network in fp16, all else in fp32")
         if not manifest.has_gradients:
             click.echo("gradients: none (exported --without-gradients): every map that is not flat is a mask")
         origin = [f"{key} {value}" for key, value in manifest.source.items() if value]
