@@ -75,7 +75,7 @@ def variants(
     """Name, map (H, W) and forward passes of each variant that has a usable block."""
     targets, size = np.array([target]), image.shape[2:]
     features = extract(engine, image, targets)
-    scoring = MaskedScoring(engine.scorer(image, targets, BATCH), features.maps)
+    scoring = MaskedScoring(engine.scorer(image, targets), features.maps, engine.batches("score"))
     flat = [constant_maps(maps) for maps in features.maps]
 
     def blocks_of(alphas: list[np.ndarray], form=visualization_map) -> list[tuple[np.ndarray | None, int]]:

@@ -10,6 +10,7 @@ from .errors import (
     ParityError,
     ProviderError,
     SiseError,
+    Stop,
     TargetError,
     UnsupportedOperator,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "Prediction",
     "ProviderError",
     "SiseError",
+    "Stop",
     "TargetError",
     "UnsupportedOperator",
     "load",

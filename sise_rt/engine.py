@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .batches import Batches
 from .bundle import WEIGHTS, Manifest
-from .errors import BundleError, ModelError, ProviderError
-from .sessions import Sessions, first_line, onnxruntime, run, run_features
+from .errors import BundleError, ProviderError
+from .sessions import Sessions, cannot_run, onnxruntime, run, run_features
 
 CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
-CALIBRATION_SECONDS = 3.0
 
-_best_batches: dict[tuple, int] = {}
+_batches: dict[tuple, Batches] = {}
 
 
 class Engine(Sessions):
@@ -138,55 +137,31 @@ class Engine(Sessions):
             return "it was exported by an older sise-rt: export it again"
         return "one of the model's operators has no gradient rule, the export says which"
 
-    def scorer(self, image: np.ndarray, targets: np.ndarray, batch: int) -> Scorer:
-        """Masked scoring of one image (1, C, H, W) for targets (T,), in batches of `batch` masks.
+    def scorer(self, image: np.ndarray, targets: np.ndarray) -> Scorer:
+        """Masked scoring of one image (1, C, H, W) for targets (T,)."""
+        return Scorer(self, image, targets)
 
-        Where the graphs take one image at a time, so does the scorer.
-        """
-        return Scorer(self, image, targets, self.manifest.input.get("batch") or batch)
-
-    def best_batch(self) -> int:
-        """The batch size with the highest throughput of masked scoring, measured once a process and model."""
+    def batches(self, graph: str, size: int | None = None) -> Batches:
+        """How to split work for one of the graphs; without a size the fastest is found once a process."""
         if fixed := self.manifest.input.get("batch"):
-            return int(fixed)
-        size = self.manifest.preprocess.input_size
-        key = (self.manifest.files[WEIGHTS], self.provider, self.threads, *size)
-        if key not in _best_batches:
-            _best_batches[key] = self._calibrate()
-        return _best_batches[key]
-
-    def _calibrate(self) -> int:
-        block = self.manifest.blocks[-1]
-        image = np.zeros((1, *self.manifest.preprocess.input_size), np.float32)
-        size = (block.height, block.width)
-        ramp = np.linspace(0, 1, block.height * block.width, dtype=np.float32).reshape(size)
-        fastest, best, started = np.inf, 1, time.perf_counter()
-        batches = CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES
-        for batch in batches:
-            scorer = self.scorer(image, np.zeros(1, np.int64), batch)
-            maps = np.broadcast_to(ramp, (batch, *size))
-            seconds = []
-            try:
-                for _ in range(3 if batch < 4 else 2):  # the first run of a shape allocates and tunes
-                    start = time.perf_counter()
-                    scorer(maps)
-                    seconds.append((time.perf_counter() - start) / batch)
-            except ModelError:  # the device's memory is full
-                if batch == batches[0]:
-                    raise
-                break
-            if min(seconds) < 0.98 * fastest:  # a larger batch costs memory, so it must pay
-                fastest, best = min(seconds), batch
-            if time.perf_counter() - started > CALIBRATION_SECONDS:
-                break
-        return best
+            return Batches((int(fixed),))
+        if size is not None:
+            return Batches((size,))
+        shape = self.manifest.preprocess.input_size
+        key = (self.manifest.files[WEIGHTS], graph, self.provider, self.threads, *shape)
+        return _batches.setdefault(key, Batches(CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES))
 
 
 class Scorer:
-    """Scores masked copies of one image; on a GPU the image and the targets stay on the device."""
+    """Scores masked copies of one image; on a GPU the image and the targets stay on the device.
 
-    def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray, batch: int):
-        self.batch, self._session, self._on_cpu = batch, engine.score_session, engine.provider == "cpu"
+    Attributes:
+        targets: how many there are.
+    """
+
+    def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray):
+        self._session, self._on_cpu = engine.score_session, engine.provider == "cpu"
+        self.targets = len(targets)
         self._inputs = {"image": image, "targets": targets}
         if not self._on_cpu:
             ort = onnxruntime()
@@ -195,7 +170,7 @@ class Scorer:
                 self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0))
 
     def __call__(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Score up to `batch` feature maps (M, h, w).
+        """Score a batch of feature maps (M, h, w).
 
         Returns:
             Confidences (M, T), and of each map resized to the input its minimum (M,), its maximum (M,), and
@@ -206,14 +181,15 @@ class Scorer:
         if self._on_cpu:
             confidences, low, high, area = run(self._session, {**self._inputs, "maps": maps})
             return confidences, low, high, area
-        if count < self.batch:  # every new shape would search for kernels again
-            maps = np.concatenate([maps, np.repeat(maps[-1:], self.batch - count, axis=0)])
+        # Every new shape would search for kernels again, so that there are few of them.
+        more = (1 << (count - 1).bit_length()) - count
+        maps = np.concatenate([maps, np.repeat(maps[-1:], more, axis=0)])
         self._binding.bind_cpu_input("maps", maps)
         for output in self._session.get_outputs():
             self._binding.bind_output(output.name)
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
-            raise ModelError(f"the model cannot be run: {first_line(error)}") from error
+            raise cannot_run(error) from error
         confidences, low, high, area = (value[:count] for value in self._binding.copy_outputs_to_cpu())
         return confidences, low, high, area

@@ -2,7 +2,8 @@
 
 SiseError
 ├── ModelError (ValueError)
-│   └── UnsupportedOperator (NotImplementedError)
+│   ├── UnsupportedOperator (NotImplementedError)
+│   └── OutOfMemory
 ├── BundleError (ValueError)
 │   └── ParityError
 ├── ImageError (ValueError)
@@ -24,6 +25,10 @@ class ModelError(SiseError, ValueError):
 
 class UnsupportedOperator(ModelError, NotImplementedError):
     """An operator on the gradient path has no rule in `sise_rt.export.rules`."""
+
+
+class OutOfMemory(ModelError):
+    """The device's memory does not hold what a pass needs."""
 
 
 class BundleError(SiseError, ValueError):
@@ -56,3 +61,7 @@ class NoEvidence(SiseError, RuntimeError):
 
 class OutputError(SiseError, OSError):
     """A result cannot be written where it was asked for."""
+
+
+class Stop(Exception):
+    """Raised by a caller's `progress` or `preview`: SISE explains by what was scored so far; others end."""

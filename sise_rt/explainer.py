@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .batches import Batches
 from .bundle import Manifest, read_bundle
 from .engine import Engine
 from .errors import BundleError, MethodError, ModelError, NoEvidence
 from .explanation import Explanation, Prediction
 from .features import confidences, extract, extract_best
-from .fusion import import_otsu, normalise
+from .fusion import normalise
 from .methods import (
     GRAPHS,
     METHODS,
     USE_FEATURES,
     Clock,
     Finding,
+    Preview,
     Progress,
     Query,
     parse_method,
@@ -92,6 +95,7 @@ class Explainer:
         top_k: int = 1,
         batch_size: int | None = None,
         progress: Progress | None = None,
+        preview: Preview | None = None,
         max_pixels: int = MAX_PIXELS,
         **options: Any,
     ) -> list[Explanation | NoEvidence]:
@@ -102,8 +106,11 @@ class Explainer:
             targets: class indices or labels; None explains the classes with the highest confidence.
             method: one of `sise_rt.methods.METHODS`, with options as in `sise:mu=0.3`.
             top_k: how many classes, where no targets are given.
-            batch_size: images per forward pass; None measures the fastest once a process.
-            progress: called with (images run, images to run); an exception it raises ends the call.
+            batch_size: images per forward pass; None finds the fastest while it works.
+            progress: called with (images run, images to run); an exception it raises ends the call, but that
+                of `sise_rt.Stop`, where the method is SISE, gives what was found so far.
+            preview: called with the running map of each target, (H, W) float32 in [0, 1] or None, after every
+                step of SISE, which then scores the most telling masks first; may raise as `progress` may.
             max_pixels: larger pictures are refused.
             options: of the method, as `mu` and `fusion` of `sise`; see `sise_rt.methods`.
 
@@ -121,7 +128,9 @@ class Explainer:
         """
         name, given = parse_method(method)
         methods = {method: (name, settings_of(name, given | options))}
-        return self._explain(image, targets, methods, top_k, batch_size, progress, max_pixels)[method]
+        return self._explain(image, targets, methods, top_k, batch_size, progress, max_pixels, preview)[
+            method
+        ]
 
     def explain_methods(
         self,
@@ -159,6 +168,7 @@ class Explainer:
         batch_size: int | None,
         progress: Progress | None,
         max_pixels: int,
+        preview: Preview | None = None,
     ) -> dict[str, list[Explanation | NoEvidence]]:
         if (batch_size is not None and batch_size < 1) or top_k < 1:
             raise ValueError("batch_size and top_k must be at least 1")
@@ -186,14 +196,27 @@ class Explainer:
         elif targets is None:
             order = np.argsort(-logits, kind="stable")[:top_k]
         shown = _Shown(self, logits, picture, placement, _name(image))
-        explained, shared = {}, dict[str, MaskedScoring]()
+        explained, shared, splits = {}, dict[str, MaskedScoring](), dict[str, Batches]()
         for label, (name, settings) in methods.items():
             # Whatever its neighbours are, its cost is what it would be alone: features tell the confidence.
             own = (clock if name in USE_FEATURES else prediction).copy()
             predicted = int(name not in USE_FEATURES)
-            with own("loading"):
-                self._load(name)
-            query = Query(self.engine, tensor, order, shown.name, batch_size, progress, own, phase_1, shared)
+            if name in GRAPHS:
+                with own("loading"):
+                    self.engine.require(GRAPHS[name])
+            query = Query(
+                engine=self.engine,
+                image=tensor,
+                targets=order,
+                name=shown.name,
+                batch_size=batch_size,
+                progress=progress,
+                preview=preview,
+                clock=own,
+                phase_1=phase_1,
+                shared=shared,
+                splits=splits,
+            )
             results: list[Explanation | NoEvidence] = []
             try:
                 answers = METHODS[name](query, **settings)
@@ -203,6 +226,8 @@ class Explainer:
                 if isinstance(found, NoEvidence):
                     results.append(found)
                 else:
+                    notes = [note for split in splits.values() for note in split.notes]
+                    found = replace(found, warnings=(*notes, *found.warnings))
                     results.append(shown.explanation(int(target), name, settings, found, predicted))
             explained[label] = results
         return explained
@@ -215,13 +240,6 @@ class Explainer:
         if not np.isfinite(logits).all():
             raise ModelError("the model's logits are not finite for this image")
         return logits
-
-    def _load(self, method: str) -> None:
-        """What a method needs the first time, so that no phase of it seems to take that long."""
-        if method in GRAPHS:
-            self.engine.require(GRAPHS[method])
-        else:
-            import_otsu()
 
 
 class _Shown:
@@ -265,6 +283,7 @@ class _Shown:
             provider=self.engine.provider,
             batch=found.batch,
             warnings=tuple(warnings),
+            partial=found.partial,
             name=self.name,
             model=self.manifest.name,
             picture=self.picture,

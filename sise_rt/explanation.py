@@ -52,6 +52,7 @@ class Explanation:
         provider: what ran the model.
         batch: masks per forward pass.
         warnings: what the user should know.
+        partial: whether the caller stopped it before it was done.
         name: of the picture.
         model: name of the bundle.
         picture: uint8, the original: (H0, W0, 3) RGB, or (H0, W0, C) for a model of C other channels.
@@ -74,6 +75,7 @@ class Explanation:
     provider: str
     batch: int
     warnings: tuple[str, ...]
+    partial: bool
     name: str
     model: str
     picture: np.ndarray = field(repr=False)
@@ -105,6 +107,7 @@ class Explanation:
             "seconds": {phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
             "provider": self.provider,
             "batch": self.batch,
+            "partial": self.partial,
             "warnings": list(self.warnings),
             **({"check": dict(self.check)} if self.check else {}),
         }

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .batches import Batches
 from .engine import Scorer
+from .errors import ModelError
 from .masks import is_constant
 from .preprocess import resize_map
 
@@ -47,12 +49,18 @@ class MaskedScoring:
     Args:
         scorer: bound to the image and the targets.
         maps: feature maps A_b (K, h, w) of each block.
+        batches: how many masks a pass takes.
+
+    Attributes:
+        targets: how many there are.
+        spent: seconds.
     """
 
-    def __init__(self, scorer: Scorer, maps: Sequence[np.ndarray]):
-        self.scorer, self._maps = scorer, maps
+    def __init__(self, scorer: Scorer, maps: Sequence[np.ndarray], batches: Batches):
+        self.batches, self.targets = batches, scorer.targets
+        self._scorer, self._maps = scorer, maps
         self._known: list[Scores | None] = [None] * len(maps)
-        self._seconds, self._scored = 0.0, 0
+        self.spent, self._scored = 0.0, 0
 
     def scores(self, block: int, index: np.ndarray, done: Callable[[int], None]) -> Scores:
         """Scores of some of a block's maps, a batch at a time; masks exist at full size only inside a batch.
@@ -61,27 +69,45 @@ class MaskedScoring:
             block: counted from 0; -1 is the last.
             index: which maps, (M,) with M > 0, ascending.
             done: called with the number of masks after every batch.
+
+        Raises:
+            ModelError: the model cannot be run, or its confidences are not finite.
         """
         known = self._known[block]
         missing = index if known is None else np.setdiff1d(index, known.index)
         if len(missing) < len(index):
             done(len(index) - len(missing))
-        start, parts = time.perf_counter(), []
-        for at in range(0, len(missing), self.scorer.batch):
-            batch = missing[at : at + self.scorer.batch]
-            parts.append(self.scorer(self._maps[block][batch]))
-            done(len(batch))
-        if parts:
-            new = Scores(missing, *(np.concatenate(column) for column in zip(*parts, strict=True)))
-            known = self._known[block] = new if known is None else _joined(known, new)
-            self._seconds += time.perf_counter() - start
-            self._scored += len(missing)
-        assert known is not None  # index is not empty
-        return known.of(index)
+        start = time.perf_counter()
+        try:  # what was scored is kept, whatever ends the rest
+            self.batches.each(len(missing), lambda part: self._score(block, missing[part]), done)
+        finally:
+            self.spent += time.perf_counter() - start
+        found = self.known(block, index)
+        assert found is not None  # index is not empty
+        return found
+
+    def known(self, block: int, index: np.ndarray) -> Scores | None:
+        """Scores of those of a block's maps `index` that were scored; None if none was."""
+        known = self._known[block]
+        index = index[:0] if known is None else np.intersect1d(index, known.index)
+        return known.of(index) if known is not None and len(index) else None
+
+    def _score(self, block: int, index: np.ndarray) -> None:
+        """Score one batch of a block's maps.
+
+        Raises:
+            ModelError: the confidences are not finite.
+        """
+        new = Scores(index, *self._scorer(self._maps[block][index]))
+        if not np.isfinite(new.confidences).all():
+            raise ModelError("the model's confidences are not finite for masked copies of this image")
+        known = self._known[block]
+        self._known[block] = new if known is None else _joined(known, new)
+        self._scored += len(index)
 
     def seconds(self, masks: int) -> float:
         """What scoring so many masks took, at the mean of all that were scored."""
-        return masks * self._seconds / max(1, self._scored)
+        return masks * self.spent / max(1, self._scored)
 
 
 def _joined(one: Scores, other: Scores) -> Scores:
@@ -96,6 +122,17 @@ def usable_maps(selected: np.ndarray, scores: Scores | None) -> np.ndarray:
     if scores is not None:
         usable[scores.index] = selected[scores.index] & ~is_constant(scores.minimum, scores.maximum)
     return usable
+
+
+def mask_shapes(maps: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Minimum, maximum and area of maps (M, h, w), each (M,), as the score graph would give them."""
+    found = np.empty((3, len(maps)), np.float32)
+    for column, map_ in zip(found.T, maps, strict=True):
+        resized = resize_map(map_, size)
+        low, high = resized.min(), resized.max()
+        area = (resized - low).sum(dtype=np.float64) / max(high - low, np.finfo(np.float32).tiny)
+        column[:] = low, high, area
+    return found[0], found[1], found[2]
 
 
 def visualization_map(

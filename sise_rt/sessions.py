@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .bundle import Manifest
-from .errors import BundleError, ModelError, ProviderError
+from .errors import BundleError, ModelError, OutOfMemory, ProviderError
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -31,6 +32,9 @@ OPTIONS: dict[str, dict[str, str]] = {
         "use_tf32": "0",
     },
 }
+
+# How ONNX Runtime, CUDA, cuBLAS and cuDNN say that memory is full.
+FULL = re.compile("bad_?alloc|bad allocation|allocate memory|out of memory|alloc_failed", re.IGNORECASE)
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -91,12 +95,19 @@ def run(session: Any, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Run a session.
 
     Raises:
-        ModelError: ONNX Runtime cannot, be it for memory or for an input that does not fit.
+        OutOfMemory: the device's memory is full.
+        ModelError: ONNX Runtime cannot, as for an input that does not fit.
     """
     try:
         return session.run(None, inputs)
     except Exception as error:
-        raise ModelError(f"the model cannot be run: {first_line(error)}") from error
+        raise cannot_run(error) from error
+
+
+def cannot_run(error: Exception) -> ModelError:
+    """What is raised for an error of ONNX Runtime, which has one kind for all of them."""
+    kind = OutOfMemory if FULL.search(str(error)) else ModelError
+    return kind(f"the model cannot be run: {first_line(error)}")
 
 
 def run_features(

@@ -12,7 +12,7 @@ import sise_rt
 from sise_rt import engine as module
 from sise_rt.bundle import read_bundle
 from sise_rt.engine import Engine, Scorer
-from sise_rt.errors import BundleError, ModelError
+from sise_rt.errors import BundleError, ModelError, OutOfMemory
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_what_does_not_fit_is_a_model_error(engine, image, maps):
     with pytest.raises(ModelError, match="the model cannot be run: "):
         engine.features(image[:, :, :16], np.zeros(1, np.int64))
     with pytest.raises(ModelError, match="the model cannot be run: "):
-        engine.scorer(image, np.array([99]), 4)(maps[:4])
+        engine.scorer(image, np.array([99]))(maps[:4])
 
 
 def test_graphs_must_be_those_of_the_manifest(small_bundle):
@@ -46,8 +46,8 @@ def test_graphs_must_be_those_of_the_manifest(small_bundle):
 
 @pytest.mark.parametrize("batch", [1, 3, 11, 16])
 def test_batches_give_the_same_scores(engine, image, maps, batch):
-    alone = [engine.scorer(image, np.array([0, 3]), 1)(m[None]) for m in maps]
-    scorer = engine.scorer(image, np.array([0, 3]), batch)
+    alone = [engine.scorer(image, np.array([0, 3]))(m[None]) for m in maps]
+    scorer = engine.scorer(image, np.array([0, 3]))
     parts = [scorer(maps[i : i + batch]) for i in range(0, len(maps), batch)]
     for together, one_by_one in zip(zip(*parts, strict=True), zip(*alone, strict=True), strict=True):
         assert np.allclose(np.concatenate(together), np.concatenate(one_by_one), rtol=1e-5, atol=1e-7)
@@ -67,53 +67,13 @@ def test_threads_and_repetition_give_the_same_bits(small_bundle):
         assert np.array_equal(raw, again.explain(pictures[i], batch_size=4).raw)
 
 
-def test_the_batch_size_is_measured_once(small_bundle, monkeypatch):
-    calls = []
-    monkeypatch.setattr(module, "_best_batches", {})
-    monkeypatch.setattr(Engine, "_calibrate", lambda self: calls.append(self.threads) or 4)
-    first, second, other = (sise_rt.load(small_bundle, "cpu", threads).engine for threads in (1, 1, 2))
-    assert [first.best_batch(), first.best_batch(), second.best_batch()] == [4, 4, 4]
-    assert other.best_batch() == 4
-    assert calls == [1, 2], "another number of threads is measured anew"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "best"),
-    [
-        ({1: 1.0, 2: 1.0, 4: 1.0, 8: 1.0}, 1),
-        ({1: 1.0, 2: 0.7, 4: 0.5, 8: 0.495}, 4),
-        ({1: 1.0, 2: 1.1, 4: 0.9, 8: 0.8}, 8),
-        ({1: 1001.0, 2: 0.1}, 1),
-    ],
-    ids=["flat", "a gain must pay", "largest", "slow models end early"],
-)
-def test_the_fastest_batch_size_is_chosen(engine, monkeypatch, seconds, best):
-    now = [0.0]
-
-    def scorer(_image, _targets, batch):
-        return lambda _maps: now.__setitem__(0, now[0] + 0.001 * batch * seconds[batch])
-
-    monkeypatch.setattr(engine, "scorer", scorer)
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    assert engine._calibrate() == best
-
-
-def test_a_full_memory_ends_the_search_for_a_batch_size(engine, monkeypatch):
-    def scorer(limit):
-        def make(_image, _targets, batch):
-            def score(_maps):
-                if batch > limit:
-                    raise ModelError("out of memory")
-
-            return score
-
-        return make
-
-    monkeypatch.setattr(engine, "scorer", scorer(2))
-    assert engine._calibrate() in (1, 2)
-    monkeypatch.setattr(engine, "scorer", scorer(0))
-    with pytest.raises(ModelError, match="out of memory"):
-        engine._calibrate()
+def test_what_is_found_out_about_batches_is_kept_for_the_process(small_bundle, monkeypatch):
+    monkeypatch.setattr(module, "_batches", {})
+    first, again, other = (sise_rt.load(small_bundle, "cpu", threads).engine for threads in (1, 1, 2))
+    assert first.batches("score") is again.batches("score")
+    assert first.batches("score") is not other.batches("score"), "another number of threads"
+    assert first.batches("score") is not first.batches("forward"), "another graph"
+    assert first.batches("score", 3).size == 3
 
 
 class Binding:
@@ -162,8 +122,8 @@ def test_the_gpu_path_pads_the_last_batch_and_cuts_the_results(engine, image, ma
     monkeypatch.setattr(onnxruntime, "OrtValue", SimpleNamespace(ortvalue_from_numpy=from_numpy))
     session = GpuSession(engine.score_session)
     gpu = SimpleNamespace(provider="cuda", score_session=session)
-    scorer = Scorer(gpu, image, np.array([1, 2]), 4)
-    on_cpu = engine.scorer(image, np.array([1, 2]), 4)
+    scorer = Scorer(gpu, image, np.array([1, 2]))
+    on_cpu = engine.scorer(image, np.array([1, 2]))
     for start in (0, 4, 8):
         found, expected = scorer(maps[start : start + 4]), on_cpu(maps[start : start + 4])
         assert [a.shape for a in found] == [a.shape for a in expected]
@@ -181,6 +141,6 @@ def test_a_gpu_that_fails_is_a_model_error(engine, image, maps, monkeypatch):
         raise RuntimeError("out of memory")
 
     session.run_with_iobinding = fail
-    scorer = Scorer(SimpleNamespace(provider="cuda", score_session=session), image, np.array([1]), 4)
-    with pytest.raises(ModelError, match="out of memory"):
+    scorer = Scorer(SimpleNamespace(provider="cuda", score_session=session), image, np.array([1]))
+    with pytest.raises(OutOfMemory, match="out of memory"):
         scorer(maps[:4])

@@ -13,10 +13,10 @@ from PIL import Image
 
 import sise_rt
 from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
+from sise_rt.engine import Scorer
 from sise_rt.errors import ImageError, ModelError, NoEvidence, OutputError, TargetError
-from sise_rt.scoring import MaskedScoring, Scores
 
-PHASES = ["preprocess", "features", "loading", "masks", "calibration", "scoring", "fusion"]
+PHASES = ["preprocess", "features", "masks", "loading", "scoring", "fusion"]
 
 
 @pytest.fixture(scope="module")
@@ -234,12 +234,11 @@ def test_a_target_without_evidence_leaves_the_others_theirs(explainer, picture, 
 
 @pytest.mark.parametrize(("value", "error"), [(0.0, NoEvidence), (0.5, None), (np.nan, ModelError)])
 def test_what_the_masked_copies_say(explainer, picture, monkeypatch, value, error):
-    def said(scoring, block, index, _done):
-        chosen = scoring._maps[block][index]
-        column = np.full((len(index), 1), value, np.float32)
-        return Scores(index, column, chosen.min((1, 2)), chosen.max((1, 2)), np.ones(len(index)))
+    def said(_scorer, maps):
+        column = np.full((len(maps), 1), value, np.float32)
+        return column, maps.min((1, 2)), maps.max((1, 2)), np.ones(len(maps))
 
-    monkeypatch.setattr(MaskedScoring, "scores", said)
+    monkeypatch.setattr(Scorer, "__call__", said)
     if error is None:
         check(explainer.explain(picture, 0, batch_size=8))
         return
@@ -334,12 +333,16 @@ def test_the_record_holds_what_the_design_says(explanation):
         "method",
         "mu",
         "fusion",
+        "budget",
+        "max_passes",
+        "max_seconds",
         "blocks",
         "masks",
         "passes",
         "seconds",
         "provider",
         "batch",
+        "partial",
         "warnings",
     ]
     assert record["target"] == {"index": 1, "label": "b"}

@@ -53,7 +53,7 @@ def test_masked_scoring(engine, size):
     maps = rng.standard_normal((4, *size)).astype(np.float32)
     maps[3] = 2.5  # constant: known by its minimum and maximum, its score means nothing
     targets = np.array([2, 0])
-    confidences, low, high, area = engine.scorer(image, targets, 4)(maps)
+    confidences, low, high, area = engine.scorer(image, targets)(maps)
     resized = np.stack([cv2.resize(m, (32, 32), interpolation=cv2.INTER_LINEAR) for m in maps])
     np.testing.assert_allclose(low, resized.min((1, 2)), 1e-5, 1e-5)
     np.testing.assert_allclose(high, resized.max((1, 2)), 1e-5, 1e-5)

@@ -16,6 +16,7 @@ from sise_rt.export import export  # noqa: E402
 from sise_rt.export.builder import Builder  # noqa: E402
 
 import sise_rt  # noqa: E402
+from sise_rt.batches import Batches  # noqa: E402
 from sise_rt.bundle import LATER  # noqa: E402
 from sise_rt.engine import Scorer  # noqa: E402
 from sise_rt.errors import BundleError, MethodError, ModelError, NoEvidence  # noqa: E402
@@ -261,6 +262,7 @@ def engine_with(explainer, output="", at=0, value=0.0):
         forward=lambda images: run(images)[0],
         last_block_gradient=last_block_gradient,
         image_gradient=lambda images, _: run(images, gradient=np.ones_like(images)),
+        batches=lambda _, size: Batches((size,)),
     )
 
 
@@ -399,7 +401,9 @@ def test_rise_finds_what_the_score_depends_on(explainer):
         return np.stack([8 * z, *[0 * z] * (CLASSES - 1)], 1)
 
     image = np.ones((1, 3, *SIZE), np.float32)
-    engine = SimpleNamespace(manifest=explainer.manifest, forward=forward)
+    engine = SimpleNamespace(
+        manifest=explainer.manifest, forward=forward, batches=lambda _, size: Batches((size,))
+    )
     query = Query(engine, image, np.array([0]), "picture", batch_size=50)
     (found,) = METHODS["rise"](query, masks=3000)
     top = found.raw >= np.sort(found.raw, axis=None)[-int(corner.sum())]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import sise_rt
+from sise_rt.batches import Batches
 from sise_rt.features import confidences, extract
 from sise_rt.scoring import MaskedScoring, Scores, usable_maps, visualization_map
 
@@ -38,20 +39,21 @@ def full_size(explainer, image):
 
 
 def scored(explainer, image, maps, index, batch, done=lambda _: None) -> Scores:
-    return MaskedScoring(explainer.engine.scorer(image, TARGETS, batch), [maps]).scores(0, index, done)
+    scorer = explainer.engine.scorer(image, TARGETS)
+    return MaskedScoring(scorer, [maps], Batches([batch])).scores(0, index, done)
 
 
 def test_a_mask_is_scored_once(explainer, image, full_size):
     (first, _), (second, _), _ = full_size
-    scorer, start = explainer.engine.scorer(image, TARGETS, 4), time.perf_counter()
+    scorer, start = explainer.engine.scorer(image, TARGETS), time.perf_counter()
     ran = []
 
     def counting(maps):
         ran.append(len(maps))
         return scorer(maps)
 
-    counting.batch = 4
-    scoring, done = MaskedScoring(counting, [first, second]), []
+    counting.targets = len(TARGETS)
+    scoring, done = MaskedScoring(counting, [first, second], Batches([4])), []
     some = scoring.scores(0, np.array([1, 3, 4, 6, 7]), done.append)
     assert (ran, done) == ([4, 1], [4, 1])
     again = scoring.scores(0, np.array([0, 3, 5, 6]), done.append)

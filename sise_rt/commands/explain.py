@@ -24,6 +24,8 @@ from sise_rt.wording import counted
 
 from .console import FAILED_IMAGES, MAX_PIXELS, PROVIDER, QUIET, THREADS, complain, progress_bar, summary
 
+PRESETS: dict[str, dict[str, Any]] = {"exact": {}, "fast": {"budget": 0.1}}
+
 
 class Batch(click.ParamType):
     """`auto`, or a number of masks."""
@@ -60,9 +62,9 @@ class Methods(click.ParamType):
         return methods
 
 
-def _mu(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    if value is not None and math.isnan(value):  # a range lets it pass
-        raise click.BadParameter("mu must lie in [0, 1)")
+def _number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):  # a range lets them pass
+        raise click.BadParameter(f"{value} is no number")
     return value
 
 
@@ -95,10 +97,30 @@ def _mu(_: click.Context, __: click.Parameter, value: float | None) -> float | N
 @click.option(
     "--mu",
     type=click.FloatRange(0, 1, max_open=True),
-    callback=_mu,
+    callback=_number,
     help="Selection threshold of sise, 0 by default: higher scores fewer masks, 0.3 about a quarter.",
 )
 @click.option("--fusion", type=click.Choice(["otsu", "otsu-soft"]), help="Of sise and ada-sise.")
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default="exact",
+    show_default=True,
+    help="Of sise: fast scores a tenth of the masks and predicts the others, as --budget 0.1.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0, 1, min_open=True),
+    callback=_number,
+    help="Of sise: the share of the masks to score.",
+)
+@click.option("--max-passes", type=click.IntRange(1), help="Of sise: forward passes at most.")
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(0, min_open=True),
+    callback=_number,
+    help="Of sise: score for so long at most.",
+)
 @click.option(
     "--method",
     "methods",
@@ -124,6 +146,10 @@ def explain(
     out: Path,
     mu: float | None,
     fusion: str | None,
+    preset: str,
+    budget: float | None,
+    max_passes: int | None,
+    max_seconds: float | None,
     methods: list[str],
     check: bool,
     blocks: bool,
@@ -143,6 +169,7 @@ def explain(
     Examples:
       sise-rt explain cat.jpg -m resnet50.sise
       sise-rt explain *.jpg -m resnet50.sise -t tabby -t 242 -o maps --blocks
+      sise-rt explain cat.jpg -m resnet50.sise --preset fast
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
       sise-rt explain cat.jpg -m resnet50.sise --method sise,grad-cam,rise:masks=1000 --check
     """
@@ -161,7 +188,14 @@ def explain(
     if blocks and not any(parse_method(method)[0] in WITH_BLOCKS for method in methods):
         raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(methods)}")
     alone = methods == ["sise"]
-    methods = _with_options(methods, {"mu": mu, "fusion": fusion})
+    given = {
+        "mu": mu,
+        "fusion": fusion,
+        "budget": budget,
+        "max_passes": max_passes,
+        "max_seconds": max_seconds,
+    }
+    methods = _with_options(methods, PRESETS[preset] | {k: v for k, v in given.items() if v is not None})
     explainer = load(bundle, provider, threads)
     if mu and not explainer.manifest.has_gradients:
         raise click.UsageError(
@@ -229,18 +263,17 @@ def _with_options(methods: list[str], options: dict[str, Any]) -> list[str]:
 
     parsed = {text: parse_method(text) for text in methods}
     for key, value in options.items():
-        if value is None:
-            continue
+        option = f"--{key.replace('_', '-')}"
         takers = [t for t, (name, given) in parsed.items() if key in settings_of(name) and key not in given]
         if not takers and (own := [text for text, (_, given) in parsed.items() if key in given]):
-            raise click.UsageError(f"--{key} {value}, but {', '.join(own)} says otherwise: give one of them")
+            raise click.UsageError(f"{option} {value}, but {', '.join(own)} says otherwise: give one of them")
         if not takers:
-            raise click.UsageError(f"--{key} says nothing to {', '.join(methods)}")
+            raise click.UsageError(f"{option} says nothing to {', '.join(methods)}")
         texts = [f"{t}:{key}={value}" if t in takers else t for t in parsed]
         parsed = {t: parse_method(t) for t in texts}
         settings = [(name, settings_of(name, given)) for name, given in parsed.values()]
         if len(parsed) < len(texts) or any(one in settings[:i] for i, one in enumerate(settings)):
-            raise click.UsageError(f"--{key} {value} makes two of the methods the same")
+            raise click.UsageError(f"{option} {value} makes two of the methods the same")
     return list(parsed)
 
 

@@ -18,7 +18,7 @@ from .grad_cam import grad_cam
 from .grad_cam_plus_plus import grad_cam_plus_plus
 from .integrated_grad_cam import VARIANTS, integrated_grad_cam
 from .integrated_gradients import integrated_gradients
-from .query import BlockEvidence, Clock, Finding, Found, Progress, Query
+from .query import BlockEvidence, Clock, Finding, Found, Preview, Progress, Query
 from .rise import rise
 from .score_cam import score_cam
 from .sise import sise
@@ -33,6 +33,7 @@ __all__ = [
     "Clock",
     "Finding",
     "Found",
+    "Preview",
     "Progress",
     "Query",
     "parse_method",

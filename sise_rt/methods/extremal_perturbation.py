@@ -51,7 +51,7 @@ def extremal_perturbation(
         raise MethodError(f"areas {areas}, steps {steps}: areas between 0 and 1, and at least 1 step needed")
     if any(round(area * query.size[0] * query.size[1]) == 0 for area in areas):
         raise MethodError(f"areas {areas}: one is smaller than a pixel")
-    # Not measured as elsewhere: rounding differs with the batch, and an ascent would carry it on.
+    # Not the fastest, as elsewhere: rounding differs with the batch, and an ascent would carry it on.
     batch = query.engine.manifest.input.get("batch") or min(query.batch_size or len(areas), len(areas))
     passes = steps * len(areas)
     tick = query.ticker(passes * len(query.targets))

@@ -33,39 +33,40 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
         raise MethodError(f"steps is {steps}, at least 1 is needed")
     if variant not in VARIANTS:
         raise MethodError(f"variant is {variant!r}; known are {', '.join(VARIANTS)}")
-    batch = query.batch()
     spec = query.engine.manifest.preprocess
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
     black = np.broadcast_to(-mean / std, query.image.shape)
     first = int(variant == "figure")
+    ways = np.array([i / steps for i in range(first, first + steps)], np.float32)[:, None, None, None]
+    batches = query.batches("last_block_gradient")
     tick = query.ticker(steps * len(query.targets))
     found: list[Found] = []
     for target in query.targets:
-        own, total = query.on_own_clock(), 0.0
+        own = query.on_own_clock()
         with own.clock("scoring"):
             one_hot = query.one_hot(target)
             start = query.engine.last_block_gradient(black, one_hot)[0].astype(np.float64)
             check_finite(start)
-            for at in range(first, first + steps, batch):
-                ways = [i / steps for i in range(at, min(at + batch, first + steps))]
-                t = np.array(ways, np.float32)[:, None, None, None]
+
+            def cams(part: slice, target: int = target, start: np.ndarray = start) -> np.ndarray:
+                t = ways[part]
                 maps, gradient, logits = query.engine.last_block_gradient(
                     black + t * (query.image - black), query.one_hot(target, len(t))
                 )
                 check_finite(maps, gradient, logits)
                 weights = gradient.mean(axis=(2, 3), dtype=np.float64)
                 if variant == "figure":
-                    steps_maps = np.einsum("tk,tkhw->thw", weights, maps - start)
-                    total = total + np.maximum(steps_maps, 0).sum(axis=0)
-                else:
-                    total = total + np.einsum("tk,tkhw->hw", weights, maps.astype(np.float64))
-                tick(len(t))
+                    each = np.einsum("tk,tkhw->thw", weights, maps - start)
+                    return np.maximum(each, 0).sum(axis=0)
+                return np.einsum("tk,tkhw->hw", weights, maps.astype(np.float64))
+
+            total = sum(batches.each(steps, cams, tick))
         with own.clock("fusion"):
             raw = query.resized(np.maximum(total / steps, 0))
         if not raw.any():
             found.append(query.no_evidence(target))
             continue
-        found.append(Finding(raw, steps + 1, 0, batch, own.clock.seconds))
+        found.append(Finding(raw, steps + 1, 0, batches.size, own.clock.seconds))
     return found
 
 

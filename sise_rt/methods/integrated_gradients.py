@@ -29,31 +29,30 @@ def integrated_gradients(query: Query, *, steps: int = 50) -> list[Found]:
     if steps < 1:
         raise MethodError(f"steps is {steps}, at least 1 is needed")
     found: list[Found] = []
-    batch, tick = query.batch(), query.ticker(steps * len(query.targets))
+    tick = query.ticker(steps * len(query.targets))
     for target in query.targets:
         own = query.on_own_clock()
         with own.clock("scoring"):
-            values = attributions(own, int(target), steps, batch, tick)
+            values = attributions(own, int(target), steps, tick)
         with own.clock("fusion"):
             raw = np.abs(values.sum(axis=0))
         if not raw.any():
             found.append(query.no_evidence(target, "no pixel speaks"))
             continue
-        found.append(Finding(raw, steps, 0, batch, own.clock.seconds))
+        found.append(Finding(raw, steps, 0, query.batches("image_gradient").size, own.clock.seconds))
     return found
 
 
-def attributions(
-    query: Query, target: int, steps: int, batch: int, tick: Callable[[int], None]
-) -> np.ndarray:
+def attributions(query: Query, target: int, steps: int, tick: Callable[[int], None]) -> np.ndarray:
     """Signed attributions (C, H, W) float64, which sum to about z_c(x) - z_c(x0) (completeness)."""
-    total = np.zeros(query.image.shape[1:])
-    for start in range(0, steps, batch):
-        middles = [(2 * i + 1) / (2 * steps) for i in range(start, min(start + batch, steps))]
-        t = np.array(middles, np.float32)[:, None, None, None]
+    middles = np.array([(2 * i + 1) / (2 * steps) for i in range(steps)], np.float32)[:, None, None, None]
+
+    def gradients(part: slice) -> np.ndarray:
+        t = middles[part]
         gradient, logits = query.engine.image_gradient(t * query.image, query.one_hot(target, len(t)))
         if not (np.isfinite(gradient).all() and np.isfinite(logits).all()):
             raise ModelError("the model's logits or gradients are not finite on the way to this image")
-        total += gradient.sum(axis=0, dtype=np.float64)
-        tick(len(t))
+        return gradient.sum(axis=0, dtype=np.float64)
+
+    total = sum(query.batches("image_gradient").each(steps, gradients, tick))
     return query.image[0].astype(np.float64) * total / steps

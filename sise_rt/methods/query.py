@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sise_rt.batches import Batches
 from sise_rt.engine import Engine
 from sise_rt.errors import NoEvidence
 from sise_rt.features import Features
@@ -16,6 +17,7 @@ from sise_rt.preprocess import resize_map
 from sise_rt.scoring import MaskedScoring
 
 Progress = Callable[[int, int], None]
+Preview = Callable[[Sequence[np.ndarray | None]], None]
 
 
 class Clock:
@@ -70,11 +72,13 @@ class Query:
         image: (1, C, H, W) float32, the model's input.
         targets: (T,) int64 class indices.
         name: of the picture, for messages.
-        batch_size: images per forward pass; None takes the fastest.
+        batch_size: images per forward pass; None finds the fastest.
         progress: called with (images run, images to run); an exception it raises ends the call.
+        preview: called with the running map of each target, (H, W) or None, by methods that have one.
         clock: seconds per phase so far.
         phase_1: the features of the image and the targets, where a method of the call needs them.
         shared: what methods of one call have scored so far.
+        splits: how methods of one call split their work, by graph.
     """
 
     engine: Engine
@@ -83,9 +87,11 @@ class Query:
     name: str
     batch_size: int | None = None
     progress: Progress | None = None
+    preview: Preview | None = None
     clock: Clock = field(default_factory=Clock)
     phase_1: Features | None = None
     shared: dict[str, MaskedScoring] = field(default_factory=dict)
+    splits: dict[str, Batches] = field(default_factory=dict)
 
     @property
     def features(self) -> Features:
@@ -99,21 +105,21 @@ class Query:
         """(H, W) of the input."""
         return self.image.shape[2], self.image.shape[3]
 
-    def batch(self) -> int:
-        """Images per forward pass, measured if the caller did not say."""
-        with self.clock("calibration"):
-            fixed = self.engine.manifest.input.get("batch")
-            return int(fixed or self.batch_size or self.engine.best_batch())
+    def batches(self, graph: str) -> Batches:
+        """How to split work for one of the bundle's graphs."""
+        if graph not in self.splits:
+            self.splits[graph] = self.engine.batches(graph, self.batch_size)
+        return self.splits[graph]
 
     def on_own_clock(self) -> Query:
         """The same query for one more method, whose time is its own."""
         return replace(self, clock=self.clock.copy())
 
-    def scoring(self, batch: int) -> MaskedScoring:
+    def scoring(self) -> MaskedScoring:
         """Masked scoring of this picture, which remembers what was scored."""
         if "maps" not in self.shared:
-            scorer = self.engine.scorer(self.image, self.targets, batch)
-            self.shared["maps"] = MaskedScoring(scorer, self.features.maps)
+            scorer = self.engine.scorer(self.image, self.targets)
+            self.shared["maps"] = MaskedScoring(scorer, self.features.maps, self.batches("score"))
         return self.shared["maps"]
 
     def ticker(self, total: int) -> Callable[[int], None]:
@@ -159,6 +165,7 @@ class Finding:
         seconds: per phase, shared phases included.
         blocks: the evidence of each block; empty for a method of one layer, or of none.
         warnings: what the user should know.
+        partial: whether the caller stopped it before it was done.
     """
 
     raw: np.ndarray
@@ -168,6 +175,7 @@ class Finding:
     seconds: dict[str, float]
     blocks: tuple[BlockEvidence, ...] = ()
     warnings: tuple[str, ...] = ()
+    partial: bool = False
 
 
 Found = Finding | NoEvidence

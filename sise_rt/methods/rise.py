@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sise_rt.errors import MethodError, ModelError
+from sise_rt.errors import MethodError, ModelError, OutOfMemory
 from sise_rt.features import confidences
 from sise_rt.masks import CONSTANT
 from sise_rt.preprocess import resize_map
@@ -35,28 +35,35 @@ def rise(
         )
     if cells > min(query.size):
         raise MethodError(f"cells {cells}: the input's shorter side has {min(query.size)} pixels only")
-    batch = query.batch()
     rng = np.random.default_rng(seed)
     total = np.zeros((len(query.targets), *query.size))
     lowest, highest = np.full(len(query.targets), np.inf), np.full(len(query.targets), -np.inf)
-    tick = query.ticker(masks)
-    with query.clock("scoring"):
-        for start in range(0, masks, batch):
-            some = random_masks(rng, min(batch, masks - start), query.size, cells, share)
+
+    def score(part: slice) -> None:
+        before = rng.bit_generator.state
+        some = random_masks(rng, part.stop - part.start, query.size, cells, share)
+        try:
             logits = query.engine.forward(query.image * some[:, None])
-            if not np.isfinite(logits).all():  # the confidence of an infinite one may be finite
-                raise ModelError("the model's logits are not finite for masked copies of this image")
-            psi = confidences(logits, query.engine.manifest.activation)[:, query.targets]
-            lowest, highest = np.minimum(lowest, psi.min(axis=0)), np.maximum(highest, psi.max(axis=0))
-            total += np.einsum("mt,mhw->thw", psi, some.astype(np.float64))
-            tick(len(some))
+        except OutOfMemory:
+            rng.bit_generator.state = before  # fewer of the same masks come next
+            raise
+        if not np.isfinite(logits).all():  # the confidence of an infinite one may be finite
+            raise ModelError("the model's logits are not finite for masked copies of this image")
+        psi = confidences(logits, query.engine.manifest.activation)[:, query.targets]
+        np.minimum(lowest, psi.min(axis=0), out=lowest)
+        np.maximum(highest, psi.max(axis=0), out=highest)
+        np.add(total, np.einsum("mt,mhw->thw", psi, some.astype(np.float64)), out=total)
+
+    batches = query.batches("forward")
+    with query.clock("scoring"):
+        batches.each(masks, score, query.ticker(masks))
     found: list[Found] = []
     for i, target in enumerate(query.targets):
         if highest[i] - lowest[i] <= CONSTANT * highest[i]:  # what is left is the noise of the masks
             found.append(query.no_evidence(target, "no mask changes the confidence"))
             continue
         seconds = query.on_own_clock().clock.seconds
-        found.append(Finding(total[i] / (masks * share), masks, masks, batch, seconds))
+        found.append(Finding(total[i] / (masks * share), masks, masks, batches.size, seconds))
     return found
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sise_rt.errors import ModelError
 from sise_rt.masks import constant_maps, is_constant
 
 from .query import Finding, Found, Query
@@ -21,11 +20,9 @@ def score_cam(query: Query) -> list[Found]:
     chosen = np.flatnonzero(~constant_maps(maps))
     if not len(chosen):
         return [query.no_evidence(t, why="every map of the last block is flat") for t in query.targets]
-    scoring = query.scoring(query.batch())
+    scoring = query.scoring()
     scores = scoring.scores(-1, chosen, query.ticker(len(chosen)))
     query.clock.add("scoring", scoring.seconds(len(chosen)))
-    if not np.isfinite(scores.confidences).all():
-        raise ModelError("the model's confidences are not finite for masked copies of this image")
     shaped = ~is_constant(scores.minimum, scores.maximum)
     found: list[Found] = []
     for i, target in enumerate(query.targets):
@@ -38,5 +35,5 @@ def score_cam(query: Query) -> list[Found]:
             found.append(query.no_evidence(target))
             continue
         passes = query.features.passes + len(chosen)
-        found.append(Finding(raw, passes, len(chosen), scoring.scorer.batch, own.clock.seconds))
+        found.append(Finding(raw, passes, len(chosen), scoring.batches.size, own.clock.seconds))
     return found

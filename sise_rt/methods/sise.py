@@ -2,27 +2,84 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
-from sise_rt.errors import BundleError, MethodError, ModelError
-from sise_rt.fusion import REGIONS, fuse, normalise
+from sise_rt.budget import PartialScoring
+from sise_rt.errors import BundleError, MethodError, Stop
+from sise_rt.fusion import REGIONS, fuse, import_otsu, normalise
 from sise_rt.masks import constant_maps, select, select_all
 from sise_rt.scoring import Scores, usable_maps, visualization_map
 
 from .query import BlockEvidence, Finding, Found, Query
 
 Selection = Callable[[np.ndarray], np.ndarray]
+Scored = list[Scores | None]
 
 
-def sise(query: Query, *, mu: float = 0.0, fusion: str = "otsu") -> list[Found]:
+@dataclass(frozen=True)
+class Limit:
+    """How much may be scored.
+
+    Attributes:
+        budget: share of the masks, 0 < budget <= 1.
+        max_passes: forward passes in all, 0 for any number.
+        max_seconds: from the call to the last pass, 0 for any time; fusion comes on top.
+    """
+
+    budget: float = 1.0
+    max_passes: int = 0
+    max_seconds: float = 0.0
+
+    def check(self) -> None:
+        """Raise MethodError for a limit that is none."""
+        if not 0 < self.budget <= 1:
+            raise MethodError(f"budget is {self.budget}, where 0 < budget <= 1 is needed")
+        if self.max_passes < 0 or not 0 <= self.max_seconds < np.inf:
+            raise MethodError(
+                f"max_passes {self.max_passes}, max_seconds {self.max_seconds}: neither may be negative, "
+                "and 0 means without limit"
+            )
+
+    def masks(self, count: int, passes: int) -> int:
+        """How many of `count` masks may be scored, after so many passes; at least one if there is any."""
+        allowed = min(count, ceil(self.budget * count))
+        if not self.max_passes:
+            return allowed
+        if count and self.max_passes <= passes:
+            raise MethodError(
+                f"max_passes {self.max_passes} leaves none for masks: the features alone take {passes}"
+            )
+        return min(allowed, self.max_passes - passes)
+
+
+EVERYTHING = Limit()
+
+
+def sise(
+    query: Query,
+    *,
+    mu: float = 0.0,
+    fusion: str = "otsu",
+    budget: float = 1.0,
+    max_passes: int = 0,
+    max_seconds: float = 0.0,
+) -> list[Found]:
     """Explain the targets; masks that they share are scored once.
+
+    Where not all masks may be scored, the others' confidences are predicted, see `sise_rt.budget`.
 
     Args:
         query: the picture.
         mu: selection threshold (eq. 7), 0 <= mu < 1; higher scores fewer masks.
         fusion: `otsu` (the paper) or `otsu-soft` (the authors' code).
+        budget: share of the masks to score, 0 < budget <= 1.
+        max_passes: forward passes in all, 0 for any number.
+        max_seconds: from the call to the last pass, 0 for any time; fusion comes on top.
 
     Raises:
         BundleError: the bundle has no gradient scores for `mu` to select by.
@@ -34,22 +91,27 @@ def sise(query: Query, *, mu: float = 0.0, fusion: str = "otsu") -> list[Found]:
     manifest = query.engine.manifest
     if mu and not manifest.has_gradients:
         raise BundleError(f"{manifest.name} has no gradient scores, so mu has nothing to select by")
-    return perturb_and_fuse(query, lambda alpha: select(alpha, mu), fusion)
+    limit = Limit(budget, max_passes, max_seconds)
+    return perturb_and_fuse(query, lambda alpha: select(alpha, mu), fusion, limit)
 
 
-def perturb_and_fuse(query: Query, selection: Selection, fusion: str) -> list[Found]:
+def perturb_and_fuse(
+    query: Query, selection: Selection, fusion: str, limit: Limit = EVERYTHING
+) -> list[Found]:
     """Phases 2 to 4 with any selection of feature maps.
 
     Args:
         query: the picture.
         selection: from gradient scores alpha (K,) of a block to which maps are kept, bool (K,).
         fusion: as for `sise`.
+        limit: of what is scored.
     """
     if fusion not in REGIONS:
         raise MethodError(f"fusion is {fusion!r}; known are {', '.join(REGIONS)}")
-    features, engine, clock = query.features, query.engine, query.clock
+    limit.check()
+    features, clock = query.features, query.clock
     with clock("masks"):
-        if engine.manifest.has_gradients:
+        if query.engine.manifest.has_gradients:
             kept = [np.array([selection(alpha) for alpha in alphas]) for alphas in features.alphas]
         else:
             kept = [np.array([select_all(len(maps)) for _ in query.targets]) for maps in features.maps]
@@ -57,30 +119,95 @@ def perturb_and_fuse(query: Query, selection: Selection, fusion: str) -> list[Fo
         chosen = [
             np.flatnonzero(keep.any(axis=0) & ~constant) for keep, constant in zip(kept, flat, strict=True)
         ]
-    scoring = query.scoring(query.batch())
-    masks = sum(map(len, chosen))
-    tick = query.ticker(masks)
-    scores = [scoring.scores(b, index, tick) if len(index) else None for b, index in enumerate(chosen)]
-    clock.add("scoring", scoring.seconds(masks))
-    if not all(scored is None or np.isfinite(scored.confidences).all() for scored in scores):
-        raise ModelError("the model's confidences are not finite for masked copies of this image")
+    with clock("loading"):
+        import_otsu()
+
+    def fused(i: int, scores: Scored) -> tuple[list[BlockEvidence], np.ndarray | None, list[str]]:
+        blocks, usable, warnings = _evidence(query, i, [keep[i] for keep in kept], scores)
+        return blocks, fuse(usable, REGIONS[fusion]) if usable else None, warnings
+
+    scores, masks, stopped = _score(query, chosen, limit, lambda i, scores: fused(i, scores)[1])
     found: list[Found] = []
     for i, target in enumerate(query.targets):
         own = query.on_own_clock()
         with own.clock("fusion"):
-            blocks, usable, warnings = _evidence(own, i, [keep[i] for keep in kept], scores)
-        if not usable:  # the other targets' work is not lost
+            blocks, raw, warnings = fused(i, scores)
+        if raw is None:  # the other targets' work is not lost
             found.append(query.no_evidence(target, why="; ".join(warnings)))
             continue
-        with own.clock("fusion"):
-            raw = fuse(usable, REGIONS[fusion])
-        passes = masks + features.passes
+        if stopped:
+            warnings.append(f"stopped after {masks} of {sum(map(len, chosen))} masks; the rest is predicted")
         found.append(
             Finding(
-                raw, passes, masks, scoring.scorer.batch, own.clock.seconds, tuple(blocks), tuple(warnings)
+                raw,
+                masks + features.passes,
+                masks,
+                query.batches("score").size,
+                own.clock.seconds,
+                tuple(blocks),
+                tuple(warnings),
+                stopped,
             )
         )
     return found
+
+
+def _score(
+    query: Query, chosen: list[np.ndarray], limit: Limit, fused: Callable[[int, Scored], np.ndarray | None]
+) -> tuple[Scored, int, bool]:
+    """Phase 3: scores of the chosen masks, how many were scored, and whether the caller stopped it."""
+    features, clock, scoring = query.features, query.clock, query.scoring()
+    count = sum(map(len, chosen))
+    allowed = limit.masks(count, features.passes)
+    started, spent, shown = time.perf_counter(), scoring.spent, 0.0
+    deadline = started + limit.max_seconds - sum(clock.seconds.values())
+    done, tick = 0, query.ticker(allowed)
+
+    def step(images: int) -> None:
+        nonlocal done
+        done += images
+        tick(images)
+        if limit.max_seconds and time.perf_counter() > deadline:
+            raise _Late
+
+    def partial() -> PartialScoring:
+        return PartialScoring(scoring, features.maps, chosen, features.alphas, query.size)
+
+    if not count or (allowed == count and not limit.max_seconds and query.preview is None):
+        try:
+            scores = [
+                scoring.scores(b, index, step) if len(index) else None for b, index in enumerate(chosen)
+            ]
+        except Stop:
+            some = partial()
+            for b, index in enumerate(chosen):
+                some.take(b, index)
+            clock.add("scoring", scoring.seconds(done))
+            return some.scores(), done, True
+        clock.add("scoring", scoring.seconds(done))
+        return scores, done, False
+    some, stopped = partial(), False
+    try:
+        for scores in some.score(allowed, step):
+            if query.preview is not None:
+                start = time.perf_counter()
+                query.preview([_as_map(fused(i, scores)) for i in range(len(query.targets))])
+                shown += time.perf_counter() - start
+    except (Stop, _Late) as end:
+        scores, stopped = some.scores(), isinstance(end, Stop)
+    clock.add("scoring", scoring.seconds(done))
+    clock.add("surrogate", time.perf_counter() - started - (scoring.spent - spent) - shown)
+    return scores, done, stopped
+
+
+def _as_map(raw: np.ndarray | None) -> np.ndarray | None:
+    """A fused map as an explanation shows it, (H, W) float32 in [0, 1]; None if there is none."""
+    found = None if raw is None else normalise(raw)
+    return None if found is None else found.astype(np.float32)
+
+
+class _Late(Exception):
+    """The time is over."""
 
 
 def _evidence(

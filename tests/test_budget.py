@@ -1,0 +1,222 @@
+"""SISE with fewer passes than masks: what is scored, what is predicted, and what ends it early."""
+
+import time
+
+import numpy as np
+import pytest
+
+import sise_rt
+from sise_rt.batches import Batches
+from sise_rt.budget import FIRST, GROWTH, PartialScoring
+from sise_rt.errors import MethodError
+from sise_rt.features import extract
+from sise_rt.masks import constant_maps
+from sise_rt.scoring import MaskedScoring, mask_shapes
+
+SIZE = (32, 32)
+TARGETS = np.array([1, 4])
+
+
+@pytest.fixture(scope="module")
+def explainer(small_bundle) -> sise_rt.Explainer:
+    return sise_rt.load(small_bundle, "cpu")
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(8).standard_normal((1, 3, *SIZE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def features(explainer, image):
+    return extract(explainer.engine, image, TARGETS)
+
+
+@pytest.fixture
+def made(explainer, image, features):
+    """All maps that are not flat, none scored yet."""
+    scoring = MaskedScoring(explainer.engine.scorer(image, TARGETS), features.maps, Batches([4]))
+    chosen = [np.flatnonzero(~constant_maps(maps)) for maps in features.maps]
+    return scoring, chosen, PartialScoring(scoring, features.maps, chosen, features.alphas, SIZE)
+
+
+def test_steps_grow_and_nothing_is_scored_twice(made):
+    scoring, chosen, partial = made
+    done = []
+    found = list(partial.score(20, done.append))
+    assert sum(done) == 20
+    known = [scoring.known(b, index) for b, index in enumerate(chosen)]
+    assert sum(len(k.index) for k in known if k is not None) == 20
+    sizes, counts = [FIRST], FIRST
+    while counts < 20:
+        sizes.append(min(max(FIRST, round(GROWTH * counts)), 20 - counts))
+        counts += sizes[-1]
+    assert len(found) == len(sizes)
+    for scores in found:
+        assert [len(s.index) for s in scores] == [len(index) for index in chosen]
+        assert all(np.isfinite(s.confidences).all() for s in scores)
+
+
+def test_what_is_scored_is_given_as_the_model_says_it(made, explainer, image, features):
+    scoring, chosen, partial = made
+    (*_, last) = partial.score(15, lambda _: None)
+    scorer = explainer.engine.scorer(image, TARGETS)
+    for b, scores in enumerate(last):
+        known = scoring.known(b, chosen[b])
+        if known is None:
+            continue
+        rows = np.searchsorted(chosen[b], known.index)
+        truth = scorer(features.maps[b][known.index])
+        np.testing.assert_allclose(scores.confidences[rows], truth[0], rtol=1e-5)
+        for column, values in zip(scores.columns()[2:], truth[1:], strict=True):
+            np.testing.assert_allclose(column[rows], values, rtol=1e-5)
+    assert [s.confidences.dtype for s in last] == [np.float32] * len(last)
+
+
+def test_the_sequence_begins_with_the_highest_alphas_of_each_block(made, features):
+    scoring, chosen, _ = made
+    alphas = [a[:1] for a in features.alphas]
+    partial = PartialScoring(scoring, features.maps, chosen, alphas, SIZE)
+    places = []
+    for b, index in enumerate(chosen):
+        above = [(alphas[b][0, index] > alphas[b][0, k]).sum() for k in index]
+        places += [((p + 0.5) / len(index), b, k) for p, k in zip(above, index, strict=True)]
+    list(partial.score(FIRST, lambda _: None))
+    found = {
+        (b, k)
+        for b, index in enumerate(chosen)
+        if (known := scoring.known(b, index)) is not None
+        for k in known.index
+    }
+    assert found == {(b, k) for _, b, k in sorted(places)[:FIRST]}
+
+
+def test_a_longer_sequence_begins_like_a_shorter_one(explainer, image, features):
+    chosen = [np.flatnonzero(~constant_maps(maps)) for maps in features.maps]
+    orders = []
+    for count in (9, 25, sum(map(len, chosen))):
+        scoring = MaskedScoring(explainer.engine.scorer(image, TARGETS), features.maps, Batches([4]))
+        partial = PartialScoring(scoring, features.maps, chosen, features.alphas, SIZE)
+        list(partial.score(count, lambda _: None))
+        orders.append(partial._scored)
+    assert len(set(orders[2].tolist())) == sum(map(len, chosen)), "every mask once"
+    whole = orders[2].tolist()
+    assert set(orders[0][:8]) == set(whole[:8])
+    assert set(orders[1][:22]) >= set(whole[:16])
+
+
+def test_mask_shapes_are_those_of_the_score_graph(explainer, image, features):
+    scorer = explainer.engine.scorer(image, TARGETS)
+    for maps in features.maps:
+        shaped = maps[~constant_maps(maps)]
+        _, *expected = scorer(shaped)
+        for found, truth in zip(mask_shapes(shaped, SIZE), expected, strict=True):
+            np.testing.assert_allclose(found, truth, rtol=2e-5, atol=1e-6)
+    assert [len(column) for column in mask_shapes(np.empty((0, 4, 4), np.float32), SIZE)] == [0, 0, 0]
+
+
+def test_the_whole_budget_is_exact_sise(explainer, picture):
+    exact = explainer.explain(picture, 1, batch_size=4)
+    running = []
+    seen = explainer.explain(picture, 1, batch_size=4, preview=running.append)
+    np.testing.assert_allclose(seen.raw, exact.raw, rtol=1e-4, atol=1e-6)
+    assert seen.masks == exact.masks
+    assert not seen.partial
+    assert explainer.explain(picture, 1, batch_size=4, budget=1).masks == exact.masks
+    assert np.array_equal(running[-1][0], seen.map)
+    assert len(running) >= 3
+    assert all(map_.shape == exact.map.shape for (map_,) in running)
+
+
+@pytest.mark.parametrize(
+    ("limit", "masks"),
+    [({"budget": 0.25}, 0.25), ({"max_passes": 8}, 7), ({"budget": 0.5, "max_passes": 6}, 5)],
+)
+def test_limits_are_kept(explainer, picture, limit, masks):
+    exact = explainer.explain(picture, 1, batch_size=4)
+    found = explainer.explain(picture, 1, batch_size=4, **limit)
+    assert found.masks == (int(np.ceil(masks * exact.masks)) if masks < 1 else masks)
+    assert found.passes == found.masks + 1
+    assert np.isfinite(found.raw).all()
+    assert [b.kept for b in found.blocks] == [b.kept for b in exact.blocks]
+    again = explainer.explain(picture, 1, batch_size=4, **limit)
+    assert np.array_equal(again.raw, found.raw), "no choice is random"
+    assert found.record()["partial"] is False
+    assert "surrogate" in found.seconds
+
+
+def test_neighbours_do_not_lend_their_scores(explainer, picture):
+    alone = explainer.explain(picture, 1, batch_size=4, budget=0.2)
+    beside = explainer.explain_methods(picture, [1], ["sise", "sise:budget=0.2"], batch_size=4)
+    np.testing.assert_allclose(beside["sise:budget=0.2"][0].raw, alone.raw, rtol=1e-5)
+    assert beside["sise:budget=0.2"][0].masks == alone.masks
+
+
+def test_the_time_ends_the_scoring(explainer, picture, monkeypatch):
+    real = sise_rt.engine.Scorer.__call__
+
+    def slow(scorer, maps):
+        time.sleep(0.01)
+        return real(scorer, maps)
+
+    monkeypatch.setattr(sise_rt.engine.Scorer, "__call__", slow)
+    whole = explainer.explain(picture, 1, batch_size=1)
+    found = explainer.explain(picture, 1, batch_size=1, max_seconds=1e-6)
+    assert found.masks == 1
+    assert not found.partial
+    assert np.isfinite(found.raw).all()
+    assert explainer.explain(picture, 1, batch_size=1, max_seconds=1e6).masks == whole.masks
+
+
+@pytest.mark.parametrize("preview", [None, lambda _: None], ids=["block by block", "step by step"])
+@pytest.mark.parametrize("after", [1, 10, 10**6])
+def test_the_caller_stops_it_and_gets_what_was_found(explainer, picture, after, preview):
+    def progress(scored, total):
+        assert scored <= total
+        if scored >= after:
+            raise sise_rt.Stop
+
+    exact = explainer.explain_targets(picture, [0, 1], batch_size=3)
+    found = explainer.explain_targets(picture, [0, 1], batch_size=3, progress=progress, preview=preview)
+    for one, whole in zip(found, exact, strict=True):
+        assert one.partial is (after < whole.masks)
+        assert one.record()["partial"] is one.partial
+        assert np.isfinite(one.raw).all()
+        if one.partial:
+            assert after <= one.masks < after + 3
+            assert f"stopped after {one.masks} of {whole.masks} masks; the rest is predicted" in one.warnings
+        else:
+            assert np.allclose(one.raw, whole.raw, rtol=1e-4, atol=1e-6)
+
+
+def test_a_preview_may_stop_it(explainer, picture):
+    def stop(maps):
+        assert len(maps) == 1
+        raise sise_rt.Stop
+
+    found = explainer.explain(picture, 1, batch_size=4, preview=stop)
+    assert found.partial
+    assert found.masks == FIRST
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 0.0}, "budget is 0.0, where 0 < budget <= 1"),
+        ({"budget": 1.5}, "budget is 1.5"),
+        ({"budget": float("nan")}, "budget is nan"),
+        ({"max_passes": -1}, "neither may be negative"),
+        ({"max_passes": 1}, "max_passes 1 leaves none for masks: the features alone take 1"),
+        ({"max_seconds": -1.0}, "neither may be negative"),
+        ({"max_seconds": float("inf")}, "max_seconds inf"),
+        ({"max_seconds": float("nan")}, "max_seconds nan"),
+    ],
+)
+def test_limits_that_are_none(explainer, picture, options, message):
+    with pytest.raises(MethodError, match=message):
+        explainer.explain(picture, 1, **options)
