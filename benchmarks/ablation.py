@@ -9,34 +9,19 @@ metrics are of one target. REPORT gets one line a photo; run it again to go on a
 
 from __future__ import annotations
 
-import argparse
-import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-from reference import MATERIAL
+from variants import measure, parsed
 
-import sise_rt
-from sise_rt.bundle import sha256
-from sise_rt.check import check_map, confidence_in
-from sise_rt.evaluation.datasets import read_dataset
-from sise_rt.evaluation.measure import TRUTH_METRICS
-from sise_rt.evaluation.store import append, open_report
-from sise_rt.evaluation.truth import draw, to_input
-from sise_rt.features import Features, confidences, extract
+from sise_rt.engine import Engine
+from sise_rt.features import Features, extract
 from sise_rt.fusion import fuse, normalise, otsu
 from sise_rt.masks import constant_maps, select
-from sise_rt.preprocess import MAX_PIXELS, load_image, preprocess
 from sise_rt.scoring import MaskedScoring, Scores, usable_maps, visualization_map
 
-DATA = MATERIAL / "images" / "imagenet_val"
-BATCH = 8
 
-
-def logit_scores(
-    engine: sise_rt.explainer.Engine, image: np.ndarray, features: Features, target: int
-) -> list[np.ndarray]:
+def logit_scores(engine: Engine, image: np.ndarray, features: Features, target: int) -> list[np.ndarray]:
     """Gradient scores of every block for the raw logit: the bundle's own heads, another seed."""
     one_hot = np.zeros((1, engine.manifest.classes), np.float32)
     one_hot[0, target] = 1
@@ -70,7 +55,7 @@ def draws(count: int, seed: int) -> dict[str, list[int]]:
 
 
 def variants(
-    engine: sise_rt.explainer.Engine, image: np.ndarray, target: int, seed: int
+    engine: Engine, image: np.ndarray, target: int, seed: int
 ) -> Iterator[tuple[str, np.ndarray, int]]:
     """Name, map (H, W) and forward passes of each variant that has a usable block."""
     targets, size = np.array([target]), image.shape[2:]
@@ -114,49 +99,8 @@ def variants(
 
 
 def main() -> None:
-    """Append a line of rows for every photo that is not there yet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=50, help="photos that are predicted right")
-    arguments = parser.parse_args()
-    explainer = sise_rt.load(arguments.bundle)
-    engine, spec = explainer.engine, explainer.manifest.preprocess
-    settings = {"benchmark": "ablation", "bundle": sha256(arguments.bundle / "manifest.json")}
-    done = open_report(arguments.out, settings)
-    right = 0
-    for sample in read_dataset(DATA, "csv-boxes").samples:
-        if right == arguments.limit:
-            break
-        picture = load_image(DATA / sample.image, max_pixels=MAX_PIXELS)
-        image, placement = preprocess(picture, spec)
-        trust = confidences(engine.forward(image), explainer.manifest.activation)[0]
-        (label, truth), target = next(iter(sample.present.items())), int(trust.argmax())
-        if label != str(target) or truth is None:
-            continue
-        drawn, _ = draw(truth, picture.shape[:2], DATA, sample.image, MAX_PIXELS)
-        if drawn is None or not (marked := to_input(drawn, placement)).any():
-            continue  # there is nothing to compare with
-        right += 1
-        if sample.image in done:
-            continue
-
-        confidence = confidence_in(engine, target)
-        rows = []
-        for name, map_, passes in variants(engine, image, target, right):
-            borne = check_map(map_, image[0], trust[target], confidence, batch=BATCH)
-            found = {key: metric(map_, marked) for key, metric in TRUTH_METRICS.items()} | borne.values
-            rows.append({
-                "class": label, "target": target, "label": explainer.manifest.label(target), "method": name,
-                "annotated": True, "predicted": True, "difficult": truth.difficult,
-                "confidence": float(trust[target]), "truth_area": float(marked.mean()), "kept": borne.kept,
-                "passes": passes, "seconds": None, "curves": {}, "note": None,
-                "metrics": {k: None if math.isnan(v) else float(v) for k, v in found.items()},
-            })  # fmt: skip
-        append(arguments.out, {"image": sample.image, "rows": rows, "problems": []})
-        print(f"{right} of {arguments.limit}", flush=True)
+    """Measure every photo that is not in the report yet."""
+    measure("ablation", parsed(__doc__, limit=50), variants)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from .half import score_in_half
 from .heads import heads
 from .layout import channels_first
 from .link import features_graph, score_graph
+from .memory import pass_bytes
 from .network import Network
 from .parity import measure, save_probe
 from .session import give_back_memory
@@ -172,6 +173,7 @@ def export(
                 "sha256": opened.sha256,
                 "producer": opened.producer,
             },
+            memory=pass_bytes(network),
             parity={},
             assumed=tuple(note for note in all_assumed if note),
             licence=licence or opened.metadata.get("licence"),

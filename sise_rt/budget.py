@@ -1,21 +1,22 @@
 """Phase 3 (SISE) with fewer forward passes than masks: which to score, and what the others would give.
 
-The masks with the highest gradient scores come first. Then, step by step, those whose contribution to their
-block's visualization map a regression is least sure of. The sequence does not depend on how many passes
-there are, so it can be stopped anywhere; the regression speaks for the masks that were not scored.
+Masks of all blocks stand in one sequence: every fourth is the one with the highest gradient score that is
+left, the others are each the farthest from all before (Gonzalez 1985). It does not depend on how many masks
+are scored, nor on what they say, so it can be stopped anywhere; a regression speaks for the rest.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from .masks import is_constant
 from .scoring import MaskedScoring, Scores, mask_shapes
-from .surrogate import Surrogate, log_odds, pooled_masks, sigmoid
+from .surrogate import log_odds, pooled_masks, predict, sigmoid
 
-FIRST = 4  # masks, by gradient score alone
+EVERY = 4  # mask of the sequence is chosen by its gradient score
+FIRST = 8  # masks of the first step
 GROWTH = 0.25  # of a step, as a share of the masks that were scored before it
 
 
@@ -44,13 +45,11 @@ class PartialScoring:
         self._block = np.repeat(np.arange(len(chosen)), counts)
         masks = [block[index] for block, index in zip(maps, chosen, strict=True)]
         self._shapes = [mask_shapes(block, size) for block in masks]
-        low, high, area = (np.concatenate(column) for column in zip(*self._shapes, strict=True))
-        self._area = np.where(is_constant(low, high), np.inf, area)  # a flat one contributes nothing
-        self._surrogate = Surrogate(np.concatenate([pooled_masks(block) for block in masks if len(block)]))
-        self._first = _by_alpha(chosen, alphas)
+        self._points = np.concatenate([pooled_masks(block) for block in masks if len(block)])
+        self._sequence = _sequence(self._points, _by_alpha(chosen, alphas))
         self._scored, self._found = np.empty(0, int), np.empty((0, scoring.targets))  # in their order
 
-    def score(self, count: int, done: Callable[[int], None]) -> Iterator[list[Scores | None]]:
+    def score(self, count: int, done: Callable[[int], None]) -> Iterator[int]:
         """Score `count` masks, at least one and at most all, step by step; what ends it early loses nothing.
 
         Args:
@@ -58,22 +57,18 @@ class PartialScoring:
             done: called with the number of masks after every batch.
 
         Yields:
-            After every step what `scores` gives.
+            How many masks are scored, after every step.
         """
-        step = self._first[: min(FIRST, count)]
-        while True:
+        while (left := count - len(self._scored)) > 0:
+            size = min(left, max(FIRST, round(GROWTH * len(self._scored))))
+            step = np.sort(list(itertools.islice(self._sequence, size)))
             for b in np.unique(self._block[step]):
-                index = self._chosen[b][np.sort(step[self._block[step] == b]) - self._starts[b]]
+                index = self._chosen[b][step[self._block[step] == b] - self._starts[b]]
                 try:
                     self._scoring.scores(int(b), index, done)
                 finally:
                     self.take(int(b), index)
-            mean, spread = self._predict()
-            yield self._scores(mean)
-            if len(self._scored) >= count:
-                return
-            larger = max(FIRST, round(GROWTH * len(self._scored)))
-            step = self._least_sure(mean, spread)[: min(larger, count - len(self._scored))]
+            yield len(self._scored)
 
     def take(self, block: int, index: np.ndarray) -> None:
         """Count those of a block's maps that were scored among what is known."""
@@ -88,16 +83,10 @@ class PartialScoring:
 
         At least one has to be scored. For a block without masks there is None.
         """
-        return self._scores(self._predict()[0])
-
-    def _predict(self) -> tuple[np.ndarray, np.ndarray]:
-        """The log-odds of every mask, mean and standard deviation (N, T)."""
-        return self._surrogate.predict(self._scored, self._found)
-
-    def _scores(self, mean: np.ndarray) -> list[Scores | None]:
-        found: list[Scores | None] = []
+        mean = predict(self._points, self._scored, self._found)
         own = np.zeros(len(mean), bool)
         own[self._scored] = True
+        found: list[Scores | None] = []
         for b, index in enumerate(self._chosen):
             rows = slice(self._starts[b], self._starts[b + 1])
             columns = sigmoid(mean[rows]).astype(np.float32), *self._shapes[b]
@@ -109,15 +98,20 @@ class PartialScoring:
             found.append(table if len(index) else None)
         return found
 
-    def _least_sure(self, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
-        """The other masks, by falling uncertainty of their part in their block's visualization map."""
-        area = self._area[:, None]
-        unsure = (sigmoid(mean + spread) - sigmoid(mean - spread)) / area
-        sure = sigmoid(mean) / area
-        totals = np.array([sure[self._block == b].sum(axis=0) for b in range(len(self._chosen))])
-        part = unsure / np.maximum(totals[self._block], np.finfo(np.float64).tiny)
-        order = np.argsort(-part.sum(axis=1), kind="stable")
-        return order[~np.isin(order, self._scored)]
+
+def _sequence(points: np.ndarray, by_alpha: np.ndarray) -> Iterator[int]:
+    """All masks (N, d), each once."""
+    squares = np.einsum("nd,nd->n", points, points)
+    away = np.full(len(points), np.inf)
+    left = iter(by_alpha)
+    for place in range(len(points)):
+        if place % EVERY == 0:
+            mask = next(k for k in left if away[k] >= 0)
+        else:
+            mask = int(away.argmax())
+        yield int(mask)
+        np.minimum(away, np.maximum(squares + squares[mask] - 2 * points @ points[mask], 0), out=away)
+        away[mask] = -1  # below every distance, and for good
 
 
 def _by_alpha(chosen: Sequence[np.ndarray], alphas: Sequence[np.ndarray]) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +17,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.bin"
 PROBE = "parity.npz"
 PRECISIONS = ("fp32", "fp16")  # that masked copies are scored in
+PASSES = ("forward", "backward")  # whose memory is known
 COLORS = {1: ("GRAY",), 3: ("RGB", "BGR")}  # by channels; a picture has no others
 SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
 
@@ -129,6 +130,8 @@ class Manifest:
         files: sha256 of every file but the manifest, by path.
         precision: `fp32`, or `fp16` where the score graph has its network in float16; everything that goes
             into a graph or comes out of it is in float32 all the same. Since 1.3.
+        memory: bytes that an image takes in a `forward` pass and in a `backward` one, weights aside; empty in
+            a bundle before 1.3.
     """
 
     name: str
@@ -147,6 +150,7 @@ class Manifest:
     files: Mapping[str, str]
     schema_version: str = SCHEMA_VERSION
     precision: str = PRECISIONS[0]
+    memory: Mapping[str, int] = field(default_factory=dict)
 
     def label(self, index: int) -> str:
         """The label of a class, its index where labels are unknown."""
@@ -187,6 +191,7 @@ FIELDS: dict[str, Any] = {
     "licence": (str, type(None)),
     "files": dict,
     "precision": str,
+    "memory": dict,
 }
 PREPROCESS: dict[str, Any] = {
     "input_size": [int],
@@ -224,7 +229,7 @@ def parse_manifest(text: str, origin: str) -> Manifest:
             "update sise-rt or export again"
         )
     try:
-        found = _fields({"precision": PRECISIONS[0]} | data, FIELDS, "the manifest")
+        found = _fields({"precision": PRECISIONS[0], "memory": {}} | data, FIELDS, "the manifest")
         settings = _fields(found["preprocess"], PREPROCESS, "preprocess")
         for key in ("input_size", "mean", "std"):
             settings[key] = tuple(settings[key])
@@ -274,6 +279,9 @@ def _check(manifest: Manifest) -> None:
         raise BundleError(f"unknown activation {manifest.activation!r}")
     if manifest.precision not in PRECISIONS:
         raise BundleError(f"unknown precision {manifest.precision!r}; known are {', '.join(PRECISIONS)}")
+    bytes_an_image = [manifest.memory.get(key) for key in PASSES] if manifest.memory else []
+    if not all(isinstance(count, int) and count > 0 for count in bytes_an_image):
+        raise BundleError(f"unknown memory {manifest.memory!r}")
     if manifest.classes < 1:
         raise BundleError(f"{manifest.classes} classes, where at least 1 is needed")
     if manifest.labels and len(manifest.labels) != manifest.classes:

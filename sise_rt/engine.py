@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from .errors import BundleError, ProviderError
 from .sessions import Sessions, cannot_run, onnxruntime, run, run_features
 
 CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
+
+MEMORY = 10**9
 
 _batches: dict[tuple, Batches] = {}
 
@@ -27,6 +30,7 @@ class Engine(Sessions):
         provider: `auto` (CUDA where this ONNX Runtime and machine have it, else the CPU), `cpu`, `cuda` or
             `tensorrt`.
         threads: of the CPU; None takes the cores that the process may use.
+        memory: bytes that the images of a pass may take, besides the model; None takes `MEMORY`.
 
     Attributes:
         provider: the one in use, as in the argument.
@@ -38,21 +42,43 @@ class Engine(Sessions):
     """
 
     def __init__(
-        self, folder: str | Path, manifest: Manifest, provider: str = "auto", threads: int | None = None
+        self,
+        folder: str | Path,
+        manifest: Manifest,
+        provider: str = "auto",
+        threads: int | None = None,
+        memory: int | None = None,
     ):
         super().__init__(folder, manifest, provider, threads)
+        if memory is not None and memory < 1:
+            raise ValueError(f"memory is {memory}, at least 1 byte is needed")
         self.warnings: list[str] = []
+        self.memory = memory or MEMORY
+        if memory and not manifest.memory:
+            self.warnings.append(
+                "the memory is not bounded: the bundle is of an older sise-rt and does not tell what a pass "
+                "takes; export it again"
+            )
         try:
-            self.features_session = self.open_features()
+            self._open()
         except ProviderError as error:
             if provider != "auto":
                 raise
             self.warnings.append(f"running on the CPU: {error}")
             self.provider = "cpu"
-            self.features_session = self.open_features()
-        self.score_session = self.open_score()
+            self._open()
         self._others: dict[str, Any] = {}
         self._opening = threading.Lock()
+
+    def _open(self) -> None:
+        """Open the two graphs that SISE runs; on a CPU at the same time, as opening is slow there."""
+        if self.provider == "cpu":
+            with ThreadPoolExecutor(1) as pool:
+                score = pool.submit(self.open_score)
+                self.features_session = self.open_features()
+                self.score_session = score.result()
+        else:
+            self.features_session, self.score_session = self.open_features(), self.open_score()
 
     def features(
         self, images: np.ndarray, targets: np.ndarray
@@ -142,14 +168,26 @@ class Engine(Sessions):
         return Scorer(self, image, targets)
 
     def batches(self, graph: str, size: int | None = None) -> Batches:
-        """How to split work for one of the graphs; without a size the fastest is found once a process."""
+        """How to split work for one of the graphs.
+
+        Without a size the fastest that fits into the memory is found, once a process.
+        """
         if fixed := self.manifest.input.get("batch"):
             return Batches((int(fixed),))
         if size is not None:
             return Batches((size,))
-        shape = self.manifest.preprocess.input_size
-        key = (self.manifest.files[WEIGHTS], graph, self.provider, self.threads, *shape)
-        return _batches.setdefault(key, Batches(CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES))
+        most = self._most(graph)
+        sizes = tuple(n for n in (CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES) if n <= most)
+        sizes, shape = sizes or (most,), self.manifest.preprocess.input_size
+        key = (self.manifest.files[WEIGHTS], graph, self.provider, self.threads, *shape, sizes)
+        return _batches.setdefault(key, Batches(sizes))
+
+    def _most(self, graph: str) -> int:
+        """How many images fit into the memory that a pass may take; at least one."""
+        if not self.manifest.memory:
+            return max(GPU_BATCHES)
+        direction = "forward" if graph in ("score", "forward") else "backward"
+        return max(1, self.memory // self.manifest.memory[direction])
 
 
 class Scorer:

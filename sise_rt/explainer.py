@@ -41,11 +41,18 @@ class Explainer:
         bundle: folder made by `sise-rt export`.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
         threads: CPU threads; None takes the cores that the process may use.
+        memory: bytes that the images of a pass may take, besides the model.
     """
 
-    def __init__(self, bundle: str | Path, provider: str = "auto", threads: int | None = None):
+    def __init__(
+        self,
+        bundle: str | Path,
+        provider: str = "auto",
+        threads: int | None = None,
+        memory: int | None = None,
+    ):
         self.manifest: Manifest = read_bundle(bundle)
-        self.engine = Engine(bundle, self.manifest, provider, threads)
+        self.engine = Engine(bundle, self.manifest, provider, threads, memory)
 
     def confidences(self, image: Any) -> np.ndarray:
         """The model's confidence in every class, (classes,) float64.
@@ -291,14 +298,16 @@ class _Shown:
         )
 
 
-def load(bundle: str | Path, provider: str = "auto", threads: int | None = None) -> Explainer:
+def load(
+    bundle: str | Path, provider: str = "auto", threads: int | None = None, memory: int | None = None
+) -> Explainer:
     """Load a bundle, see `Explainer`.
 
     Raises:
         BundleError: the bundle is incomplete, altered, unsafe or of another schema.
         ProviderError: ONNX Runtime, or the provider that was asked for, is not there.
     """
-    return Explainer(bundle, provider, threads)
+    return Explainer(bundle, provider, threads, memory)
 
 
 def _name(image: Any) -> str:

@@ -7,6 +7,7 @@ all blocks: a Gaussian process on the log-odds, over masks brought to one small 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,7 +17,8 @@ CELLS = 14  # along each side of a mask that is compared with others
 # What the likelihood chooses from: squared length scales as shares of the masks' median squared distance, the
 # share of the linear kernel, and the variance of the noise as a share of the signal's.
 LENGTHS, LINEAR, NOISES = (0.25, 1.0, 4.0), (0.0, 0.5, 0.9), (1e-3, 1e-2, 5e-2, 2e-1, 1.0)
-MOST = 256  # masks to choose these by; more change little and cost the cube
+USUAL = 1.0, 0.5, 1e-2
+LEAST, MOST = 16, 256  # masks to choose by: fewer say too little, more change little and cost the cube
 LOWEST, HIGHEST = 1e-12, 1 - 1e-7  # confidences in float32 end there
 
 
@@ -38,70 +40,57 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(0.5 * z))
 
 
-class Surrogate:
-    """A Gaussian process over N masks: a linear and a squared exponential kernel, mixed as is most likely.
+def predict(points: np.ndarray, index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The posterior mean of a Gaussian process (Rasmussen and Williams, eq. 2.25) with the likeliest kernel.
 
     Args:
-        points: the masks, (N, d), from `pooled_masks`.
+        points: N masks, (N, d), from `pooled_masks`.
+        index: the masks whose values are known, (n,), none twice, n > 0.
+        values: of each, for T targets: (n, T).
+
+    Returns:
+        Of every mask, (N, T); at `index` the values themselves.
     """
+    mean = values.mean(axis=0)
+    rest = values - mean
+    squares = np.einsum("nd,nd->n", points, points)
+    inner = points @ points[index].T
+    distances = np.maximum(squares[:, None] + squares[index] - 2 * inner, 0)
+    scale, inner = _median_distance(points, squares), inner / squares.mean()
 
-    def __init__(self, points: np.ndarray):
-        self._points = points / np.sqrt(points.shape[1])
-        self._squares = np.einsum("nd,nd->n", self._points, self._points)
-        some = slice(None, None, -(-len(points) // 512))
-        distances = self._distances(some)[some]
-        self._median = (
-            float(np.median(distances[np.triu_indices(len(distances), 1)])) if len(points) > 1 else 1
-        )
-        self._chosen, self._chosen_by = (LENGTHS[1], LINEAR[1], NOISES[1]), 0
+    def kernel(length: float, linear: float) -> np.ndarray:
+        return (1 - linear) * np.exp(-distances / (2 * length * scale)) + linear * inner
 
-    def predict(self, index: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The posterior given the values of some masks.
+    length, linear, noise = _most_likely(kernel, index[:MOST], rest[:MOST])
+    cross = kernel(length, linear)
+    found = mean + cross @ np.linalg.solve(cross[index] + noise * np.eye(len(index)), rest)
+    found[index] = values
+    return found
 
-        Args:
-            index: which masks, (n,), no one twice, n > 0.
-            values: of each, for T targets: (n, T).
 
-        Returns:
-            Mean and standard deviation (N, T); at `index` the values themselves, and zero.
-        """
-        mean = values.mean(axis=0)
-        rest = values - mean
-        if self._chosen_by < min(MOST, len(index)) and len(index) >= 1.5 * self._chosen_by:
-            self._choose(index[:MOST], rest[:MOST])
-        length, linear, noise = self._chosen
-        kernel = self._kernel(index, length, linear)
-        known = kernel[index] + noise * np.eye(len(index))
-        weights = np.linalg.solve(known, np.column_stack([rest, kernel.T]))
-        coefficients, explained = weights[:, : values.shape[1]], weights[:, values.shape[1] :]
-        scale = np.einsum("nt,nt->t", rest, coefficients) / len(index)  # the variance that is most likely
-        prior = 1 - linear + linear * self._squares / self._squares.mean()
-        left = np.maximum(prior - np.einsum("Nn,nN->N", kernel, explained), 0)
-        found = mean + kernel @ coefficients
-        spread = np.sqrt(np.maximum(scale, 0) * left[:, None])
-        found[index], spread[index] = values, 0
-        return found, spread
+def _median_distance(points: np.ndarray, squares: np.ndarray) -> float:
+    """Of the squared distances between masks, some hundred of them where there are more."""
+    step = -(-len(points) // 512)
+    some = points[::step]
+    distances = squares[::step, None] + squares[::step] - 2 * some @ some.T
+    apart = distances[np.triu_indices(len(some), 1)]
+    return max(float(np.median(apart)), 1e-12) if len(apart) else 1.0
 
-    def _choose(self, index: np.ndarray, rest: np.ndarray) -> None:
-        """Take the kernel and the noise with the largest likelihood, its scale left free."""
-        best = -np.inf
-        for length, linear in itertools.product(LENGTHS, LINEAR):
-            eigenvalues, basis = np.linalg.eigh(self._kernel(index, length, linear)[index])
-            parts = (basis.T @ rest) ** 2
-            for noise in NOISES:
-                spectrum = np.maximum(eigenvalues, 0) + noise
-                scale = (parts / spectrum[:, None]).mean(axis=0) + 1e-9
-                likelihood = -len(index) * np.log(scale).sum() - rest.shape[1] * np.log(spectrum).sum()
-                if likelihood > best:
-                    best, self._chosen = likelihood, (length, linear, noise)
-        self._chosen_by = len(index)
 
-    def _kernel(self, index: np.ndarray, length: float, linear: float) -> np.ndarray:
-        """(N, n)."""
-        near = np.exp(-self._distances(index) / (2 * length * max(self._median, 1e-12)))
-        return (1 - linear) * near + linear * (self._points @ self._points[index].T) / self._squares.mean()
-
-    def _distances(self, index: np.ndarray | slice) -> np.ndarray:
-        """Squared, from every mask to some, (N, n)."""
-        inner = self._points @ self._points[index].T
-        return np.maximum(self._squares[:, None] + self._squares[index] - 2 * inner, 0)
+def _most_likely(
+    kernel: Callable[[float, float], np.ndarray], index: np.ndarray, rest: np.ndarray
+) -> tuple[float, float, float]:
+    """Length, linear share and noise with the largest likelihood, the variance being what it likes best."""
+    chosen, best = USUAL, -np.inf
+    if len(index) < LEAST:
+        return chosen
+    for length, linear in itertools.product(LENGTHS, LINEAR):
+        eigenvalues, basis = np.linalg.eigh(kernel(length, linear)[index][:, : len(index)])
+        parts = (basis.T @ rest) ** 2
+        for noise in NOISES:
+            spectrum = np.maximum(eigenvalues, 0) + noise
+            scale = (parts / spectrum[:, None]).mean(axis=0) + 1e-9
+            likelihood = -len(index) * np.log(scale).sum() - rest.shape[1] * np.log(spectrum).sum()
+            if likelihood > best:
+                best, chosen = likelihood, (length, linear, noise)
+    return chosen

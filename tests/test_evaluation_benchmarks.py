@@ -133,9 +133,8 @@ def test_an_ablation_goes_on_behind_a_torn_line(ablation, small_bundle, tmp_path
         Image.fromarray(array).save(data / f"{i}.png")
         lines.append(f"{i}.png,{explainer.confidences(data / f'{i}.png').argmax()},{box}")
     (data / "boxes.csv").write_text("\n".join(lines) + "\n")
-    monkeypatch.setattr(ablation, "DATA", data)
     monkeypatch.setattr("sise_rt.check.drop", lambda *_: np.array([np.nan]))  # as of a confidence of 0
-    monkeypatch.setattr(sys, "argv", ["ablation.py", str(small_bundle), "-o", str(out)])
+    monkeypatch.setattr(sys, "argv", ["ablation.py", str(small_bundle), "-o", str(out), "--data", str(data)])
     ablation.main()
     path = out / "rows.jsonl"
     whole = path.read_bytes()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +19,8 @@ from sise_rt.wording import counted
 # Exit codes.
 FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
 
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
 PROVIDER = click.option(
     "--provider",
     type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
@@ -26,6 +30,28 @@ PROVIDER = click.option(
 )
 THREADS = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads; by default the cores this process may use."
+)
+
+
+class Bytes(click.ParamType):
+    """A number of bytes, as in 800MB or 2GB."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Parse to a whole number of bytes."""
+        if value is None or isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMG]?)B?", str(value), re.IGNORECASE | re.ASCII)
+        if found is None or not (size := int(float(found[1]) * UNITS[found[2].upper()])):
+            self.fail(f"{value!r} is no amount of memory; write it as 800MB or 2GB", param, ctx)
+        return size
+
+
+MEMORY = click.option(
+    "--memory",
+    type=Bytes(),
+    help="That the images of a pass may take, besides the model, as in 800MB; 1GB by default.",
 )
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Only errors.")
 MAX_PIXELS = click.option(

@@ -22,7 +22,17 @@ from sise_rt.errors import (
 )
 from sise_rt.wording import counted
 
-from .console import FAILED_IMAGES, MAX_PIXELS, PROVIDER, QUIET, THREADS, complain, progress_bar, summary
+from .console import (
+    FAILED_IMAGES,
+    MAX_PIXELS,
+    MEMORY,
+    PROVIDER,
+    QUIET,
+    THREADS,
+    complain,
+    progress_bar,
+    summary,
+)
 
 PRESETS: dict[str, dict[str, Any]] = {"exact": {}, "fast": {"budget": 0.1}}
 
@@ -135,6 +145,7 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
 @PROVIDER
 @click.option("--batch-size", type=Batch(), default="auto", show_default=True, help="Masks per forward pass.")
 @THREADS
+@MEMORY
 @MAX_PIXELS
 @click.option("--json", "as_json", is_flag=True, help="One JSON record a line on standard output.")
 @QUIET
@@ -156,6 +167,7 @@ def explain(
     provider: str,
     batch_size: int | None,
     threads: int | None,
+    memory: int | None,
     max_pixels: int,
     as_json: bool,
     quiet: bool,
@@ -196,7 +208,7 @@ def explain(
         "max_seconds": max_seconds,
     }
     methods = _with_options(methods, PRESETS[preset] | {k: v for k, v in given.items() if v is not None})
-    explainer = load(bundle, provider, threads)
+    explainer = load(bundle, provider, threads, memory)
     if mu and not explainer.manifest.has_gradients:
         raise click.UsageError(
             f"{bundle} was exported without gradients, so --mu has nothing to select by: leave it out"

@@ -188,13 +188,14 @@ def _score(
         return scores, done, False
     some, stopped = partial(), False
     try:
-        for scores in some.score(allowed, step):
+        for _ in some.score(allowed, step):
             if query.preview is not None:
-                start = time.perf_counter()
+                start, scores = time.perf_counter(), some.scores()
                 query.preview([_as_map(fused(i, scores)) for i in range(len(query.targets))])
                 shown += time.perf_counter() - start
     except (Stop, _Late) as end:
-        scores, stopped = some.scores(), isinstance(end, Stop)
+        stopped = isinstance(end, Stop)
+    scores = some.scores()
     clock.add("scoring", scoring.seconds(done))
     clock.add("surrogate", time.perf_counter() - started - (scoring.spent - spent) - shown)
     return scores, done, stopped

@@ -1,0 +1,148 @@
+"""SISE with a budget against exact SISE: which masks to score, and how many.
+
+    python benchmarks/budget.py BUNDLE -o REPORT [--limit 100] [--data FOLDER --format voc --only LIST]
+    python benchmarks/evidence.py REPORT
+
+Every mask of a photo is scored once, and every policy is given what it asks for: the paper's thresholds mu,
+the highest gradient scores of each block with and without predicting the other masks, masks far from each
+other, masks at random, and the product's own sequence. Only pictures whose class is predicted right count.
+REPORT gets one line a picture; run it again to go on after an interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from variants import measure, parsed
+
+from sise_rt.budget import PartialScoring
+from sise_rt.engine import Engine
+from sise_rt.errors import NoEvidence
+from sise_rt.features import Features, extract
+from sise_rt.fusion import fuse, normalise, otsu
+from sise_rt.masks import constant_maps, select
+from sise_rt.methods import Query
+from sise_rt.methods.sise import sise
+from sise_rt.scoring import MaskedScoring, Scores, usable_maps, visualization_map
+from sise_rt.surrogate import pooled_masks
+
+BUDGETS = (0.2, 0.1, 0.05)
+THRESHOLDS = (0.3, 0.5, 0.75)
+SHARE = 0.1  # of the masks, where policies are compared
+
+Chosen = list[np.ndarray]
+
+
+def quiet(_: int) -> None:
+    """No progress."""
+
+
+def variants(
+    engine: Engine, image: np.ndarray, target: int, seed: int
+) -> Iterator[tuple[str, np.ndarray, int]]:
+    """Name, map (H, W) and forward passes of each policy that finds a map."""
+    targets = np.array([target])
+    features = extract(engine, image, targets)
+    scoring = MaskedScoring(engine.scorer(image, targets), features.maps, engine.batches("score"))
+    chosen = [
+        np.flatnonzero(select(alpha[0], 0.0) & ~constant_maps(maps))
+        for maps, alpha in zip(features.maps, features.alphas, strict=True)
+    ]
+    for b, index in enumerate(chosen):
+        if len(index):
+            scoring.scores(b, index, quiet)
+    query = Query(engine, image, targets, "picture", phase_1=features, shared={"maps": scoring})
+
+    def asked(**options: float) -> Iterator[tuple[np.ndarray, int]]:
+        (found,) = sise(query, **options)
+        if not isinstance(found, NoEvidence):
+            yield found.raw, found.passes
+
+    yield from (("exact", *found) for found in asked())
+    for budget in BUDGETS:
+        yield from ((f"budget {budget:g}", *found) for found in asked(budget=budget))
+    for mu in THRESHOLDS:
+        yield from ((f"mu {mu:g}", *found) for found in asked(mu=mu))
+    count = round(SHARE * sum(map(len, chosen)))
+    best, far, drawn = by_alpha(features, chosen), spread(features, chosen), at_random(chosen, seed)
+    for name, order, predicted in (
+        ("highest alpha", best, False),
+        ("highest alpha, rest predicted", best, True),
+        ("farthest apart, rest predicted", far, True),
+        ("random, rest predicted", drawn, True),
+    ):
+        some = parts(order[: max(2, count)], chosen)
+        map_ = fused(features, scoring, chosen, some, image.shape[2:], predicted)
+        if map_ is not None:
+            yield f"{name} {SHARE:g}", map_, features.passes + sum(map(len, some))
+
+
+def by_alpha(features: Features, chosen: Chosen) -> np.ndarray:
+    """Masks by the share of their block's masks with a higher gradient score."""
+    places = []
+    for alpha, index in zip(features.alphas, chosen, strict=True):
+        place = np.empty(len(index))
+        place[np.argsort(-alpha[0, index], kind="stable")] = np.arange(len(index)) + 0.5
+        places.append(place / max(1, len(index)))
+    return np.argsort(np.concatenate(places), kind="stable")
+
+
+def spread(features: Features, chosen: Chosen) -> np.ndarray:
+    """Masks by farthest-first traversal (Gonzalez 1985), from the one with the highest gradient score."""
+    found = [pooled_masks(maps[i]) for maps, i in zip(features.maps, chosen, strict=True) if len(i)]
+    points = np.concatenate(found)
+    order = [int(by_alpha(features, chosen)[0])]
+    away = ((points - points[order[0]]) ** 2).sum(axis=1)
+    while len(order) < len(points):
+        order.append(int(away.argmax()))
+        away = np.minimum(away, ((points - points[order[-1]]) ** 2).sum(axis=1))
+        away[order] = -1
+    return np.array(order)
+
+
+def at_random(chosen: Chosen, seed: int) -> np.ndarray:
+    """Masks in an order of their own for each picture."""
+    return np.random.default_rng(seed).permutation(sum(map(len, chosen)))
+
+
+def parts(order: np.ndarray, chosen: Chosen) -> Chosen:
+    """Which maps of each block the first masks of an order are, ascending."""
+    ends = np.cumsum([0, *map(len, chosen)])
+    return [
+        index[np.sort(order[(order >= start) & (order < end)] - start)]
+        for index, start, end in zip(chosen, ends, ends[1:], strict=False)
+    ]
+
+
+def fused(
+    features: Features, scoring: MaskedScoring, chosen: Chosen, some: Chosen, size: tuple, predicted: bool
+) -> np.ndarray | None:
+    """The map of some masks, with the others' confidences predicted or without them."""
+    scores: list[Scores | None]
+    if predicted:
+        partial = PartialScoring(scoring, features.maps, chosen, features.alphas, size)
+        for b, index in enumerate(some):
+            partial.take(b, index)
+        scores = partial.scores()
+    else:
+        scores = [scoring.known(b, index) for b, index in enumerate(some)]
+    maps = []
+    for block, scored in zip(features.maps, scores, strict=True):
+        if scored is None:
+            continue
+        keep = np.zeros(len(block), bool)
+        keep[scored.index] = True
+        v = visualization_map(block, scored, 0, usable_maps(keep, scored), size)
+        u = None if v is None else normalise(v)
+        maps += [] if u is None else [u]
+    return fuse(maps, otsu) if maps else None
+
+
+def main() -> None:
+    """Measure every picture that is not in the report yet."""
+    measure("budget", parsed(__doc__, limit=100), variants)
+
+
+if __name__ == "__main__":
+    main()

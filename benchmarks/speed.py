@@ -1,0 +1,247 @@
+"""What an explanation costs over the forward passes that it cannot do without, and what it takes besides.
+
+    python -m benchmarks.speed [overhead targets start images memory] [--rounds 5]
+
+overhead  seconds of `explain` / (masks scored x seconds per image of the bare model), for four networks. The
+          bare model is the source in ONNX Runtime, timed between the batches of the explanation, so that
+          whatever else the machine does weighs on both.
+targets   five plausible classes of one photo in one call against the best one alone.
+start     a new process, from its start to the first masks that are scored, with ResNet-50's bundle; the files
+          are in the page cache.
+images    photos per second of `sise-rt explain` over a folder, exact and with the preset `fast`.
+memory    the peak of a process that explains one photo, over that of one which only loads the bundle.
+
+The material's models and photos are found through SISE_RT_MATERIAL. Figures are medians of the rounds, with
+the smallest and the largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+import sise_rt
+from sise_rt.sessions import available_threads
+
+MATERIAL = Path(os.environ.get("SISE_RT_MATERIAL", Path(__file__).parents[2] / "shared" / "material"))
+PHOTOS = MATERIAL / "images" / "photos"
+BATCHES = (1, 2, 4, 8, 16)
+NORMAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+# Preprocessing, and the threshold that keeps a round of the largest network below a minute.
+NETWORKS: dict[str, tuple[dict[str, Any], float]] = {
+    "resnet18": (NORMAL, 0.0),
+    "resnet50": (NORMAL, 0.5),
+    "squeezenet_v1_0": ({"mean": (104, 117, 123), "std": (1, 1, 1), "scale": 1.0, "color": "BGR"}, 0.0),
+    "keras_mobilenetv2_nhwc": ({"mean": (127.5,) * 3, "std": (127.5,) * 3, "scale": 1.0}, 0.0),
+}
+START = """
+import sys, time
+import sise_rt
+class Scored(Exception): pass
+def stop(done, total): raise Scored
+try: sise_rt.load(sys.argv[1], "cpu").explain(sys.argv[2], progress=stop)
+except Scored: print("scored", flush=True)
+"""
+# Not getrusage: its peak starts at that of the process which started this one.
+PEAK = """
+import sys, sise_rt
+explainer = sise_rt.load(sys.argv[1], "cpu")
+if sys.argv[3]: explainer.explain(sys.argv[2], mu=0.5)
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+def spread(values: list[float], form: str = ".2f") -> str:
+    """Median (smallest to largest)."""
+    return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def exported(name: str, folder: Path) -> tuple[Path, Path]:
+    """A model of the material as an ONNX file, and its bundle; made once."""
+    from sise_rt.export import export
+
+    source, bundle = MATERIAL / "models" / f"{name}.onnx", folder / f"{name}.sise"
+    if not source.exists():
+        source = folder / f"{name}.onnx"
+    if not source.exists():
+        weights = MATERIAL / "models" / f"{name}.npz"
+        command = [MATERIAL / "build_resnet_onnx.py", weights, source, name]
+        subprocess.run([sys.executable, *map(str, command)], check=True)
+    if not bundle.exists():
+        export(
+            source,
+            bundle,
+            activation=None if "keras" in name else "softmax",
+            input_size=(224, 224) if name.startswith("resnet") else None,
+            preprocess=NETWORKS[name][0],
+        )
+    return source, bundle
+
+
+class Between:
+    """A progress callback that times the bare model between the batches.
+
+    Attributes:
+        seconds: per image, of each pass.
+        spent: seconds in the callback.
+    """
+
+    def __init__(self, run: Callable[[], float], images: int):
+        self.seconds: list[float] = []
+        self.spent, self._run, self._images, self._seen = 0.0, run, images, 0
+
+    def __call__(self, scored: int, total: int) -> None:
+        """Run one bare pass for every two batches of its size that were scored."""
+        if scored - self._seen < 2 * self._images and scored < total:
+            return
+        self._seen = scored
+        start = time.perf_counter()
+        self.seconds.append(self._run())
+        self.spent += time.perf_counter() - start
+
+
+def bare(source: Path) -> Callable[[int], float]:
+    """A function that runs the source once and gives the seconds an image, by the number of images."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = available_threads()
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    (slot,) = session.get_inputs()
+    extents = [extent if isinstance(extent, int) else 224 for extent in slot.shape[1:]]
+
+    def run(images: int) -> float:
+        batch = np.random.default_rng(0).standard_normal((images, *extents)).astype(np.float32)
+        start = time.perf_counter()
+        session.run(None, {slot.name: batch})
+        return (time.perf_counter() - start) / images
+
+    return run
+
+
+def overhead(folder: Path, rounds: int) -> Iterator[str]:
+    """Ratio to the bare model, network by network."""
+    yield f"{'network':24} {'mu':>4} masks  bare ms (batch)  explain s (batch)  ratio"
+    for name, (_, mu) in NETWORKS.items():
+        source, bundle = exported(name, folder)
+        run = bare(source)
+        batch = min(BATCHES, key=lambda size: min(run(size) for _ in range(4)))
+        explainer = sise_rt.load(bundle, "cpu")
+        ratios, seconds, passes = [], [], []
+        for photo in photos(rounds):
+            between = Between(partial(run, batch), batch)
+            start = time.perf_counter()
+            explanation = explainer.explain(photo, mu=mu, progress=between)
+            seconds.append(time.perf_counter() - start - between.spent)
+            ratios.append(seconds[-1] / (explanation.masks * mean(between.seconds)))
+            passes += between.seconds
+        yield (
+            f"{name:24} {mu:4.1f} {explanation.masks:5d}  {1e3 * median(passes):7.1f} ({batch:2d})     "
+            f"{median(seconds):9.2f} ({explanation.batch:2d})     {spread(ratios)}"
+        )
+
+
+def targets(folder: Path, rounds: int) -> Iterator[str]:
+    """Five classes in one call against one."""
+    yield f"{'network':24} one s  masks  five s  masks  ratio"
+    for name, mu in (("resnet18", 0.0), ("resnet18", 0.3)):
+        explainer = sise_rt.load(exported(name, folder)[1], "cpu")
+        ratios, found = [], []
+        for photo in photos(rounds):
+            seconds, masks = [], []
+            for count in (1, 5):
+                start = time.perf_counter()
+                first, *_ = explainer.explain_targets(photo, top_k=count, mu=mu)
+                seconds.append(time.perf_counter() - start)
+                masks.append(getattr(first, "masks", 0))
+            ratios.append(seconds[1] / seconds[0])
+            found.append((seconds[0], masks[0], seconds[1], masks[1]))
+        one, few, five, more = (median(column) for column in zip(*found, strict=True))
+        yield f"{f'{name} mu {mu:g}':24} {one:5.2f}  {few:5.0f}  {five:6.2f}  {more:5.0f}  {spread(ratios)}"
+
+
+def start(folder: Path, rounds: int) -> Iterator[str]:
+    """From the start of a process to the first masks scored."""
+    bundle = exported("resnet50", folder)[1]
+    seconds = []
+    for photo in photos(rounds):
+        begin = time.perf_counter()
+        with subprocess.Popen(
+            [sys.executable, "-c", START, bundle, photo], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            seconds.append(time.perf_counter() - begin)
+    yield f"resnet50: {spread(seconds)} s to the first masks"
+
+
+def images(folder: Path, rounds: int) -> Iterator[str]:
+    """Photos per second of the command, its start included."""
+    bundle = exported("resnet18", folder)[1]
+    some = list(photos(8))
+    for preset in ("exact", "fast"):
+        rates = []
+        for _ in range(rounds if preset == "fast" else 1):
+            with tempfile.TemporaryDirectory() as out:
+                arguments = ["explain", *some, "-m", bundle, "-o", out, "--preset", preset, "--quiet"]
+                begin = time.perf_counter()
+                subprocess.run([sys.executable, "-m", "sise_rt.cli", *map(str, arguments)], check=True)
+                rates.append(len(some) / (time.perf_counter() - begin))
+        yield f"resnet18, {len(some)} photos, --preset {preset}: {spread(rates, '.3f')} photos a second"
+
+
+def memory(folder: Path, rounds: int) -> Iterator[str]:
+    """Peaks, in MB, of processes of their own."""
+    yield f"{'network':24} loaded MB  explained MB"
+    for name in NETWORKS:
+        bundle = exported(name, folder)[1]
+        peaks: list[list[float]] = [[], []]
+        for photo in photos(min(rounds, 3)):
+            for explain, found in zip(("", "explain"), peaks, strict=True):
+                command = [sys.executable, "-c", PEAK, bundle, photo, explain]
+                out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                found.append(int(out) * 1024 / 1e6)
+        yield f"{name:24} {median(peaks[0]):9.0f}  {median(peaks[1]):12.0f}"
+
+
+def photos(count: int) -> list[Path]:
+    """Photos of the material, over again where there are too few."""
+    found = sorted(PHOTOS.iterdir())
+    return [found[i % len(found)] for i in range(count)]
+
+
+PARTS = {"overhead": overhead, "targets": targets, "start": start, "images": images, "memory": memory}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--models", type=Path, help="a folder to keep the bundles in")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - PARTS.keys():
+        parser.error(f"no part {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
+    with tempfile.TemporaryDirectory(prefix="sise-rt-") as scratch:
+        folder = arguments.models or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in arguments.parts or PARTS:
+            print(f"\n{part}")
+            for line in PARTS[part](folder, arguments.rounds):
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
