@@ -67,6 +67,8 @@ class Engine(Sessions):
             self.warnings.append(f"running on the CPU: {error}")
             self.provider = "cpu"
             self._open()
+        if manifest.precision == "fp16" and self.provider == "cpu":
+            self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
         self._others: dict[str, Any] = {}
         self._opening = threading.Lock()
 

@@ -142,6 +142,27 @@ def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, pi
     assert strip.shape[1] > 4 * 240
 
 
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        (["--preset", "fast"], {"budget": 0.1}),
+        (["--preset", "fast", "--budget", "0.3"], {"budget": 0.3}),
+        (["--max-passes", "6"], {"max_passes": 6}),
+        (["--budget", "0.5", "--max-seconds", "60"], {"budget": 0.5, "max_seconds": 60.0}),
+    ],
+)
+def test_a_budget_bounds_the_passes(sise, small_bundle, picture, tmp_path, arguments, settings):
+    explain = ["explain", picture, "-m", small_bundle, "--json", "--memory", "80MB", "-o", tmp_path]
+    (whole,) = map(json.loads, sise(*explain)[1].splitlines())
+    code, out, err = sise(*explain, *arguments)
+    assert (code, err) == (0, "")
+    (record,) = map(json.loads, out.splitlines())
+    assert {key: record[key] for key in settings} == settings
+    assert 0 < record["masks"] < whole["masks"]
+    assert record["passes"] <= settings.get("max_passes", whole["passes"])
+    assert [block["kept"] for block in record["blocks"]] == [block["kept"] for block in whole["blocks"]]
+
+
 def test_an_older_bundle_is_refused_before_anything_is_explained(sise, small_bundle, picture, tmp_path):
     old = tmp_path / "old.sise"
     shutil.copytree(small_bundle, old)
@@ -169,6 +190,9 @@ def test_an_older_bundle_is_refused_before_anything_is_explained(sise, small_bun
         (["--method", "grad-cam,grad-cam"], "none twice"),
         (["--method", ","], "name at least one method"),
         (["--method", "grad-cam", "--mu", "0.3"], "--mu says nothing to grad-cam"),
+        (["--method", "grad-cam", "--max-passes", "9"], "--max-passes says nothing to grad-cam"),
+        (["--method", "grad-cam", "--preset", "fast"], "--preset fast says nothing to grad-cam"),
+        (["--max-passes", "1"], "max_passes 1 leaves none for masks"),
         (["--method", "sise:mu=0.2", "--mu", "0.3"], "sise:mu=0.2 says otherwise: give one of them"),
         (["--method", "rise:masks=0"], "rise:masks=0: masks 0"),
         (["--method", "sise:mu=0.90,sise", "--mu", "0.9"], "--mu 0.9 makes two of the methods the same"),
@@ -592,6 +616,8 @@ def test_mu_of_a_bundle_without_gradients_is_wrong_use(sise, small_model, pictur
     assert (code, out) == (2, "")
     assert "without gradients, so --mu has nothing to select by" in err
     assert not (tmp_path / "out").exists()
+    code, _, err = sise("explain", picture, "-m", bare, "--budget", 0.3, "-o", tmp_path / "out")
+    assert (code, err) == (0, ""), "a budget needs none"
 
 
 @pytest.mark.parametrize(
@@ -675,6 +701,13 @@ def test_two_images_of_one_name_are_refused(sise, small_bundle, picture, tmp_pat
         ["export", "m.onnx", "--input-size", "0"],
         ["explain", "x.png", "-m", "b", "--mu", "1"],
         ["explain", "x.png", "-m", "b", "--mu", "nan"],
+        ["explain", "x.png", "-m", "b", "--budget", "0"],
+        ["explain", "x.png", "-m", "b", "--budget", "nan"],
+        ["explain", "x.png", "-m", "b", "--max-passes", "0"],
+        ["explain", "x.png", "-m", "b", "--max-seconds", "inf"],
+        ["explain", "x.png", "-m", "b", "--preset", "slow"],
+        ["explain", "x.png", "-m", "b", "--memory", "much"],
+        ["explain", "x.png", "-m", "b", "--memory", "0GB"],
         ["explain", "x.png", "-m", "b", "--batch-size", "0"],
         ["explain", "x.png", "-m", "b", "-t", "1", "--top-k", "2"],
         ["export", "m.onnx", "--weights", "DEFAULT"],

@@ -187,7 +187,7 @@ def explain(
     """
     from sise_rt import load
     from sise_rt.check import check as checked
-    from sise_rt.methods import WITH_BLOCKS, parse_method
+    from sise_rt.methods import WITH_BLOCKS, parse_method, settings_of
     from sise_rt.targets import resolve_target
 
     if targets and top_k > 1:
@@ -200,6 +200,8 @@ def explain(
     if blocks and not any(parse_method(method)[0] in WITH_BLOCKS for method in methods):
         raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(methods)}")
     alone = methods == ["sise"]
+    if PRESETS[preset] and not any("budget" in settings_of(parse_method(text)[0]) for text in methods):
+        raise click.UsageError(f"--preset {preset} says nothing to {', '.join(methods)}")
     given = {
         "mu": mu,
         "fusion": fusion,
