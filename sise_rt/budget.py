@@ -1,8 +1,9 @@
 """Phase 3 (SISE) with fewer forward passes than masks: which to score, and what the others would give.
 
 Masks of all blocks stand in one sequence: every fourth is the one with the highest gradient score that is
-left, the others are each the farthest from all before (Gonzalez 1985). It does not depend on how many masks
-are scored, nor on what they say, so it can be stopped anywhere; a regression speaks for the rest.
+left, the others are each the farthest from all before (Gonzalez 1985), by a distance that counts the cells
+most where the model looks. It does not depend on how many masks are scored, nor on what they say, so it can be
+stopped anywhere; a regression speaks for the rest.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from .preprocess import resize_map
 from .scoring import MaskedScoring, Scores, mask_shapes
-from .surrogate import log_odds, pooled_masks, predict, sigmoid
+from .surrogate import CELLS, log_odds, pooled_masks, predict, sigmoid
 
+LAST = 2  # blocks that tell where the model looks
 EVERY = 4  # mask of the sequence is chosen by its gradient score
 FIRST = 8  # masks of the first step
 GROWTH = 0.25  # of a step, as a share of the masks that were scored before it
@@ -45,7 +48,8 @@ class PartialScoring:
         self._block = np.repeat(np.arange(len(chosen)), counts)
         masks = [block[index] for block, index in zip(maps, chosen, strict=True)]
         self._shapes = [mask_shapes(block, size) for block in masks]
-        self._points = np.concatenate([pooled_masks(block) for block in masks if len(block)])
+        points = np.concatenate([pooled_masks(block) for block in masks if len(block)])
+        self._points = points * np.sqrt(cell_weights(maps, alphas))
         self._sequence = _sequence(self._points, _by_alpha(chosen, alphas))
         self._scored, self._found = np.empty(0, int), np.empty((0, scoring.targets))  # in their order
 
@@ -97,6 +101,26 @@ class PartialScoring:
                     column[own[rows]] = values
             found.append(table if len(index) else None)
         return found
+
+
+def cell_weights(maps: Sequence[np.ndarray], alphas: Sequence[np.ndarray]) -> np.ndarray:
+    """How much it matters what a mask does to each cell of the picture, (CELLS * CELLS,), 1 in the mean.
+
+    Half of it is the same everywhere; the other half is the magnitude of sum_k alpha_k A_k of the last two
+    blocks, over all targets: where the model does not look, two masks may differ.
+
+    Args:
+        maps: feature maps A_b (K, h, w) of each block.
+        alphas: gradient scores (T, K) of each block; empty without gradients, when all cells weigh the same.
+    """
+    looked = np.zeros(CELLS * CELLS)
+    for block, alpha in list(zip(maps, alphas, strict=False))[-LAST:]:
+        for activation in np.abs(np.einsum("tk,khw->thw", alpha, block)).astype(np.float32):
+            cells = resize_map(activation, (CELLS, CELLS)).ravel().astype(np.float64)
+            looked += cells / max(cells.mean(), np.finfo(np.float64).tiny)
+    if not looked.any():
+        return np.ones(CELLS * CELLS)
+    return 0.5 + 0.5 * looked / looked.mean()
 
 
 def _sequence(points: np.ndarray, by_alpha: np.ndarray) -> Iterator[int]:

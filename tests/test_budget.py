@@ -7,12 +7,12 @@ import pytest
 
 import sise_rt
 from sise_rt.batches import Batches
-from sise_rt.budget import EVERY, FIRST, GROWTH, PartialScoring
+from sise_rt.budget import EVERY, FIRST, GROWTH, PartialScoring, cell_weights
 from sise_rt.errors import MethodError
 from sise_rt.features import extract
 from sise_rt.masks import constant_maps
 from sise_rt.scoring import MaskedScoring, mask_shapes
-from sise_rt.surrogate import pooled_masks
+from sise_rt.surrogate import CELLS, pooled_masks
 
 SIZE = (32, 32)
 TARGETS = np.array([1, 4])
@@ -89,7 +89,8 @@ def test_the_sequence(made, features):
     for b, index in enumerate(chosen):
         above = [(alphas[b][0, index] > alphas[b][0, k]).sum() for k in index]
         places += [(p + 0.5) / len(index) for p in above]
-        points += list(pooled_masks(features.maps[b][index]))
+        weights = np.sqrt(cell_weights(features.maps, alphas))
+        points += list(pooled_masks(features.maps[b][index]) * weights)
     order: list[int] = []
     for place in range(len(points)):
         left = [k for k in range(len(points)) if k not in order]
@@ -110,6 +111,23 @@ def test_a_longer_sequence_begins_like_a_shorter_one(explainer, image, features)
         orders.append(partial._scored.tolist())
     assert sorted(orders[2]) == list(range(sum(map(len, chosen)))), "every mask once"
     assert orders[2][:FIRST] == orders[1][:FIRST] == orders[0]
+
+
+def test_cells_weigh_what_the_last_two_blocks_look_at():
+    rng = np.random.default_rng(0)
+    maps = [rng.random((3, CELLS, CELLS), np.float32) for _ in range(3)]
+    alphas = [rng.standard_normal((2, 3)).astype(np.float32) for _ in range(3)]
+    looked = 0
+    for b in (1, 2):
+        for t in (0, 1):
+            cam = np.abs(sum(alphas[b][t, k].astype(np.float64) * maps[b][k] for k in range(3)))
+            looked = looked + cam / cam.mean()
+    expected = 0.5 + 0.5 * looked / looked.mean()
+    found = cell_weights(maps, alphas)
+    assert np.allclose(found, expected.ravel(), rtol=1e-5)
+    assert found.mean() == pytest.approx(1)
+    assert cell_weights(maps, []).tolist() == [1] * CELLS * CELLS
+    assert cell_weights(maps, [np.zeros((2, 3))] * 3).tolist() == [1] * CELLS * CELLS
 
 
 def test_mask_shapes_are_those_of_the_score_graph(explainer, image, features):
