@@ -1,9 +1,9 @@
 """Phase 3 (SISE) with fewer forward passes than masks: which to score, and what the others would give.
 
 Masks of all blocks stand in one sequence: every fourth is the one with the highest gradient score that is
-left, the others are each the farthest from all before (Gonzalez 1985), by a distance that counts the cells
-most where the model looks. It does not depend on how many masks are scored, nor on what they say, so it can be
-stopped anywhere; a regression speaks for the rest.
+left, the others are each the farthest from all before (Gonzalez 1985), by a distance that counts most where
+the model looks. It does not depend on how many masks are scored, nor on what they say, so it can be stopped
+anywhere; a regression speaks for the rest.
 """
 
 from __future__ import annotations
