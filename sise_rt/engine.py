@@ -31,6 +31,7 @@ class Engine(Sessions):
             `tensorrt`.
         threads: of the CPU; None takes the cores that the process may use.
         memory: bytes that the images of a pass may take, besides the model; None takes `MEMORY`.
+        tf32: let CUDA round to TensorFloat-32.
 
     Attributes:
         provider: the one in use, as in the argument.
@@ -48,8 +49,9 @@ class Engine(Sessions):
         provider: str = "auto",
         threads: int | None = None,
         memory: int | None = None,
+        tf32: bool = False,
     ):
-        super().__init__(folder, manifest, provider, threads)
+        super().__init__(folder, manifest, provider, threads, tf32)
         if memory is not None and memory < 1:
             raise ValueError(f"memory is {memory}, at least 1 byte is needed")
         self.warnings: list[str] = []
@@ -67,6 +69,8 @@ class Engine(Sessions):
             self.warnings.append(f"running on the CPU: {error}")
             self.provider = "cpu"
             self._open()
+        if tf32 and self.provider == "cpu":
+            self.warnings.append("TensorFloat-32 was allowed, which the CPU does not have")
         if manifest.precision == "fp16" and self.provider == "cpu":
             self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
         self._others: dict[str, Any] = {}

@@ -42,6 +42,7 @@ class Explainer:
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
         threads: CPU threads; None takes the cores that the process may use.
         memory: bytes that the images of a pass may take, besides the model.
+        tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class Explainer:
         provider: str = "auto",
         threads: int | None = None,
         memory: int | None = None,
+        tf32: bool = False,
     ):
         self.manifest: Manifest = read_bundle(bundle)
-        self.engine = Engine(bundle, self.manifest, provider, threads, memory)
+        self.engine = Engine(bundle, self.manifest, provider, threads, memory, tf32)
 
     def confidences(self, image: Any) -> np.ndarray:
         """The model's confidence in every class, (classes,) float64.
@@ -288,6 +290,7 @@ class _Shown:
             passes=predicted + found.passes,
             seconds=dict(found.seconds),
             provider=self.engine.provider,
+            tf32=self.engine.tf32,
             batch=found.batch,
             warnings=tuple(warnings),
             partial=found.partial,
@@ -299,7 +302,11 @@ class _Shown:
 
 
 def load(
-    bundle: str | Path, provider: str = "auto", threads: int | None = None, memory: int | None = None
+    bundle: str | Path,
+    provider: str = "auto",
+    threads: int | None = None,
+    memory: int | None = None,
+    tf32: bool = False,
 ) -> Explainer:
     """Load a bundle, see `Explainer`.
 
@@ -307,7 +314,7 @@ def load(
         BundleError: the bundle is incomplete, altered, unsafe or of another schema.
         ProviderError: ONNX Runtime, or the provider that was asked for, is not there.
     """
-    return Explainer(bundle, provider, threads, memory)
+    return Explainer(bundle, provider, threads, memory, tf32)
 
 
 def _name(image: Any) -> str:

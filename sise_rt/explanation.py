@@ -50,6 +50,7 @@ class Explanation:
         passes: images that went through the network for it, shared ones included.
         seconds: per phase; `features` and `scoring` are shared by the targets of one call.
         provider: what ran the model.
+        tf32: whether it might round to TensorFloat-32.
         batch: masks per forward pass.
         warnings: what the user should know.
         partial: whether the caller stopped it before it was done.
@@ -73,6 +74,7 @@ class Explanation:
     passes: int
     seconds: dict[str, float]
     provider: str
+    tf32: bool
     batch: int
     warnings: tuple[str, ...]
     partial: bool
@@ -106,6 +108,7 @@ class Explanation:
             "passes": self.passes,
             "seconds": {phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
             "provider": self.provider,
+            "tf32": self.tf32,
             "batch": self.batch,
             "partial": self.partial,
             "warnings": list(self.warnings),

@@ -25,12 +25,7 @@ PROVIDERS = {
 # What a session may use, in this order; TensorRT leaves to CUDA what it cannot run.
 CHAINS = {"cpu": ("cpu",), "cuda": ("cuda", "cpu"), "tensorrt": ("tensorrt", "cuda", "cpu")}
 OPTIONS: dict[str, dict[str, str]] = {
-    # Exact float32 by default: the selection and Otsu's threshold are hard decisions.
-    "cuda": {
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "arena_extend_strategy": "kSameAsRequested",
-        "use_tf32": "0",
-    },
+    "cuda": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
 }
 
 # How ONNX Runtime, CUDA, cuBLAS and cuDNN say that memory is full.
@@ -158,6 +153,8 @@ class Sessions:
         provider: `auto` (CUDA where this ONNX Runtime was built with it, else the CPU), `cpu`, `cuda` or
             `tensorrt`.
         threads: of the CPU; None takes the cores that the process may use.
+        tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster. Not by
+            default: the selection and Otsu's threshold are hard decisions.
 
     Attributes:
         provider: the one in use, as in the argument.
@@ -168,13 +165,23 @@ class Sessions:
     """
 
     def __init__(
-        self, folder: str | Path, manifest: Manifest, provider: str = "auto", threads: int | None = None
+        self,
+        folder: str | Path,
+        manifest: Manifest,
+        provider: str = "auto",
+        threads: int | None = None,
+        tf32: bool = False,
     ):
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}, at least 1 is needed")
         self.folder, self.manifest = Path(folder), manifest
         self.threads = threads or available_threads()
-        self.provider = _choose(provider)
+        self.provider, self._tf32 = _choose(provider), tf32
+
+    @property
+    def tf32(self) -> bool:
+        """Whether convolutions and matrix products may be rounded to TensorFloat-32."""
+        return self._tf32 and self.provider != "cpu"
 
     def session(self, graph: str) -> Any:
         """A session for one of the bundle's graphs on the provider.
@@ -194,7 +201,10 @@ class Sessions:
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(self.folder.resolve())
         )
-        wanted = [(PROVIDERS[name], OPTIONS.get(name, {})) for name in CHAINS[self.provider]]
+        chosen = {"cuda": {"use_tf32": str(int(self.tf32))}}
+        wanted = [
+            (PROVIDERS[name], OPTIONS.get(name, {}) | chosen.get(name, {})) for name in CHAINS[self.provider]
+        ]
         try:
             model = (self.folder / graph).read_bytes()
             # ONNX Runtime's own fall-back would print to standard output and go on with the CPU.

@@ -341,6 +341,7 @@ def test_the_record_holds_what_the_design_says(explanation):
         "passes",
         "seconds",
         "provider",
+        "tf32",
         "batch",
         "partial",
         "warnings",

@@ -105,6 +105,31 @@ def test_onnx_runtimes_own_fall_back_is_off(small_bundle, monkeypatch):
     assert asked == [0, 0]
 
 
+@pytest.mark.parametrize("tf32", [False, True])
+def test_tf32_is_a_choice(small_bundle, monkeypatch, tf32):
+    given = []
+
+    def spy(model, options, providers, **_):
+        given.append(dict(providers))
+        session = real(model, options, providers=[CPU])
+        monkeypatch.setattr(session, "get_providers", lambda: [CUDA, CPU])
+        return session
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    engine = sise_rt.load(small_bundle, "cuda", tf32=tf32).engine
+    assert engine.tf32 is tf32
+    assert [one[CUDA]["use_tf32"] for one in given] == [str(int(tf32))] * 2
+    assert all(one[CUDA]["cudnn_conv_algo_search"] == "HEURISTIC" for one in given)
+
+
+def test_tf32_on_a_cpu_is_said_to_be_none(small_bundle):
+    explanation = sise_rt.load(small_bundle, "cpu", tf32=True).explain(np.ones((9, 9, 3), np.uint8), 0)
+    assert not explanation.tf32
+    assert explanation.warnings[0] == "TensorFloat-32 was allowed, which the CPU does not have"
+
+
 # ---------------------------------------------------------------------------------------------- threads
 
 

@@ -146,6 +146,7 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
 @click.option("--batch-size", type=Batch(), default="auto", show_default=True, help="Masks per forward pass.")
 @THREADS
 @MEMORY
+@click.option("--tf32", is_flag=True, help="Let CUDA round to TensorFloat-32, which is faster.")
 @MAX_PIXELS
 @click.option("--json", "as_json", is_flag=True, help="One JSON record a line on standard output.")
 @QUIET
@@ -168,6 +169,7 @@ def explain(
     batch_size: int | None,
     threads: int | None,
     memory: int | None,
+    tf32: bool,
     max_pixels: int,
     as_json: bool,
     quiet: bool,
@@ -210,7 +212,7 @@ def explain(
         "max_seconds": max_seconds,
     }
     methods = _with_options(methods, PRESETS[preset] | {k: v for k, v in given.items() if v is not None})
-    explainer = load(bundle, provider, threads, memory)
+    explainer = load(bundle, provider, threads, memory, tf32)
     if mu and not explainer.manifest.has_gradients:
         raise click.UsageError(
             f"{bundle} was exported without gradients, so --mu has nothing to select by: leave it out"
