@@ -125,14 +125,30 @@ def usable_maps(selected: np.ndarray, scores: Scores | None) -> np.ndarray:
 
 
 def mask_shapes(maps: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Minimum, maximum and area of maps (M, h, w), each (M,), as the score graph would give them."""
-    found = np.empty((3, len(maps)), np.float32)
-    for column, map_ in zip(found.T, maps, strict=True):
-        resized = resize_map(map_, size)
-        low, high = resized.min(), resized.max()
-        area = (resized - low).sum(dtype=np.float64) / max(high - low, np.finfo(np.float32).tiny)
-        column[:] = low, high, area
-    return found[0], found[1], found[2]
+    """Minimum, maximum and area of maps (M, h, w), each (M,) float32, as the score graph would give them.
+
+    Enlarging is linear along each axis, between two neighbours monotone: the sum needs no large map, and the
+    extremes lie next to the neighbours.
+    """
+    rows, columns = (enlarging(*extents) for extents in zip(maps.shape[1:], size, strict=True))
+    some = [matrix[beside_neighbours(matrix)] for matrix in (rows, columns)]
+    resized = some[0] @ maps @ some[1].T
+    low, high = resized.min(axis=(1, 2)), resized.max(axis=(1, 2))
+    total = np.einsum("h,khw,w->k", rows.sum(axis=0), maps, columns.sum(axis=0), dtype=np.float64)
+    area = (total - low * np.float64(size[0] * size[1])) / np.maximum(high - low, np.finfo(np.float32).tiny)
+    return low, high, area.astype(np.float32)
+
+
+def enlarging(extent: int, size: int) -> np.ndarray:
+    """The matrix (size, extent) that resizes one axis."""
+    return resize_map(np.eye(extent, dtype=np.float32), (size, extent))
+
+
+def beside_neighbours(matrix: np.ndarray) -> np.ndarray:
+    """The rows of a matrix (size, extent) that begin or end a stretch between the same two neighbours."""
+    between = matrix > 0
+    new = (between[1:] != between[:-1]).any(axis=1)
+    return np.flatnonzero(np.concatenate([[True], new]) | np.concatenate([new, [True]]))
 
 
 def visualization_map(

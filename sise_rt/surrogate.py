@@ -7,7 +7,6 @@ all blocks: a Gaussian process on the log-odds, over masks brought to one small 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 
@@ -58,11 +57,10 @@ def predict(points: np.ndarray, index: np.ndarray, values: np.ndarray) -> np.nda
     distances = np.maximum(squares[:, None] + squares[index] - 2 * inner, 0)
     scale, inner = _median_distance(points, squares), inner / squares.mean()
 
-    def kernel(length: float, linear: float) -> np.ndarray:
-        return (1 - linear) * np.exp(-distances / (2 * length * scale)) + linear * inner
-
-    length, linear, noise = _most_likely(kernel, index[:MOST], rest[:MOST])
-    cross = kernel(length, linear)
+    length, linear, noise = _most_likely(
+        distances[index[:MOST], :MOST] / scale, inner[index[:MOST], :MOST], rest[:MOST]
+    )
+    cross = _kernel(distances / scale, inner, length, linear)
     found = mean + cross @ np.linalg.solve(cross[index] + noise * np.eye(len(index)), rest)
     found[index] = values
     return found
@@ -77,20 +75,22 @@ def _median_distance(points: np.ndarray, squares: np.ndarray) -> float:
     return max(float(np.median(apart)), 1e-12) if len(apart) else 1.0
 
 
-def _most_likely(
-    kernel: Callable[[float, float], np.ndarray], index: np.ndarray, rest: np.ndarray
-) -> tuple[float, float, float]:
+def _kernel(distances: np.ndarray, inner: np.ndarray, length: float, linear: float) -> np.ndarray:
+    return (1 - linear) * np.exp(-distances / (2 * length)) + linear * inner
+
+
+def _most_likely(distances: np.ndarray, inner: np.ndarray, rest: np.ndarray) -> tuple[float, float, float]:
     """Length, linear share and noise with the largest likelihood, the variance being what it likes best."""
     chosen, best = USUAL, -np.inf
-    if len(index) < LEAST:
+    if len(rest) < LEAST:
         return chosen
     for length, linear in itertools.product(LENGTHS, LINEAR):
-        eigenvalues, basis = np.linalg.eigh(kernel(length, linear)[index][:, : len(index)])
+        eigenvalues, basis = np.linalg.eigh(_kernel(distances, inner, length, linear))
         parts = (basis.T @ rest) ** 2
         for noise in NOISES:
             spectrum = np.maximum(eigenvalues, 0) + noise
             scale = (parts / spectrum[:, None]).mean(axis=0) + 1e-9
-            likelihood = -len(index) * np.log(scale).sum() - rest.shape[1] * np.log(spectrum).sum()
+            likelihood = -len(rest) * np.log(scale).sum() - rest.shape[1] * np.log(spectrum).sum()
             if likelihood > best:
                 best, chosen = likelihood, (length, linear, noise)
     return chosen
