@@ -193,6 +193,19 @@ def test_the_time_ends_the_scoring(explainer, picture, monkeypatch):
     assert explainer.explain(picture, 1, batch_size=1, max_seconds=1e6).masks == whole.masks
 
 
+def test_a_stop_at_the_last_batch_stops_nothing(explainer, picture):
+    def progress(scored, total):
+        if scored == total:
+            raise sise_rt.Stop
+
+    for options in ({}, {"budget": 0.4}):
+        found = explainer.explain(picture, 1, batch_size=4, progress=progress, **options)
+        assert not found.partial
+        whole = explainer.explain(picture, 1, batch_size=4, **options)
+        assert found.warnings == whole.warnings
+        assert np.allclose(found.raw, whole.raw, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("preview", [None, lambda _: None], ids=["block by block", "step by step"])
 @pytest.mark.parametrize("after", [1, 10, 10**6])
 def test_the_caller_stops_it_and_gets_what_was_found(explainer, picture, after, preview):

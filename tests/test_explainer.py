@@ -16,7 +16,7 @@ from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
 from sise_rt.engine import Scorer
 from sise_rt.errors import ImageError, ModelError, NoEvidence, OutputError, TargetError
 
-PHASES = ["preprocess", "features", "masks", "loading", "scoring", "fusion"]
+PHASES = ["preprocess", "features", "masks", "scoring", "loading", "fusion"]
 
 
 @pytest.fixture(scope="module")

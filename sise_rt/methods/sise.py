@@ -15,7 +15,7 @@ from sise_rt.fusion import REGIONS, fuse, import_otsu, normalise
 from sise_rt.masks import constant_maps, select, select_all
 from sise_rt.scoring import Scores, usable_maps, visualization_map
 
-from .query import BlockEvidence, Finding, Found, Query
+from .query import BlockEvidence, Clock, Finding, Found, Query
 
 Selection = Callable[[np.ndarray], np.ndarray]
 Scored = list[Scores | None]
@@ -45,9 +45,13 @@ class Limit:
                 "and 0 means without limit"
             )
 
+    def seconds_left(self, clock: Clock) -> float:
+        """How long scoring may take, after what the clock counted."""
+        return self.max_seconds - sum(clock.seconds.values()) if self.max_seconds else np.inf
+
     def masks(self, count: int, passes: int) -> int:
         """How many of `count` masks may be scored, after so many passes; at least one if there is any."""
-        allowed = min(count, ceil(self.budget * count))
+        allowed = min(count, ceil(self.budget * count - 1e-9))  # 0.1 of 30 is 3, whatever floats say
         if not self.max_passes:
             return allowed
         if count and self.max_passes <= passes:
@@ -58,6 +62,34 @@ class Limit:
 
 
 EVERYTHING = Limit()
+
+
+class Late(Exception):
+    """The time for scoring is over."""
+
+
+class Tally:
+    """Counts the masks that were scored, and ends the scoring in time.
+
+    Args:
+        tick: called with the number of masks after every batch.
+        seconds: that scoring may take from now on.
+
+    Attributes:
+        masks: how many were scored.
+        stopped: whether the caller ended it.
+    """
+
+    def __init__(self, tick: Callable[[int], None], seconds: float):
+        self.masks, self.stopped = 0, False
+        self._tick, self._deadline = tick, time.perf_counter() + seconds
+
+    def __call__(self, masks: int) -> None:
+        """Take note of a batch; raises Late where it was the last in time."""
+        self.masks += masks
+        self._tick(masks)
+        if time.perf_counter() > self._deadline:
+            raise Late
 
 
 def sise(
@@ -119,14 +151,21 @@ def perturb_and_fuse(
         chosen = [
             np.flatnonzero(keep.any(axis=0) & ~constant) for keep, constant in zip(kept, flat, strict=True)
         ]
-    with clock("loading"):
-        import_otsu()
 
     def fused(i: int, scores: Scored) -> tuple[list[BlockEvidence], np.ndarray | None, list[str]]:
         blocks, usable, warnings = _evidence(query, i, [keep[i] for keep in kept], scores)
         return blocks, fuse(usable, REGIONS[fusion]) if usable else None, warnings
 
-    scores, masks, stopped = _score(query, chosen, limit, lambda i, scores: fused(i, scores)[1])
+    count = sum(map(len, chosen))
+    allowed = limit.masks(count, features.passes)
+    tally = Tally(query.ticker(allowed), limit.seconds_left(clock))
+    if not count or (allowed == count and not limit.max_seconds and query.preview is None):
+        scores = score_all(query, chosen, tally)
+    else:
+        scores = score_some(query, chosen, allowed, tally, lambda i, scores: fused(i, scores)[1])
+    stopped = tally.stopped and tally.masks < allowed
+    with clock("loading"):
+        import_otsu()
     found: list[Found] = []
     for i, target in enumerate(query.targets):
         own = query.on_own_clock()
@@ -136,12 +175,12 @@ def perturb_and_fuse(
             found.append(query.no_evidence(target, why="; ".join(warnings)))
             continue
         if stopped:
-            warnings.append(f"stopped after {masks} of {sum(map(len, chosen))} masks; the rest is predicted")
+            warnings.append(f"stopped after {tally.masks} of {count} masks; the rest is predicted")
         found.append(
             Finding(
                 raw,
-                masks + features.passes,
-                masks,
+                tally.masks + features.passes,
+                tally.masks,
                 query.batches("score").size,
                 own.clock.seconds,
                 tuple(blocks),
@@ -152,63 +191,60 @@ def perturb_and_fuse(
     return found
 
 
-def _score(
-    query: Query, chosen: list[np.ndarray], limit: Limit, fused: Callable[[int, Scored], np.ndarray | None]
-) -> tuple[Scored, int, bool]:
-    """Phase 3: scores of the chosen masks, how many were scored, and whether the caller stopped it."""
-    features, clock, scoring = query.features, query.clock, query.scoring()
-    count = sum(map(len, chosen))
-    allowed = limit.masks(count, features.passes)
-    started, spent, shown = time.perf_counter(), scoring.spent, 0.0
-    deadline = started + limit.max_seconds - sum(clock.seconds.values())
-    done, tick = 0, query.ticker(allowed)
-
-    def step(images: int) -> None:
-        nonlocal done
-        done += images
-        tick(images)
-        if limit.max_seconds and time.perf_counter() > deadline:
-            raise _Late
-
-    def partial() -> PartialScoring:
-        return PartialScoring(scoring, features.maps, chosen, features.alphas, query.size)
-
-    if not count or (allowed == count and not limit.max_seconds and query.preview is None):
-        try:
-            scores = [
-                scoring.scores(b, index, step) if len(index) else None for b, index in enumerate(chosen)
-            ]
-        except Stop:
-            some = partial()
-            for b, index in enumerate(chosen):
-                some.take(b, index)
-            clock.add("scoring", scoring.seconds(done))
-            return some.scores(), done, True
-        clock.add("scoring", scoring.seconds(done))
-        return scores, done, False
-    some, stopped = partial(), False
+def score_all(query: Query, chosen: list[np.ndarray], tally: Tally) -> Scored:
+    """Phase 3, block by block; where the caller stops it, what was not scored is predicted."""
+    scoring = query.scoring()
     try:
-        for _ in some.score(allowed, step):
+        return [scoring.scores(b, index, tally) if len(index) else None for b, index in enumerate(chosen)]
+    except Stop:
+        tally.stopped = True
+        partial = _partial(query, chosen)
+        for b, index in enumerate(chosen):
+            partial.take(b, index)
+        return partial.scores()
+    finally:
+        query.clock.add("scoring", scoring.seconds(tally.masks))
+
+
+def score_some(
+    query: Query,
+    chosen: list[np.ndarray],
+    count: int,
+    tally: Tally,
+    fused: Callable[[int, Scored], np.ndarray | None],
+) -> Scored:
+    """Phase 3, the most telling masks first and `count` at most; the others are predicted.
+
+    `fused` gives the map of a target, by its place, for the caller's preview.
+    """
+    scoring = query.scoring()
+    before, spent, shown = time.perf_counter(), scoring.spent, 0.0
+    partial = _partial(query, chosen)
+    try:
+        for _ in partial.score(count, tally):
             if query.preview is not None:
-                start, scores = time.perf_counter(), some.scores()
-                query.preview([_as_map(fused(i, scores)) for i in range(len(query.targets))])
+                start, running = time.perf_counter(), partial.scores()
+                query.preview([_as_map(fused(i, running)) for i in range(len(query.targets))])
                 shown += time.perf_counter() - start
-    except (Stop, _Late) as end:
-        stopped = isinstance(end, Stop)
-    scores = some.scores()
-    clock.add("scoring", scoring.seconds(done))
-    clock.add("surrogate", time.perf_counter() - started - (scoring.spent - spent) - shown)
-    return scores, done, stopped
+    except Stop:
+        tally.stopped = True
+    except Late:
+        pass
+    scores = partial.scores()
+    query.clock.add("scoring", scoring.seconds(tally.masks))
+    query.clock.add("surrogate", time.perf_counter() - before - (scoring.spent - spent) - shown)
+    return scores
+
+
+def _partial(query: Query, chosen: list[np.ndarray]) -> PartialScoring:
+    features = query.features
+    return PartialScoring(query.scoring(), features.maps, chosen, features.alphas, query.size)
 
 
 def _as_map(raw: np.ndarray | None) -> np.ndarray | None:
     """A fused map as an explanation shows it, (H, W) float32 in [0, 1]; None if there is none."""
     found = None if raw is None else normalise(raw)
     return None if found is None else found.astype(np.float32)
-
-
-class _Late(Exception):
-    """The time is over."""
 
 
 def _evidence(
