@@ -10,12 +10,12 @@ from .errors import (
     ParityError,
     ProviderError,
     SiseError,
-    Stop,
     TargetError,
     UnsupportedOperator,
 )
 from .explainer import Explainer, load
 from .explanation import BlockEvidence, Explanation, Prediction
+from .methods import Stop
 
 __version__ = "0.1.0"
 

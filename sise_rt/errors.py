@@ -61,7 +61,3 @@ class NoEvidence(SiseError, RuntimeError):
 
 class OutputError(SiseError, OSError):
     """A result cannot be written where it was asked for."""
-
-
-class Stop(Exception):
-    """Raised by a caller's `progress` or `preview`: SISE explains by what was scored so far; others end."""

@@ -348,7 +348,7 @@ def test_integrated_gradients_are_complete(explainer, net):
     with torch.no_grad():
         difference = (net(x) - net(torch.zeros_like(x)))[0].numpy()
     for target in (0, 1):
-        values = attributions(query_of(explainer), target, 300, 50, lambda count: None)
+        values = attributions(query_of(explainer), target, 300, lambda count: None)
         assert values.shape == (3, *SIZE)
         print(f"sum of attributions {values.sum():.4f}, difference of logits {difference[target]:.4f}")
         assert np.isclose(values.sum(), difference[target], rtol=0, atol=0.003 * np.abs(difference).max())

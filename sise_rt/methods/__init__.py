@@ -18,7 +18,7 @@ from .grad_cam import grad_cam
 from .grad_cam_plus_plus import grad_cam_plus_plus
 from .integrated_grad_cam import VARIANTS, integrated_grad_cam
 from .integrated_gradients import integrated_gradients
-from .query import BlockEvidence, Clock, Finding, Found, Preview, Progress, Query
+from .query import BlockEvidence, Clock, Finding, Found, Preview, Progress, Query, Stop
 from .rise import rise
 from .score_cam import score_cam
 from .sise import sise
@@ -36,6 +36,7 @@ __all__ = [
     "Preview",
     "Progress",
     "Query",
+    "Stop",
     "parse_method",
     "settings_of",
 ]

@@ -37,7 +37,6 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
     black = np.broadcast_to(-mean / std, query.image.shape)
     first = int(variant == "figure")
-    ways = np.array([i / steps for i in range(first, first + steps)], np.float32)[:, None, None, None]
     batches = query.batches("last_block_gradient")
     tick = query.ticker(steps * len(query.targets))
     found: list[Found] = []
@@ -49,7 +48,8 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
             check_finite(start)
 
             def cams(part: slice, target: int = target, start: np.ndarray = start) -> np.ndarray:
-                t = ways[part]
+                ways = [i / steps for i in range(first + part.start, first + part.stop)]
+                t = np.array(ways, np.float32)[:, None, None, None]
                 maps, gradient, logits = query.engine.last_block_gradient(
                     black + t * (query.image - black), query.one_hot(target, len(t))
                 )

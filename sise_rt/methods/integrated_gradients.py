@@ -45,14 +45,15 @@ def integrated_gradients(query: Query, *, steps: int = 50) -> list[Found]:
 
 def attributions(query: Query, target: int, steps: int, tick: Callable[[int], None]) -> np.ndarray:
     """Signed attributions (C, H, W) float64, which sum to about z_c(x) - z_c(x0) (completeness)."""
-    middles = np.array([(2 * i + 1) / (2 * steps) for i in range(steps)], np.float32)[:, None, None, None]
+    total = np.zeros(query.image.shape[1:])
 
-    def gradients(part: slice) -> np.ndarray:
-        t = middles[part]
+    def add(part: slice) -> None:
+        middles = [(2 * i + 1) / (2 * steps) for i in range(part.start, part.stop)]
+        t = np.array(middles, np.float32)[:, None, None, None]
         gradient, logits = query.engine.image_gradient(t * query.image, query.one_hot(target, len(t)))
         if not (np.isfinite(gradient).all() and np.isfinite(logits).all()):
             raise ModelError("the model's logits or gradients are not finite on the way to this image")
-        return gradient.sum(axis=0, dtype=np.float64)
+        np.add(total, gradient.sum(axis=0, dtype=np.float64), out=total)
 
-    total = sum(query.batches("image_gradient").each(steps, gradients, tick))
+    query.batches("image_gradient").each(steps, add, tick)
     return query.image[0].astype(np.float64) * total / steps

@@ -20,6 +20,10 @@ Progress = Callable[[int, int], None]
 Preview = Callable[[Sequence[np.ndarray | None]], None]
 
 
+class Stop(Exception):
+    """Raised by a caller's `progress` or `preview`: SISE explains by what was scored so far; others end."""
+
+
 class Clock:
     """Seconds per phase."""
 

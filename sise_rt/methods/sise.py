@@ -10,12 +10,12 @@ from math import ceil
 import numpy as np
 
 from sise_rt.budget import PartialScoring
-from sise_rt.errors import BundleError, MethodError, Stop
+from sise_rt.errors import BundleError, MethodError
 from sise_rt.fusion import REGIONS, fuse, import_otsu, normalise
 from sise_rt.masks import constant_maps, select, select_all
 from sise_rt.scoring import Scores, usable_maps, visualization_map
 
-from .query import BlockEvidence, Clock, Finding, Found, Query
+from .query import BlockEvidence, Clock, Finding, Found, Query, Stop
 
 Selection = Callable[[np.ndarray], np.ndarray]
 Scored = list[Scores | None]
