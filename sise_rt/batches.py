@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from .errors import OutOfMemory
 
-RUNS = 3  # of a size before it is judged; the first allocates and tunes
+RUNS = 5  # of a size before it is judged; the first allocates and tunes
 GAIN = 0.98  # a larger batch costs memory, so it must pay
 
 T = TypeVar("T")
