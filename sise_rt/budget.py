@@ -142,9 +142,10 @@ def _by_alpha(chosen: Sequence[np.ndarray], alphas: Sequence[np.ndarray]) -> np.
     """All masks, by their place in their block's order of gradient scores, the share of it that is above."""
     places = []
     for b, index in enumerate(chosen):
-        # Of several targets, the one that a map says most about.
-        alpha = (alphas[b] / np.abs(alphas[b]).max(axis=1, keepdims=True)).max(axis=0) if alphas else None
-        order = np.arange(len(index)) if alpha is None else np.argsort(-alpha[index], kind="stable")
+        order = np.arange(len(index))
+        if alphas:  # of several targets, the one that a map says most about; one may have no gradient at all
+            largest = np.maximum(np.abs(alphas[b]).max(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+            order = np.argsort(-(alphas[b] / largest).max(axis=0)[index], kind="stable")
         place = np.empty(len(index))
         place[order] = (np.arange(len(index)) + 0.5) / max(1, len(index))
         places.append(place)

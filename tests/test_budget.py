@@ -101,6 +101,15 @@ def test_the_sequence(made, features):
     assert list(partial._sequence) == order
 
 
+def test_a_target_without_any_gradient_leaves_the_order_to_the_others(made, features):
+    scoring, chosen, _ = made
+    alone = PartialScoring(scoring, features.maps, chosen, [a[:1] for a in features.alphas], SIZE)
+    nothing = [np.stack([a[0], np.zeros_like(a[0])]) for a in features.alphas]
+    beside = PartialScoring(scoring, features.maps, chosen, nothing, SIZE)
+    assert next(beside._sequence) == next(alone._sequence)
+    assert len(set(beside._sequence)) == sum(map(len, chosen)) - 1
+
+
 def test_a_longer_sequence_begins_like_a_shorter_one(explainer, image, features):
     chosen = [np.flatnonzero(~constant_maps(maps)) for maps in features.maps]
     orders = []
