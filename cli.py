@@ -21,8 +21,9 @@ from sise_rt.commands.console import (
     summary,
 )
 from sise_rt.commands.evaluate import evaluate
-from sise_rt.commands.explain import explain, methods
+from sise_rt.commands.explain import explain
 from sise_rt.commands.export import export, inspect
+from sise_rt.commands.methods import methods
 from sise_rt.errors import BundleError, SiseError
 
 

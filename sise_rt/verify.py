@@ -11,6 +11,7 @@ from .bundle import PROBE, Manifest, Preprocess
 from .engine import Engine
 from .errors import BundleError
 from .features import confidences
+from .preprocess import resize_map
 from .sessions import Sessions, run
 
 # Relative to the largest reference value. On another machine's rounding some units fall on the other side of
@@ -23,10 +24,12 @@ TOLERANCES = {
     "chain": 1e-4,
     "differences": 5e-2,
     "image_gradient": 5e-2,
+    "score": 1e-2,
 }
 # A quantised network's tensors are whole steps, of about a hundredth of their largest value. Another order of
 # the same sums moves some by a step, and there is no slope that differences could measure.
-QUANTISED_TOLERANCES = {"logits": 5e-2, "maps": 5e-2, "alpha": 2e-1, "chain": 5e-2}
+QUANTISED_TOLERANCES = {"logits": 5e-2, "maps": 5e-2, "alpha": 2e-1, "chain": 5e-2, "score": 3e-1}
+HALF_SCORE_TOLERANCE = 3e-1  # of a small confidence: the error of its logit
 CHANNELS = 4  # probed by central differences in each block
 ROUNDING = 100  # units in the last place of a logit: differences of log-odds below it are no slope
 # Of the central differences, relative to the root mean square of the block's maps. A long step crosses more
@@ -45,7 +48,8 @@ def tolerances(manifest: Manifest) -> dict[str, float]:
         return QUANTISED_TOLERANCES
     compared = manifest.parity.get("compared")
     covered = isinstance(compared, dict) and compared.get("alpha") == len(manifest.blocks)
-    return {name: value for name, value in TOLERANCES.items() if not (covered and name == "differences")}
+    known = TOLERANCES | ({"score": HALF_SCORE_TOLERANCE} if manifest.precision == "fp16" else {})
+    return {name: value for name, value in known.items() if not (covered and name == "differences")}
 
 
 def relative_error(found: np.ndarray, reference: np.ndarray) -> float:
@@ -71,8 +75,9 @@ def verify(engine: Engine) -> dict[str, float]:
         Relative errors: `logits` (of confidences where the source ended in an activation), `maps` (the mean
         of each feature map) and `alpha` against the source; `chain`, the per-block files against the linked
         graph; `differences`, alpha against central differences through the per-block files;
-        `image_gradient`, the sums of the input's gradient over cells of it, against the source. What the
-        bundle has no gradients for is left out.
+        `image_gradient`, the sums of the input's gradient over cells of it, against the source; `score`, the
+        confidences of masked copies against the forward graph's, with masks made without a graph. What the
+        bundle has no graphs for is left out.
 
     Raises:
         BundleError: the stored numbers cannot be read.
@@ -94,6 +99,8 @@ def verify(engine: Engine) -> dict[str, float]:
     if manifest.graphs["image_gradient"] and "image_gradient" in probe:
         found = cell_sums(image_gradient(engine, image, targets))
         errors["image_gradient"] = relative_error(found, probe["image_gradient"])
+    if manifest.graphs["forward"]:
+        errors["score"] = score_error(engine, image, targets, maps)
     return errors
 
 
@@ -225,6 +232,21 @@ def cell_sums(gradient: np.ndarray) -> np.ndarray:
         starts = np.linspace(0, extent, min(16, extent), endpoint=False).astype(int)
         summed = np.add.reduceat(summed, starts, axis=axis)
     return summed
+
+
+def score_error(engine: Engine, image: np.ndarray, targets: np.ndarray, maps: Sequence[np.ndarray]) -> float:
+    """Masked scoring by its graph against the same by the forward graph, with each block's widest map."""
+    scorer, forward = engine.scorer(image, targets), engine.session(engine.manifest.graphs["forward"])
+    found, expected = [], []
+    for block_maps in maps:
+        widest = block_maps[0, np.ptp(block_maps[0], axis=(1, 2)).argmax()]
+        mask = resize_map(widest, image.shape[2:]).astype(np.float64)
+        if mask.max() > mask.min():
+            found.append(scorer(widest[None])[0])
+            mask = (mask - mask.min()) / (mask.max() - mask.min())
+            logits = _at_once(engine, forward, (image * mask).astype(np.float32))
+            expected.append(confidences(logits, engine.manifest.activation)[:, targets])
+    return relative_error(np.array(found), np.array(expected))
 
 
 def slope_error(engine: Sessions, image: np.ndarray, targets: np.ndarray, gradient: np.ndarray) -> float:

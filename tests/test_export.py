@@ -242,7 +242,7 @@ def test_without_gradients_every_map_is_kept(cnn, tmp_path):
     assert report.warnings == (warning,)
     assert set(report.manifest.parity["errors"]) == {"logits", "maps", "chain"}
     explainer = sise_rt.load(report.path)
-    assert set(verify(explainer.engine)) == {"logits", "maps", "chain"}
+    assert set(verify(explainer.engine)) == {"logits", "maps", "chain", "score"}
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     explanation = explainer.explain(picture, target=2)
     maps = explainer.engine.features(*_tensor_of(explainer, picture))[0]
