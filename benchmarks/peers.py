@@ -76,6 +76,7 @@ BARE = Row("onnxruntime", "bare")
 ROWS = [
     Row("sise-rt", "sise"),
     Row("sise-rt", "sise:mu=0.3"),
+    Row("sise-rt", "sise:budget=0.1"),
     Row("torch-eager", "sise", twin="sise"),
     Row("sise-rt", "score-cam"),
     Row("grad-cam", "ScoreCAM"),

@@ -56,9 +56,9 @@ except Scored: print("scored", flush=True)
 """
 # Not getrusage: its peak starts at that of the process which started this one.
 PEAK = """
-import sys, sise_rt
+import json, sys, sise_rt
 explainer = sise_rt.load(sys.argv[1], "cpu")
-if sys.argv[3]: explainer.explain(sys.argv[2], mu=0.5)
+if sys.argv[3]: explainer.explain_targets(sys.argv[2], **json.loads(sys.argv[3]))
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
@@ -207,11 +207,15 @@ def memory(folder: Path, rounds: int) -> Iterator[str]:
         bundle = exported(name, folder)[1]
         peaks: list[list[float]] = [[], []]
         for photo in photos(min(rounds, 3)):
-            for explain, found in zip(("", "explain"), peaks, strict=True):
-                command = [sys.executable, "-c", PEAK, bundle, photo, explain]
-                out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-                found.append(int(out) * 1024 / 1e6)
+            for explain, found in zip(("", '{"mu": 0.5}'), peaks, strict=True):
+                found.append(run_apart(PEAK, bundle, photo, explain))
         yield f"{name:24} {median(peaks[0]):9.0f}  {median(peaks[1]):12.0f}"
+
+
+def run_apart(code: str, *arguments: Path | str) -> float:
+    """The kB that a process of its own prints, in MB."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) * 1024 / 1e6
 
 
 def photos(count: int) -> list[Path]:

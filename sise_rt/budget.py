@@ -1,9 +1,9 @@
 """Phase 3 (SISE) with fewer forward passes than masks: which to score, and what the others would give.
 
-Masks of all blocks stand in one sequence: every fourth is the one with the highest gradient score that is
-left, the others are each the farthest from all before (Gonzalez 1985), by a distance that counts most where
-the model looks. It does not depend on how many masks are scored, nor on what they say, so it can be stopped
-anywhere; a regression speaks for the rest.
+The first masks are spread: some have the highest gradient scores, the others are each the farthest from all
+before (Gonzalez 1985), by a distance that counts most where the model looks. From then on a regression over
+what was scored says what the other masks would give, and those that weigh most in their block's visualization
+map are scored next. No choice is random; it can be stopped anywhere, and the regression speaks for the rest.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from .scoring import MaskedScoring, Scores, mask_shapes
 from .surrogate import CELLS, log_odds, pooled_masks, predict, sigmoid
 
 LAST = 2  # blocks that tell where the model looks
-EVERY = 4  # mask of the sequence is chosen by its gradient score
-FIRST = 8  # masks of the first step
+FIRST = 12  # masks that are spread
+EVERY = 4  # of them is chosen by its gradient score
+STEP = 8  # masks at least that follow at a time
 GROWTH = 0.25  # of a step, as a share of the masks that were scored before it
 
 
@@ -48,9 +49,11 @@ class PartialScoring:
         self._block = np.repeat(np.arange(len(chosen)), counts)
         masks = [block[index] for block, index in zip(maps, chosen, strict=True)]
         self._shapes = [mask_shapes(block, size) for block in masks]
+        area = np.concatenate([area for *_, area in self._shapes]).astype(np.float64)
+        self._area = np.where(area > 0, area, np.inf)  # one that turns out flat weighs nothing
         points = np.concatenate([pooled_masks(block) for block in masks if len(block)])
         self._points = points * np.sqrt(cell_weights(maps, alphas))
-        self._sequence = _sequence(self._points, _by_alpha(chosen, alphas))
+        self._by_alpha = _by_alpha(chosen, alphas)
         self._scored, self._found = np.empty(0, int), np.empty((0, scoring.targets))  # in their order
 
     def score(self, count: int, done: Callable[[int], None]) -> Iterator[int]:
@@ -64,8 +67,7 @@ class PartialScoring:
             How many masks are scored, after every step.
         """
         while (left := count - len(self._scored)) > 0:
-            size = min(left, max(FIRST, round(GROWTH * len(self._scored))))
-            step = np.sort(list(itertools.islice(self._sequence, size)))
+            step = np.sort(self._next(left))
             for b in np.unique(self._block[step]):
                 index = self._chosen[b][step[self._block[step] == b] - self._starts[b]]
                 try:
@@ -73,6 +75,26 @@ class PartialScoring:
                 finally:
                     self.take(int(b), index)
             yield len(self._scored)
+
+    def _next(self, most: int) -> np.ndarray:
+        """The masks of a step, `most` at most."""
+        if not len(self._scored):
+            return _spread(self._points, self._by_alpha, min(FIRST, most))
+        size = min(most, max(STEP, round(GROWTH * len(self._scored))))
+        return np.argsort(-self._weights(), kind="stable")[:size]
+
+    def _weights(self) -> np.ndarray:
+        """The share of its block's V_b that each mask makes up by the prediction, -1 where it was scored."""
+        weights = sigmoid(self._mean()) / self._area[:, None]
+        for start, end in itertools.pairwise(self._starts):
+            weights[start:end] /= np.maximum(weights[start:end].sum(axis=0), np.finfo(np.float64).tiny)
+        largest = weights.max(axis=1)  # of several targets, the one to which it matters most
+        largest[self._scored] = -1
+        return largest
+
+    def _mean(self) -> np.ndarray:
+        """The log-odds of all masks (N, T), predicted where they were not scored."""
+        return predict(self._points, self._scored, self._found)
 
     def take(self, block: int, index: np.ndarray) -> None:
         """Count those of a block's maps that were scored among what is known."""
@@ -87,7 +109,7 @@ class PartialScoring:
 
         At least one has to be scored. For a block without masks there is None.
         """
-        mean = predict(self._points, self._scored, self._found)
+        mean = self._mean()
         own = np.zeros(len(mean), bool)
         own[self._scored] = True
         found: list[Scores | None] = []
@@ -123,19 +145,17 @@ def cell_weights(maps: Sequence[np.ndarray], alphas: Sequence[np.ndarray]) -> np
     return 0.5 + 0.5 * looked / looked.mean()
 
 
-def _sequence(points: np.ndarray, by_alpha: np.ndarray) -> Iterator[int]:
-    """All masks (N, d), each once."""
+def _spread(points: np.ndarray, by_alpha: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` of the masks (N, d): every fourth by its gradient score, the others by distance."""
     squares = np.einsum("nd,nd->n", points, points)
     away = np.full(len(points), np.inf)
-    left = iter(by_alpha)
-    for place in range(len(points)):
-        if place % EVERY == 0:
-            mask = next(k for k in left if away[k] >= 0)
-        else:
-            mask = int(away.argmax())
-        yield int(mask)
+    left, found = iter(by_alpha), []
+    for place in range(count):
+        mask = int(away.argmax()) if place % EVERY else next(k for k in left if away[k] >= 0)
+        found.append(int(mask))
         np.minimum(away, np.maximum(squares + squares[mask] - 2 * points @ points[mask], 0), out=away)
         away[mask] = -1  # below every distance, and for good
+    return np.array(found)
 
 
 def _by_alpha(chosen: Sequence[np.ndarray], alphas: Sequence[np.ndarray]) -> np.ndarray:

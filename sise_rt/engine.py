@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .batches import Batches
+from .blockwise import Blockwise
 from .bundle import WEIGHTS, Manifest
 from .errors import BundleError, ProviderError
 from .sessions import Sessions, cannot_run, onnxruntime, run, run_features
@@ -19,6 +22,9 @@ CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
 MEMORY = 10**9
 
 _batches: dict[tuple, Batches] = {}
+
+# Maps and gradient scores of each block, logits.
+Features = tuple[list[np.ndarray], list[np.ndarray], np.ndarray]
 
 
 class Engine(Sessions):
@@ -73,6 +79,11 @@ class Engine(Sessions):
             self.warnings.append("TensorFloat-32 was allowed, which the CPU does not have")
         if manifest.precision == "fp16" and self.provider == "cpu":
             self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
+        if self._by_blocks:
+            self.warnings.append(
+                f"the features of an image take {manifest.memory['backward'] / 1e9:.2g} GB in one pass, more "
+                f"than the {self.memory / 1e9:.2g} GB allowed: they are made block by block"
+            )
         self._others: dict[str, Any] = {}
         self._opening = threading.Lock()
 
@@ -81,16 +92,23 @@ class Engine(Sessions):
         if self.provider == "cpu":
             with ThreadPoolExecutor(1) as pool:
                 score = pool.submit(self.open_score)
-                self.features_session = self.open_features()
+                self._features = self._open_features()
                 self.score_session = score.result()
         else:
-            self.features_session, self.score_session = self.open_features(), self.open_score()
+            self._features, self.score_session = self._open_features(), self.open_score()
 
-    def features(
-        self, images: np.ndarray, targets: np.ndarray
-    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    @property
+    def _by_blocks(self) -> bool:
+        return self.manifest.has_gradients and self.manifest.memory.get("backward", 0) > self.memory
+
+    def _open_features(self) -> Callable[[np.ndarray, np.ndarray], Features]:
+        if self._by_blocks:
+            return Blockwise(self).features
+        return partial(run_features, self.open_features(), self.manifest)
+
+    def features(self, images: np.ndarray, targets: np.ndarray) -> Features:
         """Feature maps, gradient scores and logits, as `run_features` gives them."""
-        return run_features(self.features_session, self.manifest, images, targets)
+        return self._features(images, targets)
 
     def forward(self, images: np.ndarray) -> np.ndarray:
         """The logits (N, classes) of images (N, C, H, W)."""

@@ -1,5 +1,6 @@
 """SISE with fewer passes than masks: what is scored, what is predicted, and what ends it early."""
 
+import itertools
 import time
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 import sise_rt
 from sise_rt.batches import Batches
-from sise_rt.budget import EVERY, FIRST, GROWTH, PartialScoring, cell_weights
+from sise_rt.budget import EVERY, FIRST, GROWTH, STEP, PartialScoring, cell_weights
 from sise_rt.errors import MethodError
 from sise_rt.features import extract
 from sise_rt.masks import constant_maps
@@ -55,7 +56,7 @@ def test_steps_grow_and_nothing_is_scored_twice(made):
     assert sum(len(k.index) for k in known if k is not None) == 20
     sizes, counts = [FIRST], FIRST
     while counts < 20:
-        sizes.append(min(max(FIRST, round(GROWTH * counts)), 20 - counts))
+        sizes.append(min(max(STEP, round(GROWTH * counts)), 20 - counts))
         counts += sizes[-1]
     assert found == np.cumsum(sizes).tolist()
     scores = partial.scores()
@@ -80,7 +81,7 @@ def test_what_is_scored_is_given_as_the_model_says_it(made, explainer, image, fe
     assert [s.confidences.dtype for s in last] == [np.float32] * len(last)
 
 
-def test_the_sequence(made, features):
+def test_the_first_masks_are_spread(made, features):
     """Every fourth mask by gradient score, the others by the distance to the nearest before."""
     scoring, chosen, _ = made
     alphas = [a[:1] for a in features.alphas]
@@ -92,13 +93,33 @@ def test_the_sequence(made, features):
         weights = np.sqrt(cell_weights(features.maps, alphas))
         points += list(pooled_masks(features.maps[b][index]) * weights)
     order: list[int] = []
-    for place in range(len(points)):
+    for place in range(FIRST):
         left = [k for k in range(len(points)) if k not in order]
         if place % EVERY == 0:
             order.append(min(left, key=lambda k: places[k]))
         else:
             order.append(max(left, key=lambda k: min(((points[k] - points[j]) ** 2).sum() for j in order)))
-    assert list(partial._sequence) == order
+    next(partial.score(len(points), lambda _: None))
+    assert partial._scored.tolist() == sorted(order)
+
+
+def test_then_come_those_that_weigh_most_by_the_prediction(made):
+    """Of a block's visualization map, sum over masks of confidence / area times mask."""
+    scoring, chosen, partial = made
+    steps = partial.score(sum(map(len, chosen)), lambda _: None)
+    next(steps)
+    expected = []
+    for b, scores in enumerate(partial.scores()):
+        weights = scores.confidences.astype(np.float64) / scores.area[:, None]
+        shares = (weights / weights.sum(axis=0)).max(axis=1)
+        known = scoring.known(b, chosen[b])
+        scored = [] if known is None else known.index
+        expected += [(-share, b, k) for k, share in zip(chosen[b], shares, strict=True) if k not in scored]
+    expected = {(b, k) for _, b, k in sorted(expected)[:STEP]}
+    before = {b: set() if (s := scoring.known(b, chosen[b])) is None else set(s.index) for b in range(3)}
+    next(steps)
+    after = {b: set() if (s := scoring.known(b, chosen[b])) is None else set(s.index) for b in range(3)}
+    assert {(b, k) for b in after for k in after[b] - before[b]} == expected
 
 
 def test_a_target_without_any_gradient_leaves_the_order_to_the_others(made, features):
@@ -106,20 +127,21 @@ def test_a_target_without_any_gradient_leaves_the_order_to_the_others(made, feat
     alone = PartialScoring(scoring, features.maps, chosen, [a[:1] for a in features.alphas], SIZE)
     nothing = [np.stack([a[0], np.zeros_like(a[0])]) for a in features.alphas]
     beside = PartialScoring(scoring, features.maps, chosen, nothing, SIZE)
-    assert next(beside._sequence) == next(alone._sequence)
-    assert len(set(beside._sequence)) == sum(map(len, chosen)) - 1
+    assert np.array_equal(beside._next(1), alone._next(1))
+    list(beside.score(sum(map(len, chosen)), lambda _: None))
+    assert sorted(beside._scored) == list(range(sum(map(len, chosen)))), "every mask once"
 
 
-def test_a_longer_sequence_begins_like_a_shorter_one(explainer, image, features):
+def test_more_masks_are_the_same_and_others(explainer, image, features):
     chosen = [np.flatnonzero(~constant_maps(maps)) for maps in features.maps]
-    orders = []
-    for count in (FIRST, 25, sum(map(len, chosen))):
+    found = []
+    for count in (FIRST - 2, FIRST, FIRST + 5, FIRST + STEP, sum(map(len, chosen))):
         scoring = MaskedScoring(explainer.engine.scorer(image, TARGETS), features.maps, Batches([4]))
         partial = PartialScoring(scoring, features.maps, chosen, features.alphas, SIZE)
         list(partial.score(count, lambda _: None))
-        orders.append(partial._scored.tolist())
-    assert sorted(orders[2]) == list(range(sum(map(len, chosen)))), "every mask once"
-    assert orders[2][:FIRST] == orders[1][:FIRST] == orders[0]
+        assert len(partial._scored) == count
+        found.append(set(partial._scored.tolist()))
+    assert all(fewer < more for fewer, more in itertools.pairwise(found))
 
 
 def test_cells_weigh_what_the_last_two_blocks_look_at():
@@ -150,16 +172,18 @@ def test_mask_shapes_are_those_of_the_score_graph(explainer, image, features):
 
 
 def test_the_whole_budget_is_exact_sise(explainer, picture):
-    exact = explainer.explain(picture, 1, batch_size=4)
+    exact = explainer.explain_targets(picture, [0, 1, 2], batch_size=4)
     running = []
-    seen = explainer.explain(picture, 1, batch_size=4, preview=running.append)
-    np.testing.assert_allclose(seen.raw, exact.raw, rtol=1e-4, atol=1e-6)
-    assert seen.masks == exact.masks
-    assert not seen.partial
-    assert explainer.explain(picture, 1, batch_size=4, budget=1).masks == exact.masks
-    assert np.array_equal(running[-1][0], seen.map)
-    assert len(running) >= 2
-    assert all(map_.shape == exact.map.shape for (map_,) in running)
+    found = explainer.explain_targets(picture, [0, 1, 2], batch_size=4, preview=running.append)
+    for seen, whole in zip(found, exact, strict=True):
+        np.testing.assert_allclose(seen.raw, whole.raw, rtol=1e-4, atol=1e-6)
+        assert seen.masks == whole.masks
+        assert not seen.partial
+    assert explainer.explain_targets(picture, [0, 1, 2], batch_size=4, budget=1)[0].masks == exact[0].masks
+    assert [map_.shape for map_ in running[0]] == [SIZE] * 3
+    assert all(map_ is None or map_.shape == SIZE for maps in running for map_ in maps)
+    assert all(np.array_equal(map_, seen.map) for map_, seen in zip(running[-1], found, strict=True))
+    assert len(running) == 1 + -(-(exact[0].masks - FIRST) // STEP) > 1
 
 
 @pytest.mark.parametrize(
@@ -238,12 +262,12 @@ def test_the_caller_stops_it_and_gets_what_was_found(explainer, picture, after, 
 
 def test_a_preview_may_stop_it(explainer, picture):
     def stop(maps):
-        assert len(maps) == 1
+        assert len(maps) == 3
         raise sise_rt.Stop
 
-    found = explainer.explain(picture, 1, batch_size=4, preview=stop)
-    assert found.partial
-    assert found.masks == FIRST
+    for found in explainer.explain_targets(picture, [0, 1, 2], batch_size=4, preview=stop):
+        assert found.partial
+        assert found.masks == FIRST
 
 
 @pytest.mark.parametrize(
