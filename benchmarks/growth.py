@@ -19,7 +19,7 @@ from typing import Any
 import sise_rt
 from benchmarks.speed import NORMAL, PEAK, exported, photos, run_apart
 
-FEW = {"max_passes": 33}
+MASKS = 32
 
 
 def growth(folder: Path, rounds: int) -> Iterator[str]:
@@ -29,11 +29,11 @@ def growth(folder: Path, rounds: int) -> Iterator[str]:
     for budget in (0.05, 0.1, 0.2, 0.5, 1.0):
         yield grown(f"budget {budget:g}", plain, rounds, {"budget": budget})
     for side in (224, 448, 672, 1024):
-        yield grown(f"{side} x {side}", resnet18(folder, side), rounds, FEW)
+        yield grown(f"{side} x {side}", resnet18(folder, side), rounds, {"max_passes": 1 + MASKS})
     for count in (1, 3, 5):
         yield grown(f"last {count} blocks", resnet18(folder, 224, count), rounds, {})
     for count in (1, 5, 20):
-        yield grown(f"{count} targets", plain, rounds, FEW, count)
+        yield grown(f"{count} targets", plain, rounds, {"max_passes": count + MASKS}, count)
 
 
 def resnet18(folder: Path, side: int, blocks: int = 5) -> Path:

@@ -137,7 +137,7 @@ def overhead(folder: Path, rounds: int) -> Iterator[str]:
         run = bare(source)
         batch = min(BATCHES, key=lambda size: min(run(size) for _ in range(4)))
         explainer = sise_rt.load(bundle, "cpu")
-        ratios, seconds, passes = [], [], []
+        ratios, seconds, passes, masks = [], [], [], []
         for photo in photos(rounds):
             between = Between(partial(run, batch), batch)
             start = time.perf_counter()
@@ -145,8 +145,9 @@ def overhead(folder: Path, rounds: int) -> Iterator[str]:
             seconds.append(time.perf_counter() - start - between.spent)
             ratios.append(seconds[-1] / (explanation.masks * mean(between.seconds)))
             passes += between.seconds
+            masks.append(explanation.masks)
         yield (
-            f"{name:24} {mu:4.1f} {explanation.masks:5d}  {1e3 * median(passes):7.1f} ({batch:2d})     "
+            f"{name:24} {mu:4.1f} {median(masks):5.0f}  {1e3 * median(passes):7.1f} ({batch:2d})     "
             f"{median(seconds):9.2f} ({explanation.batch:2d})     {spread(ratios)}"
         )
 
@@ -180,7 +181,8 @@ def start(folder: Path, rounds: int) -> Iterator[str]:
             [sys.executable, "-c", START, bundle, photo], stdout=subprocess.PIPE
         ) as process:
             assert process.stdout is not None
-            process.stdout.readline()
+            if process.stdout.readline() != b"scored\n":
+                raise SystemExit("the process ended before it had scored anything")
             seconds.append(time.perf_counter() - begin)
     yield f"resnet50: {spread(seconds)} s to the first masks"
 

@@ -32,7 +32,6 @@ from .link import features_graph, score_graph
 from .memory import pass_bytes
 from .network import Network
 from .parity import measure, save_probe
-from .session import give_back_memory
 from .settings import class_labels, gate_pictures, image_size, preprocessing
 from .sources import Source, open_source
 from .split import split
@@ -203,8 +202,6 @@ def _gated(
         ModelError: they cannot be run.
     """
     sessions = Sessions(folder, manifest, provider="cpu")
-    sessions.open_score()  # measured as part of no number, but it has to open
-    give_back_memory()
     try:
         parity, stored = measure(sessions, opened, network, blocks)
     except MemoryError as error:

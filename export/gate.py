@@ -234,7 +234,8 @@ def strongest(
     """
     flat = np.concatenate([constant_maps(block) for block in maps])
     if alphas:
-        shares = np.concatenate([alpha / max(alpha.max(), np.finfo(alpha.dtype).tiny) for alpha in alphas])
+        positive = [np.maximum(alpha, 0) for alpha in alphas]
+        shares = np.concatenate([alpha / max(alpha.max(), np.finfo(alpha.dtype).tiny) for alpha in positive])
         order = np.argsort(-shares, kind="stable")
         chosen = order[(shares > 0)[order] & ~flat[order]][:count]
     else:

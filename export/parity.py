@@ -15,6 +15,7 @@ from sise_rt.errors import ModelError, ParityError
 from sise_rt.features import confidences
 from sise_rt.sessions import Sessions, run_features
 from sise_rt.verify import (
+    HALF_SCORE_TOLERANCE,
     QUANTISED_TOLERANCES,
     TOLERANCES,
     cell_sums,
@@ -24,6 +25,7 @@ from sise_rt.verify import (
     image_gradient,
     probe_tensor,
     relative_error,
+    score_error,
     slope_error,
 )
 
@@ -45,9 +47,10 @@ INPUTS = {
 }
 
 
-def allowed_errors(quantised: bool) -> dict[str, float]:
+def allowed_errors(quantised: bool, precision: str) -> dict[str, float]:
     """What the errors of an export may be."""
-    return QUANTISED_TOLERANCES if quantised else EXPORT_TOLERANCES
+    allowed = QUANTISED_TOLERANCES if quantised else EXPORT_TOLERANCES
+    return allowed | ({"score": HALF_SCORE_TOLERANCE} if precision == "fp16" else {})
 
 
 def is_quantised(network: Network) -> bool:
@@ -115,7 +118,7 @@ def measure(
     else:
         reference = "torch's exported program, float64; central differences for alpha"
     quantised = is_quantised(network)
-    if failed := failures(found.errors, allowed_errors(quantised)):
+    if failed := failures(found.errors, allowed_errors(quantised, sessions.manifest.precision)):
         raise ParityError(f"the bundle's numbers differ from the source's ({reference}): {'; '.join(failed)}")
     errors = {name: float(f"{value:.3g}") for name, value in found.errors.items()}
     entry: dict[str, Any] = {"reference": reference, "compared": found.compared, "errors": errors}
@@ -196,6 +199,7 @@ def _compare(sessions: Sessions, source: Source, network: Network, blocks: Seque
     for i, (tensor, alpha) in enumerate(zip(tensors, alphas, strict=False), 1):
         stored[f"alpha_{i}"] = source_alphas.get(tensor, alpha)[0]
     errors["chain"] = chain_error(sessions, image, targets, maps, alphas, logits)
+    errors["score"] = score_error(sessions, image, targets, maps)
     if alphas and len(source_alphas) < len(blocks) and not is_quantised(network):
         errors["differences"] = differences_error(sessions, targets, maps, alphas)
     compared = {"maps": len(source_maps), "alpha": len(source_alphas) if alphas else 0}

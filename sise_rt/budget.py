@@ -55,6 +55,7 @@ class PartialScoring:
         self._points = points * np.sqrt(cell_weights(maps, alphas))
         self._by_alpha = _by_alpha(chosen, alphas)
         self._scored, self._found = np.empty(0, int), np.empty((0, scoring.targets))  # in their order
+        self._predicted: np.ndarray | None = None
 
     def score(self, count: int, done: Callable[[int], None]) -> Iterator[int]:
         """Score `count` masks, at least one and at most all, step by step; what ends it early loses nothing.
@@ -84,7 +85,10 @@ class PartialScoring:
         return np.argsort(-self._weights(), kind="stable")[:size]
 
     def _weights(self) -> np.ndarray:
-        """The share of its block's V_b that each mask makes up by the prediction, -1 where it was scored."""
+        """The share of its block's V_b that each mask makes up by the prediction, -1 where it was scored.
+
+        For every target V_b is taken over all masks, its own and those of the others.
+        """
         weights = sigmoid(self._mean()) / self._area[:, None]
         for start, end in itertools.pairwise(self._starts):
             weights[start:end] /= np.maximum(weights[start:end].sum(axis=0), np.finfo(np.float64).tiny)
@@ -94,7 +98,9 @@ class PartialScoring:
 
     def _mean(self) -> np.ndarray:
         """The log-odds of all masks (N, T), predicted where they were not scored."""
-        return predict(self._points, self._scored, self._found)
+        if self._predicted is None:
+            self._predicted = predict(self._points, self._scored, self._found)
+        return self._predicted
 
     def take(self, block: int, index: np.ndarray) -> None:
         """Count those of a block's maps that were scored among what is known."""
@@ -103,6 +109,7 @@ class PartialScoring:
             rows = self._starts[block] + np.searchsorted(self._chosen[block], known.index)
             self._scored = np.concatenate([self._scored, rows])
             self._found = np.concatenate([self._found, log_odds(known.confidences)])
+            self._predicted = None
 
     def scores(self) -> list[Scores | None]:
         """Scores of all masks of each block, predicted for those that were not scored.

@@ -280,7 +280,7 @@ def _check(manifest: Manifest) -> None:
     if manifest.precision not in PRECISIONS:
         raise BundleError(f"unknown precision {manifest.precision!r}; known are {', '.join(PRECISIONS)}")
     bytes_an_image = [manifest.memory.get(key) for key in PASSES] if manifest.memory else []
-    if not all(isinstance(count, int) and count > 0 for count in bytes_an_image):
+    if not all(_is_a(count, int) and count in range(1, 2**63) for count in bytes_an_image):
         raise BundleError(f"unknown memory {manifest.memory!r}")
     if manifest.classes < 1:
         raise BundleError(f"{manifest.classes} classes, where at least 1 is needed")

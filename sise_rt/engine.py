@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .batches import Batches
-from .blockwise import Blockwise
 from .bundle import WEIGHTS, Manifest
 from .errors import BundleError, ProviderError
 from .sessions import Sessions, cannot_run, onnxruntime, run, run_features
@@ -22,9 +19,6 @@ CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
 MEMORY = 10**9
 
 _batches: dict[tuple, Batches] = {}
-
-# Maps and gradient scores of each block, logits.
-Features = tuple[list[np.ndarray], list[np.ndarray], np.ndarray]
 
 
 class Engine(Sessions):
@@ -67,6 +61,11 @@ class Engine(Sessions):
                 "the memory is not bounded: the bundle is of an older sise-rt and does not tell what a pass "
                 "takes; export it again"
             )
+        if manifest.memory and manifest.memory["forward"] > self.memory:
+            self.warnings.append(
+                f"a single image takes about {manifest.memory['forward'] / 1e6:.0f} MB in a pass, more than "
+                f"the {self.memory / 1e6:.0f} MB allowed: images are run one at a time"
+            )
         try:
             self._open()
         except ProviderError as error:
@@ -79,11 +78,6 @@ class Engine(Sessions):
             self.warnings.append("TensorFloat-32 was allowed, which the CPU does not have")
         if manifest.precision == "fp16" and self.provider == "cpu":
             self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
-        if self._by_blocks:
-            self.warnings.append(
-                f"the features of an image take {manifest.memory['backward'] / 1e9:.2g} GB in one pass, more "
-                f"than the {self.memory / 1e9:.2g} GB allowed: they are made block by block"
-            )
         self._others: dict[str, Any] = {}
         self._opening = threading.Lock()
 
@@ -92,23 +86,16 @@ class Engine(Sessions):
         if self.provider == "cpu":
             with ThreadPoolExecutor(1) as pool:
                 score = pool.submit(self.open_score)
-                self._features = self._open_features()
+                self.features_session = self.open_features()
                 self.score_session = score.result()
         else:
-            self._features, self.score_session = self._open_features(), self.open_score()
+            self.features_session, self.score_session = self.open_features(), self.open_score()
 
-    @property
-    def _by_blocks(self) -> bool:
-        return self.manifest.has_gradients and self.manifest.memory.get("backward", 0) > self.memory
-
-    def _open_features(self) -> Callable[[np.ndarray, np.ndarray], Features]:
-        if self._by_blocks:
-            return Blockwise(self).features
-        return partial(run_features, self.open_features(), self.manifest)
-
-    def features(self, images: np.ndarray, targets: np.ndarray) -> Features:
+    def features(
+        self, images: np.ndarray, targets: np.ndarray
+    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
         """Feature maps, gradient scores and logits, as `run_features` gives them."""
-        return self._features(images, targets)
+        return run_features(self.features_session, self.manifest, images, targets)
 
     def forward(self, images: np.ndarray) -> np.ndarray:
         """The logits (N, classes) of images (N, C, H, W)."""
@@ -227,12 +214,22 @@ class Scorer:
         self._inputs = {"image": image, "targets": targets}
         if not self._on_cpu:
             ort = onnxruntime()
-            self._binding = self._session.io_binding()
-            for name, value in self._inputs.items():
-                self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0))
+            try:
+                self._binding = self._session.io_binding()
+                for name, value in self._inputs.items():
+                    held = ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0)
+                    self._binding.bind_ortvalue_input(name, held)
+            except Exception as error:
+                raise cannot_run(error) from error
 
-    def __call__(self, maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Score a batch of feature maps (M, h, w).
+    def __call__(
+        self, maps: np.ndarray, most: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Score a batch of feature maps.
+
+        Args:
+            maps: (M, h, w).
+            most: maps that a batch may have; a GPU is given no more, unless M is.
 
         Returns:
             Confidences (M, T), and of each map resized to the input its minimum (M,), its maximum (M,), and
@@ -244,14 +241,16 @@ class Scorer:
             confidences, low, high, area = run(self._session, {**self._inputs, "maps": maps})
             return confidences, low, high, area
         # Every new shape would search for kernels again, so that there are few of them.
-        more = (1 << (count - 1).bit_length()) - count
-        maps = np.concatenate([maps, np.repeat(maps[-1:], more, axis=0)])
-        self._binding.bind_cpu_input("maps", maps)
-        for output in self._session.get_outputs():
-            self._binding.bind_output(output.name)
+        padded = 1 << (count - 1).bit_length()
+        padded = max(count, min(padded, most)) if most else padded
+        maps = np.concatenate([maps, np.repeat(maps[-1:], padded - count, axis=0)])
         try:
+            self._binding.bind_cpu_input("maps", maps)
+            for output in self._session.get_outputs():
+                self._binding.bind_output(output.name)
             self._session.run_with_iobinding(self._binding)
+            found = self._binding.copy_outputs_to_cpu()
         except Exception as error:
             raise cannot_run(error) from error
-        confidences, low, high, area = (value[:count] for value in self._binding.copy_outputs_to_cpu())
+        confidences, low, high, area = (value[:count] for value in found)
         return confidences, low, high, area

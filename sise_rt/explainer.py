@@ -35,7 +35,7 @@ from .targets import resolve_target
 
 
 class Explainer:
-    """Explains single predictions of one bundle. Thread-safe: calls share nothing but the sessions.
+    """Explains single predictions of one bundle. Thread-safe: calls share the sessions and the batch sizes.
 
     Args:
         bundle: folder made by `sise-rt export`.
@@ -205,7 +205,8 @@ class Explainer:
         elif targets is None:
             order = np.argsort(-logits, kind="stable")[:top_k]
         shown = _Shown(self, logits, picture, placement, _name(image))
-        explained, shared, splits = {}, dict[str, MaskedScoring](), dict[str, Batches]()
+        explained, shared = {}, dict[str, MaskedScoring]()
+        splits, noted = dict[str, Batches](), dict[str, int]()
         for label, (name, settings) in methods.items():
             # Whatever its neighbours are, its cost is what it would be alone: features tell the confidence.
             own = (clock if name in USE_FEATURES else prediction).copy()
@@ -225,6 +226,7 @@ class Explainer:
                 phase_1=phase_1,
                 shared=shared,
                 splits=splits,
+                noted=noted,
             )
             results: list[Explanation | NoEvidence] = []
             try:
@@ -235,8 +237,7 @@ class Explainer:
                 if isinstance(found, NoEvidence):
                     results.append(found)
                 else:
-                    notes = [note for split in splits.values() for note in split.notes]
-                    found = replace(found, warnings=(*notes, *found.warnings))
+                    found = replace(found, warnings=(*query.notes(), *found.warnings))
                     results.append(shown.explanation(int(target), name, settings, found, predicted))
             explained[label] = results
         return explained

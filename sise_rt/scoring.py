@@ -54,13 +54,14 @@ class MaskedScoring:
     Attributes:
         targets: how many there are.
         spent: seconds.
+        largest: masks of the largest pass.
     """
 
     def __init__(self, scorer: Scorer, maps: Sequence[np.ndarray], batches: Batches):
         self.batches, self.targets = batches, scorer.targets
         self._scorer, self._maps = scorer, maps
         self._known: list[Scores | None] = [None] * len(maps)
-        self.spent, self._scored = 0.0, 0
+        self.spent, self.largest, self._scored = 0.0, 0, 0
 
     def scores(self, block: int, index: np.ndarray, done: Callable[[int], None]) -> Scores:
         """Scores of some of a block's maps, a batch at a time; masks exist at full size only inside a batch.
@@ -98,12 +99,12 @@ class MaskedScoring:
         Raises:
             ModelError: the confidences are not finite.
         """
-        new = Scores(index, *self._scorer(self._maps[block][index]))
+        new = Scores(index, *self._scorer(self._maps[block][index], self.batches.size))
         if not np.isfinite(new.confidences).all():
             raise ModelError("the model's confidences are not finite for masked copies of this image")
         known = self._known[block]
         self._known[block] = new if known is None else _joined(known, new)
-        self._scored += len(index)
+        self._scored, self.largest = self._scored + len(index), max(self.largest, len(index))
 
     def seconds(self, masks: int) -> float:
         """What scoring so many masks took, at the mean of all that were scored."""
@@ -132,8 +133,10 @@ def mask_shapes(maps: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np
     """
     rows, columns = (enlarging(*extents) for extents in zip(maps.shape[1:], size, strict=True))
     some = [matrix[beside_neighbours(matrix)] for matrix in (rows, columns)]
-    resized = some[0] @ maps @ some[1].T
-    low, high = resized.min(axis=(1, 2)), resized.max(axis=(1, 2))
+    low, high = np.empty((2, len(maps)), np.float32)
+    for k, map_ in enumerate(maps):  # one at a time: of a map of half the size that is nearly all of it
+        resized = some[0] @ map_ @ some[1].T
+        low[k], high[k] = resized.min(), resized.max()
     total = np.einsum("h,khw,w->k", rows.sum(axis=0), maps, columns.sum(axis=0), dtype=np.float64)
     area = (total - low * np.float64(size[0] * size[1])) / np.maximum(high - low, np.finfo(np.float32).tiny)
     return low, high, area.astype(np.float32)

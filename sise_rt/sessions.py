@@ -183,12 +183,8 @@ class Sessions:
         """Whether convolutions and matrix products may be rounded to TensorFloat-32."""
         return self._tf32 and self.provider != "cpu"
 
-    def session(self, graph: str, *, keep: bool = True) -> Any:
+    def session(self, graph: str) -> Any:
         """A session for one of the bundle's graphs on the provider.
-
-        Args:
-            graph: its file.
-            keep: hold the memory of a run for the next one.
 
         Raises:
             ProviderError: ONNX Runtime could not start the provider, or silently left it out.
@@ -201,7 +197,6 @@ class Sessions:
         options.log_severity_level = 4  # what fails is raised
         # It keeps a plan of the memory for every input shape; on a CPU each block's last batch has its own.
         options.enable_mem_pattern = self.provider != "cpu"
-        options.enable_cpu_mem_arena = keep
         # Graphs in subfolders share the weights beside the manifest.
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(self.folder.resolve())

@@ -50,6 +50,8 @@ def predict(points: np.ndarray, index: np.ndarray, values: np.ndarray) -> np.nda
     Returns:
         Of every mask, (N, T); at `index` the values themselves.
     """
+    if len(index) == len(points):
+        return values[np.argsort(index)]
     mean = values.mean(axis=0)
     rest = values - mean
     squares = np.einsum("nd,nd->n", points, points)

@@ -11,6 +11,7 @@ from .bundle import PROBE, Manifest, Preprocess
 from .engine import Engine
 from .errors import BundleError
 from .features import confidences
+from .masks import is_constant
 from .preprocess import resize_map
 from .sessions import Sessions, run
 
@@ -30,6 +31,7 @@ TOLERANCES = {
 # the same sums moves some by a step, and there is no slope that differences could measure.
 QUANTISED_TOLERANCES = {"logits": 5e-2, "maps": 5e-2, "alpha": 2e-1, "chain": 5e-2, "score": 3e-1}
 HALF_SCORE_TOLERANCE = 3e-1  # of a small confidence: the error of its logit
+LEAST_CONFIDENCE = 1e-3  # below it the rounding of large logits is a large share
 CHANNELS = 4  # probed by central differences in each block
 ROUNDING = 100  # units in the last place of a logit: differences of log-odds below it are no slope
 # Of the central differences, relative to the root mean square of the block's maps. A long step crosses more
@@ -234,19 +236,27 @@ def cell_sums(gradient: np.ndarray) -> np.ndarray:
     return summed
 
 
-def score_error(engine: Engine, image: np.ndarray, targets: np.ndarray, maps: Sequence[np.ndarray]) -> float:
-    """Masked scoring by its graph against the same by the forward graph, with each block's widest map."""
-    scorer, forward = engine.scorer(image, targets), engine.session(engine.manifest.graphs["forward"])
-    found, expected = [], []
+def score_error(
+    engine: Sessions, image: np.ndarray, targets: np.ndarray, maps: Sequence[np.ndarray]
+) -> float:
+    """Confidences of masked copies by the score graph against the forward graph, each block's widest map."""
+    size, masks, small = image.shape[2:], [], []
     for block_maps in maps:
         widest = block_maps[0, np.ptp(block_maps[0], axis=(1, 2)).argmax()]
-        mask = resize_map(widest, image.shape[2:]).astype(np.float64)
-        if mask.max() > mask.min():
-            found.append(scorer(widest[None])[0])
-            mask = (mask - mask.min()) / (mask.max() - mask.min())
-            logits = _at_once(engine, forward, (image * mask).astype(np.float32))
-            expected.append(confidences(logits, engine.manifest.activation)[:, targets])
-    return relative_error(np.array(found), np.array(expected))
+        mask = resize_map(widest, size).astype(np.float64)
+        if not is_constant(mask.min(), mask.max()):
+            small.append(widest)
+            masks.append((mask - mask.min()) / (mask.max() - mask.min()))
+    session = engine.open_score()  # one of the two sessions at a time, as each holds the weights
+    found = [run(session, {"image": image, "targets": targets, "maps": a[None, None]})[0][0] for a in small]
+    found = [confidence.copy() for confidence in found]
+    del session
+    forward = engine.session(engine.manifest.graphs["forward"])
+    copies = [(image * mask).astype(np.float32) for mask in masks]
+    activation = engine.manifest.activation
+    expected = [confidences(_at_once(engine, forward, copy), activation)[0, targets] for copy in copies]
+    off = np.abs(np.array(found, np.float64) - np.array(expected))
+    return float(off.max(initial=0.0)) / max(float(np.max(expected, initial=0.0)), LEAST_CONFIDENCE)
 
 
 def slope_error(engine: Sessions, image: np.ndarray, targets: np.ndarray, gradient: np.ndarray) -> float:

@@ -188,7 +188,12 @@ def test_the_whole_budget_is_exact_sise(explainer, picture):
 
 @pytest.mark.parametrize(
     ("limit", "masks"),
-    [({"budget": 0.25}, 0.25), ({"max_passes": 8}, 7), ({"budget": 0.5, "max_passes": 6}, 5)],
+    [
+        ({"budget": 0.25}, 0.25),
+        ({"budget": 1e-12}, 1),
+        ({"max_passes": 8}, 7),
+        ({"budget": 0.5, "max_passes": 6}, 5),
+    ],
 )
 def test_limits_are_kept(explainer, picture, limit, masks):
     exact = explainer.explain(picture, 1, batch_size=4)
@@ -213,9 +218,9 @@ def test_neighbours_do_not_lend_their_scores(explainer, picture):
 def test_the_time_ends_the_scoring(explainer, picture, monkeypatch):
     real = sise_rt.engine.Scorer.__call__
 
-    def slow(scorer, maps):
+    def slow(scorer, maps, most):
         time.sleep(0.01)
-        return real(scorer, maps)
+        return real(scorer, maps, most)
 
     monkeypatch.setattr(sise_rt.engine.Scorer, "__call__", slow)
     whole = explainer.explain(picture, 1, batch_size=1)
@@ -223,7 +228,10 @@ def test_the_time_ends_the_scoring(explainer, picture, monkeypatch):
     assert found.masks == 1
     assert not found.partial
     assert np.isfinite(found.raw).all()
-    assert explainer.explain(picture, 1, batch_size=1, max_seconds=1e6).masks == whole.masks
+    assert f"the time was over after 1 of {whole.masks} masks; the rest is predicted" in found.warnings
+    enough = explainer.explain(picture, 1, batch_size=1, max_seconds=1e6)
+    assert (enough.masks, enough.warnings) == (whole.masks, whole.warnings)
+    np.testing.assert_allclose(enough.raw, whole.raw, rtol=1e-4, atol=1e-6)
 
 
 def test_a_stop_at_the_last_batch_stops_nothing(explainer, picture):

@@ -131,16 +131,55 @@ def test_the_gpu_path_pads_the_last_batch_and_cuts_the_results(engine, image, ma
     assert [len(found_part) for found_part in found] == [3] * 4
     assert session.bindings[0].shapes == [(4, 1, 8, 8)] * 3, "a new shape would search for kernels again"
     assert held == [("cuda", 0)] * 2
+    for count, most in ((3, 6), (5, 6), (6, 6), (2, 1)):
+        scorer(maps[:count], most)
+    assert [shape[0] for shape in session.bindings[0].shapes[3:]] == [4, 6, 6, 2], "never above the batch"
 
 
-def test_a_gpu_that_fails_is_a_model_error(engine, image, maps, monkeypatch):
-    session = GpuSession(engine.score_session)
-    monkeypatch.setattr(onnxruntime, "OrtValue", SimpleNamespace(ortvalue_from_numpy=lambda value, *_: value))
-
-    def fail(_):
+@pytest.mark.parametrize("place", ["run", "bind_cpu_input", "copy_outputs_to_cpu", "ortvalue_from_numpy"])
+def test_a_gpu_that_fails_is_a_model_error(engine, image, maps, monkeypatch, place):
+    def fail(*_):
         raise RuntimeError("out of memory")
 
-    session.run_with_iobinding = fail
-    scorer = Scorer(SimpleNamespace(provider="cuda", score_session=session), image, np.array([1]))
+    session, held = (
+        GpuSession(engine.score_session),
+        SimpleNamespace(ortvalue_from_numpy=lambda value, *_: value),
+    )
+    if place == "run":
+        session.run_with_iobinding = fail
+    elif place == "ortvalue_from_numpy":
+        held.ortvalue_from_numpy = fail
+    else:
+        monkeypatch.setattr(Binding, place, fail)
+    monkeypatch.setattr(onnxruntime, "OrtValue", held)
     with pytest.raises(OutOfMemory, match="out of memory"):
-        scorer(maps[:4])
+        Scorer(SimpleNamespace(provider="cuda", score_session=session), image, np.array([1]))(maps[:4])
+
+
+def test_what_ran_out_in_one_call_is_not_told_of_the_next(small_bundle, monkeypatch):
+    monkeypatch.setattr(module, "_batches", {})
+    real, room = Scorer.__call__, [3]
+
+    def little(scorer, maps, most=0):
+        if len(maps) > room[0]:
+            raise OutOfMemory("full")
+        return real(scorer, maps, most)
+
+    monkeypatch.setattr(Scorer, "__call__", little)
+    explainer = sise_rt.load(small_bundle, "cpu")
+    picture = np.random.default_rng(5).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    first = explainer.explain_targets(picture, [0, 1, 2], batch_size=8)[0]
+    assert any("the device's memory was full" in warning for warning in first.warnings)
+    assert first.batch <= 3, "the largest that was run"
+    explainer.engine.batches("score").notes.append("the device's memory was full at 16 images a pass")
+    room[0] = 99
+    again = explainer.explain_targets(picture, [0, 1, 2])[0]
+    assert not any("the device's memory was full" in warning for warning in again.warnings)
+
+
+def test_an_image_beyond_the_memory_is_said(small_bundle):
+    manifest = read_bundle(small_bundle)
+    needed = manifest.memory["forward"]
+    assert Engine(small_bundle, manifest, "cpu", memory=needed).warnings == []
+    (warning,) = Engine(small_bundle, manifest, "cpu", memory=needed - 1).warnings
+    assert warning.startswith("a single image takes about")

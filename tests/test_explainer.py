@@ -234,7 +234,7 @@ def test_a_target_without_evidence_leaves_the_others_theirs(explainer, picture, 
 
 @pytest.mark.parametrize(("value", "error"), [(0.0, NoEvidence), (0.5, None), (np.nan, ModelError)])
 def test_what_the_masked_copies_say(explainer, picture, monkeypatch, value, error):
-    def said(_scorer, maps):
+    def said(_scorer, maps, _most):
         column = np.full((len(maps), 1), value, np.float32)
         return column, maps.min((1, 2)), maps.max((1, 2)), np.ones(len(maps))
 

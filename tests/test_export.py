@@ -240,7 +240,7 @@ def test_without_gradients_every_map_is_kept(cnn, tmp_path):
     assert not (report.path / "heads").exists()
     warning = "without gradients no map is selected: up to 36 masks are scored for an image"
     assert report.warnings == (warning,)
-    assert set(report.manifest.parity["errors"]) == {"logits", "maps", "chain"}
+    assert set(report.manifest.parity["errors"]) == {"logits", "maps", "chain", "score"}
     explainer = sise_rt.load(report.path)
     assert set(verify(explainer.engine)) == {"logits", "maps", "chain", "score"}
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)

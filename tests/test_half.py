@@ -406,7 +406,7 @@ def test_masks_are_those_that_a_higher_mu_leaves():
 
 def test_nothing_is_kept_where_nothing_speaks_for_the_target():
     maps = [np.random.default_rng(9).random((4, 3, 3)).astype(np.float32)] * 2
-    alphas = [-np.ones(4, np.float32), np.zeros(4, np.float32)]
+    alphas = [-np.arange(10, 14, dtype=np.float32), np.zeros(4, np.float32)]
     assert not np.concatenate(strongest(maps, alphas)).any()
 
 

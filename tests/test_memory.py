@@ -73,7 +73,14 @@ def test_a_bundle_that_does_not_tell_it_says_so(small_bundle):
 
 
 @pytest.mark.parametrize(
-    "memory", [{"forward": 0, "backward": 5}, {"forward": 5}, {"forward": "5", "backward": 5}]
+    "memory",
+    [
+        {"forward": 0, "backward": 5},
+        {"forward": 5},
+        {"forward": "5", "backward": 5},
+        {"forward": True, "backward": 5},
+        {"forward": 5, "backward": 10**400},
+    ],
 )
 def test_a_manifest_whose_memory_is_none(small_bundle, tmp_path, memory):
     import json

@@ -298,8 +298,8 @@ def test_one_number_that_is_not_finite(explainer, method, output, at, value):
 def test_confidences_that_are_not_finite(explainer, monkeypatch, method):
     scored = Scorer.__call__
 
-    def spoilt(scorer, maps):
-        confidences, *others = scored(scorer, maps)
+    def spoilt(scorer, maps, most):
+        confidences, *others = scored(scorer, maps, most)
         return (np.where(confidences == confidences.max(), np.nan, confidences), *others)
 
     monkeypatch.setattr(Scorer, "__call__", spoilt)

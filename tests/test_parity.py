@@ -17,7 +17,7 @@ def test_small_models_pass(cnn, tmp_path, tail, batch):
     report = export(cnn(tmp_path / "m.onnx", tail=tail, batch=batch), tmp_path / "m.sise")
     parity = report.manifest.parity
     assert parity["reference"] == "the original ONNX model"
-    assert parity["errors"].keys() == {"logits", "maps", "chain", "differences", "image_gradient"}
+    assert parity["errors"].keys() == {"logits", "maps", "chain", "score", "differences", "image_gradient"}
     assert parity["errors"]["logits"] < 1e-5
     assert parity["errors"]["maps"] < 1e-5
     assert parity["errors"]["chain"] < 1e-6

@@ -48,9 +48,9 @@ def test_a_mask_is_scored_once(explainer, image, full_size):
     scorer, start = explainer.engine.scorer(image, TARGETS), time.perf_counter()
     ran = []
 
-    def counting(maps):
+    def counting(maps, most):
         ran.append(len(maps))
-        return scorer(maps)
+        return scorer(maps, most)
 
     counting.targets = len(TARGETS)
     scoring, done = MaskedScoring(counting, [first, second], Batches([4])), []

@@ -42,7 +42,7 @@ class Bytes(click.ParamType):
         """Parse to a whole number of bytes."""
         if value is None or isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMG]?)B?", str(value), re.IGNORECASE | re.ASCII)
+        found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?) ?([KMG]?)B?", str(value), re.IGNORECASE | re.ASCII)
         if found is None or not (size := int(float(found[1]) * UNITS[found[2].upper()])):
             self.fail(f"{value!r} is no amount of memory; write it as 800MB or 2GB", param, ctx)
         return size
@@ -51,7 +51,8 @@ class Bytes(click.ParamType):
 MEMORY = click.option(
     "--memory",
     type=Bytes(),
-    help="That the images of a pass may take, besides the model, as in 800MB; 1GB by default.",
+    help="That the images of a pass may take, besides the model, as in 800MB; 1GB by default. "
+    "A --batch-size overrides it.",
 )
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Only errors.")
 MAX_PIXELS = click.option(

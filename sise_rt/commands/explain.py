@@ -210,6 +210,10 @@ def explain(
         "max_passes": max_passes,
         "max_seconds": max_seconds,
     }
+    own = {key for text in methods for key in parse_method(text)[1]}
+    if clash := own & PRESETS[preset].keys():
+        both = f"--preset {preset} and {', '.join(methods)} both set {', '.join(clash)}"
+        raise click.UsageError(f"{both}: give one of them")
     methods = _with_options(methods, PRESETS[preset] | {k: v for k, v in given.items() if v is not None})
     explainer = load(bundle, provider, threads, memory, tf32)
     if mu and not explainer.manifest.has_gradients:

@@ -171,7 +171,8 @@ def export(
         click.echo(note, err=True)
     click.echo(described(report.manifest, report.path))
     parity = report.manifest.parity
-    click.echo(parity_line(parity["errors"], allowed_errors(bool(parity.get("quantised")))))
+    allowed = allowed_errors(bool(parity.get("quantised")), report.manifest.precision)
+    click.echo(parity_line(parity["errors"], allowed))
     if gate := parity.get("gate"):
         click.echo(
             f"fp16 against fp32 on {counted(gate['images'], 'picture')}: explanations correlate at "

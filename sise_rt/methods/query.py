@@ -83,6 +83,7 @@ class Query:
         phase_1: the features of the image and the targets, where a method of the call needs them.
         shared: what methods of one call have scored so far.
         splits: how methods of one call split their work, by graph.
+        noted: how many notes each of them had before.
     """
 
     engine: Engine
@@ -96,6 +97,7 @@ class Query:
     phase_1: Features | None = None
     shared: dict[str, MaskedScoring] = field(default_factory=dict)
     splits: dict[str, Batches] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)
 
     @property
     def features(self) -> Features:
@@ -113,7 +115,12 @@ class Query:
         """How to split work for one of the bundle's graphs."""
         if graph not in self.splits:
             self.splits[graph] = self.engine.batches(graph, self.batch_size)
+            self.noted[graph] = len(self.splits[graph].notes)
         return self.splits[graph]
+
+    def notes(self) -> list[str]:
+        """What the call found out about batches: where the device's memory was full."""
+        return [note for graph, split in self.splits.items() for note in split.notes[self.noted[graph] :]]
 
     def on_own_clock(self) -> Query:
         """The same query for one more method, whose time is its own."""

@@ -51,7 +51,7 @@ class Limit:
 
     def masks(self, count: int, passes: int) -> int:
         """How many of `count` masks may be scored, after so many passes; at least one if there is any."""
-        allowed = min(count, ceil(self.budget * count - 1e-9))  # 0.1 of 30 is 3, whatever floats say
+        allowed = min(count, max(1, ceil(self.budget * count - 1e-9)))  # 0.1 of 30 is 3, whatever floats say
         if not self.max_passes:
             return allowed
         if count and self.max_passes <= passes:
@@ -174,14 +174,15 @@ def perturb_and_fuse(
         if raw is None:  # the other targets' work is not lost
             found.append(query.no_evidence(target, why="; ".join(warnings)))
             continue
-        if stopped:
-            warnings.append(f"stopped after {tally.masks} of {count} masks; the rest is predicted")
+        if tally.masks < allowed:
+            ended = "stopped" if stopped else "the time was over"
+            warnings.append(f"{ended} after {tally.masks} of {count} masks; the rest is predicted")
         found.append(
             Finding(
                 raw,
                 tally.masks + features.passes,
                 tally.masks,
-                query.batches("score").size,
+                query.scoring().largest,
                 own.clock.seconds,
                 tuple(blocks),
                 tuple(warnings),
