@@ -5,7 +5,7 @@
 
 Every mask of a photo is scored once, and every policy is given what it asks for: the paper's thresholds mu,
 the highest gradient scores of each block with and without predicting the other masks, masks far from each
-other, masks at random, and the product's own sequence. Only pictures whose class is predicted right count.
+other, masks at random, and the product's own choice. Only pictures whose class is predicted right count.
 REPORT gets one line a picture; run it again to go on after an interruption.
 """
 

@@ -117,9 +117,10 @@ class Explainer:
             top_k: how many classes, where no targets are given.
             batch_size: images per forward pass; None finds the fastest while it works.
             progress: called with (images run, images to run); an exception it raises ends the call, but that
-                of `sise_rt.Stop`, where the method is SISE, gives what was found so far.
+                of `sise_rt.Stop`, in SISE and Ada-SISE, gives what was found so far.
             preview: called with the running map of each target, (H, W) float32 in [0, 1] or None, after every
-                step of SISE, which then scores the most telling masks first; may raise as `progress` may.
+                step of SISE and Ada-SISE, which then score the most telling masks first; may raise as
+                `progress` may.
             max_pixels: larger pictures are refused.
             options: of the method, as `mu` and `fusion` of `sise`; see `sise_rt.methods`.
 

@@ -14,6 +14,8 @@ from .errors import ModelError
 from .masks import is_constant
 from .preprocess import resize_map
 
+AT_ONCE = 2**20  # values of enlarged maps, where only their extremes are asked for
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -134,9 +136,11 @@ def mask_shapes(maps: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np
     rows, columns = (enlarging(*extents) for extents in zip(maps.shape[1:], size, strict=True))
     some = [matrix[beside_neighbours(matrix)] for matrix in (rows, columns)]
     low, high = np.empty((2, len(maps)), np.float32)
-    for k, map_ in enumerate(maps):  # one at a time: of a map of half the size that is nearly all of it
-        resized = some[0] @ map_ @ some[1].T
-        low[k], high[k] = resized.min(), resized.max()
+    few = max(1, AT_ONCE // (len(some[0]) * len(some[1])))
+    for start in range(0, len(maps), few):
+        part = slice(start, start + few)
+        resized = some[0] @ maps[part] @ some[1].T
+        low[part], high[part] = resized.min(axis=(1, 2)), resized.max(axis=(1, 2))
     total = np.einsum("h,khw,w->k", rows.sum(axis=0), maps, columns.sum(axis=0), dtype=np.float64)
     area = (total - low * np.float64(size[0] * size[1])) / np.maximum(high - low, np.finfo(np.float32).tiny)
     return low, high, area.astype(np.float32)

@@ -8,7 +8,7 @@ import pytest
 
 import sise_rt
 from sise_rt.batches import Batches
-from sise_rt.budget import EVERY, FIRST, GROWTH, STEP, PartialScoring, cell_weights
+from sise_rt.budget import EVERY, FIRST, PartialScoring, cell_weights
 from sise_rt.errors import MethodError
 from sise_rt.features import extract
 from sise_rt.masks import constant_maps
@@ -54,11 +54,7 @@ def test_steps_grow_and_nothing_is_scored_twice(made):
     assert sum(done) == 20
     known = [scoring.known(b, index) for b, index in enumerate(chosen)]
     assert sum(len(k.index) for k in known if k is not None) == 20
-    sizes, counts = [FIRST], FIRST
-    while counts < 20:
-        sizes.append(min(max(STEP, round(GROWTH * counts)), 20 - counts))
-        counts += sizes[-1]
-    assert found == np.cumsum(sizes).tolist()
+    assert found == [FIRST, 20]
     scores = partial.scores()
     assert [len(s.index) for s in scores] == [len(index) for index in chosen]
     assert all(np.isfinite(s.confidences).all() for s in scores)
@@ -115,7 +111,7 @@ def test_then_come_those_that_weigh_most_by_the_prediction(made):
         known = scoring.known(b, chosen[b])
         scored = [] if known is None else known.index
         expected += [(-share, b, k) for k, share in zip(chosen[b], shares, strict=True) if k not in scored]
-    expected = {(b, k) for _, b, k in sorted(expected)[:STEP]}
+    expected = {(b, k) for _, b, k in sorted(expected)[:FIRST]}
     before = {b: set() if (s := scoring.known(b, chosen[b])) is None else set(s.index) for b in range(3)}
     next(steps)
     after = {b: set() if (s := scoring.known(b, chosen[b])) is None else set(s.index) for b in range(3)}
@@ -132,10 +128,22 @@ def test_a_target_without_any_gradient_leaves_the_order_to_the_others(made, feat
     assert sorted(beside._scored) == list(range(sum(map(len, chosen)))), "every mask once"
 
 
+@pytest.mark.parametrize(
+    ("count", "steps"),
+    [(5, [5]), (FIRST, [12]), (13, [12, 13]), (31, [12, 31]), (32, [12, 24, 32]), (34, [12, 24, 34])],
+)
+def test_steps_double_and_none_is_small_at_the_end(explainer, image, features, count, steps):
+    chosen = [np.flatnonzero(~constant_maps(maps)) for maps in features.maps]
+    scoring = MaskedScoring(explainer.engine.scorer(image, TARGETS), features.maps, Batches([4]))
+    partial = PartialScoring(scoring, features.maps, chosen, features.alphas, SIZE)
+    assert list(partial.score(count, lambda _: None)) == steps
+    assert len(set(partial._scored.tolist())) == count
+
+
 def test_more_masks_are_the_same_and_others(explainer, image, features):
     chosen = [np.flatnonzero(~constant_maps(maps)) for maps in features.maps]
     found = []
-    for count in (FIRST - 2, FIRST, FIRST + 5, FIRST + STEP, sum(map(len, chosen))):
+    for count in (FIRST - 2, FIRST, 2 * FIRST, sum(map(len, chosen))):
         scoring = MaskedScoring(explainer.engine.scorer(image, TARGETS), features.maps, Batches([4]))
         partial = PartialScoring(scoring, features.maps, chosen, features.alphas, SIZE)
         list(partial.score(count, lambda _: None))
@@ -183,7 +191,7 @@ def test_the_whole_budget_is_exact_sise(explainer, picture):
     assert [map_.shape for map_ in running[0]] == [SIZE] * 3
     assert all(map_ is None or map_.shape == SIZE for maps in running for map_ in maps)
     assert all(np.array_equal(map_, seen.map) for map_, seen in zip(running[-1], found, strict=True))
-    assert len(running) == 1 + -(-(exact[0].masks - FIRST) // STEP) > 1
+    assert len(running) > 1
 
 
 @pytest.mark.parametrize(

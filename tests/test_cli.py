@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -764,6 +766,48 @@ def test_ctrl_c_keeps_what_is_finished(small_bundle, tmp_path):
     assert 0 < len(finished) < 200
     assert all(np.load(file).shape == (32, 32) for file in finished)
     assert not list((tmp_path / "out").glob("*.tmp"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(("method", "presses"), [("sise", 1), ("sise", 2), ("rise:masks=20", 1)])
+def test_ctrl_c_while_a_picture_is_explained(
+    sise, small_bundle, picture, tmp_path, monkeypatch, method, presses
+):
+    """The first gives the map so far, marked partial, where the method has one."""
+    pressed = []
+
+    def press(scored, total):
+        for _ in range(presses if not pressed else 0):
+            pressed.append(scored)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("sise_rt.commands.explain.progress_bar", lambda *_, **__: nullcontext(press))
+    arguments = ["-t", "0", "--batch-size", "1", "--method", method, "-o", tmp_path / "out"]
+    before = signal.getsignal(signal.SIGINT)
+    code, _, err = sise("explain", picture, picture, "-m", small_bundle, *arguments)
+    assert (code, len(pressed)) == (2, 0), "two of one name"
+    code, printed, err = sise("explain", picture, "-m", small_bundle, *arguments)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert code == 130
+    assert "Ctrl-C again gives this picture up" in err
+    assert "interrupted; what was finished is kept" in err
+    records = [json.loads(file.read_text("utf-8")) for file in (tmp_path / "out").glob("*.json")]
+    if method == "sise" and presses == 1:
+        (record,) = records
+        assert record["partial"] is True
+        assert record["masks"] == 1
+        assert f"{Path(picture).name}: " in printed
+    else:
+        assert records == []
+
+
+def test_the_rate_of_many_images_is_told(sise, small_bundle, picture, tmp_path):
+    other = shutil.copy(picture, tmp_path / "other.png")
+    arguments = ["-m", small_bundle, "-o", tmp_path / "out"]
+    *_, last = sise("explain", picture, other, *arguments)[1].splitlines()
+    assert re.fullmatch(r"2 images in \d+\.\d s, [\d.]+ a second", last)
+    for others in ([], [other, "--quiet"], [other, "--json"], [tmp_path / "none.png"]):
+        assert "a second" not in sise("explain", picture, *others, *arguments)[1]
 
 
 def report(case, code, err):

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sise_rt.errors import (
-    BundleError,
-    MethodError,
-    ModelError,
-    NoEvidence,
-    OutputError,
-    ProviderError,
-    SiseError,
-)
+from sise_rt.errors import BundleError, MethodError, ProviderError, SiseError
 from sise_rt.wording import counted
 
 from .console import (
@@ -30,8 +22,9 @@ from .console import (
     THREADS,
     complain,
     progress_bar,
-    summary,
 )
+from .interrupt import Interrupt
+from .results import check_writable, write_results
 
 PRESETS: dict[str, dict[str, Any]] = {"exact": {}, "fast": {"budget": 0.1}}
 
@@ -186,8 +179,7 @@ def explain(
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
       sise-rt explain cat.jpg -m resnet50.sise --method sise,grad-cam,rise:masks=1000 --check
     """
-    from sise_rt import load
-    from sise_rt.check import check as checked
+    from sise_rt import Stop, load
     from sise_rt.methods import WITH_BLOCKS, parse_method, settings_of
     from sise_rt.targets import resolve_target
 
@@ -224,46 +216,28 @@ def explain(
     if check:
         explainer.engine.require("forward")
     indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
-    _check_writable(out)
-    failed = 0
+    check_writable(out)
+    failed, start = 0, time.perf_counter()
     for image in images:
-        problems = []
+        problems, interrupt = [], Interrupt()
         try:
-            with progress_bar(image.name, hidden=quiet or as_json) as progress:
+            with progress_bar(image.name, hidden=quiet or as_json) as show, interrupt:
                 found = explainer.explain_methods(
                     image,
                     indices or None,
                     methods,
                     top_k=min(top_k, explainer.manifest.classes),
                     batch_size=batch_size,
-                    progress=progress,
+                    progress=interrupt.progress(show),
                     max_pixels=max_pixels,
                 )
-            for label, explanations in found.items():
-                for explanation in explanations:
-                    if isinstance(explanation, NoEvidence):
-                        problems.append(f"{label}: {explanation}" if len(methods) > 1 else str(explanation))
-                        continue
-                    try:
-                        explanation = checked(explainer.engine, explanation) if check else explanation
-                    except ModelError as error:  # the map is there all the same
-                        problems.append(f"--check: {error}")
-                    files = explanation.save(
-                        out, label="" if alone else label, blocks=blocks and bool(explanation.blocks)
-                    )
-                    if as_json:
-                        record = explanation.record() | {"files": list(map(str, files))}
-                        click.echo(json.dumps(record, ensure_ascii=False))
-                    elif not quiet:
-                        click.echo(summary(explanation, files[0]))
-            if len(methods) > 1:
-                for strip in _side_by_side(found, out):
-                    if not (as_json or quiet):
-                        click.echo(f"side by side: {strip}")
+            problems += write_results(explainer, found, out, not alone, check, blocks, as_json, quiet)
         except MethodError as error:
             raise click.UsageError(str(error)) from error
         except (BundleError, ProviderError):  # not this picture's fault: the next one would fail too
             raise
+        except Stop:  # of a method that has nothing to show before its end
+            raise KeyboardInterrupt from None
         except SiseError as error:
             problems.append(str(error))
         except MemoryError:
@@ -271,6 +245,11 @@ def explain(
         for problem in problems:
             complain(problem if str(image) in problem else f"{image}: {problem}")
         failed += bool(problems)
+        if interrupt.asked:
+            raise KeyboardInterrupt
+    done, seconds = len(images) - failed, time.perf_counter() - start
+    if done > 1 and not (as_json or quiet):
+        click.echo(f"{counted(done, 'image')} in {seconds:.1f} s, {done / seconds:.2g} a second")
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
@@ -294,33 +273,3 @@ def _with_options(methods: list[str], options: dict[str, Any]) -> list[str]:
         if len(parsed) < len(texts) or any(one in settings[:i] for i, one in enumerate(settings)):
             raise click.UsageError(f"{option} {value} makes two of the methods the same")
     return list(parsed)
-
-
-def _side_by_side(found: dict[str, list[Any]], folder: Path) -> list[Path]:
-    """Write one strip a target with the maps of all methods: `<stem>.<target>.methods.png`."""
-    from sise_rt.explanation import compare
-    from sise_rt.render import save_png
-
-    files = []
-    for explanations in zip(*found.values(), strict=True):
-        shown = {
-            k: None if isinstance(e, NoEvidence) else e for k, e in zip(found, explanations, strict=True)
-        }
-        first = next((e for e in shown.values() if e is not None), None)
-        if first is not None:
-            files.append(folder / f"{Path(first.name).stem}.{first.target}.methods.png")
-            save_png(files[-1], compare(shown))
-    return files
-
-
-def _check_writable(folder: Path) -> None:
-    """Find out before the work, not after it."""
-    from sise_rt.files import write_whole
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".sise-rt-writable"
-        write_whole(probe, b"")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"output folder {str(folder)!r} cannot be written: {error}") from error

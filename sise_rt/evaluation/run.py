@@ -46,7 +46,8 @@ def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -
     """What the numbers of every picture depend on, ready for JSON.
 
     Folders may move, pictures and their classes may change (`fingerprint`), methods and metrics may be added.
-    The batch size changes no more than the last digits, and may have to fall where memory ran out.
+    The batch size changes no more than the last digits, and may have to fall where memory ran out. Of methods
+    with `max_seconds` they depend on the machine as well.
     """
     return {
         "version": __version__,

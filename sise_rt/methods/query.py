@@ -21,7 +21,7 @@ Preview = Callable[[Sequence[np.ndarray | None]], None]
 
 
 class Stop(Exception):
-    """Raised by a caller's `progress` or `preview`: SISE explains by what was scored so far; others end."""
+    """Raised by a caller's `progress` or `preview`: SISE and Ada-SISE explain by what they have."""
 
 
 class Clock:
