@@ -20,7 +20,8 @@ from .surrogate import CELLS, log_odds, pooled_masks, predict, sigmoid
 LAST = 2  # blocks that tell where the model looks
 FIRST = 12  # masks that are spread
 EVERY = 4  # of them is chosen by its gradient score
-STEP = 8  # masks at least that follow at a time; later as many as were scored before
+STEP = 8  # masks at least that follow at a time
+GROWTH = 0.25  # of a step, as a share of the masks that were scored before it; larger ones cost quality
 
 
 class PartialScoring:
@@ -80,9 +81,7 @@ class PartialScoring:
         """The masks of a step, `most` at most."""
         if not len(self._scored):
             return _spread(self._points, self._by_alpha, min(FIRST, most))
-        size = max(STEP, len(self._scored))
-        if most - size < STEP:
-            size = most
+        size = min(most, max(STEP, round(GROWTH * len(self._scored))))
         return np.argsort(-self._weights(), kind="stable")[:size]
 
     def _weights(self) -> np.ndarray:
