@@ -115,6 +115,26 @@ def small_model(cnn, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_model_of_one(small_model, tmp_path_factory) -> Path:
+    """The same network, made so that it takes one image at a time whatever is done to it."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(small_model)
+    weights = [numpy_helper.from_array(np.array(0), "zero"), numpy_helper.from_array(np.array([0]), "first")]
+    model.graph.initializer.extend(weights)
+    for node in model.graph.node:
+        node.input[:] = ["only" if name == "stem.relu" else name for name in node.input]
+    at = next(i for i, node in enumerate(model.graph.node) if "stem.relu" in node.output) + 1
+    model.graph.node.insert(at, helper.make_node("Unsqueeze", ["picked", "first"], ["only"]))
+    model.graph.node.insert(at, helper.make_node("Gather", ["stem.relu", "zero"], ["picked"], axis=0))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    path = tmp_path_factory.mktemp("of_one") / "one.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def small_bundle(small_model, tmp_path_factory) -> Path:
     """Its bundle; tests that change it work on a copy."""
     from sise_rt.export import export

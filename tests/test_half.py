@@ -431,12 +431,22 @@ def test_a_bundle_explains_and_verifies(half_bundle, small_bundle, photos):
     assert (maps[0] != maps[1]).any()
 
 
-def test_without_gradients_and_of_one_image_at_a_time(cnn, photos, tmp_path):
-    model = cnn(tmp_path / "a.onnx", batch=1, tail="Softmax")
+def test_without_gradients(cnn, photos, tmp_path):
     options = {"precision": "fp16", "gate_images": photos}
-    report = export(model, tmp_path / "a.sise", gradients=False, **options)
+    report = export(cnn(tmp_path / "a.onnx"), tmp_path / "a.sise", gradients=False, **options)
     assert report.manifest.parity["gate"]["images"] == 3
     assert sise_rt.load(report.path, "cpu").explain(photos / "b.png").map.max() == 1
+
+
+def test_of_one_image_at_a_time(small_model_of_one, half_bundle, photos, tmp_path):
+    options = {"precision": "fp16", "gate_images": photos}
+    report = export(small_model_of_one, tmp_path / "a.sise", **options)
+    assert report.manifest.input["batch"] == 1
+    one, many = (sise_rt.load(path, "cpu") for path in (report.path, half_bundle))
+    for limit in ({}, {"budget": 0.4}):
+        found, expected = (each.explain(photos / "b.png", 2, **limit) for each in (one, many))
+        assert (found.batch, found.masks) == (1, expected.masks)
+        assert np.corrcoef(found.raw.ravel(), expected.raw.ravel())[0, 1] > 0.999
 
 
 def test_manifest(half_bundle, small_bundle):
