@@ -15,7 +15,7 @@ import numpy as np
 
 from .preprocess import resize_map
 from .scoring import MaskedScoring, Scores, mask_shapes
-from .surrogate import CELLS, log_odds, pooled_masks, predict, sigmoid
+from .surrogate import CELLS, log_odds, one_blas_thread, pooled_masks, predict, sigmoid
 
 LAST = 2  # blocks that tell where the model looks
 FIRST = 12  # masks that are spread
@@ -48,7 +48,8 @@ class PartialScoring:
         self._starts = np.cumsum([0, *counts])
         self._block = np.repeat(np.arange(len(chosen)), counts)
         masks = [block[index] for block, index in zip(maps, chosen, strict=True)]
-        self._shapes = [mask_shapes(block, size) for block in masks]
+        with one_blas_thread():
+            self._shapes = [mask_shapes(block, size) for block in masks]
         area = np.concatenate([area for *_, area in self._shapes]).astype(np.float64)
         self._area = np.where(area > 0, area, np.inf)  # one that turns out flat weighs nothing
         points = np.concatenate([pooled_masks(block) for block in masks if len(block)])
@@ -80,7 +81,8 @@ class PartialScoring:
     def _next(self, most: int) -> np.ndarray:
         """The masks of a step, `most` at most."""
         if not len(self._scored):
-            return _spread(self._points, self._by_alpha, min(FIRST, most))
+            with one_blas_thread():
+                return _spread(self._points, self._by_alpha, min(FIRST, most))
         size = min(most, max(STEP, round(GROWTH * len(self._scored))))
         return np.argsort(-self._weights(), kind="stable")[:size]
 
@@ -99,7 +101,8 @@ class PartialScoring:
     def _mean(self) -> np.ndarray:
         """The log-odds of all masks (N, T), predicted where they were not scored."""
         if self._predicted is None:
-            self._predicted = predict(self._points, self._scored, self._found)
+            with one_blas_thread():
+                self._predicted = predict(self._points, self._scored, self._found)
         return self._predicted
 
     def take(self, block: int, index: np.ndarray) -> None:

@@ -63,8 +63,8 @@ class Engine(Sessions):
             )
         if manifest.memory and manifest.memory["forward"] > self.memory:
             self.warnings.append(
-                f"a single image takes about {manifest.memory['forward'] / 1e6:.0f} MB in a pass, more than "
-                f"the {self.memory / 1e6:.0f} MB allowed: images are run one at a time"
+                f"a single image takes about {manifest.memory['forward'] / 1e6:.3g} MB in a pass, more than "
+                f"the {self.memory / 1e6:.3g} MB allowed: images are run one at a time"
             )
         try:
             self._open()

@@ -21,6 +21,7 @@ from .methods import (
     GRAPHS,
     METHODS,
     USE_FEATURES,
+    WITH_BLOCKS,
     Clock,
     Finding,
     Preview,
@@ -206,6 +207,9 @@ class Explainer:
         elif targets is None:
             order = np.argsort(-logits, kind="stable")[:top_k]
         shown = _Shown(self, logits, picture, placement, _name(image))
+        if preview is not None and not any(name in WITH_BLOCKS for name, _ in methods.values()):
+            raise MethodError(f"preview: {', '.join(methods)} has no map to show before its end")
+
         explained, shared = {}, dict[str, MaskedScoring]()
         splits, noted = dict[str, Batches](), dict[str, int]()
         for label, (name, settings) in methods.items():
@@ -296,6 +300,7 @@ class _Shown:
             batch=found.batch,
             warnings=tuple(warnings),
             partial=found.partial,
+            guessed=found.guessed,
             name=self.name,
             model=self.manifest.name,
             picture=self.picture,

@@ -53,7 +53,8 @@ class Explanation:
         tf32: whether it might round to TensorFloat-32.
         batch: masks per forward pass.
         warnings: what the user should know.
-        partial: whether the caller stopped it before it was done.
+        partial: whether the caller, or the time, ended it before it was done.
+        guessed: masks whose confidence was predicted from that of the others.
         name: of the picture.
         model: name of the bundle.
         picture: uint8, the original: (H0, W0, 3) RGB, or (H0, W0, C) for a model of C other channels.
@@ -78,6 +79,7 @@ class Explanation:
     batch: int
     warnings: tuple[str, ...]
     partial: bool
+    guessed: int
     name: str
     model: str
     picture: np.ndarray = field(repr=False)
@@ -111,6 +113,7 @@ class Explanation:
             "tf32": self.tf32,
             "batch": self.batch,
             "partial": self.partial,
+            "guessed": self.guessed,
             "warnings": list(self.warnings),
             **({"check": dict(self.check)} if self.check else {}),
         }

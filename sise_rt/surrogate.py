@@ -7,6 +7,9 @@ all blocks: a Gaussian process on the log-odds, over masks brought to one small 
 from __future__ import annotations
 
 import itertools
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +22,23 @@ LENGTHS, LINEAR, NOISES = (0.25, 1.0, 4.0), (0.0, 0.5, 0.9), (1e-3, 1e-2, 5e-2, 
 USUAL = 1.0, 0.5, 1e-2
 LEAST, MOST = 16, 256  # masks to choose by: fewer say too little, more change little and cost the cube
 LOWEST, HIGHEST = 1e-12, 1 - 1e-7  # confidences in float32 end there
+
+
+@cache
+def _blas() -> Any:
+    """The process's BLAS libraries, which takes a while to look up."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> AbstractContextManager:
+    """A context in which linear algebra takes one thread.
+
+    What takes milliseconds is slower on several, while the threads of ONNX Runtime still spin. Of contexts in
+    several threads the first one's limit counts.
+    """
+    return _blas().limit(limits=1, user_api="blas")
 
 
 def pooled_masks(maps: np.ndarray) -> np.ndarray:

@@ -234,7 +234,9 @@ def test_the_time_ends_the_scoring(explainer, picture, monkeypatch):
     whole = explainer.explain(picture, 1, batch_size=1)
     found = explainer.explain(picture, 1, batch_size=1, max_seconds=1e-6)
     assert found.masks == 1
-    assert not found.partial
+    assert found.partial
+    assert found.record()["guessed"] == whole.masks - 1
+    assert whole.guessed == 0
     assert np.isfinite(found.raw).all()
     assert f"the time was over after 1 of {whole.masks} masks; the rest is predicted" in found.warnings
     enough = explainer.explain(picture, 1, batch_size=1, max_seconds=1e6)

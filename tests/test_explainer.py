@@ -344,6 +344,7 @@ def test_the_record_holds_what_the_design_says(explanation):
         "tf32",
         "batch",
         "partial",
+        "guessed",
         "warnings",
     ]
     assert record["target"] == {"index": 1, "label": "b"}

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from sise_rt.surrogate import (
     CELLS,
@@ -14,6 +15,7 @@ from sise_rt.surrogate import (
     NOISES,
     USUAL,
     log_odds,
+    one_blas_thread,
     pooled_masks,
     predict,
     sigmoid,
@@ -125,3 +127,15 @@ def test_many_values_are_predicted_by_the_kernel_of_the_first(masks):
     others = np.setdiff1d(np.arange(2 * MOST), index)
     error = (predict(many, index, truth[index]) - truth)[others]
     assert np.sqrt((error**2).mean()) < 0.2 * truth.std()
+
+
+def test_linear_algebra_on_one_thread_and_on_all_again():
+    def threads():
+        found = threadpoolctl.threadpool_info()
+        return {library["num_threads"] for library in found if library["user_api"] == "blas"}
+
+    with threadpoolctl.threadpool_limits(3, user_api="blas"):
+        before = threads()
+        with one_blas_thread():
+            assert threads() == {1}
+        assert threads() == before

@@ -106,9 +106,7 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
-    default="exact",
-    show_default=True,
-    help="Of sise: fast scores a tenth of the masks and predicts the others, as --budget 0.1.",
+    help="Of sise: exact, as by default, or fast, which scores a tenth of the masks as --budget 0.1 does.",
 )
 @click.option(
     "--budget",
@@ -121,7 +119,7 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
     "--max-seconds",
     type=click.FloatRange(0, min_open=True),
     callback=_number,
-    help="Of sise: score for so long at most.",
+    help="Of sise: score for so long at most, features included; loading and fusion come on top.",
 )
 @click.option(
     "--method",
@@ -150,7 +148,7 @@ def explain(
     out: Path,
     mu: float | None,
     fusion: str | None,
-    preset: str,
+    preset: str | None,
     budget: float | None,
     max_passes: int | None,
     max_seconds: float | None,
@@ -193,7 +191,10 @@ def explain(
     if blocks and not any(parse_method(method)[0] in WITH_BLOCKS for method in methods):
         raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(methods)}")
     alone = methods == ["sise"]
-    if PRESETS[preset] and not any("budget" in settings_of(parse_method(text)[0]) for text in methods):
+    if preset and budget is not None:
+        raise click.UsageError(f"--preset {preset} and --budget {budget:g} both say how much: give one")
+    chosen = PRESETS[preset or "exact"]
+    if chosen and not any("budget" in settings_of(parse_method(text)[0]) for text in methods):
         raise click.UsageError(f"--preset {preset} says nothing to {', '.join(methods)}")
     given = {
         "mu": mu,
@@ -203,10 +204,10 @@ def explain(
         "max_seconds": max_seconds,
     }
     own = {key for text in methods for key in parse_method(text)[1]}
-    if clash := own & PRESETS[preset].keys():
+    if clash := own & chosen.keys():
         both = f"--preset {preset} and {', '.join(methods)} both set {', '.join(clash)}"
         raise click.UsageError(f"{both}: give one of them")
-    methods = _with_options(methods, PRESETS[preset] | {k: v for k, v in given.items() if v is not None})
+    methods = _with_options(methods, chosen | {k: v for k, v in given.items() if v is not None})
     explainer = load(bundle, provider, threads, memory, tf32)
     if mu and not explainer.manifest.has_gradients:
         raise click.UsageError(
@@ -231,7 +232,9 @@ def explain(
                     progress=interrupt.progress(show),
                     max_pixels=max_pixels,
                 )
-            problems += write_results(explainer, found, out, not alone, check, blocks, as_json, quiet)
+            problems += write_results(
+                explainer, found, out, not alone, interrupt.asked, check, blocks, as_json, quiet
+            )
         except MethodError as error:
             raise click.UsageError(str(error)) from error
         except (BundleError, ProviderError):  # not this picture's fault: the next one would fail too

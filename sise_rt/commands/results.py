@@ -21,6 +21,7 @@ def write_results(
     found: dict[str, list[Explanation | NoEvidence]],
     out: Path,
     named: bool,
+    stopped: bool,
     check: bool,
     blocks: bool,
     as_json: bool,
@@ -28,7 +29,8 @@ def write_results(
 ) -> list[str]:
     """Write and print what was found for a picture, by method; gives what is missing.
 
-    `named` puts the method into the files' names.
+    `named` puts the method into the files' names, `stopped` tells there that it is what an interrupt left: it
+    does not take the place of a whole one.
     """
     from sise_rt.check import check as checked
 
@@ -43,7 +45,8 @@ def write_results(
             except ModelError as error:  # the map is there all the same
                 problems.append(f"--check: {error}")
             strip = blocks and bool(explanation.blocks)
-            files = explanation.save(out, label=label if named else "", blocks=strip)
+            parts = [label if named else "", "partial" if stopped and explanation.partial else ""]
+            files = explanation.save(out, label=".".join(filter(None, parts)), blocks=strip)
             if as_json:
                 record = explanation.record() | {"files": list(map(str, files))}
                 click.echo(json.dumps(record, ensure_ascii=False))

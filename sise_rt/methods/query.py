@@ -176,7 +176,8 @@ class Finding:
         seconds: per phase, shared phases included.
         blocks: the evidence of each block; empty for a method of one layer, or of none.
         warnings: what the user should know.
-        partial: whether the caller stopped it before it was done.
+        partial: whether the caller, or the time, ended it before it was done.
+        guessed: masks whose confidence was predicted instead.
     """
 
     raw: np.ndarray
@@ -187,6 +188,7 @@ class Finding:
     blocks: tuple[BlockEvidence, ...] = ()
     warnings: tuple[str, ...] = ()
     partial: bool = False
+    guessed: int = 0
 
 
 Found = Finding | NoEvidence

@@ -186,7 +186,8 @@ def perturb_and_fuse(
                 own.clock.seconds,
                 tuple(blocks),
                 tuple(warnings),
-                stopped,
+                tally.masks < allowed,
+                count - tally.masks,
             )
         )
     return found
