@@ -120,8 +120,8 @@ class Explainer:
             progress: called with (images run, images to run); an exception it raises ends the call, but that
                 of `sise_rt.Stop`, in SISE and Ada-SISE, gives what was found so far.
             preview: called with the running map of each target, (H, W) float32 in [0, 1] or None, after every
-                step of SISE and Ada-SISE, which then score the most telling masks first; may raise as
-                `progress` may.
+                step of SISE and Ada-SISE, which then score the most telling masks first (others have no
+                such map, and are refused); may raise as `progress` may.
             max_pixels: larger pictures are refused.
             options: of the method, as `mu` and `fusion` of `sise`; see `sise_rt.methods`.
 
@@ -185,6 +185,8 @@ class Explainer:
             raise ValueError("batch_size and top_k must be at least 1")
         if targets is not None and len(targets) == 0:
             raise ValueError("targets is empty; None explains the classes with the highest confidence")
+        if preview is not None and not any(name in WITH_BLOCKS for name, _ in methods.values()):
+            raise MethodError(f"preview: {', '.join(methods)} has no map to show before its end")
         clock = Clock()
         with clock("preprocess"):
             spec = self.manifest.preprocess
@@ -207,9 +209,6 @@ class Explainer:
         elif targets is None:
             order = np.argsort(-logits, kind="stable")[:top_k]
         shown = _Shown(self, logits, picture, placement, _name(image))
-        if preview is not None and not any(name in WITH_BLOCKS for name, _ in methods.values()):
-            raise MethodError(f"preview: {', '.join(methods)} has no map to show before its end")
-
         explained, shared = {}, dict[str, MaskedScoring]()
         splits, noted = dict[str, Batches](), dict[str, int]()
         for label, (name, settings) in methods.items():

@@ -288,6 +288,11 @@ def test_a_preview_may_stop_it(explainer, picture):
         assert found.masks == FIRST
 
 
+def test_a_preview_of_a_method_that_has_none(explainer, picture):
+    with pytest.raises(MethodError, match="preview: grad-cam has no map to show before its end"):
+        explainer.explain(picture, 1, method="grad-cam", preview=lambda _: pytest.fail("shown"))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
