@@ -101,6 +101,16 @@ def summary(explanation: Explanation, picture: Path) -> str:
     return "\n".join([line, *(f"  note: {warning}" for warning in explanation.warnings)])
 
 
+def rate(images: int, seconds: float) -> str:
+    """How fast images were explained; seconds each where that is the number a person can picture."""
+    seconds = max(seconds, 1e-6)  # a clock may be coarser than the work
+    took = f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+    speed = f"{seconds / images:.1f} s each"
+    if (a_second := images / seconds) >= 1:
+        speed = f"{a_second:,.{0 if a_second >= 10 else 1}f} a second"
+    return f"{counted(images, 'image')} in {took}, {speed}"
+
+
 def described(manifest: Manifest, path: Path) -> str:
     """A bundle in a few lines."""
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

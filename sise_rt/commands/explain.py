@@ -22,6 +22,7 @@ from .console import (
     THREADS,
     complain,
     progress_bar,
+    rate,
 )
 from .interrupt import Interrupt
 from .results import check_writable, write_results
@@ -252,7 +253,7 @@ def explain(
             raise KeyboardInterrupt
     done, seconds = len(images) - failed, time.perf_counter() - start
     if done > 1 and not (as_json or quiet):
-        click.echo(f"{counted(done, 'image')} in {seconds:.1f} s, {done / seconds:.2g} a second")
+        click.echo(rate(done, seconds))
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
