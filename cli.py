@@ -102,7 +102,7 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
       sise-rt verify resnet50.sise
     """
     from sise_rt import load
-    from sise_rt.verify import failures, tolerances, verify
+    from sise_rt.running.verify import failures, tolerances, verify
 
     explainer = load(bundle, provider, threads)
     manifest = explainer.manifest

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 import numpy as np
 from variants import measure, parsed
 
-from sise_rt.engine import Engine
-from sise_rt.features import Features, extract
-from sise_rt.fusion import fuse, normalise, otsu
-from sise_rt.masks import constant_maps, select
-from sise_rt.scoring import MaskedScoring, Scores, usable_maps, visualization_map
+from sise_rt.phases.features import Features, extract
+from sise_rt.phases.fusion import fuse, normalise, otsu
+from sise_rt.phases.masks import constant_maps, select
+from sise_rt.phases.scoring import MaskedScoring, Scores, usable_maps, visualization_map
+from sise_rt.running.engine import Engine
 
 
 def logit_scores(engine: Engine, image: np.ndarray, features: Features, target: int) -> list[np.ndarray]:

@@ -16,16 +16,16 @@ from collections.abc import Iterator
 import numpy as np
 from variants import measure, parsed
 
-from sise_rt.budget import PartialScoring
-from sise_rt.engine import Engine
 from sise_rt.errors import NoEvidence
-from sise_rt.features import Features, extract
-from sise_rt.fusion import fuse, normalise, otsu
-from sise_rt.masks import constant_maps, select
 from sise_rt.methods import Query
 from sise_rt.methods.sise import sise
-from sise_rt.scoring import MaskedScoring, Scores, usable_maps, visualization_map
-from sise_rt.surrogate import pooled_masks
+from sise_rt.phases.budget import PartialScoring
+from sise_rt.phases.features import Features, extract
+from sise_rt.phases.fusion import fuse, normalise, otsu
+from sise_rt.phases.masks import constant_maps, select
+from sise_rt.phases.scoring import MaskedScoring, Scores, usable_maps, visualization_map
+from sise_rt.phases.surrogate import pooled_masks
+from sise_rt.running.engine import Engine
 
 BUDGETS = (0.2, 0.1, 0.05)
 THRESHOLDS = (0.3, 0.5, 0.75)

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from sise_rt.check import METRICS as MODEL_METRICS
 from sise_rt.evaluation.store import ROWS
 from sise_rt.evaluation.summary import bootstrap, by_image
+from sise_rt.metrics.check import METRICS as MODEL_METRICS
 
 NAMES = {
     "ebpg": "EBPG",

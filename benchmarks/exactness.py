@@ -30,9 +30,9 @@ from reference import (
 )
 
 import sise_rt
-from sise_rt.features import extract
-from sise_rt.masks import select
-from sise_rt.preprocess import load_image, preprocess
+from sise_rt.phases.features import extract
+from sise_rt.phases.masks import select
+from sise_rt.pictures.placement import load_image, preprocess
 
 
 def main() -> None:

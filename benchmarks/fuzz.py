@@ -137,7 +137,7 @@ def explain_bundle(path: Path, kind: str) -> tuple[str, str]:
     """Load, explain, verify: `kind`, or that numbers were not finite."""
     import sise_rt
     from sise_rt.errors import NoEvidence
-    from sise_rt.verify import verify
+    from sise_rt.running.verify import verify
 
     explainer = sise_rt.load(path, "cpu", 1)
     channels, height, width = explainer.manifest.preprocess.input_size

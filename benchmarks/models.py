@@ -20,8 +20,8 @@ from reference import MATERIAL, photos
 from sise_rt.export import export
 
 import sise_rt
-from sise_rt.preprocess import load_image, preprocess
-from sise_rt.verify import verify
+from sise_rt.pictures.placement import load_image, preprocess
+from sise_rt.running.verify import verify
 
 IMAGENET = MATERIAL / "images" / "imagenet_val"
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -23,9 +23,9 @@ import torch
 from reference import Network, exported, features, log_odds, photos, resnet, selected
 
 import sise_rt
-from sise_rt.features import Features, extract
-from sise_rt.preprocess import load_image, preprocess
-from sise_rt.verify import relative_error
+from sise_rt.phases.features import Features, extract
+from sise_rt.pictures.placement import load_image, preprocess
+from sise_rt.running.verify import relative_error
 
 NEAR = 1e-5  # of the layer's largest input: such a unit may fall on either side
 

@@ -37,7 +37,7 @@ from PIL import Image, ImageOps
 from reference import MATERIAL, NORMAL, photos
 
 import sise_rt
-from sise_rt.sessions import available_threads
+from sise_rt.running.sessions import available_threads
 
 HERE, REPOSITORY = Path(__file__).parent, Path(__file__).parents[1]
 PINNED = ["-c", str(REPOSITORY / "constraints.txt")]

@@ -33,7 +33,7 @@ import numpy as np
 import onnxruntime
 
 import sise_rt
-from sise_rt.sessions import available_threads
+from sise_rt.running.sessions import available_threads
 
 MATERIAL = Path(os.environ.get("SISE_RT_MATERIAL", Path(__file__).parents[2] / "shared" / "material"))
 PHOTOS = MATERIAL / "images" / "photos"

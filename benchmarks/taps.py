@@ -28,7 +28,7 @@ from reference import MATERIAL
 from sise_rt.export import export
 
 import sise_rt
-from sise_rt.preprocess import load_image, preprocess
+from sise_rt.pictures.placement import load_image, preprocess
 
 MODEL = MATERIAL / "models" / "keras_mobilenetv2_nhwc.onnx"
 PHOTOS = MATERIAL / "images" / "imagenet_val"

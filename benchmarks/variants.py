@@ -12,14 +12,14 @@ from reference import MATERIAL
 
 import sise_rt
 from sise_rt.bundle import sha256
-from sise_rt.check import check_map, confidence_in
-from sise_rt.engine import Engine
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import TRUTH_METRICS
 from sise_rt.evaluation.store import append, open_report
 from sise_rt.evaluation.truth import draw, to_input
-from sise_rt.features import confidences
-from sise_rt.preprocess import MAX_PIXELS, load_image, preprocess
+from sise_rt.metrics.check import check_map, confidence_in
+from sise_rt.phases.features import confidences
+from sise_rt.pictures.placement import MAX_PIXELS, load_image, preprocess
+from sise_rt.running.engine import Engine
 
 DATA = MATERIAL / "images" / "imagenet_val"
 BATCH = 8

@@ -127,7 +127,7 @@ def _largest_last(source: str) -> int:
 
 def torchvision() -> Any:
     """The package, imported as the exporter does."""
-    from sise_rt.export.from_torch import import_torchvision
+    from sise_rt.export.intake.from_torch import import_torchvision
 
     return import_torchvision()
 
@@ -200,7 +200,7 @@ def pictures(size: tuple[int, int, int]) -> Any:
     """Two float pictures (2, C, H, W), other than those that the comparison takes."""
     import numpy as np
     import torch
-    from sise_rt.export.parity import probe_picture
+    from sise_rt.export.proof.parity import probe_picture
 
     values = np.stack([probe_picture(*size, seed=1 + i) for i in range(2)])
     return torch.from_numpy((values / 255 - 0.45) / 0.225).float()
@@ -208,7 +208,8 @@ def pictures(size: tuple[int, int, int]) -> Any:
 
 def examine(source: str) -> Record:
     """Export one model in this process and compare it with torch autograd."""
-    from sise_rt.export import export, parity
+    from sise_rt.export import export
+    from sise_rt.export.proof import parity
 
     from sise_rt.errors import ParityError, SiseError
 
@@ -244,7 +245,7 @@ def _measured(bundle: Path, manifest: Any, tolerances: dict[str, float]) -> Reco
     import numpy as np
 
     from sise_rt.bundle import PROBE
-    from sise_rt.verify import failures
+    from sise_rt.running.verify import failures
 
     count, found = len(manifest.blocks), manifest.parity
     with np.load(bundle / PROBE, allow_pickle=False) as probe:
@@ -274,7 +275,7 @@ def _measured(bundle: Path, manifest: Any, tolerances: dict[str, float]) -> Reco
 def path_operators(bundle: Path, graphs: dict[str, Any]) -> list[str]:
     """The operators between the first block's output and the logits through which a gradient flows."""
     import onnx
-    from sise_rt.export.gradients import gradient_path
+    from sise_rt.export.gradients.reverse import gradient_path
 
     found: set[str] = set()
     for name in (*graphs["blocks"][1:], graphs["classifier"]):

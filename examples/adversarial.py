@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 from onnx.helper import tensor_dtype_to_np_dtype
 from PIL import Image
-from sise_rt.export.gradients import vjp
+from sise_rt.export.gradients.reverse import vjp
 
 MEAN, STD, CPU = "0.485,0.456,0.406", "0.229,0.224,0.225", ["CPUExecutionProvider"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sise_rt.bundle import LATER, MANIFEST, PROBE, Block, Manifest, sha256
 from sise_rt.errors import ModelError
-from sise_rt.sessions import Sessions, onnxruntime
+from sise_rt.running.sessions import Sessions, onnxruntime
 from sise_rt.wording import counted
 
 try:
@@ -22,20 +22,20 @@ except ImportError as error:
         "exporting needs onnx: pip install 'sise-rt[export]', or 'sise-rt[torch]' for torch models"
     ) from error
 
-from .blocks import find_blocks, named_blocks
-from .canonical import canonical
-from .gate import Progress, gate
-from .half import score_in_half
-from .heads import heads
-from .layout import channels_first
-from .link import features_graph, score_graph
-from .memory import pass_bytes
-from .network import Network
-from .parity import measure, save_probe
+from .canonical.blocks import find_blocks, named_blocks
+from .canonical.form import canonical
+from .canonical.layout import channels_first
+from .graphs.half import score_in_half
+from .graphs.heads import heads
+from .graphs.link import features_graph, score_graph
+from .graphs.split import split
+from .graphs.vjps import forward_graph, gradient_graphs
+from .intake.sources import Source, open_source
+from .ir.memory import pass_bytes
+from .ir.network import Network
+from .proof.gate import Progress, gate
+from .proof.parity import measure, save_probe
 from .settings import class_labels, gate_pictures, image_size, preprocessing
-from .sources import Source, open_source
-from .split import split
-from .vjps import forward_graph, gradient_graphs
 from .write import new_bundle, write_graphs, write_manifest
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from sise_rt.bundle import Block
 from sise_rt.errors import ModelError, SiseError
 from sise_rt.wording import counted
 
-from .blocks import find_blocks, named_blocks
-from .canonical import canonical
-from .gradients import missing_rules
-from .heads import heads
-from .layout import channels_first
+from .canonical.blocks import find_blocks, named_blocks
+from .canonical.form import canonical
+from .canonical.layout import channels_first
+from .gradients.reverse import missing_rules
+from .graphs.heads import heads
+from .graphs.split import split
+from .intake.sources import open_source
 from .settings import class_labels, image_size
-from .sources import open_source
-from .split import split
 
 
 @dataclass(frozen=True)

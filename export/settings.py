@@ -14,7 +14,7 @@ from sise_rt.errors import ModelError
 from sise_rt.evaluation.samples import PICTURES
 from sise_rt.wording import counted
 
-from .interface import Interface
+from .intake.interface import Interface
 
 IMAGENET = {
     "mean": (0.485, 0.456, 0.406),

@@ -15,8 +15,8 @@ import numpy as np
 from sise_rt.bundle import MANIFEST, WEIGHTS, Manifest, parse_manifest
 from sise_rt.errors import BundleError, OutputError
 
-from .mapping import PAGE, unload
-from .network import Graph, Network, to_model
+from .ir.mapping import PAGE, unload
+from .ir.network import Graph, Network, to_model
 
 INLINE_BYTES = 1024  # smaller weights stay inside their graphs, as onnx's own writer does it
 

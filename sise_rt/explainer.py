@@ -10,13 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .batches import Batches
 from .bundle import Manifest, read_bundle
-from .engine import Engine
 from .errors import BundleError, MethodError, ModelError, NoEvidence
 from .explanation import Explanation, Prediction
-from .features import confidences, extract, extract_best
-from .fusion import normalise
 from .methods import (
     GRAPHS,
     METHODS,
@@ -30,8 +26,12 @@ from .methods import (
     parse_method,
     settings_of,
 )
-from .preprocess import MAX_PIXELS, Placement, load_image, preprocess
-from .scoring import MaskedScoring
+from .phases.features import confidences, extract, extract_best
+from .phases.fusion import normalise
+from .phases.scoring import MaskedScoring
+from .pictures.placement import MAX_PIXELS, Placement, load_image, preprocess
+from .running.batches import Batches
+from .running.engine import Engine
 from .targets import resolve_target
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from .errors import OutputError
 from .files import write_whole
 from .methods import BlockEvidence
-from .preprocess import Placement, to_original
+from .pictures.placement import Placement, to_original
 from .render import overlay, save_png, strip
 
 MOST_IN_A_ROW = 6  # pictures, so that a comparison still fits on a screen

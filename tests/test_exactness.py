@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 import sise_rt
-from sise_rt.features import extract
-from sise_rt.preprocess import load_image, preprocess
-from sise_rt.verify import relative_error
+from sise_rt.phases.features import extract
+from sise_rt.pictures.placement import load_image, preprocess
+from sise_rt.running.verify import relative_error
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from PIL import Image
 
 import sise_rt
 from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
-from sise_rt.engine import Scorer
 from sise_rt.errors import ImageError, ModelError, NoEvidence, OutputError, TargetError
+from sise_rt.running.engine import Scorer
 
 PHASES = ["preprocess", "features", "masks", "scoring", "loading", "fusion"]
 

@@ -12,7 +12,7 @@ import sise_rt
 HEAVY = ("onnx", "torch", "torchvision", "timm", "onnxruntime", "skimage", "scipy")
 
 
-MODULES = ("sise_rt", "sise_rt.cli", "sise_rt.verify", "sise_rt.metrics", "sise_rt.commands.evaluate")
+MODULES = ("sise_rt", "sise_rt.cli", "sise_rt.running.verify", "sise_rt.metrics", "sise_rt.commands.evaluate")
 
 
 @pytest.mark.parametrize("module", MODULES)

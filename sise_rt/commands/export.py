@@ -142,7 +142,7 @@ def export(
     if precision == "fp32" and gate_images is not None:
         raise click.UsageError("--gate-images judges --precision fp16, which was not asked for: leave it out")
     from sise_rt.export import export as export_bundle
-    from sise_rt.export.parity import allowed_errors
+    from sise_rt.export.proof.parity import allowed_errors
 
     out = out or Path(f"{Path(source.rpartition(':')[2]).name.removesuffix('.onnx')}.sise")
     with progress_bar("explaining in both precisions", hidden=quiet or gate_images is None) as progress:

@@ -32,7 +32,7 @@ def write_results(
     `named` puts the method into the files' names, `stopped` tells there that it is what an interrupt left: it
     does not take the place of a whole one.
     """
-    from sise_rt.check import check as checked
+    from sise_rt.metrics.check import check as checked
 
     problems = []
     for label, explanations in found.items():

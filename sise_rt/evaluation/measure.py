@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from sise_rt import metrics
-from sise_rt.check import METRICS as MODEL_METRICS
-from sise_rt.check import check_map, confidence_in
 from sise_rt.errors import ModelError, NoEvidence
 from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
-from sise_rt.features import confidences
-from sise_rt.preprocess import MAX_PIXELS, Placement, load_image, preprocess
+from sise_rt.metrics.check import METRICS as MODEL_METRICS
+from sise_rt.metrics.check import check_map, confidence_in
+from sise_rt.phases.features import confidences
+from sise_rt.pictures.placement import MAX_PIXELS, Placement, load_image, preprocess
 
 from .samples import Problem, Sample
 from .store import CURVE_POINTS

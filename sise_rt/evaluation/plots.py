@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sise_rt.check import CURVES
+from sise_rt.metrics.check import CURVES
 
 INK = "#123456"  # stands for the page's own text colour
 # Readable on white and on near-black; shapes and dashes tell methods apart without colour.

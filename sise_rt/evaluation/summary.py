@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sise_rt.check import CURVES
+from sise_rt.metrics.check import CURVES
 
 from .measure import TRUTH_METRICS, Plan
 from .run import Outcome

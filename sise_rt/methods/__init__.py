@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sise_rt.errors import MethodError
-from sise_rt.fusion import REGIONS
+from sise_rt.phases.fusion import REGIONS
 
 from .ada_sise import THRESHOLDS, ada_sise
 from .extremal_perturbation import extremal_perturbation

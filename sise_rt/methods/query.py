@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sise_rt.batches import Batches
-from sise_rt.engine import Engine
 from sise_rt.errors import NoEvidence
-from sise_rt.features import Features
-from sise_rt.preprocess import resize_map
-from sise_rt.scoring import MaskedScoring
+from sise_rt.phases.features import Features
+from sise_rt.phases.scoring import MaskedScoring
+from sise_rt.pictures.placement import resize_map
+from sise_rt.running.batches import Batches
+from sise_rt.running.engine import Engine
 
 Progress = Callable[[int, int], None]
 Preview = Callable[[Sequence[np.ndarray | None]], None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sise_rt.masks import constant_maps, is_constant
+from sise_rt.phases.masks import constant_maps, is_constant
 
 from .query import Finding, Found, Query
 

@@ -9,11 +9,11 @@ from math import ceil
 
 import numpy as np
 
-from sise_rt.budget import PartialScoring
 from sise_rt.errors import BundleError, MethodError
-from sise_rt.fusion import REGIONS, fuse, import_otsu, normalise
-from sise_rt.masks import constant_maps, select, select_all
-from sise_rt.scoring import Scores, usable_maps, visualization_map
+from sise_rt.phases.budget import PartialScoring
+from sise_rt.phases.fusion import REGIONS, fuse, import_otsu, normalise
+from sise_rt.phases.masks import constant_maps, select, select_all
+from sise_rt.phases.scoring import Scores, usable_maps, visualization_map
 
 from .query import BlockEvidence, Clock, Finding, Found, Query, Stop
 

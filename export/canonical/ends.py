@@ -1,0 +1,200 @@
+"""The two ends of a network in canonical form: images channels first, logits (N, classes) at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from sise_rt.errors import ModelError
+
+from ..ir.messages import described
+from ..ir.network import Network, TensorType
+from ..ir.nodes import attribute, rewire
+from .activations import ACTIVATIONS, activation_of
+
+RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze")
+DECISIONS = frozenset({"ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "Hardmax", "Less", "TopK"})
+MIXING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})  # of bounded values, these bound nothing
+SUM_ERROR = 1e-3  # of probabilities from 1; some models clip them
+CHANNELS_LAST = "images_channels_last"
+
+
+def to_nchw(network: Network) -> None:
+    """Take channels first: drop the leading Transpose, or undo the caller's before the network."""
+    image = network.types["images"]
+    n, h, w, c = image.shape
+    network.types["images"] = replace(image, shape=(n, c, h, w))
+    nodes = list(network.graph.nodes)
+    readers = [node for node in nodes if "images" in node.input]
+    if all(node.op_type == "Transpose" and attribute(node, "perm") == [0, 3, 1, 2] for node in readers):
+        nodes = [node for node in nodes if node not in readers]
+        rewire(nodes, {node.output[0]: "images" for node in readers})
+    else:
+        rewire(nodes, {"images": CHANNELS_LAST})
+        nodes.insert(
+            0, helper.make_node("Transpose", ["images"], [CHANNELS_LAST], CHANNELS_LAST, perm=[0, 2, 3, 1])
+        )
+        network.types[CHANNELS_LAST] = image
+    network.graph = replace(network.graph, nodes=tuple(nodes))
+
+
+def strip_activation(network: Network) -> None:
+    """Remove a trailing softmax or sigmoid, an operator or written out, and remember it.
+
+    Probabilities that come about otherwise (a mean of several softmaxes) get a logarithm behind them, which
+    the softmax undoes.
+
+    Raises:
+        ModelError: it is a softmax over something other than the classes, or the output is a decision.
+    """
+    producers = {name: node for node in network.graph.nodes for name in node.output}
+    _refuse_decision(producers)
+    node = producers.get("logits")
+    while node is not None and (node.op_type in RESHAPES or _is_float_cast(network, node)):
+        node = producers.get(node.input[0])
+    if node is None:
+        return
+    found = activation_of(node, network, producers)
+    if found is None:
+        _take_logarithm(network)
+        return
+    network.removed, before, axis = found
+    shape = network.types[node.output[0]].shape
+    if axis is not None and any(
+        d != 1 for i, d in enumerate(shape) if i != axis % len(shape) and (i or axis % len(shape) == 0)
+    ):
+        raise ModelError(
+            f"node {node.name!r}: {node.op_type} over axis {axis % len(shape)} of {described(shape)} "
+            "is no classifier's output: segmenters and detectors are not supported"
+        )
+    after = node.output[0]
+    nodes = [other for other in network.graph.nodes if other is not node]
+    rewire(nodes, {after: before})
+    if after == "logits":
+        rewire(nodes, {before: "logits"})
+        network.types["logits"] = network.types[before]
+    network.graph = replace(network.graph, nodes=tuple(nodes))
+
+
+def _refuse_decision(producers: Mapping[str, onnx.NodeProto]) -> None:
+    node = producers.get("logits")
+    while node is not None and node.op_type in (*RESHAPES, "Cast"):
+        node = producers.get(node.input[0])
+    if node is not None and node.op_type in DECISIONS:
+        raise ModelError(
+            f"the output is what {node.op_type} (node {node.name!r}) decides, not the scores: explain the "
+            f"tensor that it takes, --output {node.input[0]}"
+        )
+
+
+def _is_float_cast(network: Network, node: onnx.NodeProto) -> bool:
+    return node.op_type == "Cast" and all(
+        network.types[name].dtype.kind == "f" for name in (node.input[0], node.output[0])
+    )
+
+
+def _take_logarithm(network: Network) -> None:
+    """Let the logits be the logarithms of what are probabilities on every image that was tried."""
+    sample = network.sample
+    if sample is None or sample.dtype.kind != "f" or sample.min(initial=0.0) < 0:
+        return
+    sums = sample.reshape(len(sample), -1).sum(axis=1)
+    if sample[0].size > 1 and sample.max() <= 1 and np.allclose(sums, 1, atol=SUM_ERROR, rtol=0):
+        nodes = list(network.graph.nodes)
+        rewire(nodes, {"logits": "probabilities"})
+        network.types |= {name: network.types["logits"] for name in ("probabilities", "no_zeros")}
+        network.weights["smallest"] = np.array(np.finfo(sample.dtype).tiny, sample.dtype)
+        network.types["smallest"] = TensorType(network.types["logits"].element, ())
+        nodes.append(helper.make_node("Max", ["probabilities", "smallest"], ["no_zeros"], "no_zeros"))
+        nodes.append(helper.make_node("Log", ["no_zeros"], ["logits"], "log_probabilities"))
+        network.graph = replace(network.graph, nodes=tuple(nodes))
+        network.removed = "Softmax"
+        network.notes.append(
+            "the outputs are probabilities (they sum to 1), though no softmax ends the model: their "
+            "logarithms are explained as logits"
+        )
+    elif sample.any() and (
+        (sample.max() <= 1 and _bounded(network))  # small values alone say nothing: so are those of a ReLU
+        or (len(sample) > 1 and sample[0].size > 1 and np.ptp(sums) <= SUM_ERROR * sums[0])  # as per cent
+    ):
+        network.assumed.append(
+            "the outputs are logits, although they look like probabilities (if they are, choose the tensor "
+            "before the last activation with --output)"
+        )
+
+
+def _bounded(network: Network) -> bool:
+    """Whether the outputs are a sigmoid's or a softmax's, with no more than constants behind it."""
+    producers = {name: node for node in network.graph.nodes for name in node.output}
+    node = producers.get("logits")
+    while node is not None and node.op_type not in ("HardSigmoid", "Sigmoid", "Softmax"):
+        varying = [name for name in node.input if name and name not in network.weights]
+        node = producers.get(varying[0]) if len(varying) == 1 and node.op_type not in MIXING else None
+    return node is not None
+
+
+def resolve_activation(network: Network, activation: str | None) -> None:
+    """Decide what turns the logits into confidences: what was removed, what the user says, or an assumption.
+
+    Raises:
+        ModelError: the user contradicts the model, or wants the softmax of a single logit.
+    """
+    found = ACTIVATIONS[network.removed] if network.removed else None
+    if activation and activation not in ACTIVATIONS.values():
+        raise ModelError(f"unknown activation {activation!r}: use softmax or sigmoid")
+    if activation and found and activation != found:
+        raise ModelError(f"the model ends in {found}, which contradicts --activation {activation}")
+    count = int(np.prod([d for d in network.types["logits"].shape if isinstance(d, int)]))
+    if not activation and not found:
+        activation = "sigmoid" if count == 1 else "softmax"
+        logits = "a single logit" if count == 1 else f"{count} logits"
+        network.assumed.append(f"activation {activation}, as the model ends in {logits} (set --activation)")
+    network.activation = activation or found or ""
+    if count == 1 and network.activation == "softmax":
+        raise ModelError(
+            "the softmax of a single logit is always 1"
+            + (": the model's output says nothing" if found else ": use --activation sigmoid")
+        )
+
+
+def to_rank_two(network: Network) -> None:
+    """Make logits (N, classes); a single logit z becomes the two sides (-z, z).
+
+    Raises:
+        ModelError: the output is not one float for each class.
+    """
+    logits, batch = network.types["logits"], network.batch
+    classes = [d for d in logits.shape if d is not None and d != 1]
+    free = [d for d in logits.shape if d is None]
+    if len(classes) > 1 or (logits.shape[:1] != (None,) or len(free) > 1 if batch is None else free):
+        raise ModelError(
+            f"the output has shape {described(logits.shape)}, where a classifier gives (N, classes): "
+            "segmenters and detectors are not supported"
+        )
+    if logits.dtype.kind != "f":
+        raise ModelError(f"the output is {logits.dtype}, not scores: choose another with --output")
+    count = classes[0] if classes else 1
+    nodes = list(network.graph.nodes)
+    if logits.shape != (batch, count):
+        raw, shape = "logits_of_other_rank", "logits_shape"
+        rewire(nodes, {"logits": raw})
+        nodes.append(helper.make_node("Reshape", [raw, shape], ["logits"], "logits"))
+        network.weights[shape] = np.array([-1, count])
+        network.types |= {
+            raw: logits,
+            shape: TensorType(TensorProto.INT64, (2,)),
+            "logits": replace(logits, shape=(batch, count)),
+        }
+    if count == 1:
+        positive, negative = "positive_logit", "negative_logit"
+        rewire(nodes, {"logits": positive})
+        nodes.append(helper.make_node("Neg", [positive], [negative], negative))
+        nodes.append(helper.make_node("Concat", [negative, positive], ["logits"], "both_sides", axis=1))
+        one = network.types["logits"]
+        network.types |= {positive: one, negative: one, "logits": replace(one, shape=(batch, 2))}
+        network.notes.append("the single logit z is explained from both sides: class 0 is -z, class 1 is z")
+    network.graph = replace(network.graph, nodes=tuple(nodes))

@@ -1,0 +1,252 @@
+"""The reverse pass: gradients of a network's tensors as plain ONNX operators."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from sise_rt.errors import ModelError, UnsupportedOperator
+
+from ..intake.reading import read_model
+from ..ir.builder import Builder
+from ..ir.network import needed
+from ..ir.nodes import fresh, operator, reads, subgraphs, tensor_names
+from .inference import Known, constants, infer, unknown_shape
+from .rules.table import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
+
+FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
+# Their second outputs say where the first was found, and do not change when the inputs change a little.
+GIVE_INDICES = frozenset({"MaxPool", "TopK"})
+
+
+def vjp(model: onnx.ModelProto | str | Path, output: str, inputs: Sequence[str]) -> onnx.ModelProto:
+    """A model that also computes gradients: the vector-Jacobian product of one of its tensors.
+
+    The result has the model's inputs and, last among them, `<output>_cotangent`: the vector, of the type and
+    shape of `output`. It has the model's outputs and behind them, in the order of `inputs`, one
+    `<input>_gradient` each: the gradient of sum(cotangent * output), of the type and shape of that input.
+    A name that the model uses already gets the lowest free number behind it, as in `x_gradient_2`.
+    Everything else stays as it is, but functions are inlined and an opset below 18 is raised.
+
+    Args:
+        model: any ONNX model, or its file. It is not changed.
+        output: a float tensor of the model: one of its outputs, or an inner tensor.
+        inputs: float tensors that `output` depends on: inputs of the model, inner tensors, or weights where
+            the rules have a gradient for them. They may depend on each other.
+
+    Returns:
+        The model, in operators of ONNX's own that ONNX Runtime runs.
+
+    Raises:
+        ModelError: there is no such tensor, it is not of floats, `output` does not depend on it, or a shape
+            or a constant on the way is not known before the model runs.
+        UnsupportedOperator: an operator on the way has no gradient rule.
+    """
+    if isinstance(inputs, str) or not inputs or len(set(inputs)) < len(inputs):
+        raise ModelError(f"inputs must be different tensor names in a list, not {inputs!r}")
+    result = read_model(model)
+    nodes, taken = result.graph.node, set(tensor_names(result.graph))
+    top = {name for node in nodes for name in node.output} | {v.name for v in result.graph.input}
+    _check_names([output, *inputs], top | {w.name for w in result.graph.initializer})
+    known = infer(result, output)
+    _check_types([output, *inputs], known)
+    _check_dependence(nodes, output, inputs)
+
+    path = gradient_path(nodes, [output], inputs)
+    beside = {name for node in nodes if _crosses(node, path) for name in node.input} - path
+    dtypes = {
+        name: helper.tensor_dtype_to_np_dtype(known.elements[name])
+        for name in path
+        if known.elements.get(name) in FLOATS
+    }
+    seed = fresh(f"{output}_cotangent", taken)
+    prefix = fresh(f"{seed}/gradient", {name.rpartition("/")[0] for name in taken}) + "/"
+    op = Builder(prefix, known.types, constants(result, known, beside), dtypes[output])
+    gradients = reverse(op, nodes, {output: seed}, inputs, dtypes)
+
+    names: dict[str, str] = {}
+    for name in inputs:
+        names[name] = fresh(f"{name}_gradient", taken | {seed, *names.values()})
+        op.Identity(gradients[name], names=[names[name]])
+    added = needed(op.nodes, names.values())
+    used = {name for node in added for name in node.input}
+    nodes.extend(added)
+    result.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in op.constants.items() if name in used
+    )
+    result.graph.input.append(known.declared(seed, output))
+    result.graph.output.extend(known.declared(names[name], name) for name in inputs)
+    return result
+
+
+def _check_names(wanted: Iterable[str], tensors: set[str]) -> None:
+    for name in wanted:
+        if not name or name not in tensors:
+            close = ", ".join(map(repr, get_close_matches(name, tensors)))
+            raise ModelError(
+                f"the model has no tensor {name!r}"
+                + (f"; it has {close}" if close else ": take an input, an output or a node's output")
+            )
+
+
+def _check_types(wanted: Iterable[str], known: Known) -> None:
+    for name in wanted:
+        if name not in known.elements:
+            raise ModelError(f"the type of {name!r} cannot be inferred, or it is no tensor")
+        if known.elements[name] not in FLOATS:
+            kind = TensorProto.DataType.Name(known.elements[name]).lower()
+            raise ModelError(
+                f"tensor {name!r} is {kind}; gradients exist between float tensors: "
+                "take one before or behind it"
+            )
+        if name not in known.dims:
+            raise unknown_shape(name)
+
+
+def _check_dependence(nodes: Sequence[onnx.NodeProto], output: str, inputs: Iterable[str]) -> None:
+    for name in inputs:
+        if output in gradient_path(nodes, [output], [name]):
+            continue
+        reached = {name}
+        for node in nodes:
+            if reads(node) & reached:
+                reached.update(node.output)
+        raise ModelError(
+            f"{output!r} depends on {name!r} only through operators that are constant between their steps, "
+            "such as Floor or a comparison: the gradient is zero wherever there is one"
+            if output in reached
+            else f"{output!r} does not depend on {name!r}"
+        )
+
+
+def gradient_path(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], inputs: Iterable[str]) -> set[str]:
+    """The tensors through which `inputs` reach `outputs` differentiably, both ends included."""
+    forward = set(inputs)
+    for node in nodes:
+        if operator(node) not in PIECEWISE_CONSTANT and reads(node) & forward:
+            moving = node.output[:1] if operator(node) in GIVE_INDICES else node.output
+            forward.update(name for name in moving if name)
+    backward = set(outputs)
+    for node in reversed(nodes):
+        if any(name in backward for name in node.output):
+            backward |= reads(node)
+    return forward & backward
+
+
+def missing_rules(
+    nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], inputs: Iterable[str]
+) -> list[onnx.NodeProto]:
+    """The nodes between `inputs` and `outputs` whose operator has no gradient rule."""
+    path = gradient_path(nodes, outputs, inputs)
+    return [node for node in nodes if _crosses(node, path) and operator(node) not in RULES]
+
+
+def reverse(
+    op: Builder,
+    nodes: Sequence[onnx.NodeProto],
+    seeds: Mapping[str, str],
+    inputs: Sequence[str],
+    dtypes: Mapping[str, np.dtype] | None = None,
+) -> dict[str, str]:
+    """Add the reverse pass of `nodes` to `op`.
+
+    Args:
+        op: collects the new nodes.
+        nodes: the forward pass, in topological order.
+        seeds: for each output tensor, the tensor that holds the gradient there, of the same shape.
+        inputs: tensors whose gradients are wanted; they may lie on each other's way.
+        dtypes: float types of tensors that may differ from the type of `op`'s constants.
+
+    Returns:
+        For each of `inputs`, the name of its gradient.
+
+    Raises:
+        UnsupportedOperator: a node on the way has no rule; nothing was added.
+        ModelError: a gradient is needed that a rule does not give, or an input does not reach any output.
+    """
+    path = gradient_path(nodes, seeds, inputs)
+    if missing := missing_rules(nodes, seeds, inputs):
+        raise UnsupportedOperator(
+            "no gradient rule for "
+            + ", ".join(
+                f"{operator(node)} ({'control flow, ' if subgraphs(node) else ''}node {_name(node)})"
+                for node in missing[:5]
+            )
+            + (f" and {len(missing) - 5} more nodes" if len(missing) > 5 else "")
+            + "; rules live in sise_rt/export/rules.py, one function an operator"
+        )
+    parts: dict[str, list[str]] = {tensor: [gradient] for tensor, gradient in seeds.items()}
+    totals: dict[str, str] = {}
+
+    def total(tensor: str) -> str:
+        if tensor not in totals:
+            gradient, *others = parts[tensor]
+            for other in others:
+                gradient = op.Add(gradient, other)
+            totals[tensor] = gradient
+        return totals[tensor]
+
+    for node in reversed(nodes):
+        outputs = [name for name in node.output if name in parts]
+        if not outputs or not _crosses(node, path):
+            continue
+        several = node.op_type in SEVERAL_OUTPUTS
+        if outputs != [node.output[0]] and not several:
+            raise ModelError(
+                f"node {_name(node)}: the gradient of output {outputs[-1]!r} of {node.op_type} "
+                "is not supported"
+            )
+        if dtypes:  # a quantised output has none, its input has
+            near = (dtypes[name] for name in (*outputs, *node.input) if name in dtypes)
+            op.dtype = next(near, op.dtype)
+        given = (
+            [total(name) if name in parts else None for name in node.output] if several else total(outputs[0])
+        )
+        for name, gradient in zip(node.input, _apply(op, node, given), strict=False):
+            if name not in path:
+                continue
+            if gradient is None:
+                raise ModelError(
+                    f"node {_name(node)}: {node.op_type} has no gradient for its input {name!r}, "
+                    f"through which {_listed(seeds)} depends on {_listed(inputs)}"
+                )
+            parts.setdefault(name, []).append(gradient)
+    if lost := [name for name in inputs if name not in parts]:
+        raise ModelError(f"no gradient reaches {_listed(lost)} from {_listed(seeds)}")
+    return {name: total(name) for name in inputs}
+
+
+def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) -> Sequence[str | None]:
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    attributes = {
+        key: value.decode() if isinstance(value, bytes) else value for key, value in attributes.items()
+    }
+    rule = RULES[node.op_type]
+    output = list(node.output) if node.op_type in SEVERAL_OUTPUTS else node.output[0]
+    arguments = (op, gradient, output, *node.input)
+    try:
+        inspect.signature(rule).bind(*arguments, **attributes)
+    except TypeError as error:
+        raise UnsupportedOperator(f"node {_name(node)}: the rule of {node.op_type}: {error}") from error
+    try:
+        return rule(*arguments, **attributes)
+    except ModelError as error:
+        raise type(error)(f"node {_name(node)}: {error}") from error
+
+
+def _crosses(node: onnx.NodeProto, path: set[str]) -> bool:
+    return any(name in path for name in node.output) and bool(reads(node) & path)
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return repr(node.name or node.output[0])
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))

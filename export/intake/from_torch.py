@@ -1,0 +1,289 @@
+"""PyTorch models as sources: building them, what they say of preprocessing, and exporting them to ONNX."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from sise_rt.errors import ModelError
+
+from ..ir.messages import first_line
+
+try:
+    import torch
+except ImportError as error:
+    raise ModelError("exporting a torch model needs torch: pip install 'sise-rt[torch]'") from error
+
+from .weights import load_weights, read_weights
+
+FACTORY = "a function without arguments that returns a torch.nn.Module"
+
+# ---------------------------------------------------------------------------------------------- building
+
+
+def torchvision_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """A torchvision classifier and what its published weights say of preprocessing and labels.
+
+    Args:
+        name: as in `torchvision.models.list_models()`.
+        weights: `DEFAULT` (downloaded by torchvision), `none`, or a weight file.
+    """
+    models = import_torchvision().models
+    if name not in models.list_models(module=models):
+        raise ModelError(f"torchvision has no classifier {name!r}; see torchvision.models.list_models()")
+    published = models.get_model_weights(name).DEFAULT
+    if weights == "DEFAULT":
+        return _downloaded(lambda: models.get_model(name, weights=published)), _torchvision_metadata(
+            published
+        )
+    return _with_weights(lambda **options: models.get_model(name, weights=None, **options), weights), {
+        **_torchvision_metadata(published),
+        "of_other_weights": True,
+    }
+
+
+def timm_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """A timm classifier and its `pretrained_cfg`; arguments as for `torchvision_model`."""
+    if importlib.util.find_spec("timm") is None:
+        raise ModelError("timm models need timm: pip install timm")
+    import_torchvision()  # timm imports it
+    import timm
+
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name}*")[:5])
+        raise ModelError(f"timm has no model {name!r}" + (f"; close: {near}" if near else ""))
+    if weights == "DEFAULT":
+        model = _downloaded(lambda: timm.create_model(name, pretrained=True))
+    else:
+        model = _with_weights(lambda **options: timm.create_model(name, **options), weights)
+    return model, {**_timm_metadata(model), **({} if weights == "DEFAULT" else {"of_other_weights": True})}
+
+
+def factory_model(spec: str, weights: str | None) -> torch.nn.Module:
+    """The module that `package.module:factory` returns; None leaves its own weights in place.
+
+    Raises:
+        ModelError: the package cannot be imported, or the factory does not give a module.
+    """
+    if weights == "none":
+        raise ModelError(
+            f"{spec} sets its weights itself, so --weights none does not go with it: leave --weights out, "
+            "or give a file"
+        )
+    package, _, attribute = spec.partition(":")
+    if "" not in sys.path:
+        # The current folder, as with `python -m`; last, so that no file in it takes an installed package's
+        # place, and for good, as a factory may import more when it is called.
+        sys.path.append("")
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise ModelError(f"cannot import {package!r} of {spec!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # the module's own code runs, a script may even exit
+        raise ModelError(
+            f"cannot import {package!r} of {spec!r}: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    if not hasattr(module, attribute):
+        raise ModelError(f"module {package!r} has no {attribute!r}")
+    factory = getattr(module, attribute)
+    if isinstance(factory, torch.nn.Module) or not callable(factory):
+        raise ModelError(f"{spec} is of type {type(factory).__name__}, where {FACTORY} is needed")
+    try:
+        model = factory()
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            f"{spec} raised {type(error).__name__}: {first_line(error)}; {FACTORY} is needed"
+        ) from error
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(f"{spec} returned {type(model).__name__}, where {FACTORY} is needed")
+    if weights not in (None, "DEFAULT"):
+        load_weights(model, read_weights(Path(str(weights))), str(weights))
+    return model
+
+
+def import_torchvision() -> Any:
+    """Import torchvision, also one that was built for another torch."""
+    try:
+        import torchvision
+    except ImportError as error:
+        raise ModelError("torchvision models need torchvision: pip install torchvision") from error
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        # torchvision built for CUDA beside a CPU torch lacks the schemas of two detection operators and fails
+        # to import. Classifiers use neither, so the schemas alone suffice.
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        torchvision_schemas.append(library)  # schemas live as long as their library
+        import torchvision
+    return torchvision
+
+
+torchvision_schemas: list[Any] = []
+
+
+def _downloaded(build: Any) -> torch.nn.Module:
+    try:
+        return build()
+    except Exception as error:
+        raise ModelError(
+            f"the published weights could not be fetched ({error}); give a file with --weights"
+        ) from error
+
+
+def _with_weights(build: Any, weights: str) -> torch.nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision announces slow initialisation of some families
+        model = build()
+        if weights == "none":
+            return model
+        state = read_weights(Path(weights))
+        if (classes := _other_class_count(model, state)) is not None:
+            model = build(num_classes=classes)
+    load_weights(model, state, weights)
+    return model
+
+
+def _other_class_count(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> int | None:
+    """The class count of a fine-tuned checkpoint, in which only the last layer's first extent may differ."""
+    own = model.state_dict()
+    differing = [k for k in own if k in state and own[k].shape != state[k].shape]
+    counts = {(own[k].shape[:1], state[k].shape[:1]) for k in differing}
+    if not differing or len(counts) != 1 or any(own[k].shape[1:] != state[k].shape[1:] for k in differing):
+        return None
+    return int(state[differing[0]].shape[0])
+
+
+# ---------------------------------------------------------------------------------------------- metadata
+
+
+def _torchvision_metadata(weights: Any) -> dict[str, Any]:
+    """Timm's key names for what a torchvision weight entry says."""
+    transform = weights.transforms()
+    crop, resize = transform.crop_size[0], transform.resize_size[0]
+    return {
+        "input_size": (len(transform.mean), crop, crop),
+        "crop_pct": crop / resize,
+        "interpolation": transform.interpolation.value,
+        "mean": tuple(transform.mean),
+        "std": tuple(transform.std),
+        "labels": list(weights.meta["categories"]),
+        "described_by": f"torchvision {weights}",
+    }
+
+
+def _timm_metadata(model: torch.nn.Module) -> dict[str, Any]:
+    config = dict(getattr(model, "pretrained_cfg", None) or {})
+    found = {
+        key: config[key]
+        for key in ("input_size", "crop_pct", "interpolation", "mean", "std", "crop_mode")
+        if config.get(key)
+    }
+    return {
+        **found,
+        "licence": config.get("license"),
+        "described_by": f"timm {config.get('architecture', '')}".strip(),
+    }
+
+
+def input_channels(model: torch.nn.Module) -> int:
+    """The channels that the first convolution takes."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            return module.in_channels
+    raise ModelError("the model has no torch.nn.Conv2d: is it a CNN?")
+
+
+# ---------------------------------------------------------------------------------------------- to ONNX
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Keep the exporters' warnings, log lines and printed graphs from the user; what matters is raised."""
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def to_onnx(model: torch.nn.Module, example: torch.Tensor, scratch: Path) -> tuple[Path, dict[str, str], Any]:
+    """Export a module with a free batch.
+
+    Args:
+        model: is put into evaluation mode meanwhile.
+        example: (N, C, H, W) float images.
+        scratch: the ONNX file is written there.
+
+    Returns:
+        The file, the output tensor of each torch module by module name (empty where the exporter fused it
+        away), and torch's exported program (None where the older exporter was needed).
+    """
+    # The exporter treats an extent of 1 as fixed, so the example batch has 2.
+    example = example.detach()[:1].repeat(2, 1, 1, 1)
+    path = scratch / "source.onnx"
+    with _evaluating(model), torch.no_grad(), _quiet_torch():
+        try:
+            exported: Any = torch.onnx.export(
+                model, (example,), dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), verbose=False
+            )
+        except Exception as dynamo_error:
+            return _to_onnx_traced(model, example[:1], path, dynamo_error), {}, None
+        exported.save(str(path), external_data=True)
+    for value in exported.model.graph.initializers.values():
+        value.const_value = None  # torch's rewriting rules outlive the export, and hold on to its graph
+    modules = {name: "" for name, _ in model.named_modules() if name}
+    written = onnx.load(path, load_external_data=False)
+    return path, modules | _module_outputs(written), exported.exported_program
+
+
+def _to_onnx_traced(model: torch.nn.Module, example: torch.Tensor, path: Path, first: Exception) -> Path:
+    """The tracing exporter with a fixed batch of 1, freed later like any other fixed batch."""
+    try:
+        torch.onnx.export(model, (example,), str(path), dynamo=False, opset_version=18)
+    except Exception as error:
+        raise ModelError(
+            f"torch cannot export the model to ONNX: {first_line(first)}; "
+            f"the tracing exporter: {first_line(error)}"
+        ) from error
+    return path
+
+
+def _module_outputs(model: Any) -> dict[str, str]:
+    """Module name -> the last tensor computed inside the module."""
+    outputs: dict[str, str] = {}
+    for node in model.graph.node:
+        scopes = next((p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"), "[]")
+        for scope in ast.literal_eval(scopes)[:-1]:  # the last is the node's own name, the whole model is ""
+            if scope:
+                outputs[scope] = node.output[0]
+    return outputs

@@ -1,0 +1,274 @@
+"""Where models come from: an ONNX file, a torch module, torchvision, timm, or a factory function."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from sise_rt.errors import ModelError
+
+from ..ir.mapping import park
+from ..ir.messages import first_line
+from ..settings import SIZE, check_size
+from .checks import check_model, check_no_loops
+from .external import external_files, source_sha256, take_out
+from .interface import Interface, interface
+from .precision import in_float32
+
+if TYPE_CHECKING:
+    import torch
+
+PROTOBUF_BYTES = 1 << 31
+
+
+@dataclass
+class Source:
+    """A model as ONNX, and what its origin says of it.
+
+    Attributes:
+        path: the model as an ONNX file in the scratch folder.
+        model: the file's content; its large weights are references to a file beside it.
+        ends: its image input and the output to explain.
+        name: for the bundle.
+        format: `onnx`, `torch`, `torchvision` or `timm`.
+        sha256: of the file and its external weights (`external.source_sha256`), or of the torch module's
+            weights.
+        producer: what wrote the model.
+        metadata: preprocessing under timm's key names, and `labels` (or `labels_left_out`, why there are
+            none), `licence`, `described_by`.
+        modules: for each torch module name, the tensor it gives; empty where that was fused away.
+        program: torch's exported program, for autograd as the reference.
+        parked: what the program's weights are mapped to, to be unloaded after it ran.
+        raw: the file before it was brought to float32, None if it was in float32.
+        precision: what it was in, as `float16`, `uint8`.
+        assumed: what neither the origin nor the user said.
+        notes: what was decided on the way.
+        warnings: what changes the meaning of the bundle.
+    """
+
+    path: Path
+    model: onnx.ModelProto
+    ends: Interface
+    name: str
+    format: str
+    sha256: str
+    producer: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
+    program: Any = None
+    parked: list[np.ndarray] = field(default_factory=list)
+    raw: Path | None = None
+    precision: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def open_source(
+    source: str | Path | torch.nn.Module,
+    scratch: Path,
+    *,
+    example: Any = None,
+    weights: str | None = None,
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+) -> Source:
+    """Open whatever the user named.
+
+    Args:
+        source: a torch module, a path of an ONNX file, `torchvision:NAME`, `timm:NAME` or
+            `package.module:factory`.
+        scratch: a folder that outlives the source.
+        example: (N, C, H, W) float images for a torch module; None makes one from `size` and the first
+            convolution.
+        weights: a file, `DEFAULT` or `none`; for models that are built here.
+        size: (height, width) of the input, where the model leaves it free.
+        output: which output to explain, where an ONNX file has several.
+
+    Raises:
+        ModelError: there is no such source, or it cannot be read or exported.
+    """
+    if not isinstance(source, (str, Path)):
+        if weights is not None:
+            raise ModelError("weights go with a model that is built here: load them into the module instead")
+        return _torch_source(source, "model", "torch", {}, scratch, example, size)
+    text = str(source)
+    if Path(text).suffix == ".onnx" or Path(text).is_file():
+        if weights is not None:
+            raise ModelError("--weights goes with a torch model; an ONNX file holds its own weights")
+        return _onnx_source(Path(text), output, scratch)
+    kind, _, name = text.partition(":")
+    if not name:
+        raise ModelError(
+            f"no such model file: {text}; a source is model.onnx, torchvision:NAME, timm:NAME "
+            "or package.module:factory"
+        )
+    from . import from_torch
+
+    if kind in ("torchvision", "timm") and weights is None:
+        raise ModelError(
+            f"{text} needs --weights: a file, DEFAULT (the published ones) or none (random, for trials)"
+        )
+    if kind == "torchvision":
+        module, metadata = from_torch.torchvision_model(name, str(weights))
+    elif kind == "timm":
+        module, metadata = from_torch.timm_model(name, str(weights))
+    else:
+        module, metadata, kind = from_torch.factory_model(text, weights), {}, "torch"
+    opened = _torch_source(module, name, kind, metadata, scratch, example, size)
+    if opened.program is not None:  # the module was built here, so nobody else holds its weights
+        opened.parked = park(module, opened.program, scratch / "torch.bin")
+    if weights == "none":
+        line = "WEIGHTS ARE RANDOM (--weights none): explanations of this bundle mean nothing"
+        opened.assumed.append(line)
+        opened.warnings.append(line)
+    return opened
+
+
+def _torch_source(
+    module: torch.nn.Module,
+    name: str,
+    kind: str,
+    metadata: dict[str, Any],
+    scratch: Path,
+    example: Any,
+    size: Any,
+) -> Source:
+    from . import from_torch
+    from .from_torch import torch
+    from .weights import fingerprint
+
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(f"a source is a path, a name or a torch.nn.Module, not {type(module).__name__}")
+    assumed = None
+    if example is None:
+        extents, assumed = _example_size(module, metadata, size)
+        example = torch.randn((2, *extents), generator=torch.Generator().manual_seed(0))
+    example = torch.as_tensor(example)
+    if example.ndim != 4 or not example.is_floating_point():
+        raise ModelError(
+            f"the example input must be float images (N, C, H, W), not {example.dtype} {tuple(example.shape)}"
+        )
+    sha256 = fingerprint(module)
+    with TemporaryDirectory(dir=scratch) as folder:  # opening copies the weights
+        path, modules, program = from_torch.to_onnx(module, example, Path(folder))
+        opened = _onnx_source(path, None, scratch)
+    opened.name, opened.format, opened.sha256 = name, kind, sha256
+    opened.metadata = metadata | {"input_size": tuple(example.shape[1:])}
+    opened.modules, opened.program = modules, program
+    if assumed:
+        opened.assumed.append(assumed)
+    if program is None:
+        opened.warnings.append(
+            "torch's exporter failed and its older one traced the model with one picture: branches that "
+            "depend on values are frozen, and parity is against the traced file, not torch autograd"
+        )
+    return opened
+
+
+def _example_size(
+    module: torch.nn.Module, metadata: Mapping[str, Any], size: tuple[int, int] | None
+) -> tuple[tuple[int, int, int], str | None]:
+    """(channels, height, width) of an example input, and a note if height and width had to be assumed."""
+    from .from_torch import input_channels
+
+    described = metadata.get("input_size")
+    channels = described[0] if described else input_channels(module)
+    height, width = size or (described or (channels, SIZE, SIZE))[1:]
+    check_size(channels, height, width)
+    if size or (described and not metadata.get("of_other_weights")):
+        return (channels, height, width), None
+    origin = f"as for {metadata['described_by']}" if described else "set --input-size"
+    return (channels, height, width), f"input size {height}x{width} ({origin})"
+
+
+def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
+    """Open an ONNX file; its large weights go to a file in `scratch`, and the model stays small."""
+    if not path.is_file():
+        raise ModelError(f"no such model file: {path}")
+    if path.stat().st_size >= PROTOBUF_BYTES:
+        raise ModelError(
+            f"{path} is larger than the 2 GB that protobuf can read: save the model with external data "
+            "(onnx.save_model(..., save_as_external_data=True))"
+        )
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:
+        raise ModelError(f"{path} is no ONNX model, or is damaged: {first_line(error)}") from error
+    if not model.graph.node or not model.opset_import:
+        raise ModelError(f"{path} is no ONNX model, or is empty")
+    try:
+        check_model(model)
+        check_no_loops(model)
+        sha256 = source_sha256(path, external_files(model, path.parent))
+        model = take_out(model, path.parent, scratch / "opened.bin")
+        opened = scratch / "opened.onnx"
+        opened.write_bytes(model.SerializeToString())
+        if found := in_float32(model, scratch):
+            raised = scratch / "float32.onnx"
+            raised.write_bytes(model.SerializeToString())
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except (OSError, ValueError) as error:  # ValueError: no large weights, and still too large for protobuf
+        raise ModelError(f"{path}: {first_line(error)}") from error
+    producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
+    metadata = _metadata({p.key: p.value for p in model.metadata_props})
+    ends = interface(model, output)
+    source = Source(opened, model, ends, path.stem, "onnx", sha256, producer, metadata)
+    if found:
+        source.path, source.raw, source.precision = raised, opened, found
+        source.notes.append(f"the model was brought from {' and '.join(found)} to float32")
+    if "uint8" in found:
+        unscaled = {"mean": 0.0, "std": 1.0, "scale": 1.0}
+        if stated := [name for name in ("mean", "std", "scale") if name in metadata]:
+            source.notes.append(
+                f"{', '.join(stated)} in the model's metadata are left out: it takes whole pixels (uint8)"
+            )
+        source.metadata = {"described_by": "the model's uint8 input"} | metadata | unscaled
+    return source
+
+
+def _metadata(properties: Mapping[str, str]) -> dict[str, Any]:
+    """Preprocessing, labels and licence from `metadata_props`: keys of timm, Hugging Face and Ultralytics."""
+    found: dict[str, Any] = {}
+    known = ("mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")
+    aliases = {"image_mean": "mean", "image_std": "std"}
+    for key, text in properties.items():
+        value = _parsed(text)
+        target = aliases.get(key, key)
+        if target in known:
+            found[target] = tuple(value) if isinstance(value, list) else value
+        elif key in ("input_size", "imgsz") and isinstance(value, (list, tuple)):
+            size = (None, *value) if key == "imgsz" else tuple(value)
+            if len(size) == 3 and all(isinstance(extent, int) and extent > 0 for extent in size[-2:]):
+                found["input_size"] = size
+        elif key in ("names", "id2label", "class_names", "labels"):
+            if isinstance(value, dict):
+                by_index = {str(index): label for index, label in value.items()}
+                value = [by_index.get(str(index)) for index in range(len(value))]
+                if None in value:
+                    found["labels_left_out"] = f"the keys of {key} are not 0 to {len(value) - 1}"
+                    continue
+            if isinstance(value, list):
+                found["labels"] = [str(label) for label in value]
+        elif key in ("license", "licence"):
+            found["licence"] = text
+    return found | ({"described_by": "the model's metadata_props"} if found else {})
+
+
+def _parsed(text: str) -> Any:
+    """JSON, or the Python literal that Ultralytics writes, or the text itself."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue  # hostile nesting, too, is no more than text
+    return text

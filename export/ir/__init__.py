@@ -1,0 +1,1 @@
+"""The network as a value: its tensors, nodes and weights, and how it is written and run."""

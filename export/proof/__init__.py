@@ -1,0 +1,1 @@
+"""The proof of a bundle: its numbers against its source's."""

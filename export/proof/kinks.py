@@ -1,0 +1,89 @@
+"""Torch's numbers for an image, as they are and with every unit on the bundle's side of its kink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from sise_rt.running.sessions import Sessions
+
+from ..graphs.heads import alpha_name
+from ..intake.sources import Source
+from ..ir.mapping import unload
+from ..ir.network import Network
+from ..ir.session import Level, give_back_memory, open_session, quiet_options
+from .autograd import autograd_reference, inputs_of_kinks
+
+
+def by_autograd(
+    source: Source,
+    network: Network,
+    image: np.ndarray,
+    target: int,
+    tensors: Sequence[str],
+    values: Mapping[str, np.ndarray] | None = None,
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray | None]:
+    """What torch gives for an image, in float64.
+
+    Returns:
+        The output, the maps (1, K, h, w) and gradient scores (1, K) of the blocks that torch has, and the
+        image's gradient.
+    """
+    names = {network.rearranged.get(tensor, tensor): tensor for tensor in tensors}
+    output, maps, gradients = autograd_reference(
+        source.program, image, target, network.activation, network.removed, list(names), values
+    )
+    of_image = gradients.pop("images", None)
+    unload(source.parked)
+    give_back_memory()
+    last = {name for name in names if name != names[name]}
+    maps, gradients = (
+        {names[n]: v.transpose(0, 3, 1, 2) if n in last else v for n, v in found.items()}
+        for found in (maps, gradients)
+    )
+    alphas = {tensor: gradient.mean(axis=(2, 3)) for tensor, gradient in gradients.items()}
+    return output, maps, alphas, of_image
+
+
+def on_same_side(
+    sessions: Sessions,
+    source: Source,
+    network: Network,
+    inputs: dict[str, np.ndarray],
+    tensors: Sequence[str],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray | None]:
+    """Gradient scores by block tensor, the bundle's and torch's, and torch's gradient of the image.
+
+    Torch's operators with a kink take the values that enter them in the bundle's own run.
+
+    Args:
+        sessions: of the bundle.
+        source: with torch's program.
+        network: that the bundle was made of.
+        inputs: `images` and `targets`.
+        tensors: of the blocks.
+    """
+    outputs, values = _values(sessions, source, inputs)
+    target = int(inputs["targets"][0])
+    _, _, alphas, of_image = by_autograd(source, network, inputs["images"], target, tensors, values)
+    found = {tensor: outputs[alpha_name(i)] for i, tensor in enumerate(tensors, 1)}
+    return found, alphas, of_image
+
+
+def _values(
+    sessions: Sessions, source: Source, inputs: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """From one run of the features graph: its outputs, and what enters operators with a kink."""
+    model = onnx.load(sessions.folder / sessions.manifest.graphs["features"], load_external_data=False)
+    produced = {name for node in model.graph.node for name in node.output}
+    outputs = [value.name for value in model.graph.output]
+    inner = [name for name in inputs_of_kinks(source.program) if name in produced]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner if name not in outputs)
+    session = open_session(model.SerializeToString(), quiet_options(Level.ORT_ENABLE_ALL), sessions.folder)
+    values = dict(zip((o.name for o in session.get_outputs()), session.run(None, inputs), strict=True))
+    values = {name: value.copy() for name, value in values.items()}
+    del session
+    give_back_memory()
+    return {name: values[name] for name in outputs}, {name: values[name] for name in inner}

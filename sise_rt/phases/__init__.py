@@ -1,0 +1,1 @@
+"""Phases 1 to 4 of SISE, each a module of plain functions over arrays."""

@@ -1,0 +1,86 @@
+"""Phase 1 (SISE): feature maps of every block and their gradient scores for a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sise_rt.bundle import BEST
+from sise_rt.errors import ModelError
+from sise_rt.running.engine import Engine
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one forward and backward pass tells of an image and T targets.
+
+    Attributes:
+        maps: A_b of each block, (K, h, w) float32.
+        alphas: alpha_b of each block, (T, K): the mean over locations of the gradient of each target's
+            log-odds (eq. 6); empty where the bundle has no gradients.
+        logits: (classes,).
+        passes: how often the network was run.
+    """
+
+    maps: list[np.ndarray]
+    alphas: list[np.ndarray]
+    logits: np.ndarray
+    passes: int
+
+
+def extract(engine: Engine, image: np.ndarray, targets: np.ndarray) -> Features:
+    """Run the feature graph once a target; the maps are the same each time.
+
+    Args:
+        engine: runs the bundle.
+        image: (1, C, H, W) float32.
+        targets: (T,) int64 class indices.
+
+    Raises:
+        ModelError: the model gives values that are not finite.
+    """
+    alphas: list[list[np.ndarray]] = []
+    for target in targets if engine.manifest.has_gradients else targets[:1]:
+        maps, scores, logits = engine.features(image, target[None])
+        alphas.append(scores)
+    finite = all(
+        np.isfinite(values).all() for values in (logits, *maps, *(a for scores in alphas for a in scores))
+    )
+    if not finite:
+        raise ModelError("the model's feature maps, gradients or logits are not finite for this image")
+    return Features(
+        [a[0] for a in maps],
+        [np.concatenate(scores) for scores in zip(*alphas, strict=True)],
+        logits[0],
+        len(alphas),
+    )
+
+
+def extract_best(engine: Engine, image: np.ndarray, count: int) -> tuple[np.ndarray, Features]:
+    """The features for the `count` classes with the highest logits, and their indices, by falling logit.
+
+    Arguments and errors are those of `extract`. A bundle of a schema before 1.2 takes one run more.
+    """
+    first = extract(engine, image, np.array([BEST if engine.manifest.takes_best else 0]))
+    order = np.argsort(-first.logits, kind="stable")[:count]
+    if not engine.manifest.has_gradients:
+        return order, first
+    if not engine.manifest.takes_best:
+        found = extract(engine, image, order)
+        return order, replace(found, passes=found.passes + first.passes)
+    if len(order) == 1:
+        return order, first
+    others = extract(engine, image, order[1:])
+    alphas = [np.concatenate(pair) for pair in zip(first.alphas, others.alphas, strict=True)]
+    return order, Features(first.maps, alphas, first.logits, first.passes + others.passes)
+
+
+def confidences(logits: np.ndarray, activation: str) -> np.ndarray:
+    """Probabilities (..., classes) of logits, in float64: softmax, or sigmoid per class."""
+    z = logits.astype(np.float64)
+    if activation == "softmax":
+        p = np.exp(z - z.max(axis=-1, keepdims=True))
+        return p / p.sum(axis=-1, keepdims=True)
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1 / (1 + e), e / (1 + e))

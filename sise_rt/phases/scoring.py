@@ -1,0 +1,188 @@
+"""Phase 3 (SISE): the masked image's confidence for every attribution mask, and the visualization maps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sise_rt.errors import ModelError
+from sise_rt.pictures.placement import resize_map
+from sise_rt.running.batches import Batches
+from sise_rt.running.engine import Scorer
+
+from .masks import is_constant
+
+AT_ONCE = 2**20  # values of enlarged maps, where only their extremes are asked for
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What masked scoring tells of a block's M scored maps and T targets.
+
+    Attributes:
+        index: which of the block's maps were scored, (M,).
+        confidences: Psi(x * m) of each mask and target, (M, T).
+        minimum: of each map at the input's resolution, (M,).
+        maximum: likewise.
+        area: the sum of each normalised mask over the pixels, (M,).
+    """
+
+    index: np.ndarray
+    confidences: np.ndarray
+    minimum: np.ndarray
+    maximum: np.ndarray
+    area: np.ndarray
+
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """The arrays in their order."""
+        return self.index, self.confidences, self.minimum, self.maximum, self.area
+
+    def of(self, index: np.ndarray) -> Scores:
+        """Those of some of the maps, which were all scored; ascending, as they are."""
+        rows = np.searchsorted(self.index, index)
+        return Scores(*(column[rows] for column in self.columns()))
+
+
+class MaskedScoring:
+    """Scores masked copies of one picture, each once, however many methods and settings ask for it.
+
+    Args:
+        scorer: bound to the image and the targets.
+        maps: feature maps A_b (K, h, w) of each block.
+        batches: how many masks a pass takes.
+
+    Attributes:
+        targets: how many there are.
+        spent: seconds.
+        largest: masks of the largest pass.
+    """
+
+    def __init__(self, scorer: Scorer, maps: Sequence[np.ndarray], batches: Batches):
+        self.batches, self.targets = batches, scorer.targets
+        self._scorer, self._maps = scorer, maps
+        self._known: list[Scores | None] = [None] * len(maps)
+        self.spent, self.largest, self._scored = 0.0, 0, 0
+
+    def scores(self, block: int, index: np.ndarray, done: Callable[[int], None]) -> Scores:
+        """Scores of some of a block's maps, a batch at a time; masks exist at full size only inside a batch.
+
+        Args:
+            block: counted from 0; -1 is the last.
+            index: which maps, (M,) with M > 0, ascending.
+            done: called with the number of masks after every batch.
+
+        Raises:
+            ModelError: the model cannot be run, or its confidences are not finite.
+        """
+        known = self._known[block]
+        missing = index if known is None else np.setdiff1d(index, known.index)
+        if len(missing) < len(index):
+            done(len(index) - len(missing))
+        start = time.perf_counter()
+        try:  # what was scored is kept, whatever ends the rest
+            self.batches.each(len(missing), lambda part: self._score(block, missing[part]), done)
+        finally:
+            self.spent += time.perf_counter() - start
+        found = self.known(block, index)
+        assert found is not None  # index is not empty
+        return found
+
+    def known(self, block: int, index: np.ndarray) -> Scores | None:
+        """Scores of those of a block's maps `index` that were scored; None if none was."""
+        known = self._known[block]
+        index = index[:0] if known is None else np.intersect1d(index, known.index)
+        return known.of(index) if known is not None and len(index) else None
+
+    def _score(self, block: int, index: np.ndarray) -> None:
+        """Score one batch of a block's maps.
+
+        Raises:
+            ModelError: the confidences are not finite.
+        """
+        new = Scores(index, *self._scorer(self._maps[block][index], self.batches.size))
+        if not np.isfinite(new.confidences).all():
+            raise ModelError("the model's confidences are not finite for masked copies of this image")
+        known = self._known[block]
+        self._known[block] = new if known is None else _joined(known, new)
+        self._scored, self.largest = self._scored + len(index), max(self.largest, len(index))
+
+    def seconds(self, masks: int) -> float:
+        """What scoring so many masks took, at the mean of all that were scored."""
+        return masks * self.spent / max(1, self._scored)
+
+
+def _joined(one: Scores, other: Scores) -> Scores:
+    order = np.argsort(np.concatenate([one.index, other.index]), kind="stable")
+    pairs = zip(one.columns(), other.columns(), strict=True)
+    return Scores(*(np.concatenate(pair)[order] for pair in pairs))
+
+
+def usable_maps(selected: np.ndarray, scores: Scores | None) -> np.ndarray:
+    """The selected maps (K,) that were scored and have a shape at the input's resolution too; bool (K,)."""
+    usable = np.zeros_like(selected)
+    if scores is not None:
+        usable[scores.index] = selected[scores.index] & ~is_constant(scores.minimum, scores.maximum)
+    return usable
+
+
+def mask_shapes(maps: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Minimum, maximum and area of maps (M, h, w), each (M,) float32, as the score graph would give them.
+
+    Enlarging is linear along each axis, between two neighbours monotone: the sum needs no large map, and the
+    extremes lie next to the neighbours.
+    """
+    rows, columns = (enlarging(*extents) for extents in zip(maps.shape[1:], size, strict=True))
+    some = [matrix[beside_neighbours(matrix)] for matrix in (rows, columns)]
+    low, high = np.empty((2, len(maps)), np.float32)
+    few = max(1, AT_ONCE // (len(some[0]) * len(some[1])))
+    for start in range(0, len(maps), few):
+        part = slice(start, start + few)
+        resized = some[0] @ maps[part] @ some[1].T
+        low[part], high[part] = resized.min(axis=(1, 2)), resized.max(axis=(1, 2))
+    total = np.einsum("h,khw,w->k", rows.sum(axis=0), maps, columns.sum(axis=0), dtype=np.float64)
+    area = (total - low * np.float64(size[0] * size[1])) / np.maximum(high - low, np.finfo(np.float32).tiny)
+    return low, high, area.astype(np.float32)
+
+
+def enlarging(extent: int, size: int) -> np.ndarray:
+    """The matrix (size, extent) that resizes one axis."""
+    return resize_map(np.eye(extent, dtype=np.float32), (size, extent))
+
+
+def beside_neighbours(matrix: np.ndarray) -> np.ndarray:
+    """The rows of a matrix (size, extent) that begin or end a stretch between the same two neighbours."""
+    between = matrix > 0
+    new = (between[1:] != between[:-1]).any(axis=1)
+    return np.flatnonzero(np.concatenate([[True], new]) | np.concatenate([new, [True]]))
+
+
+def visualization_map(
+    maps: np.ndarray, scores: Scores, target: int, usable: np.ndarray, size: tuple[int, int]
+) -> np.ndarray | None:
+    """V_b for one target (eq. 10-12): the mean over masks of confidence times mask over the mask's area.
+
+    Resizing and normalising are linear, so the sum is taken over the maps at their own resolution and resized
+    once.
+
+    Args:
+        maps: feature maps A_b (K, h, w).
+        scores: of at least the usable maps.
+        target: column of `scores.confidences`.
+        usable: the target's maps, bool (K,), from `usable_maps`.
+        size: (H, W) of the input.
+
+    Returns:
+        (H, W) float64, not normalised; None if there is no usable map.
+    """
+    column = usable[scores.index]
+    if not column.any():
+        return None
+    low, high, area = (
+        values[column].astype(np.float64) for values in (scores.minimum, scores.maximum, scores.area)
+    )
+    weight = scores.confidences[column, target].astype(np.float64) / (area * (high - low) * column.sum())
+    summed = np.einsum("k,khw->hw", weight, maps[scores.index[column]].astype(np.float64))
+    return resize_map(summed, size) - np.dot(weight, low)

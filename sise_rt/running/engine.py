@@ -1,0 +1,257 @@
+"""The engine: a bundle's graphs, open on one provider, and masked scoring in batches."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sise_rt.bundle import WEIGHTS, Manifest
+from sise_rt.errors import BundleError, ProviderError
+
+from .batches import Batches
+from .sessions import Sessions, cannot_run, onnxruntime, run, run_features
+
+CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
+
+MEMORY = 10**9
+
+_batches: dict[tuple, Batches] = {}
+
+
+class Engine(Sessions):
+    """Runs a bundle's graphs on one provider. Thread-safe: a session may be run from several threads.
+
+    Args:
+        folder: the bundle.
+        manifest: its manifest, already checked.
+        provider: `auto` (CUDA where this ONNX Runtime and machine have it, else the CPU), `cpu`, `cuda` or
+            `tensorrt`.
+        threads: of the CPU; None takes the cores that the process may use.
+        memory: bytes that the images of a pass may take, besides the model; None takes `MEMORY`.
+        tf32: let CUDA round to TensorFloat-32.
+
+    Attributes:
+        provider: the one in use, as in the argument.
+        warnings: what the user should know of the choice.
+
+    Raises:
+        ProviderError: the provider that was asked for is not there.
+        BundleError: a graph cannot be loaded, or does not fit the manifest.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        manifest: Manifest,
+        provider: str = "auto",
+        threads: int | None = None,
+        memory: int | None = None,
+        tf32: bool = False,
+    ):
+        super().__init__(folder, manifest, provider, threads, tf32)
+        if memory is not None and memory < 1:
+            raise ValueError(f"memory is {memory}, at least 1 byte is needed")
+        self.warnings: list[str] = []
+        self.memory = memory or MEMORY
+        if memory and not manifest.memory:
+            self.warnings.append(
+                "the memory is not bounded: the bundle is of an older sise-rt and does not tell what a pass "
+                "takes; export it again"
+            )
+        if manifest.memory and manifest.memory["forward"] > self.memory:
+            self.warnings.append(
+                f"a single image takes about {manifest.memory['forward'] / 1e6:.3g} MB in a pass, more than "
+                f"the {self.memory / 1e6:.3g} MB allowed: images are run one at a time"
+            )
+        try:
+            self._open()
+        except ProviderError as error:
+            if provider != "auto":
+                raise
+            self.warnings.append(f"running on the CPU: {error}")
+            self.provider = "cpu"
+            self._open()
+        if tf32 and self.provider == "cpu":
+            self.warnings.append("TensorFloat-32 was allowed, which the CPU does not have")
+        if manifest.precision == "fp16" and self.provider == "cpu":
+            self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
+        self._others: dict[str, Any] = {}
+        self._opening = threading.Lock()
+
+    def _open(self) -> None:
+        """Open the two graphs that SISE runs; on a CPU at the same time, as opening is slow there."""
+        if self.provider == "cpu":
+            with ThreadPoolExecutor(1) as pool:
+                score = pool.submit(self.open_score)
+                self.features_session = self.open_features()
+                self.score_session = score.result()
+        else:
+            self.features_session, self.score_session = self.open_features(), self.open_score()
+
+    def features(
+        self, images: np.ndarray, targets: np.ndarray
+    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """Feature maps, gradient scores and logits, as `run_features` gives them."""
+        return run_features(self.features_session, self.manifest, images, targets)
+
+    def forward(self, images: np.ndarray) -> np.ndarray:
+        """The logits (N, classes) of images (N, C, H, W)."""
+        (logits,) = self._run_other("forward", {"images": images})
+        return logits
+
+    def last_block_gradient(
+        self, images: np.ndarray, cotangents: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The last block's maps, a gradient with respect to them, and the logits.
+
+        Args:
+            images: (N, C, H, W) float32.
+            cotangents: (N, classes) float32, the weight of each logit in what is differentiated.
+
+        Returns:
+            A_B (N, K, h, w), the gradient of sum(cotangents * logits) shaped alike, logits (N, classes).
+        """
+        maps, gradient, logits = self._run_other(
+            "last_block_gradient", {"images": images, "cotangents": cotangents}
+        )
+        return maps, gradient, logits
+
+    def image_gradient(self, images: np.ndarray, cotangents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient of sum(cotangents * logits) with respect to the images, and the logits."""
+        gradient, logits = self._run_other("image_gradient", {"images": images, "cotangents": cotangents})
+        return gradient, logits
+
+    def require(self, name: str) -> Any:
+        """The session of a graph that SISE does not need, opened at the first use and kept.
+
+        Raises:
+            BundleError: the bundle does not have the graph.
+        """
+        with self._opening:
+            if name not in self._others:
+                self._others[name] = self._open_other(name)
+            return self._others[name]
+
+    def _run_other(self, name: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Run a graph that SISE does not need.
+
+        Raises:
+            BundleError: as `require`.
+            ModelError: as `run`.
+        """
+        session, count = self.require(name), len(inputs["images"])
+        at_once = self.manifest.input.get("batch") or count
+        parts = [
+            run(session, {key: value[start : start + at_once] for key, value in inputs.items()})
+            for start in range(0, count, at_once)
+        ]
+        return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    def _open_other(self, name: str) -> Any:
+        size, logits = self.manifest.preprocess.input_size, ("logits", (self.manifest.classes,))
+        last, cotangents = self.manifest.blocks[-1], ("cotangents", (self.manifest.classes,))
+        shape = (last.channels, last.height, last.width)
+        expected: dict[str, list[tuple[str, tuple]]] = {
+            "forward": [("images", size), logits],
+            "last_block_gradient": [
+                *(("images", size), cotangents),
+                *((last.tensor, shape), ("last_block_gradient", shape), logits),
+            ],
+            "image_gradient": [("images", size), cotangents, ("image_gradient", size), logits],
+        }
+        if not self.manifest.graphs[name]:
+            raise BundleError(f"{self.manifest.name} has no graph {name!r}: {self._reason(name)}")
+        return self.open_fitting(name, expected[name])
+
+    def _reason(self, name: str) -> str:
+        """Why the bundle does not have a graph."""
+        if name != "forward" and not self.manifest.has_gradients:
+            return "it was exported without gradients"
+        if not self.manifest.graphs["forward"]:
+            return "it was exported by an older sise-rt: export it again"
+        return "one of the model's operators has no gradient rule, the export says which"
+
+    def scorer(self, image: np.ndarray, targets: np.ndarray) -> Scorer:
+        """Masked scoring of one image (1, C, H, W) for targets (T,)."""
+        return Scorer(self, image, targets)
+
+    def batches(self, graph: str, size: int | None = None) -> Batches:
+        """How to split work for one of the graphs.
+
+        Without a size the fastest that fits into the memory is found, once a process.
+        """
+        if fixed := self.manifest.input.get("batch"):
+            return Batches((int(fixed),))
+        if size is not None:
+            return Batches((size,))
+        most = self._most(graph)
+        sizes = tuple(n for n in (CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES) if n <= most)
+        sizes, shape = sizes or (most,), self.manifest.preprocess.input_size
+        key = (self.manifest.files[WEIGHTS], graph, self.provider, self.threads, *shape, sizes)
+        return _batches.setdefault(key, Batches(sizes))
+
+    def _most(self, graph: str) -> int:
+        """How many images fit into the memory that a pass may take; at least one."""
+        if not self.manifest.memory:
+            return max(GPU_BATCHES)
+        direction = "forward" if graph in ("score", "forward") else "backward"
+        return max(1, self.memory // self.manifest.memory[direction])
+
+
+class Scorer:
+    """Scores masked copies of one image; on a GPU the image and the targets stay on the device.
+
+    Attributes:
+        targets: how many there are.
+    """
+
+    def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray):
+        self._session, self._on_cpu = engine.score_session, engine.provider == "cpu"
+        self.targets = len(targets)
+        self._inputs = {"image": image, "targets": targets}
+        if not self._on_cpu:
+            ort = onnxruntime()
+            try:
+                self._binding = self._session.io_binding()
+                for name, value in self._inputs.items():
+                    held = ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0)
+                    self._binding.bind_ortvalue_input(name, held)
+            except Exception as error:
+                raise cannot_run(error) from error
+
+    def __call__(
+        self, maps: np.ndarray, most: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Score a batch of feature maps.
+
+        Args:
+            maps: (M, h, w).
+            most: maps that a batch may have; a GPU is given no more, unless M is.
+
+        Returns:
+            Confidences (M, T), and of each map resized to the input its minimum (M,), its maximum (M,), and
+            the sum of its normalised mask over the pixels (M,).
+        """
+        count = len(maps)
+        maps = np.ascontiguousarray(maps, np.float32)[:, None]
+        if self._on_cpu:
+            confidences, low, high, area = run(self._session, {**self._inputs, "maps": maps})
+            return confidences, low, high, area
+        # Every new shape would search for kernels again, so that there are few of them.
+        padded = 1 << (count - 1).bit_length()
+        padded = max(count, min(padded, most)) if most else padded
+        maps = np.concatenate([maps, np.repeat(maps[-1:], padded - count, axis=0)])
+        try:
+            self._binding.bind_cpu_input("maps", maps)
+            for output in self._session.get_outputs():
+                self._binding.bind_output(output.name)
+            self._session.run_with_iobinding(self._binding)
+            found = self._binding.copy_outputs_to_cpu()
+        except Exception as error:
+            raise cannot_run(error) from error
+        confidences, low, high, area = (value[:count] for value in found)
+        return confidences, low, high, area

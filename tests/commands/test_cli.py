@@ -1,0 +1,831 @@
+"""The command line: what it writes, what it prints where, and how it ends, for good input and bad."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from sise_rt import cli
+from sise_rt.bundle import LATER
+from sise_rt.commands.console import rate
+from sise_rt.methods import METHODS
+
+COMMANDS = sorted(cli.cli.commands)
+
+
+@pytest.fixture
+def sise(capsys):
+    """Run the command in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main([str(argument) for argument in arguments])
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    return path
+
+
+# ---------------------------------------------------------------------------------------------- good input
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(sise, command):
+    code, out, _ = sise(command, "--help")
+    assert code == 0
+    assert f"sise-rt {command}" in out.split("Example")[1]
+
+
+def test_commands_are_those_of_the_design(sise):
+    assert COMMANDS == ["demo", "evaluate", "explain", "export", "inspect", "methods", "verify"]
+
+
+def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
+    bundle, out = tmp_path / "a.sise", tmp_path / "out"
+    labels = tmp_path / "labels.txt"
+    labels.write_text("one\ntwo\nthree\nfour\nfive\n")
+    code, printed, notes = sise(
+        "export",
+        small_model,
+        "-o",
+        bundle,
+        "--labels",
+        labels,
+        "--mean",
+        "0.5,0.5,0.5",
+        "--std",
+        "0.25",
+        "--crop-pct",
+        1,
+        "--activation",
+        "softmax",
+    )
+    assert code == 0
+    assert "3 blocks, 36 maps" in printed
+    assert "largest relative error" in printed
+    assert "assumed: color RGB" in notes
+    assert "assumed: mean" not in notes
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["preprocess"]["mean"] == [0.5, 0.5, 0.5]
+    assert manifest["preprocess"]["std"] == [0.25, 0.25, 0.25]
+
+    code, printed, _ = sise("inspect", bundle)
+    assert code == 0
+    assert "block2      12 maps    16x16   a.relu" in printed
+    code, printed, _ = sise("verify", bundle)
+    assert code == 0
+    assert "is sound on cpu" in printed
+
+    code, printed, err = sise(
+        "explain", picture, "-m", bundle, "-t", "two", "-t", 4, "-o", out, "--blocks", "--json"
+    )
+    assert code == 0
+    assert err == ""
+    records = [json.loads(line) for line in printed.splitlines()]
+    assert [record["target"] for record in records] == [
+        {"index": 1, "label": "two"},
+        {"index": 4, "label": "five"},
+    ]
+    suffixes = (".png", ".npy", ".json", ".blocks.png")
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        f"picture.{t}{s}" for t in (1, 4) for s in suffixes
+    )
+    map_ = np.load(out / "picture.1.npy")
+    assert map_.dtype == np.float32
+    assert map_.shape == (32, 32)
+    assert map_.min() == 0
+    assert map_.max() == 1
+    assert cv2.imread(str(out / "picture.1.png")).shape == (40, 60, 3)
+    written = json.loads((out / "picture.1.json").read_text())
+    assert written == {key: value for key, value in records[0].items() if key != "files"}
+
+
+def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, picture, tmp_path):
+    out = tmp_path / "out"
+    methods = "ada-sise,grad-cam++,rise:masks=20:seed=3"
+    code, printed, err = sise(
+        "explain", picture, "-m", small_bundle, "-t", "b", "-o", out, "--method", methods, "--check",
+        "--fusion", "otsu-soft",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    stems = ["picture.1.ada-sise-fusion-otsu-soft", "picture.1.grad-cam++", "picture.1.rise-masks-20-seed-3"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["picture.1.methods.png"] + [f"{stem}.{kind}" for stem in stems for kind in ("png", "npy", "json")]
+    )
+    lines = [line.split(", ") for line in printed.splitlines() if " -> " in line]
+    assert [line[2] for line in lines] == ["ada-sise", "grad-cam++", "rise"]
+    record = json.loads((out / f"{stems[2]}.json").read_text())
+    assert (record["method"], record["masks"], record["seed"], record["passes"]) == ("rise", 20, 3, 21)
+    assert list(record["check"]) == ["drop", "increase", "insertion", "deletion", "kept"]
+    assert all(0 <= value <= 1 for value in record["check"].values())
+    strip = cv2.imread(str(out / "picture.1.methods.png"))
+    assert strip.shape[1] > 4 * 240
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        (["--preset", "fast"], {"budget": 0.1}),
+        (["--max-passes", "6"], {"max_passes": 6}),
+        (["--budget", "0.5", "--max-seconds", "60"], {"budget": 0.5, "max_seconds": 60.0}),
+    ],
+)
+def test_a_budget_bounds_the_passes(sise, small_bundle, picture, tmp_path, arguments, settings):
+    explain = ["explain", picture, "-m", small_bundle, "--json", "--memory", "80MB", "-o", tmp_path]
+    (whole,) = map(json.loads, sise(*explain)[1].splitlines())
+    code, out, err = sise(*explain, *arguments)
+    assert (code, err) == (0, "")
+    (record,) = map(json.loads, out.splitlines())
+    assert {key: record[key] for key in settings} == settings
+    assert 0 < record["masks"] < whole["masks"]
+    assert record["passes"] <= settings.get("max_passes", whole["passes"])
+    assert [block["kept"] for block in record["blocks"]] == [block["kept"] for block in whole["blocks"]]
+
+
+def test_an_older_bundle_is_refused_before_anything_is_explained(sise, small_bundle, picture, tmp_path):
+    old = tmp_path / "old.sise"
+    shutil.copytree(small_bundle, old)
+    manifest = json.loads((old / "manifest.json").read_text("utf-8"))
+    for name in LATER:
+        path = manifest["graphs"].pop(name)
+        del manifest["files"][path]
+        (old / path).unlink()
+    (old / "manifest.json").write_text(json.dumps(manifest | {"schema_version": "1.0"}), "utf-8")
+    out = tmp_path / "out"
+    code, printed, err = sise("explain", picture, "-m", old, "-o", out, "--check")
+    assert (code, printed) == (2, "")
+    assert "older sise-rt: export it again" in err
+    assert not out.exists()
+    assert sise("explain", picture, "-m", old, "-o", out)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--method", "lime"], "no method 'lime'; known are sise, ada-sise"),
+        (["--method", "rise:masks"], "an option is written name=value"),
+        (["--method", "rise:masks=many"], "masks is 'many', where int is needed"),
+        (["--method", "grad-cam:mu=0.3"], "grad-cam has no option 'mu'"),
+        (["--method", "grad-cam,grad-cam"], "none twice"),
+        (["--method", ","], "name at least one method"),
+        (["--method", "grad-cam", "--mu", "0.3"], "--mu says nothing to grad-cam"),
+        (["--method", "grad-cam", "--max-passes", "9"], "--max-passes says nothing to grad-cam"),
+        (["--method", "grad-cam", "--preset", "fast"], "--preset fast says nothing to grad-cam"),
+        (["--max-passes", "1"], "max_passes 1 leaves none for masks"),
+        (["--method", "sise:mu=0.2", "--mu", "0.3"], "sise:mu=0.2 says otherwise: give one of them"),
+        (["--method", "rise:masks=0"], "rise:masks=0: masks 0"),
+        (["--method", "sise:mu=0.90,sise", "--mu", "0.9"], "--mu 0.9 makes two of the methods the same"),
+        (["--method", "grad-cam,rise", "--blocks"], "--blocks: no maps of single blocks from grad-cam, rise"),
+        (["--method", "rise:masks=0"], "masks 0"),
+        (["--method", "sise:mu=2"], "mu is 2.0"),
+    ],
+)
+def test_a_method_that_is_not_usable_is_wrong_use(sise, small_bundle, picture, tmp_path, arguments, says):
+    code, out, err = sise("explain", picture, "-m", small_bundle, "-o", tmp_path / "out", *arguments)
+    assert (code, out) == (2, "")
+    assert says in " ".join(err.split())
+
+
+def test_methods_lists_them_with_their_options(sise):
+    code, out, _ = sise("methods")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == list(METHODS)
+    assert "options: mu=0.0:fusion=otsu|otsu-soft" in out
+    assert "areas=0.025+0.05+0.1+0.2:steps=100" in out
+
+
+def test_top_k_explains_by_falling_confidence(sise, small_bundle, picture, tmp_path):
+    code, printed, _ = sise(
+        "explain", picture, "-m", small_bundle, "--top-k", 3, "-o", tmp_path / "o", "--json"
+    )
+    assert code == 0
+    confidences = [json.loads(line)["confidence"] for line in printed.splitlines()]
+    assert len(confidences) == 3
+    assert confidences == sorted(confidences, reverse=True)
+
+
+def test_quiet_prints_nothing(sise, small_bundle, picture, tmp_path):
+    assert sise("explain", picture, "-m", small_bundle, "-o", tmp_path / "o", "-q") == (0, "", "")
+
+
+def test_inspect_of_a_model_names_the_blocks(sise, small_model):
+    code, printed, err = sise("inspect", small_model)
+    assert (code, err) == (0, "")
+    assert "b.relu" in printed
+    assert f"sise-rt export {small_model}" in printed
+
+
+def without_gradients(bundle, path, **source):
+    """A copy of a bundle that has no heads any more."""
+    shutil.copytree(bundle, path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["graphs"]["heads"] = []
+    manifest["source"] |= source
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    return path
+
+
+def test_inspect_says_that_a_bundle_has_no_gradients(sise, small_bundle, tmp_path):
+    bare = without_gradients(small_bundle, tmp_path / "bare.sise", producer="")
+    said = "gradients: none (exported --without-gradients)"
+    code, printed, _ = sise("inspect", bare)
+    assert code == 0
+    assert said in printed
+    assert said not in sise("inspect", small_bundle)[1]
+
+
+def test_inspect_leaves_out_an_empty_producer(sise, small_bundle, tmp_path):
+    code, printed, _ = sise("inspect", without_gradients(small_bundle, tmp_path / "a.sise", producer=""))
+    assert code == 0
+    assert "producer" not in printed
+    known = without_gradients(small_bundle, tmp_path / "b.sise", producer="maker 1.2")
+    assert ", producer maker 1.2\n" in sise("inspect", known)[1]
+
+
+def test_one_block_is_no_blocks(sise, tmp_path):
+    code, printed, _ = sise("export", one_block(tmp_path / "m.onnx"), "-o", tmp_path / "m.sise")
+    assert code == 0
+    assert "\n1 block, 8 maps\n" in printed
+    assert "1 blocks" not in printed
+
+
+def one_block(path):
+    rng = np.random.default_rng(0)
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], strides=[2, 2]),
+        node("Relu", ["c"], ["r"]),
+        node("GlobalAveragePool", ["r"], ["p"]),
+        node("Flatten", ["p"], ["f"]),
+        node("MatMul", ["f", "v"], ["y"]),
+    ]
+    w, v = 0.1 * rng.standard_normal((8, 12, 3, 3)), rng.standard_normal((8, 5))
+    return write_model(path, nodes, [("x", ["N", 12, 32, 32])], w=w, v=v)
+
+
+def test_arrays_of_twelve_channels_are_explained_from_the_command_line(sise, tmp_path):
+    bundle, out = tmp_path / "m.sise", tmp_path / "out"
+    assert sise("export", one_block(tmp_path / "m.onnx"), "-o", bundle, "-q")[0] == 0
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 60, 12), dtype=np.uint8)
+    np.save(tmp_path / "twelve.npy", pixels)
+    code, printed, err = sise("explain", tmp_path / "twelve.npy", "-m", bundle, "-o", out, "--json")
+    assert (code, err) == (0, "")
+    (record,) = map(json.loads, printed.splitlines())
+    from sise_rt import load
+
+    expected = load(bundle).confidences(pixels)
+    assert record["confidence"] == pytest.approx(expected.max())
+    assert sorted(file.suffix for file in out.iterdir()) == [".json", ".npy", ".png"]
+    np.save(tmp_path / "three.npy", pixels[..., :3])
+    np.save(tmp_path / "floats.npy", pixels / 255)
+    for name, words in (("three", "12 channels"), ("floats", "array of float64")):
+        code, _, err = sise("explain", tmp_path / f"{name}.npy", "-m", bundle, "-o", out)
+        assert code == 1
+        assert words in err
+        assert "1 of 1 image failed" in err
+
+
+def test_demo_writes_an_explanation(sise, tmp_path):
+    code, printed, _ = sise("demo", "-o", tmp_path / "demo")
+    assert code == 0
+    assert "confidence" in printed
+    assert list((tmp_path / "demo").glob("surface.*.blocks.png"))
+
+
+# ---------------------------------------------------------------------------------------------- bad input
+
+
+def node(op, inputs, outputs, **attributes):
+    return helper.make_node(op, inputs, outputs, name=outputs[0], **attributes)
+
+
+def write_model(path, nodes, inputs, outputs=(("y", ["N", 5]),), **weights):
+    values = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs],
+        values,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+def transformer(path):
+    """A patch embedding and two layers of attention over its tokens."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        node("Conv", ["x", "patch"], ["patches"], strides=[8, 8]),
+        node("Reshape", ["patches", "rows"], ["flat"]),
+        node("Transpose", ["flat"], ["t0"], perm=[0, 2, 1]),
+    ]
+    values = {"patch": rng.standard_normal((16, 3, 8, 8)), "head": rng.standard_normal((16, 5))}
+    for i in range(2):
+        for name in "qkv":
+            values[f"w{name}{i}"] = rng.standard_normal((16, 16)) / 4
+            nodes.append(node("MatMul", [f"t{i}", f"w{name}{i}"], [f"{name}{i}"]))
+        nodes += [
+            node("Transpose", [f"k{i}"], [f"kt{i}"], perm=[0, 2, 1]),
+            node("MatMul", [f"q{i}", f"kt{i}"], [f"scores{i}"]),
+            node("Softmax", [f"scores{i}"], [f"attention{i}"]),
+            node("MatMul", [f"attention{i}", f"v{i}"], [f"mixed{i}"]),
+            node("Add", [f"mixed{i}", f"t{i}"], [f"t{i + 1}"]),
+        ]
+    nodes += [
+        node("ReduceMean", ["t2", "axis"], ["pooled"], keepdims=0),
+        node("MatMul", ["pooled", "head"], ["y"]),
+    ]
+    write_model(path, nodes, [("x", ["N", 3, 32, 32])], **values)
+    model = onnx.load(path)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axis"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 16, 16]), "rows"))
+    onnx.save(model, path)
+    return path
+
+
+def without_rule(path):
+    """A small CNN with an operator behind its only block that has no gradient rule."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], strides=[2, 2]),
+        node("Relu", ["c"], ["r"]),
+        node("GlobalAveragePool", ["r"], ["p"]),
+        node("Flatten", ["p"], ["f"]),
+        node("QuickGelu", ["f"], ["a"], domain="com.microsoft"),
+        node("MatMul", ["a", "v"], ["y"]),
+    ]
+    w, v = 0.01 * rng.standard_normal((8, 3, 3, 3)), rng.standard_normal((8, 5))
+    write_model(path, nodes, [("x", ["N", 3, 32, 32])], w=w, v=v)
+    model = onnx.load(path)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, path)
+    return path
+
+
+BAD_IMAGES = {
+    "missing image": (None, "no such file"),
+    "image is a folder": ("folder", "folder"),
+    "empty image": (b"", "empty"),
+    "truncated image": ("truncated", "truncated|damaged|cannot be decoded"),
+    "not an image": (b"hello, I am text", "is no picture"),
+    "30,000 x 30,000 pixels": ("huge", "pixel"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_IMAGES)
+def test_a_bad_image_is_one_line_and_the_others_are_done(sise, small_bundle, picture, tmp_path, case):
+    content, says = BAD_IMAGES[case]
+    bad, out = tmp_path / "bad.png", tmp_path / "out"
+    if content == "folder":
+        bad.mkdir()
+    elif content == "truncated":
+        bad.write_bytes(picture.read_bytes()[:2000])
+    elif content == "huge":
+        bad.write_bytes(huge_png(30_000))
+    elif content is not None:
+        bad.write_bytes(content)
+    started = time.perf_counter()
+    code, printed, err = sise("explain", bad, picture, "-m", small_bundle, "-o", out, "-t", 0)
+    report(case, code, err)
+    assert code == 1
+    assert err.count("\n") == 2
+    assert err.startswith("error: ")
+    assert any(word in err for word in says.split("|"))
+    assert "1 of 2 images failed" in err
+    assert "picture.png" in printed
+    assert (out / "picture.0.npy").is_file()
+    assert not list(out.glob("bad.*"))
+    assert time.perf_counter() - started < 30
+
+
+def huge_png(side):
+    """A PNG whose header promises side x side pixels."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0" * 100)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_a_constant_image_is_explained_or_refused_without_nan(sise, small_bundle, tmp_path):
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((50, 50, 3), 128, np.uint8))
+    code, _, err = sise("explain", tmp_path / "grey.png", "-m", small_bundle, "-o", tmp_path / "out")
+    report("constant image", code, err)
+    assert code in (0, 1)
+    for file in (tmp_path / "out").glob("*.npy"):
+        assert np.isfinite(np.load(file)).all()
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("zebra", "no label"),
+        ("5", "out of range"),
+        ("-1", "out of range"),
+        ("", "neither"),
+        ("twin", "2 classes"),
+    ],
+)
+def test_a_target_that_is_no_class(sise, small_model, picture, tmp_path, target, says):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a, twin\nb, twin\nc\nd\ne\n")
+    bundle = tmp_path / "b.sise"
+    assert sise("export", small_model, "-o", bundle, "--labels", labels, "-q")[0] == 0
+    code, _, err = sise("explain", picture, "-m", bundle, f"--target={target}")
+    report(f"target {target!r}", code, err)
+    assert code == 2
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_target_without_evidence_leaves_the_others_theirs(
+    sise, small_bundle, picture, tmp_path, monkeypatch
+):
+    from sise_rt.running.engine import Engine
+
+    real = Engine.features
+
+    def features(self, images, targets):
+        maps, alphas, logits = real(self, images, targets)
+        return maps, [np.where(targets[:, None] == 1, -np.abs(a), a) for a in alphas], logits
+
+    monkeypatch.setattr(Engine, "features", features)
+    out = tmp_path / "out"
+    code, _, err = sise("explain", picture, "-m", small_bundle, "-t", 1, "-t", 0, "-o", out)
+    report("no evidence for one of two targets", code, err)
+    assert code == 1
+    assert "no feature map speaks for target 1" in err
+    assert (out / "picture.0.npy").is_file()
+
+
+def damaged(bundle, how):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    if how == "missing file":
+        (bundle / "heads" / "02.onnx").unlink()
+    elif how == "flipped byte":
+        data = bytearray((bundle / "weights.bin").read_bytes())
+        data[len(data) // 2] ^= 1
+        (bundle / "weights.bin").write_bytes(data)
+    elif how == "future schema":
+        (bundle / "manifest.json").write_text(json.dumps(manifest | {"schema_version": "9.0"}))
+    elif how == "no manifest":
+        (bundle / "manifest.json").unlink()
+    elif how == "path outside":
+        manifest["files"]["../secret"] = "0" * 64
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+    elif how == "external data outside":
+        path = bundle / "features.onnx"
+        model = onnx.load(path, load_external_data=False)
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = "../weights.bin"
+        path.write_bytes(model.SerializeToString())
+        import hashlib
+
+        manifest["files"]["features.onnx"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("missing file", "heads/02.onnx is missing"),
+        ("flipped byte", "weights.bin was altered"),
+        ("future schema", "schema 9.0"),
+        ("no manifest", "no manifest.json"),
+        ("path outside", "outside the bundle"),
+        ("external data outside", "escapes"),
+    ],
+)
+def test_a_damaged_bundle(sise, small_bundle, picture, tmp_path, how, says):
+    bundle = tmp_path / "damaged.sise"
+    shutil.copytree(small_bundle, bundle)
+    (tmp_path / "weights.bin").write_bytes((bundle / "weights.bin").read_bytes())
+    damaged(bundle, how)
+    code, out, err = sise("explain", picture, "-m", bundle)
+    report(f"bundle: {how}", code, err)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def with_vector_input(path):
+    return write_model(path, [node("MatMul", ["x", "w"], ["y"])], [("x", ["N", 8])], w=np.ones((8, 5)))
+
+
+def with_two_inputs(path):
+    inputs = [("a", ["N", 3, 8, 8]), ("b", ["N", 3, 8, 8])]
+    return write_model(path, [node("Add", ["a", "b"], ["y"])], inputs)
+
+
+MODELS = {
+    "truncated ONNX": (lambda path, small: path.write_bytes(small.read_bytes()[:5000]), "damaged"),
+    "no ONNX": (lambda path, small: path.write_text("just text"), "no ONNX model"),
+    "no image input": (lambda path, small: with_vector_input(path), "no image input"),
+    "two inputs": (lambda path, small: with_two_inputs(path), "it has 2"),
+    "transformer": (lambda path, small: transformer(path), "transformer"),
+    "operator without a rule": (lambda path, small: without_rule(path), "QuickGelu"),
+}
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_a_model_that_cannot_be_exported(sise, small_model, tmp_path, case):
+    make, says = MODELS[case]
+    path, bundle = tmp_path / "model.onnx", tmp_path / "bundle.sise"
+    make(path, small_model)
+    code, out, err = sise("export", path, "-o", bundle)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+    code, _, err = sise("inspect", path)
+    assert code == 2
+    assert says in err
+    report(f"model: {case}", code, err)
+
+
+def test_weights_that_do_not_fit(sise, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    code = "import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))\n"
+    (tmp_path / "mynet.py").write_text(code)
+    torch.save({"0.weight": torch.zeros(4, 3, 5, 5), "other": torch.zeros(1)}, tmp_path / "w.pth")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = sise("export", "mynet:make", "--weights", "w.pth")
+    report("weights that do not fit", code, err)
+    assert code == 2
+    assert "0.bias" in err
+    assert "other" in err
+    assert "(4, 3, 5, 5) for (4, 3, 3, 3)" in err
+
+
+def test_cuda_asked_for_and_not_there(sise, small_bundle, picture):
+    from sise_rt.running.sessions import PROVIDERS, onnxruntime
+
+    if PROVIDERS["cuda"] in onnxruntime().get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    code, _, err = sise("explain", picture, "-m", small_bundle, "--provider", "cuda")
+    report("CUDA not there", code, err)
+    assert code == 2
+    assert "sise-rt[gpu]" in err
+
+
+@pytest.mark.parametrize(
+    ("installed", "says"), [((), "pip install"), (("onnxruntime", "onnxruntime-gpu"), "both installed")]
+)
+def test_no_onnxruntime_or_both(sise, small_bundle, picture, monkeypatch, installed, says):
+    from sise_rt.running import sessions
+
+    monkeypatch.setattr(sessions, "_installed", lambda name: name in installed)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, _, err = sise("explain", picture, "-m", small_bundle)
+    report(f"ONNX Runtime wheels: {len(installed)}", code, err)
+    assert code == 2
+    assert says in err
+
+
+def test_mu_of_a_bundle_without_gradients_is_wrong_use(sise, small_model, picture, tmp_path):
+    bare = tmp_path / "bare.sise"
+    assert sise("export", small_model, "-o", bare, "--without-gradients", "-q")[0] == 0
+    code, out, err = sise("explain", picture, "-m", bare, "--mu", 0.3, "-o", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert "without gradients, so --mu has nothing to select by" in err
+    assert not (tmp_path / "out").exists()
+    code, _, err = sise("explain", picture, "-m", bare, "--budget", 0.3, "-o", tmp_path / "out")
+    assert (code, err) == (0, ""), "a budget needs none"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("json:dumps", "json:dumps raised TypeError"),
+        ("json:decoder", "json:decoder is of type module, where a function without arguments"),
+        ("json:nothing", "module 'json' has no 'nothing'"),
+        ("nowhere_at_all:make", "cannot import 'nowhere_at_all'"),
+        ("resnet18", "a source is model.onnx, torchvision:NAME, timm:NAME or package.module:factory"),
+        ("missing.sise", "missing.sise is no bundle: no such folder"),
+    ],
+)
+def test_inspect_of_what_is_no_source(sise, source, says):
+    pytest.importorskip("torch")
+    code, out, err = sise("inspect", source)
+    report(f"inspect {source}", code, err)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("source", ["torchvision:resnet18", "timm:resnet18", "json:dumps"])
+def test_a_torch_source_without_torch_names_the_extra(source):
+    code = "import sys; sys.modules['torch'] = None; from sise_rt.cli import main; main(sys.argv[1:])"
+    for command in (["inspect", source], ["export", source, "--weights", "none"]):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, *command], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2
+        assert done.stderr == "error: exporting a torch model needs torch: pip install 'sise-rt[torch]'\n"
+
+
+def test_grey_of_a_model_of_three_channels_is_refused(sise, small_model, tmp_path):
+    code, _, err = sise("export", small_model, "-o", tmp_path / "a.sise", "--color", "GRAY")
+    report("grey of three channels", code, err)
+    assert code == 2
+    assert "color GRAY does not go with 3 channels of the model's input: use RGB or BGR" in err
+    assert not (tmp_path / "a.sise").exists()
+
+
+def test_an_output_folder_that_cannot_be_written(sise, small_bundle, picture, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = sise("explain", picture, "-m", small_bundle, "-o", tmp_path / "file" / "out")
+    report("output folder not writable", code, err)
+    assert code == 2
+    assert "cannot be written" in err
+
+
+def test_an_existing_bundle_or_folder_is_not_replaced(sise, small_model, small_bundle, tmp_path):
+    before = (small_bundle / "manifest.json").read_bytes()
+    code, _, err = sise("export", small_model, "-o", small_bundle)
+    assert code == 2
+    assert "--overwrite" in err
+    assert (small_bundle / "manifest.json").read_bytes() == before
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.txt").write_text("years of work")
+    code, _, err = sise("export", small_model, "-o", tmp_path / "folder", "--overwrite")
+    assert code == 2
+    assert (tmp_path / "folder" / "thesis.txt").is_file()
+
+
+def test_two_images_of_one_name_are_refused(sise, small_bundle, picture, tmp_path):
+    (tmp_path / "b").mkdir()
+    shutil.copy(picture, tmp_path / "b" / "picture.jpg")
+    code, _, err = sise(
+        "explain", picture, tmp_path / "b" / "picture.jpg", "-m", small_bundle, "-o", tmp_path / "o"
+    )
+    assert code == 2
+    assert "overwrite" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["explain", "x.png"],
+        ["explain", "-m", "b"],
+        ["export"],
+        ["frobnicate"],
+        ["export", "m.onnx", "--mean", "a,b"],
+        ["export", "m.onnx", "--input-size", "0"],
+        ["explain", "x.png", "-m", "b", "--mu", "1"],
+        ["explain", "x.png", "-m", "b", "--mu", "nan"],
+        ["explain", "x.png", "-m", "b", "--budget", "0"],
+        ["explain", "x.png", "-m", "b", "--budget", "nan"],
+        ["explain", "x.png", "-m", "b", "--max-passes", "0"],
+        ["explain", "x.png", "-m", "b", "--max-seconds", "inf"],
+        ["explain", "x.png", "-m", "b", "--preset", "slow"],
+        ["explain", "x.png", "-m", "b", "--preset", "fast", "--budget", "0.3"],
+        ["explain", "x.png", "-m", "b", "--preset", "exact", "--budget", "0.3"],
+        ["explain", "x.png", "-m", "b", "--memory", "much"],
+        ["explain", "x.png", "-m", "b", "--memory", "0GB"],
+        ["explain", "x.png", "-m", "b", "--memory", "9" * 400 + "GB"],
+        ["explain", "x.png", "-m", "b", "--preset", "fast", "--method", "sise:budget=0.5"],
+        ["explain", "x.png", "-m", "b", "--batch-size", "0"],
+        ["explain", "x.png", "-m", "b", "-t", "1", "--top-k", "2"],
+        ["export", "m.onnx", "--weights", "DEFAULT"],
+        ["export", "nothing.onnx"],
+        ["verify", "nothing"],
+    ],
+)
+def test_wrong_use_ends_with_2(sise, arguments):
+    code, out, err = sise(*arguments)
+    assert (code, out) == (2, "")
+    assert "Error" in err or "error" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_keeps_what_is_finished(small_bundle, tmp_path):
+    for i in range(200):
+        picture = np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"{i:03}.png"), picture)
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "from sise_rt.cli import main; main()",
+        "explain",
+        *sorted(map(str, tmp_path.glob("*.png"))),
+        "-m",
+        str(small_bundle),
+        "-o",
+        str(tmp_path / "out"),
+        "-t",
+        "0",
+        "--batch-size",
+        "1",
+    ]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a script ignores SIGINT, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    report("Ctrl-C", process.returncode, err)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    finished = list((tmp_path / "out").glob("*.npy"))
+    assert 0 < len(finished) < 200
+    assert all(np.load(file).shape == (32, 32) for file in finished)
+    assert not list((tmp_path / "out").glob("*.tmp"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(("method", "presses"), [("sise", 1), ("sise", 2), ("rise:masks=20", 1)])
+def test_ctrl_c_while_a_picture_is_explained(
+    sise, small_bundle, picture, tmp_path, monkeypatch, method, presses
+):
+    """The first gives the map so far, marked partial, where the method has one."""
+    pressed = []
+
+    def press(scored, total):
+        for _ in range(presses if not pressed else 0):
+            pressed.append(scored)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("sise_rt.commands.explain.progress_bar", lambda *_, **__: nullcontext(press))
+    arguments = ["-t", "0", "--batch-size", "1", "--method", method, "-o", tmp_path / "out"]
+    before = signal.getsignal(signal.SIGINT)
+    code, _, err = sise("explain", picture, picture, "-m", small_bundle, *arguments)
+    assert (code, len(pressed)) == (2, 0), "two of one name"
+    code, printed, err = sise("explain", picture, "-m", small_bundle, *arguments)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert code == 130
+    assert "Ctrl-C again ends at once" in err
+    assert "interrupted; what was finished is kept" in err
+    records = [json.loads(file.read_text("utf-8")) for file in (tmp_path / "out").glob("*.json")]
+    if method == "sise" and presses == 1:
+        (record,) = records
+        assert [file.name for file in (tmp_path / "out").glob("*.npy")] == ["picture.0.partial.npy"]
+        assert record["partial"] is True
+        assert record["masks"] == 1
+        assert f"{Path(picture).name}: " in printed
+    else:
+        assert records == []
+
+
+def test_the_rate_of_many_images_is_told(sise, small_bundle, picture, tmp_path):
+    other = shutil.copy(picture, tmp_path / "other.png")
+    arguments = ["-m", small_bundle, "-o", tmp_path / "out"]
+    *_, last = sise("explain", picture, other, *arguments)[1].splitlines()
+    assert last.startswith("2 images in ")
+    for others in ([], [other, "--quiet"], [other, "--json"], [tmp_path / "none.png"]):
+        assert "images in " not in sise("explain", picture, *others, *arguments)[1]
+
+
+@pytest.mark.parametrize(
+    ("images", "seconds", "line"),
+    [
+        (2, 0.0125, "2 images in 12 ms, 160 a second"),
+        (40, 10.0, "40 images in 10.0 s, 4.0 a second"),
+        (3, 61.23, "3 images in 61.2 s, 20.4 s each"),
+        (100_000, 2.0, "100000 images in 2.0 s, 50,000 a second"),
+        (2, 0.0, "2 images in 0 ms, 2,000,000 a second"),
+    ],
+)
+def test_a_rate_is_a_number_that_people_can_read(images, seconds, line):
+    assert rate(images, seconds) == line
+
+
+def report(case, code, err):
+    """A line for whoever reads the tests' output (`pytest -rP`)."""
+    print(f"| {case} | {code} | {' '.join(err.split())} |")

@@ -1,0 +1,160 @@
+"""Ground truth on the model's input: drawn on the picture, and taken where the model's input lies."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sise_rt.bundle import Preprocess
+from sise_rt.evaluation.samples import Truth
+from sise_rt.evaluation.truth import draw, to_input
+from sise_rt.pictures.placement import Placement, preprocess, to_original
+
+BIG = 10**8
+
+
+def spec(size=(3, 32, 32), crop_pct=1.0, crop_mode="center"):
+    return Preprocess(
+        input_size=size,
+        interpolation="bilinear",
+        crop_pct=crop_pct,
+        crop_mode=crop_mode,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        color="RGB",
+        scale=255.0,
+    )
+
+
+SPECS = {
+    "center": spec(crop_pct=0.875),
+    "squash": spec(crop_mode="squash"),
+    "wide": spec((3, 24, 40), crop_pct=0.8),
+    "large": spec((3, 160, 160)),
+}
+
+
+@pytest.mark.parametrize("size", [(60, 90), (91, 57), (33, 33), (20, 300)])
+@pytest.mark.parametrize("name", SPECS)
+def test_the_picture_and_its_truth_go_the_same_way(name, size):
+    height, width = size
+    truth = np.zeros(size, bool)
+    truth[height // 4 : height // 2, width // 3 : (3 * width) // 4] = True
+    picture = np.repeat(truth[..., None] * np.uint8(255), 3, axis=2)
+    tensor, placement = preprocess(picture, SPECS[name])
+    inside = to_input(truth, placement)
+    assert inside.shape == tensor.shape[2:]
+    # Where the resized picture is plainly black or white, the truth says the same; grey is the border.
+    seen = tensor[0, 0]
+    plain = (seen < 0.02) | (seen > 0.98)
+    assert plain.mean() > 0.5
+    np.testing.assert_array_equal(inside[plain], seen[plain] > 0.5)
+    assert abs(inside.mean() - seen.mean()) < 0.05
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_it_is_the_inverse_of_to_original(name):
+    _, placement = preprocess(np.zeros((75, 110, 3), np.uint8), SPECS[name])
+    _, seen = to_original(np.ones(placement.input, np.float32), placement)
+    there = to_input(seen, placement)
+    assert there.all()  # all of the input lies in what the model saw of the picture
+    height, width = placement.input
+    spot = np.zeros(placement.input, np.float32)
+    spot[height // 5 : height // 2, width // 3 : (2 * width) // 3] = 1
+    back, _ = to_original(spot, placement)
+    again = to_input(back > 0.5, placement)
+    assert (again & (spot > 0)).sum() / (again | (spot > 0)).sum() > 0.8
+
+
+def test_exactly_every_second_pixel():
+    _, placement = preprocess(np.zeros((64, 64, 3), np.uint8), spec(crop_mode="squash"))
+    mask = np.random.default_rng(0).random((64, 64)) > 0.5
+    np.testing.assert_array_equal(to_input(mask, placement), mask[1::2, 1::2])
+
+
+def test_the_input_may_reach_beyond_the_picture():
+    placement = Placement(original=(10, 40), resized=(20, 80), top=-6, left=8, input=(32, 32))
+    inside = to_input(np.ones((10, 40), bool), placement)
+    np.testing.assert_array_equal(np.flatnonzero(inside.all(axis=1)), np.arange(6, 26))
+    assert inside.sum() == 20 * 32
+
+
+def test_a_mask_of_another_size_is_refused():
+    _, placement = preprocess(np.zeros((10, 40, 3), np.uint8), spec())
+    with pytest.raises(ValueError, match="does not fit"):
+        to_input(np.ones((40, 10), bool), placement)
+
+
+def drawn(truth, size=(30, 40), folder=None, max_pixels=BIG):
+    mask, problems = draw(truth, size, folder, "a.jpg: dog", max_pixels)
+    return mask, [problem.kind for problem in problems]
+
+
+def test_boxes_are_a_union_of_whole_pixels():
+    mask, problems = drawn(Truth(boxes=((0, 0, 1, 1), (37.5, 28.4, 40, 30), (2, 3, 6, 5))))
+    expected = np.zeros((30, 40), bool)
+    expected[0, 0] = expected[28:30, 37:40] = expected[3:5, 2:6] = True  # 28.5 and 37.5 are centres
+    np.testing.assert_array_equal(mask, expected)
+    assert problems == []
+
+
+def test_boxes_outside_are_clipped_or_left_out():
+    mask, problems = drawn(Truth(boxes=((-5, -5, 3, 3), (38, 28, 99, 99), (50, 0, 60, 9), (4, 4, 4, 9))))
+    assert mask.sum() == 9 + 4
+    assert problems == ["box clipped", "box clipped", "box outside the picture", "broken annotation"]
+    assert drawn(Truth(boxes=((50, 0, 60, 9),))) == (None, ["box outside the picture"])
+    assert drawn(Truth(boxes=((3.6, 3.6, 4.4, 4.4),))) == (None, ["empty truth"])
+
+
+def test_a_box_that_cannot_be_drawn_is_one_problem():
+    inverted, tiny, outside = (20, 4, 9, 9), (3.6, 3.6, 4.4, 4.4), (50, 0, 60, 9)
+    assert drawn(Truth(boxes=(inverted,))) == (None, ["broken annotation"])
+    assert drawn(Truth(boxes=(inverted, outside))) == (None, ["broken annotation", "box outside the picture"])
+    assert drawn(Truth(boxes=(inverted, tiny))) == (None, ["broken annotation", "empty truth"])
+    assert drawn(Truth(boxes=((-5, 0, 0.3, 9),))) == (None, ["empty truth"])  # not that it is clipped too
+    assert drawn(Truth(boxes=(inverted,), polygons=((1, 1, 1, 1, 1, 1),)))[1][-1] == "empty truth"
+    assert drawn(Truth(runs=(((1200,), (30, 40)),))) == (None, ["empty truth"])
+
+
+def test_stretched_boxes():
+    mask, _ = drawn(Truth(boxes=((10, 5.5, 20, 10),), size=(20, 20), scaled=True))
+    rows, columns = np.nonzero(mask)
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (8, 15, 20, 40)  # 8.25 to 15
+
+
+def test_sizes_that_differ_are_no_guess():
+    assert drawn(Truth(boxes=((1, 1, 5, 5),), size=(40, 30))) == (None, ["sizes differ"])
+
+
+def test_polygons_and_runs():
+    mask, _ = drawn(Truth(polygons=((2, 3, 12, 3, 12, 9, 2, 9),)))
+    expected = np.zeros((30, 40), bool)
+    expected[3:9, 2:12] = True
+    np.testing.assert_array_equal(mask, expected)
+    triangle, _ = drawn(Truth(polygons=((0, 0, 30, 0, 0, 30),)))
+    assert abs(triangle.sum() - 450) <= 15  # half of the diagonal's pixels
+    runs, _ = drawn(Truth(runs=(((31, 5, 1164), (30, 40)),)))
+    np.testing.assert_array_equal(np.argwhere(runs), [[row, 1] for row in range(1, 6)])
+    assert drawn(Truth(runs=(((31, 5, 1164), (40, 30)),))) == (None, ["broken annotation"])
+    problem = draw(Truth(runs=(((31, 5, 1164), (40, 30)),)), (30, 40), None, "a.jpg: dog", BIG)[1][0]
+    assert problem.detail == "a run-length mask of 30 x 40 in a picture of 40 x 30"
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_masks_in_files(tmp_path, value):
+    array = np.zeros((30, 40), np.uint8)
+    array[5:9, 6:8] = value
+    noisy = array.copy()
+    noisy[20, 20] = value // 8  # as a JPEG leaves it
+    Image.fromarray(noisy).save(tmp_path / "m.png")
+    mask, problems = drawn(Truth(mask="m.png"), folder=tmp_path)
+    np.testing.assert_array_equal(mask, array > 0)
+    assert problems == []
+
+
+def test_masks_that_cannot_be_used(tmp_path):
+    Image.new("L", (40, 30)).save(tmp_path / "empty.png")
+    Image.new("L", (30, 40), 255).save(tmp_path / "turned.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for name, kind in (("empty", "empty mask"), ("turned", "sizes differ"), ("broken", "broken annotation")):
+        assert drawn(Truth(mask=f"{name}.png"), folder=tmp_path) == (None, [kind])
+    assert drawn(Truth(mask="turned.png"), folder=tmp_path, max_pixels=100) == (None, ["broken annotation"])

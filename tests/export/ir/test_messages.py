@@ -1,0 +1,38 @@
+"""The gist of foreign exceptions."""
+
+import pytest
+from sise_rt.export.ir.messages import described, first_line
+
+from sise_rt.errors import ModelError
+
+
+@pytest.mark.parametrize(
+    ("text", "gist"),
+    [
+        ("one\ntwo", "one"),
+        ("\n  \n two", " two"),
+        ("", "ValueError"),
+        ("\x1b[96mcoloured\x1b[0m words", "coloured words"),
+        ("x" * 400, "x" * 300),
+    ],
+)
+def test_first_line(text, gist):
+    assert first_line(ValueError(text)) == gist
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+def test_the_cause_says_more_than_its_consequence():
+    assert first_line(caused(RuntimeError("Step 3 of 3 failed"), KeyError("weight"))) == "'weight'"
+
+
+def test_words_of_this_package_stand():
+    error = caused(ModelError("weight 'w' is damaged"), KeyError("weight"))
+    assert first_line(error) == "weight 'w' is damaged"
+
+
+def test_described():
+    assert described((None, 3, "h", 8)) == "(?, 3, h, 8)"

@@ -1,0 +1,164 @@
+"""Parity at export: what passes, and that a wrong gradient or a wrong map does not."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from sise_rt.export import export
+from sise_rt.export.gradients.rules import table as rules
+from sise_rt.export.proof.parity import EXPORT_TOLERANCES, probe_picture
+
+from sise_rt.bundle import read_bundle
+from sise_rt.errors import ParityError, SiseError
+
+
+@pytest.mark.parametrize("tail", ["", "Softmax", "LogSoftmax", "Sigmoid"])
+@pytest.mark.parametrize("batch", ["N", 1, 4])
+def test_small_models_pass(cnn, tmp_path, tail, batch):
+    report = export(cnn(tmp_path / "m.onnx", tail=tail, batch=batch), tmp_path / "m.sise")
+    parity = report.manifest.parity
+    assert parity["reference"] == "the original ONNX model"
+    assert parity["errors"].keys() == {"logits", "maps", "chain", "score", "differences", "image_gradient"}
+    assert parity["errors"]["logits"] < 1e-5
+    assert parity["errors"]["maps"] < 1e-5
+    assert parity["errors"]["chain"] < 1e-6
+    assert parity["errors"]["differences"] < 2e-2
+    with np.load(report.path / "parity.npz") as stored:
+        assert ("confidences" if tail else "logits") in stored.files
+
+
+@pytest.mark.parametrize("tail", ["", "Sigmoid"])
+def test_single_logit_passes(cnn, tmp_path, tail):
+    report = export(cnn(tmp_path / "m.onnx", tail=tail, classes=1), tmp_path / "m.sise")
+    assert report.manifest.classes == 2
+    assert report.manifest.labels == ("negative", "positive")
+
+
+def wrong_relu(op, g, y, x):
+    return (g,)
+
+
+def wrong_add(op, g, y, a, b):
+    return g, op.Mul(g, op.constant(0.5))
+
+
+@pytest.mark.parametrize(("op_type", "rule"), [("Relu", wrong_relu), ("Add", wrong_add)])
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_wrong_rule_fails_and_leaves_nothing(small_model, tmp_path, monkeypatch, op_type, rule, existing):
+    output = tmp_path / "m.sise"
+    if existing:
+        export(small_model, output)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    monkeypatch.setitem(rules.RULES, op_type, rule)
+    with pytest.raises(ParityError, match=r"differ from the source's .*: .*differences .* is above"):
+        export(small_model, output, overwrite=True)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    if existing:
+        read_bundle(output)
+
+
+def test_a_wrong_forward_pass_fails(small_model, tmp_path, monkeypatch):
+    from sise_rt.export.proof import parity
+
+    original = parity._original
+
+    def other(*arguments):
+        output, maps = original(*arguments)
+        return output + 0.1 * np.abs(output).max(), maps
+
+    monkeypatch.setattr(parity, "_original", other)
+    with pytest.raises(ParityError, match=r"logits .* is above"):
+        export(small_model, tmp_path / "m.sise")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_gives_nan_fails(small_model, tmp_path):
+    model = onnx.load(small_model)
+    head = next(node for node in model.graph.node if node.op_type == "Gemm")
+    model.graph.node.append(helper.make_node("Log", [head.output[0]], ["y"], name="log"))
+    model.graph.output[0].name = "y"
+    onnx.save(model, tmp_path / "nan.onnx")
+    with pytest.raises(SiseError):
+        export(tmp_path / "nan.onnx", tmp_path / "m.sise", activation="softmax")
+    assert not (tmp_path / "m.sise").exists()
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 48), (1, 7, 5)])
+def test_probe_picture(shape):
+    picture = probe_picture(*shape, seed=1)
+    assert (picture.shape, picture.dtype) == (shape, np.uint8)
+    assert (picture.min(), picture.max()) == (0, 255)
+    np.testing.assert_array_equal(picture, probe_picture(*shape, seed=1))
+    assert (picture != probe_picture(*shape, seed=2)).any()
+
+
+def test_export_is_stricter_than_verify():
+    assert EXPORT_TOLERANCES["alpha"] == 1e-3
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_blocks_that_autograd_does_not_know_are_said(tmp_path, monkeypatch, known):
+    torch = pytest.importorskip("torch")
+    from sise_rt.export.proof import kinks
+
+    nn = torch.nn
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Conv2d(4, 4, 3, 2), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+    )
+    original = kinks.autograd_reference
+
+    def renamed(*arguments):
+        *others, tensors, values = arguments
+        return original(*others, tensors[:known], values)
+
+    monkeypatch.setattr(kinks, "autograd_reference", renamed)
+    report = export(net, tmp_path / "m.sise", input_size=(32, 32))
+    assert f"alpha compared with torch autograd for {known} of 2 blocks" in report.notes
+    assert report.manifest.parity["compared"] == {"maps": known, "alpha": known}
+    reference = report.manifest.parity["reference"]
+    assert reference == (
+        "torch autograd, float64"
+        if known
+        else "torch's exported program, float64; central differences for alpha"
+    )
+
+
+def torch_net(torch):
+    torch.manual_seed(0)
+    nn = torch.nn
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(16, 16, 3), nn.ReLU()),
+        *(nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 3), nn.ReLU6()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
+    )
+
+
+def test_units_on_the_other_side_of_their_kinks_are_no_error(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from sise_rt.export.proof import kinks
+
+    original = kinks.autograd_reference
+
+    def displaced(program, images, *others):
+        """Rounding of another kind: the float64 run sees a picture that is off by a thousandth."""
+        return original(program, images * 1.01 + 0.01, *others)
+
+    monkeypatch.setattr(kinks, "autograd_reference", displaced)
+    monkeypatch.setitem(EXPORT_TOLERANCES, "logits", 1.0)
+    monkeypatch.setitem(EXPORT_TOLERANCES, "maps", 1.0)
+    parity = export(torch_net(torch), tmp_path / "m.sise", input_size=(64, 64)).manifest.parity
+    assert parity["reference"] == "torch autograd, float64, each unit on the bundle's side of its kink"
+    assert parity["errors"]["alpha"] < 1e-5
+
+
+@pytest.mark.parametrize(("op_type", "rule"), [("Relu", wrong_relu), ("MaxPool", wrong_relu)])
+def test_a_wrong_rule_fails_on_either_side_of_the_kinks(tmp_path, monkeypatch, op_type, rule):
+    torch = pytest.importorskip("torch")
+
+    def wrong(op, g, y, x, **attributes):
+        return rule(op, op.reshape_like(g, x), y, x) if op_type == "Relu" else (op.Mul(x, op.constant(0.01)),)
+
+    monkeypatch.setitem(rules.RULES, op_type, wrong)
+    with pytest.raises(ParityError, match=r"side of its kink\): .*alpha .* is above"):
+        export(torch_net(torch), tmp_path / "m.sise", input_size=(64, 64))

@@ -1,0 +1,246 @@
+"""Where input size, preprocessing and labels come from."""
+
+import pytest
+from sise_rt.export.intake.interface import Interface
+from sise_rt.export.intake.sources import _metadata
+from sise_rt.export.settings import IMAGENET, class_labels, image_size, preprocessing
+
+from sise_rt.errors import ModelError
+
+
+def ends(*dims):
+    nhwc = dims[-1] == 3
+    return Interface("x", "y", (None, *dims), "NHWC" if nhwc else "NCHW")
+
+
+@pytest.mark.parametrize(
+    ("dims", "wanted", "described", "size", "noted"),
+    [
+        ((3, 64, 48), None, None, (3, 64, 48), False),
+        ((64, 48, 3), None, None, (3, 64, 48), False),
+        ((3, None, None), None, None, (3, 224, 224), True),
+        ((3, None, None), (100, 120), None, (3, 100, 120), False),
+        ((3, None, None), (100, 120), (3, 64, 64), (3, 100, 120), False),
+        ((3, None, None), None, (3, 64, 96), (3, 64, 96), False),
+        ((None, None, None), None, (1, 64, 96), (1, 64, 96), False),
+        ((3, 64, 48), (64, 48), None, (3, 64, 48), False),
+    ],
+)
+def test_image_size(dims, wanted, described, size, noted):
+    metadata = {"input_size": described} if described else {}
+    found, note = image_size(ends(*dims), wanted, metadata)
+    assert found == size
+    assert bool(note) == noted
+    assert not noted or "--input-size" in note
+
+
+def test_image_sizes_that_do_not_fit():
+    with pytest.raises(ModelError, match="takes 64x48 pixels, which contradicts --input-size 64x64"):
+        image_size(ends(3, 64, 48), (64, 64), {})
+    with pytest.raises(ModelError, match="takes 64xany pixels"):
+        image_size(ends(3, 64, None), (32, 64), {})
+    for metadata in ({}, {"input_size": (None, 32, 32)}):
+        with pytest.raises(ModelError, match="'x' leaves its channels free"):
+            image_size(ends(None, 64, 48), None, metadata)
+
+
+def test_imagenet_is_assumed_and_said():
+    settings, assumed = preprocessing((3, 32, 32), {}, {})
+    assert settings.mean == IMAGENET["mean"]
+    assert settings.color == "RGB"
+    assert [note.split()[0] for note in assumed] == [*IMAGENET, "color"]
+    assert "mean 0.485,0.456,0.406 (set --mean)" in assumed
+
+
+def test_user_before_source_before_convention():
+    metadata = {"mean": (0.5,), "std": (0.25, 0.5, 1.0), "described_by": "the source"}
+    settings, assumed = preprocessing(
+        (3, 32, 32), {"mean": (0.1, 0.2, 0.3), "scale": 1, "color": "bgr"}, metadata
+    )
+    assert settings.mean == (0.1, 0.2, 0.3)
+    assert settings.std == (0.25, 0.5, 1.0)
+    assert (settings.scale, settings.color) == (1.0, "BGR")
+    assert [note.split()[0] for note in assumed] == ["interpolation", "crop_pct", "crop_mode"]
+
+
+def test_one_value_stands_for_every_channel():
+    settings, _ = preprocessing((3, 32, 32), {"mean": 0.5, "std": (0.5,)}, {})
+    assert settings.mean == (0.5,) * 3
+    assert settings.std == (0.5,) * 3
+
+
+def test_settings_of_other_weights_are_said():
+    metadata = {"mean": (0.5,) * 3, "described_by": "timm abc", "of_other_weights": True}
+    _, assumed = preprocessing((3, 32, 32), {}, metadata)
+    assert "mean 0.5,0.5,0.5 (as for timm abc)" in assumed
+
+
+@pytest.mark.parametrize(("channels", "color"), [(1, "GRAY"), (4, "RGB")])
+def test_other_channel_counts(channels, color):
+    settings, _ = preprocessing((channels, 32, 32), {}, {})
+    assert settings.mean == (0.0,) * channels
+    assert settings.color == color
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"mean": (0.5, 0.5)}, "--mean has 2 values for 3 channels: give one, or one a channel"),
+        ({"mean": (0.0,), "std": (1, 0.0, 1)}, "std 0.0, where 1e-9 to 1e9 is needed"),
+        ({"mean": (0.0,), "std": (-1,)}, "std -1.0, where"),
+        ({"scale": 0}, "scale 0.0, where 1e-9 to 1e9 is needed"),
+        ({"scale": float("inf")}, "scale inf, where"),
+        ({"crop_pct": 1.5}, "crop_pct 1.5, where 0.01 to 1 is needed"),
+        ({"interpolation": "lanczos"}, "interpolation 'lanczos'; known are bilinear, bicubic"),
+        ({"crop_mode": "border"}, "crop_mode 'border'; known are center, squash"),
+        ({"color": "CMYK"}, "color 'CMYK'; known are RGB, BGR, GRAY"),
+        ({"color": "gray"}, "color GRAY does not go with 3 channels of the model's input: use RGB or BGR"),
+        ({"mean": (float("nan"),), "std": (1,)}, "mean nan, where -1e9 to 1e9 is needed"),
+        ({"scale": "much"}, "scale is 'much', where a number is needed"),
+        ({"mean": "grey"}, "mean is 'grey', where a number is needed"),
+    ],
+)
+def test_settings_that_are_refused(given, words):
+    with pytest.raises(ModelError, match=words):
+        preprocessing((3, 32, 32), given, {})
+
+
+@pytest.mark.parametrize(
+    ("channels", "color", "words"),
+    [
+        (1, "RGB", "1 channel of the model's input: use GRAY"),
+        (1, "BGR", "1 channel of"),
+        (4, "GRAY", "4 channels of the model's input: leave it out"),
+        (12, "BGR", "12 channels of"),
+    ],
+)
+def test_a_colour_that_the_channels_do_not_have(channels, color, words):
+    for given, metadata in (({"color": color}, {}), ({}, {"color": color})):
+        with pytest.raises(ModelError, match=f"color {color} does not go with {words}"):
+            preprocessing((channels, 32, 32), given, metadata)
+
+
+def test_labels(tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text("\ufeffcat\r\n  dog \n\nWürfel\n", "utf-8")
+    assert class_labels(path, {}, 3, False) == (("cat", "dog", "Würfel"), None, None)
+    assert class_labels(["a", "b"], {"labels": ["c", "d"]}, 2, False) == (("a", "b"), None, None)
+    assert class_labels(None, {"labels": ["c", "d"]}, 2, False) == (("c", "d"), None, None)
+    unfit = {"labels": ["c", "d"], "described_by": "the file"}
+    labels, assumed, left_out = class_labels(None, unfit, 3, False)
+    assert (labels, assumed) == ((), None)
+    assert left_out == "labels of the file left out: 2 labels for a model with 3 classes (set --labels)"
+    assert class_labels(None, {}, 3, False) == ((), None, None)
+    known = {"labels": ["c", "d"], "of_other_weights": True, "described_by": "timm abc"}
+    assert class_labels(None, known, 2, False) == (("c", "d"), "labels (as for timm abc)", None)
+
+
+def test_labels_of_two_sides():
+    assert class_labels(["scratch"], {}, 2, True)[0] == ("not scratch", "scratch")
+    assert class_labels(["good", "bad"], {}, 2, True)[0] == ("good", "bad")
+    assert class_labels(None, {}, 2, True)[0] == ("negative", "positive")
+
+
+def test_labels_that_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="2 labels for a model with 3 classes"):
+        class_labels(["a", "b"], {}, 3, False)
+    with pytest.raises(ModelError, match=r"labels cannot be read from .*missing"):
+        class_labels(tmp_path / "missing.txt", {}, 3, False)
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(ModelError, match="labels cannot be read from"):
+        class_labels(tmp_path / "bytes.txt", {}, 3, False)
+
+
+@pytest.mark.parametrize(
+    ("properties", "found"),
+    [
+        (
+            {
+                "mean": "[0.5, 0.4, 0.3]",
+                "std": "[0.1, 0.2, 0.3]",
+                "crop_pct": "0.95",
+                "interpolation": "bicubic",
+                "input_size": "[3, 64, 96]",
+                "license": "apache-2.0",
+            },
+            {
+                "mean": (0.5, 0.4, 0.3),
+                "std": (0.1, 0.2, 0.3),
+                "crop_pct": 0.95,
+                "interpolation": "bicubic",
+                "input_size": (3, 64, 96),
+                "licence": "apache-2.0",
+            },
+        ),
+        (
+            {"names": "{0: 'cat', 1: 'dog', 3: 'owl', 2: 'hen'}", "stride": "32", "imgsz": "[64, 96]"},
+            {"labels": ["cat", "dog", "hen", "owl"], "input_size": (None, 64, 96)},
+        ),
+        (
+            {
+                "id2label": '{"1": "dog", "0": "cat"}',
+                "image_mean": "[0.5, 0.4, 0.3]",
+                "image_std": "[1]",
+            },
+            {"labels": ["cat", "dog"], "mean": (0.5, 0.4, 0.3), "std": (1,)},
+        ),
+        ({"class_names": '["cat", "dog"]'}, {"labels": ["cat", "dog"]}),
+        ({"names": "cat and dog", "note": "x"}, {}),
+    ],
+    ids=["timm", "ultralytics", "hugging face", "list", "nothing known"],
+)
+def test_metadata_of_a_file(properties, found):
+    described = {"described_by": "the model's metadata_props"} if found else {}
+    assert _metadata(properties) == found | described
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"input_size": "wide"},
+        {"input_size": "[3, 64]"},
+        {"names": "{[]: 'cat'}"},
+        {"names": "[" * 200_000},
+        {"imgsz": "-" * 200_000 + "1"},
+    ],
+    ids=lambda properties: str(properties)[:40],
+)
+def test_metadata_that_makes_no_sense_is_ignored(properties):
+    assert _metadata(properties) == {}
+
+
+@pytest.mark.parametrize("text", ["{'a': 'cat'}", '{"1": "cat", "2": "dog"}', "{0: 'cat', 5: 'dog'}"])
+def test_labels_whose_keys_are_no_indices_are_left_out(text):
+    found = _metadata({"id2label": text})
+    assert "labels" not in found
+    count = text.count(":")
+    labels, _, left_out = class_labels(None, found, count, False)
+    assert labels == ()
+    assert left_out == (
+        "labels of the model's metadata_props left out: "
+        f"the keys of id2label are not 0 to {count - 1} (set --labels)"
+    )
+    assert class_labels(["x"] * count, found, count, False)[2] is None
+
+
+def test_absurd_sizes_are_refused_before_anything_is_made():
+    with pytest.raises(ModelError, match=r"3 channels and 300000x300000 pixels .* --input-size"):
+        image_size(ends(3, None, None), (300_000, 300_000), {})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mean": (0.5,)}, "--mean and --std go together"),
+        ({"std": (0.5,)}, "--mean and --std go together"),
+        ({"mean": (123.7, 116.3, 103.5), "std": (58.0,)}, "give --scale 1"),
+    ],
+)
+def test_half_a_normalisation_is_refused(given, message):
+    with pytest.raises(ModelError, match=message):
+        preprocessing((3, 32, 32), given, {})
+
+
+def test_a_mean_of_unscaled_pixels_needs_the_scale():
+    settings, _ = preprocessing((3, 32, 32), {"mean": (123.7,), "std": (58.0,), "scale": 1.0}, {})
+    assert settings.mean == (123.7,) * 3

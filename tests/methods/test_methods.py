@@ -1,0 +1,903 @@
+"""Every method against an independent implementation of it on the same network."""
+
+import itertools
+import json
+import re
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+torch = pytest.importorskip("torch")
+from sise_rt.export import export  # noqa: E402
+from sise_rt.export.ir.builder import Builder  # noqa: E402
+
+import sise_rt  # noqa: E402
+from sise_rt.bundle import LATER  # noqa: E402
+from sise_rt.errors import BundleError, MethodError, ModelError, NoEvidence  # noqa: E402
+from sise_rt.methods import METHODS, Finding, Query, parse_method, settings_of  # noqa: E402
+from sise_rt.methods.ada_sise import THRESHOLDS, histogram_otsu, select_adaptively, sorted_otsu  # noqa: E402
+from sise_rt.methods.extremal_perturbation import (  # noqa: E402
+    area_penalty,
+    ascend,
+    make_lattice,
+    objective_gradient,
+    smooth,
+)
+from sise_rt.methods.grad_cam_plus_plus import plus_plus_weights  # noqa: E402
+from sise_rt.methods.integrated_gradients import attributions  # noqa: E402
+from sise_rt.phases.features import extract  # noqa: E402
+from sise_rt.pictures.placement import preprocess  # noqa: E402
+from sise_rt.running.batches import Batches  # noqa: E402
+from sise_rt.running.engine import Scorer  # noqa: E402
+
+F = torch.nn.functional
+SIZE, CLASSES = (32, 40), 5
+QUICK = {
+    "rise": "rise:masks=24",
+    "integrated-gradients": "integrated-gradients:steps=5",
+    "integrated-grad-cam": "integrated-grad-cam:steps=5",
+    "extremal-perturbation": "extremal-perturbation:areas=0.1+0.3:steps=3",
+}
+ALL = tuple(QUICK.get(name, name) for name in METHODS)
+
+
+def network(classes=CLASSES, dead=False):
+    """Three blocks, and a head under which the gradient differs from place to place."""
+    torch.manual_seed(1)
+    nn = torch.nn
+    features = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Conv2d(8, 12, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(12, 16, 3, stride=2, padding=1), nn.ReLU()),
+    )
+    head = nn.Sequential(nn.Flatten(), nn.Linear(320, 24), nn.ReLU(), nn.Linear(24, classes))
+    with torch.no_grad():
+        for layer in (*features, *head):
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.weight *= 2
+        if dead:
+            features[-2].bias -= 1000
+    return nn.Sequential(features, head).eval()
+
+
+def bundle(folder, net, **options):
+    options = {"preprocess": {"crop_pct": 1.0}} | options
+    return export(as_onnx(net, folder / "net.onnx"), folder / "net.sise", **options).path
+
+
+def as_onnx(net, path):
+    """The network node by node, which takes less time than torch's exporter."""
+    op = Builder("t_", {}, {}, np.float32)
+    x = "x"
+    for layer in (*net[0], *net[1]):
+        weights = [
+            op.constant(v.detach().numpy().astype(np.float32)) for v in layer.state_dict().values() if v.ndim
+        ]
+        if isinstance(layer, torch.nn.Conv2d):
+            x = op.Conv(x, *weights, strides=[2, 2], pads=[1] * 4)
+        elif isinstance(layer, torch.nn.BatchNorm2d):
+            x = op.BatchNormalization(x, *weights, epsilon=layer.eps)
+        elif isinstance(layer, torch.nn.Linear):
+            x = op.Gemm(x, *weights, transB=1)
+        else:
+            x = op.Relu(x) if isinstance(layer, torch.nn.ReLU) else op.Flatten(x)
+    graph = helper.make_graph(
+        op.nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", 3, *SIZE))],
+        [helper.make_tensor_value_info(x, TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in op.constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+def photo(seed=0):
+    """A picture with shapes in it (H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.tensor(rng.uniform(0, 255, (1, 3, 5, 6)))
+    smooth_part = F.interpolate(coarse, SIZE, mode="bicubic")[0].numpy().transpose(1, 2, 0)
+    return np.clip(smooth_part + rng.normal(0, 20, (*SIZE, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def explainer(tmp_path_factory):
+    return sise_rt.load(bundle(tmp_path_factory.mktemp("net"), network()))
+
+
+@pytest.fixture(scope="module")
+def sigmoid_explainer(tmp_path_factory):
+    return sise_rt.load(bundle(tmp_path_factory.mktemp("sigmoid"), network(), activation="sigmoid"))
+
+
+@pytest.fixture(scope="module")
+def net():
+    return network().double()
+
+
+def tensor_of(explainer, picture=None):
+    return preprocess(photo() if picture is None else picture, explainer.manifest.preprocess)[0]
+
+
+def doubles(explainer):
+    return torch.tensor(tensor_of(explainer), dtype=torch.float64)
+
+
+def query_of(explainer, targets=(1,), **options):
+    image, chosen = tensor_of(explainer), np.array(targets)
+    found = extract(explainer.engine, image, chosen)
+    return Query(explainer.engine, image, chosen, "picture", phase_1=found, **options)
+
+
+def raw(explainer, method, target=1, **options):
+    return explainer.explain(photo(), target=target, method=method, batch_size=4, **options).raw
+
+
+def enlarged(maps):
+    """(..., h, w) at the input's size, by torch."""
+    flat = torch.as_tensor(maps).reshape(1, -1, *maps.shape[-2:])
+    return F.interpolate(flat, SIZE, mode="bilinear", align_corners=False).reshape(*maps.shape[:-2], *SIZE)
+
+
+def maps_and_gradient(net, x, target):
+    maps = net[0](x)
+    (gradient,) = torch.autograd.grad(net[1](maps)[:, target].sum(), maps)
+    return maps.detach().numpy(), gradient.numpy()
+
+
+def psi(net, images, target, activation="softmax"):
+    with torch.no_grad():
+        logits = net(images)
+    p = torch.softmax(logits, 1) if activation == "softmax" else torch.sigmoid(logits)
+    return p[:, target].numpy()
+
+
+def close(found, expected, tolerance=1e-4):
+    """Equal to a share of the largest value, and not because both are zero."""
+    expected = np.asarray(expected)
+    assert found.shape == expected.shape
+    largest = np.abs(expected).max()
+    assert largest > 1e-6
+    print(f"largest difference {np.abs(found - expected).max() / largest:.1e} of the largest value")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * largest)
+
+
+def correlation(a, b):
+    return np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]
+
+
+# ---------------------------------------------------------------------------------------------- Grad-CAM
+
+
+@pytest.mark.parametrize("target", [0, 1, 4])
+def test_grad_cam_is_captums(explainer, net, target):
+    attr = pytest.importorskip("captum.attr")
+    found = attr.LayerGradCam(net, net[0]).attribute(doubles(explainer), target, relu_attributions=True)
+    close(raw(explainer, "grad-cam", target), enlarged(found.detach()[0, 0]))
+
+
+@pytest.mark.parametrize("target", [0, 1, 4])
+def test_grad_cam_plus_plus_is_its_equations(explainer, net, target):
+    maps, gradient = maps_and_gradient(net, doubles(explainer), target)
+    total = np.zeros(maps.shape[2:])
+    for a, g in zip(maps[0], gradient[0], strict=True):
+        weight = 0.0
+        for slope in g.ravel():
+            below = 2 * slope**2 + a.sum() * slope**3
+            weight += slope**2 / below * max(slope, 0) if below else 0
+        total += weight * a
+    close(raw(explainer, "grad-cam++", target), enlarged(np.maximum(total, 0)))
+
+
+def test_plus_plus_weights_are_derivatives_of_the_exponential():
+    """Eq. 10 in derivatives of Y = exp(z) by torch, for a z that is not linear in the maps."""
+    torch.manual_seed(0)
+    maps = torch.rand(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    slope = torch.randn(2, 3, 4, dtype=torch.float64)
+    score = torch.exp((slope * maps).sum())  # z is linear, as it is around ReLU: d^n Y = g^n Y
+    (first,) = torch.autograd.grad(score, maps, create_graph=True)
+    second, third = torch.zeros_like(first), torch.zeros_like(first)
+    for at in np.ndindex(*maps.shape):
+        (row,) = torch.autograd.grad(first[at], maps, create_graph=True)
+        second[at] = row[at].detach()
+        third[at] = torch.autograd.grad(row[at], maps, retain_graph=True)[0][at]
+    share = second / (2 * second + third * maps.sum(dim=(1, 2), keepdim=True))
+    expected = (share * torch.relu(first)).sum(dim=(1, 2)) / score
+    found = plus_plus_weights(maps.detach().numpy(), slope.numpy())
+    close(found, expected.detach().numpy(), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    # Its Score-CAM weighs by a softmax of the confidences over the maps: other numbers, much the same map.
+    [("grad-cam", "GradCAM"), ("grad-cam++", "GradCAMPlusPlus"), ("score-cam", "ScoreCAM")],
+)
+def test_against_pytorch_grad_cam(torchvision, explainer, method, name):
+    library = pytest.importorskip("pytorch_grad_cam")
+    targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
+    net = network()
+    with getattr(library, name)(model=net, target_layers=[net[0][-1]]) as cam:
+        found = cam(doubles(explainer).float(), targets=[targets.ClassifierOutputTarget(1)])[0]
+    agreement = correlation(raw(explainer, method), found)
+    print(f"correlation {agreement:.8f}")
+    assert agreement > 0.99
+
+
+def test_gradients_that_are_not_finite(explainer):
+    maps = np.ones((1, 2, 3, 3), np.float32)
+    gradient = np.full_like(maps, np.inf)
+    engine = SimpleNamespace(
+        manifest=explainer.manifest, last_block_gradient=lambda *_: (maps, gradient, np.zeros((1, CLASSES)))
+    )
+    query = Query(engine, tensor_of(explainer), np.array([0]), "picture")
+    for method in ("grad-cam", "grad-cam++"):
+        with pytest.raises(ModelError, match="not finite"):
+            METHODS[method](query)
+
+
+def engine_with(explainer, output="", at=0, value=0.0):
+    """An engine whose numbers are finite, but for one value of one output in the pass `at`."""
+    passes = itertools.count()
+
+    def run(images, **numbers):
+        logits = images.mean((1, 2, 3))[:, None] * np.eye(1, CLASSES, dtype=np.float32)
+        number, outputs = next(passes), numbers | {"logits": logits}
+        if "maps" in outputs and not number:
+            outputs["maps"] /= 2  # so that the maps have grown in every later pass
+        if output and number == at:
+            outputs[output].flat[0] = value
+        return tuple(outputs.values())
+
+    def last_block_gradient(images, _):
+        shape = (len(images), 2, 3, 3)
+        return run(images, maps=np.ones(shape, np.float32), gradient=np.ones(shape, np.float32))
+
+    return SimpleNamespace(
+        manifest=explainer.manifest,
+        forward=lambda images: run(images)[0],
+        last_block_gradient=last_block_gradient,
+        image_gradient=lambda images, _: run(images, gradient=np.ones_like(images)),
+        batches=lambda _, size: Batches((size,)),
+    )
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize(
+    ("method", "output", "at"),
+    [
+        *itertools.product(["grad-cam", "grad-cam++"], ["maps", "gradient"], [0]),
+        *itertools.product(["rise:masks=6"], ["logits"], [0, 2]),
+        *itertools.product(["integrated-gradients:steps=5"], ["gradient", "logits"], [0, 2]),
+        *itertools.product(
+            ["integrated-grad-cam:steps=5", "integrated-grad-cam:steps=5:variant=notebook"],
+            ["maps", "gradient", "logits"],
+            [1, 3],
+        ),
+        ("integrated-grad-cam:steps=5", "maps", 0),
+        *itertools.product([QUICK["extremal-perturbation"]], ["gradient", "logits"], [0, 2]),
+    ],
+)
+def test_one_number_that_is_not_finite(explainer, method, output, at, value):
+    """Be it one that the positive part of a sum would hide."""
+    name, options = parse_method(method)
+    engines = engine_with(explainer), engine_with(explainer, output, at, value)
+    good, bad = (
+        Query(engine, tensor_of(explainer), np.array([0]), "picture", batch_size=2) for engine in engines
+    )
+    assert isinstance(METHODS[name](good, **options)[0], Finding)
+    with pytest.raises(ModelError, match="not finite"):
+        METHODS[name](bad, **options)
+
+
+@pytest.mark.parametrize("method", ["sise", "ada-sise", "score-cam"])
+def test_confidences_that_are_not_finite(explainer, monkeypatch, method):
+    scored = Scorer.__call__
+
+    def spoilt(scorer, maps, most):
+        confidences, *others = scored(scorer, maps, most)
+        return (np.where(confidences == confidences.max(), np.nan, confidences), *others)
+
+    monkeypatch.setattr(Scorer, "__call__", spoilt)
+    with pytest.raises(ModelError, match="confidences are not finite"):
+        METHODS[method](query_of(explainer, batch_size=4))
+
+
+# ---------------------------------------------------------------------------------------------- along a way
+
+
+@pytest.mark.parametrize(
+    ("variant", "steps"), [("figure", 7), ("notebook", 7), ("figure", 1), ("notebook", 1)]
+)
+def test_integrated_grad_cam_is_its_sum(explainer, net, variant, steps):
+    x = doubles(explainer)
+    spec = explainer.manifest.preprocess
+    black = (torch.zeros(3, *SIZE) - torch.tensor(spec.mean)[:, None, None]) / torch.tensor(spec.std)[
+        :, None, None
+    ]
+    start = black.double()[None]
+    first = maps_and_gradient(net, start, 1)[0][0]
+    total = np.zeros(first.shape[1:])
+    for i in range(1, steps + 1) if variant == "figure" else range(steps):
+        maps, gradient = maps_and_gradient(net, start + i / steps * (x - start), 1)
+        weights = gradient[0].mean((1, 2))
+        if variant == "figure":
+            total += np.maximum(sum(w * (a - b) for w, a, b in zip(weights, maps[0], first, strict=True)), 0)
+        else:
+            total += sum(w * a for w, a in zip(weights, maps[0], strict=True))
+    expected = enlarged(np.maximum(total, 0) / steps)
+    close(raw(explainer, "integrated-grad-cam", steps=steps, variant=variant), expected)
+
+
+@pytest.mark.parametrize("steps", [2, 13])
+def test_integrated_gradients_are_captums(explainer, net, steps):
+    attr = pytest.importorskip("captum.attr")
+    values = attr.IntegratedGradients(net).attribute(
+        doubles(explainer), target=1, n_steps=steps, method="riemann_middle"
+    )
+    expected = values.detach().numpy()[0].sum(axis=0)
+    close(raw(explainer, "integrated-gradients", steps=steps), np.abs(expected))
+
+
+def test_integrated_gradients_are_complete(explainer, net):
+    x = doubles(explainer)
+    with torch.no_grad():
+        difference = (net(x) - net(torch.zeros_like(x)))[0].numpy()
+    for target in (0, 1):
+        values = attributions(query_of(explainer), target, 300, lambda count: None)
+        assert values.shape == (3, *SIZE)
+        print(f"sum of attributions {values.sum():.4f}, difference of logits {difference[target]:.4f}")
+        assert np.isclose(values.sum(), difference[target], rtol=0, atol=0.003 * np.abs(difference).max())
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "integrated-grad-cam", "extremal-perturbation"])
+def test_progress_counts_up_once(explainer, method):
+    seen = []
+    explainer.explain_targets(
+        photo(), [0, 1], method=method, steps=5, batch_size=2, progress=lambda *pair: seen.append(pair)
+    )
+    done, total = zip(*seen, strict=True)
+    assert len(set(total)) == 1
+    assert list(done) == sorted(set(done))
+    assert done[-1] == total[0] == 2 * 5 * (4 if method == "extremal-perturbation" else 1)
+
+
+# ---------------------------------------------------------------------------------------------- masks
+
+
+def random_grids(masks, cells, share, seed):
+    """The masks of RISE in the order of the same generator, enlarged by torch."""
+    rng = np.random.default_rng(seed)
+    step = [int(np.ceil(side / cells)) for side in SIZE]
+    for _ in range(masks):
+        grid = torch.tensor((rng.random((cells, cells)) < share).astype(float))[None, None]
+        at = [int(rng.integers(0, s)) for s in step]
+        large = F.interpolate(grid, [s * (cells + 1) for s in step], mode="bilinear", align_corners=False)
+        yield large[0, 0, at[0] : at[0] + SIZE[0], at[1] : at[1] + SIZE[1]]
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize(("cells", "share", "seed"), [(7, 0.5, 0), (4, 0.1, 3)])
+def test_rise_is_its_sum(explainer, sigmoid_explainer, net, activation, cells, share, seed):
+    chosen = explainer if activation == "softmax" else sigmoid_explainer
+    x, total = doubles(chosen), np.zeros(SIZE)
+    for mask in random_grids(30, cells, share, seed):
+        total += psi(net, x * mask, 1, activation)[0] * mask.numpy()
+    found = raw(chosen, "rise", masks=30, cells=cells, share=share, seed=seed)
+    close(found, total / (30 * share))
+
+
+def test_rise_finds_what_the_score_depends_on(explainer):
+    """A model that sees nothing but one corner."""
+    corner = np.zeros(SIZE)
+    corner[4:14, 22:34] = 1
+
+    def forward(images):
+        z = (images * corner).sum((1, 2, 3)) / np.abs(tensor_of(explainer) * corner).sum()
+        return np.stack([8 * z, *[0 * z] * (CLASSES - 1)], 1)
+
+    image = np.ones((1, 3, *SIZE), np.float32)
+    engine = SimpleNamespace(
+        manifest=explainer.manifest, forward=forward, batches=lambda _, size: Batches((size,))
+    )
+    query = Query(engine, image, np.array([0]), "picture", batch_size=50)
+    (found,) = METHODS["rise"](query, masks=3000)
+    top = found.raw >= np.sort(found.raw, axis=None)[-int(corner.sum())]
+    assert (top * corner).sum() > 0.7 * corner.sum()
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_score_cam_is_the_authors_sum(explainer, sigmoid_explainer, net, activation):
+    chosen = explainer if activation == "softmax" else sigmoid_explainer
+    x = doubles(chosen)
+    total = torch.zeros(SIZE, dtype=torch.float64)
+    with torch.no_grad():
+        for a in enlarged(net[0](x))[0]:
+            if a.max() == a.min():
+                continue
+            mask = (a - a.min()) / (a.max() - a.min())
+            total += float(psi(net, x * mask, 1, activation)[0]) * a
+    close(raw(chosen, "score-cam"), torch.relu(total))
+
+
+# ---------------------------------------------------------------------------------------------- Ada-SISE
+
+
+def within(values, upper):
+    return sum(((part - part.mean()) ** 2).sum() for part in (values[upper], values[~upper]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sorted_threshold_splits_best(seed):
+    """No other split of the values leaves less variance within the classes."""
+    rng = np.random.default_rng(seed)
+    values = rng.choice(rng.random(12), 30) if seed % 2 else rng.gamma(0.7, size=25)
+    best = min(within(values, values >= cut) for cut in np.unique(values)[1:])
+    assert np.isclose(within(values, values >= sorted_otsu(values)), best, rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_histogram_threshold_splits_best(seed):
+    """Likewise of the values at the middles of their bins."""
+    values = np.random.default_rng(seed).gamma(0.7, size=200)
+    width = np.ptp(values) / 256
+    bins = np.minimum(((values - values.min()) / width).astype(int), 255)
+    best = min(within(bins, bins >= cut) for cut in np.unique(bins)[1:])
+    assert np.isclose(within(bins, values >= histogram_otsu(values)), best, rtol=1e-9)
+
+
+@pytest.mark.parametrize("threshold", list(THRESHOLDS))
+@pytest.mark.parametrize(
+    ("alpha", "kept"),
+    [
+        ([0.1, 0.11, 0.9, 1.0, -5], [0, 0, 1, 1, 0]),
+        ([3.0, 1.0, 1.0, 1.0], [1, 0, 0, 0]),
+        ([1.0, 3.0, 3.0, 1.0], [0, 1, 1, 0]),
+        ([1e-30, 3e-30, 0, -1], [0, 1, 0, 0]),
+        ([2.0, 2.0, -1.0, 0.0], [1, 1, 0, 0]),
+        ([-1.0, 0.5], [0, 1]),
+        ([-1.0, 0.0], [0, 0]),
+        ([0.0, 0.0], [0, 0]),
+        ([1.0, np.nextafter(np.float32(1), np.float32(2))], [0, 1]),
+    ],
+)
+def test_adaptive_selection(threshold, alpha, kept):
+    found = select_adaptively(np.array(alpha, np.float32), THRESHOLDS[threshold])
+    assert found.tolist() == [bool(k) for k in kept]
+
+
+@pytest.mark.parametrize("threshold", list(THRESHOLDS))
+def test_ada_sise_is_sise_with_its_selection(explainer, threshold):
+    """It keeps what the selection says, fewer maps than SISE, but one at least."""
+    found = explainer.explain(photo(), target=1, method="ada-sise", threshold=threshold, batch_size=4)
+    alphas = query_of(explainer).features.alphas
+    usual = explainer.explain(photo(), target=1, batch_size=4)
+    for alpha, block, before in zip(alphas, found.blocks, usual.blocks, strict=True):
+        expected = int(select_adaptively(alpha[0], THRESHOLDS[threshold]).sum())
+        assert block.kept == expected
+        assert 1 <= expected <= before.kept
+    assert found.masks < usual.masks
+    assert np.isfinite(found.raw).all()
+
+
+# ---------------------------------------------------------------------------------------------- extremal
+
+
+def disc(size, centre, radius):
+    y, x = np.mgrid[: size[0], : size[1]]
+    return ((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2).astype(float)
+
+
+def linear(weights):
+    """The gradient of the sum of a mask under weights (H, W)."""
+    return lambda masks: np.broadcast_to(weights, masks.shape)
+
+
+@pytest.mark.parametrize(("centre", "radius"), [((33, 40), 12), ((22, 20), 20)])
+def test_a_disc_is_found(centre, radius):
+    wanted = disc((64, 80), centre, radius)
+    (mask,) = ascend(linear(wanted), wanted.shape, [wanted.mean()], 60)
+    assert mask.min() >= 0
+    assert mask.max() <= 1
+    shown = mask > 0.5
+    iou = (shown * wanted).sum() / (shown | (wanted > 0)).sum()
+    print(f"intersection over union {iou:.3f}")
+    assert iou > 0.85
+
+
+def test_the_whole_objective_has_its_gradient():
+    """Against central differences in float64: a network of tanh, the area penalty and the smoothing."""
+    size, areas, pressure = (14, 18), (0.2, 0.5), 3.0
+    rng = np.random.default_rng(0)
+    lattice = make_lattice(size, cells=4)
+    parameters = rng.uniform(0, 1, (2, *lattice.shape))
+    one, two = rng.standard_normal((6, size[0] * size[1])), rng.standard_normal(6)
+
+    def score(masks):
+        hidden = np.tanh(masks.reshape(2, -1) @ one.T / 5)
+        return hidden @ two, (((1 - hidden**2) * two) @ one / 5).reshape(masks.shape)
+
+    def objective(parameters):
+        masks, _ = smooth(parameters, lattice)
+        penalties = [area_penalty(mask, area)[0] for mask, area in zip(masks, areas, strict=True)]
+        return score(masks)[0].sum() - pressure * sum(penalties)
+
+    masks, back = smooth(parameters, lattice)
+    found = back(objective_gradient(masks, score(masks)[1], areas, pressure))
+    expected, step = np.zeros_like(parameters), 1e-6
+    for at in np.ndindex(*parameters.shape):
+        ends = []
+        for sign in (1, -1):
+            moved = parameters.copy()
+            moved[at] += sign * step
+            ends.append(objective(moved))
+        expected[at] = (ends[0] - ends[1]) / (2 * step)
+    close(found, expected, 1e-6)
+
+
+def test_smooth_max_convolution_is_its_equation():
+    """Dense, from the paper: at a lattice point, every parameter near it and the kernel of its distance."""
+    size, cells = (16, 24), 4
+    lattice = make_lattice(size, cells)
+    parameters = np.random.default_rng(1).uniform(0, 1, lattice.shape)
+    cell = size[0] / cells
+    points = [(np.arange(2 * side // 4) + 0.5) * side / (2 * side // 4) for side in size]  # in pixels
+    outside = [(extent - side / cell) / 2 for extent, side in zip(lattice.shape, size, strict=True)]
+    expected = np.zeros([len(p) for p in points])
+    for i, y in enumerate(points[0]):
+        for j, x in enumerate(points[1]):
+            values = []
+            for v in np.ndindex(*lattice.shape):
+                apart = [(v[0] + 0.5 - outside[0]) - y / cell, (v[1] + 0.5 - outside[1]) - x / cell]
+                if max(map(abs, apart)) < 4:
+                    values.append(np.exp(-(max(0, np.hypot(*apart) - 1) ** 2) / 4) * parameters[v])
+            values = np.array(values)
+            weights = np.exp(values * 20)
+            expected[i, j] = (weights * values).sum() / weights.sum()
+    whole = F.interpolate(torch.tensor(expected)[None, None], size, mode="bilinear", align_corners=False)
+    close(smooth(parameters[None], lattice)[0][0], whole[0, 0].numpy(), 1e-6)
+
+
+def test_area_penalty_compares_the_sorted_mask():
+    mask = np.array([[0.1, 0.9], [0.5, 0.4]])
+    value, gradient = area_penalty(mask, 0.5)
+    assert np.isclose(value, (0.1**2 + 0.1**2 + 0.5**2 + 0.4**2) / 4)
+    np.testing.assert_allclose(gradient, [[0.05, -0.05], [-0.25, 0.2]])
+    assert area_penalty(np.array([[0.0, 1], [1, 0]]), 0.5)[0] == 0
+
+
+def test_extremal_mask_shows_more_than_others_of_its_shape(explainer, net):
+    """Whatever way the mask is shifted over the picture, the logit is lower."""
+    x = doubles(explainer)
+    found = explainer.explain(photo(), target=1, method="extremal-perturbation", areas=(0.2,), steps=60)
+    assert (found.passes, found.masks, found.batch) == (61, 60, 1)  # one for the confidence
+    assert 0.1 < found.raw.mean() < 0.3
+    shifts = [(0, 0), *((y, x) for y in range(0, 32, 8) for x in range(0, 40, 8) if y or x)]
+    masks = np.stack([np.roll(found.raw, shift, (0, 1)) for shift in shifts])
+    with torch.no_grad():
+        logits = net(x * torch.tensor(masks)[:, None])[:, 1].numpy()
+    assert logits.argmax() == 0
+
+
+def test_extremal_perturbation_repeats_itself(explainer):
+    first, second, single = (
+        raw(explainer, "extremal-perturbation", steps=8, areas=(0.1, 0.3))
+        if one is None
+        else explainer.explain(
+            photo(), target=1, method="extremal-perturbation", steps=8, areas=[0.1, 0.3], batch_size=one
+        ).raw
+        for one in (None, None, 1)
+    )
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, single, atol=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------- all of them
+
+
+def found_by(explainer, methods=ALL, targets=(1, 3), **options):
+    options = {"batch_size": 4} | options
+    return explainer.explain_methods(photo(), list(targets), methods, **options)
+
+
+def same(a, b, tolerance=0.0):
+    assert type(a) is type(b)
+    if isinstance(a, NoEvidence):
+        assert str(a) == str(b)
+    else:
+        np.testing.assert_allclose(a.raw, b.raw, rtol=0, atol=tolerance * max(1e-12, np.abs(a.raw).max()))
+
+
+def masks_of(net, x, target, keep):
+    """How many maps of each block have a shape and a gradient score that `keep` keeps."""
+    maps, z = [], x
+    for layer in net[0]:
+        z = layer(z)
+        if isinstance(layer, torch.nn.ReLU):
+            maps.append(z)
+    logits = net[1](z)[0]
+    odds = logits[target] - torch.logsumexp(logits[torch.arange(len(logits)) != target], 0)
+    counts = []
+    for a, gradient in zip(maps, torch.autograd.grad(odds, maps), strict=True):
+        shaped = (a.amax((0, 2, 3)) - a.amin((0, 2, 3))).detach().numpy() > 1e-6
+        counts.append(int((keep(gradient.mean((0, 2, 3)).numpy()) & shaped).sum()))
+    return counts
+
+
+@pytest.mark.parametrize("method", [*ALL, "sise:mu=0.4", "integrated-grad-cam:steps=5:variant=notebook"])
+def test_passes_and_masks(explainer, net, method):
+    """Each image that went through the network is counted once, for one target."""
+    name, options = parse_method(method)
+    x = doubles(explainer)
+    selected = {
+        "sise": lambda alpha: alpha > 0,
+        "sise:mu=0.4": lambda alpha: alpha > 0.4 * alpha.max(),
+        "ada-sise": lambda alpha: select_adaptively(alpha, histogram_otsu),
+    }
+    if method in selected:
+        masks = sum(masks_of(net, x, 1, selected[method]))
+        passes = 1 + masks  # one for the features
+    elif name == "score-cam":
+        masks = masks_of(net, x, 1, np.isfinite)[-1]
+        passes = 1 + masks
+    else:
+        passes, masks = {
+            "grad-cam": (1, 0),
+            "grad-cam++": (1, 0),
+            "integrated-grad-cam": (1 + 5, 0),  # one for the black picture
+            "rise": (24, 24),
+            "integrated-gradients": (5, 0),
+            "extremal-perturbation": (2 * 3, 2 * 3),
+        }[name]
+    (found,) = METHODS[name](query_of(explainer, batch_size=4), **options)
+    assert (found.passes, found.masks) == (passes, masks)
+
+
+@pytest.mark.parametrize("count", [10**20, 10**400])
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [
+        ("integrated-gradients", "steps"),
+        ("integrated-grad-cam", "steps"),
+        ("rise", "masks"),
+        ("extremal-perturbation", "steps"),
+    ],
+)
+def test_more_passes_than_memory_or_floats_can_hold(explainer, method, option, count):
+    """They can be begun, and ended by the caller."""
+    seen = []
+
+    def progress(done, total):
+        seen.append((done, total))
+        if len(seen) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        explainer.explain(
+            photo(), target=1, method=method, batch_size=4, progress=progress, **{option: count}
+        )
+    assert seen == [(4 * i, count * (4 if method == "extremal-perturbation" else 1)) for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("which", ["softmax", "sigmoid"])
+def test_several_methods_and_targets_at_once(explainer, sigmoid_explainer, which):
+    chosen = explainer if which == "softmax" else sigmoid_explainer
+    together = found_by(chosen)
+    assert list(together) == list(ALL)
+    for method in ALL:
+        name, options = parse_method(method)
+        alone = chosen.explain_targets(photo(), [1, 3], method=name, batch_size=4, **options)
+        for one, other in zip(together[method], alone, strict=True):
+            same(one, other)
+        for i, target in enumerate((1, 3)):
+            (single,) = chosen.explain_targets(photo(), [target], method=name, batch_size=4, **options)
+            same(together[method][i], single, 1e-5)
+            assert isinstance(single, NoEvidence) or single.settings == settings_of(name, options)
+    maps = [found[0].map for found in together.values() if not isinstance(found[0], NoEvidence)]
+    assert len(maps) > 6
+    for i, map_ in enumerate(maps):
+        assert np.isfinite(map_).all()
+        assert map_.min() >= 0
+        assert map_.max() == 1
+        assert all(np.abs(map_ - other).max() > 1e-3 for other in maps[:i])
+
+
+def test_one_logit(tmp_path):
+    """Both classes of a model with one output, which differ in the sign of the logit."""
+    explainer = sise_rt.load(bundle(tmp_path, network(classes=1), activation="sigmoid"))
+    net, x = network(classes=1).double(), doubles(explainer)
+    found = found_by(explainer, targets=(0, 1))
+    maps, gradient = maps_and_gradient(net, x, 0)
+    weighted = np.einsum("k,khw->hw", gradient[0].mean((1, 2)), maps[0])
+    expected = [enlarged(np.maximum(sign * weighted, 0)).numpy() for sign in (1, -1)]
+    with torch.no_grad():
+        own = float(net(x)[0, 0])
+    if float(explainer.engine.forward(tensor_of(explainer))[0, 0]) * own < 0:
+        expected.reverse()
+    for one, wanted in zip(found["grad-cam"], expected, strict=True):
+        if wanted.any():
+            close(one.raw, wanted)
+        else:
+            assert isinstance(one, NoEvidence)
+    assert any(not isinstance(one, NoEvidence) for one in found["grad-cam"])
+    values = [one.raw for one in found["integrated-gradients:steps=5"]]
+    close(values[0], values[1])
+    shown = list(random_grids(24, 7, 0.5, 0))
+    confidence = np.array([psi(net, x * mask, 0, "sigmoid")[0] for mask in shown])
+    sums = [
+        sum(p * m.numpy() for p, m in zip(part, shown, strict=True)) / 12
+        for part in (confidence, 1 - confidence)
+    ]
+    order = sums if np.allclose(found["rise:masks=24"][0].raw, sums[0], atol=1e-3) else sums[::-1]
+    for one, wanted in zip(found["rise:masks=24"], order, strict=True):
+        close(one.raw, wanted)
+
+
+def test_graphs_of_one_image_at_a_time(small_model_of_one, small_bundle, tmp_path):
+    """A model whose batch stays 1 gives what the same model with a free batch gives."""
+    one = sise_rt.load(export(small_model_of_one, tmp_path / "one.sise").path)
+    assert one.manifest.input["batch"] == 1
+    free = sise_rt.load(small_bundle)
+    picture = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
+    options = {"targets": [0, 3], "methods": ALL, "batch_size": 4}
+    found, expected = (each.explain_methods(picture, **options) for each in (one, free))
+    for method in ALL:
+        for a, b in zip(found[method], expected[method], strict=True):
+            if isinstance(a, NoEvidence) or isinstance(b, NoEvidence):
+                assert type(a) is type(b)
+            else:
+                assert a.batch == 1 or "grad-cam" in method
+                assert correlation(a.raw, b.raw) > 0.999
+
+
+def test_dead_maps(tmp_path):
+    """A last block that gives zero for every picture."""
+    explainer = sise_rt.load(bundle(tmp_path, network(dead=True)))
+    for method, found in found_by(explainer).items():
+        for one in found:
+            assert isinstance(one, NoEvidence), method
+            assert "picture" in str(one) or "image" in str(one)
+
+
+def test_bundles_without_gradients(tmp_path):
+    explainer = sise_rt.load(bundle(tmp_path, network(), gradients=False))
+    for method in ("sise", "score-cam", "rise:masks=24"):
+        assert np.isfinite(found_by(explainer, [method])[method][0].raw).all()
+    for method in ALL:
+        if method.split(":")[0] not in ("sise", "score-cam", "rise"):
+            with pytest.raises(BundleError, match=r"without gradients|no gradient scores"):
+                found_by(explainer, [method])
+
+
+def test_bundles_of_the_first_schema(explainer, tmp_path):
+    folder = tmp_path / "old.sise"
+    shutil.copytree(explainer.engine.folder, folder)
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    manifest["schema_version"] = "1.0"
+    for name in LATER:
+        path = manifest["graphs"].pop(name)
+        del manifest["files"][path]
+        (folder / path).unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    old = sise_rt.load(folder)
+    for method in ("sise", "ada-sise", "score-cam"):
+        for a, b in zip(found_by(old, [method])[method], found_by(explainer, [method])[method], strict=True):
+            same(a, b)
+    for method in ALL:
+        if method.split(":")[0] not in ("sise", "ada-sise", "score-cam"):
+            with pytest.raises(BundleError, match=r"older sise-rt.*export"):
+                found_by(old, [method])
+
+
+def test_a_bundle_without_a_rule_for_the_image_gradient(explainer, monkeypatch):
+    other = sise_rt.load(explainer.engine.folder)
+    monkeypatch.setitem(other.manifest.graphs, "image_gradient", "")
+    with pytest.raises(BundleError, match="no gradient rule, the export says which"):
+        found_by(other, ["integrated-gradients"])
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "words"),
+    [
+        ("sise", {"mu": 1.0}, "mu is 1.0"),
+        ("sise", {"mu": float("nan")}, "mu is nan"),
+        ("sise", {"fusion": "mean"}, "known are otsu, otsu-soft"),
+        ("sise", {"steps": 5}, "no option 'steps'.*mu, fusion"),
+        ("grad-cam", {"mu": 0.5}, "no option 'mu'; its options: none"),
+        ("ada-sise", {"threshold": "mean"}, "known are histogram, sorted"),
+        ("ada-sise", {"fusion": "mean"}, "known are otsu, otsu-soft"),
+        ("integrated-grad-cam", {"steps": 0}, "steps is 0"),
+        ("integrated-grad-cam", {"variant": "paper"}, "known are figure, notebook"),
+        ("integrated-gradients", {"steps": 0}, "steps is 0"),
+        ("rise", {"masks": 0}, "masks 0"),
+        ("rise", {"cells": 0}, "cells 0"),
+        ("rise", {"share": 1.0}, "share 1.0"),
+        ("rise", {"seed": -1}, "seed -1"),
+        ("extremal-perturbation", {"areas": ()}, "areas"),
+        ("extremal-perturbation", {"areas": (0.1, 1.0)}, "areas"),
+        ("extremal-perturbation", {"areas": 0.0}, "areas"),
+        ("extremal-perturbation", {"steps": 0}, "steps 0"),
+        ("lime", {}, "no method 'lime'; known are sise"),
+    ],
+)
+def test_options_that_cannot_be(explainer, method, options, words):
+    with pytest.raises(MethodError, match=words):
+        explainer.explain_targets(photo(), [1], method=method, batch_size=4, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "given"),
+    [
+        ("sise", "sise", {}),
+        ("sise:mu=0.3:fusion=otsu-soft", "sise", {"mu": 0.3, "fusion": "otsu-soft"}),
+        ("grad-cam++", "grad-cam++", {}),
+        ("rise:masks=100:seed=3", "rise", {"masks": 100, "seed": 3}),
+        ("extremal-perturbation:areas=0.1", "extremal-perturbation", {"areas": (0.1,)}),
+        (
+            "extremal-perturbation:areas=0.05+0.1:steps=9",
+            "extremal-perturbation",
+            {"areas": (0.05, 0.1), "steps": 9},
+        ),
+    ],
+)
+def test_methods_as_text(text, name, given):
+    assert parse_method(text) == (name, given)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no method ''"),
+        ("SISE", "no method 'SISE'"),
+        ("sise:", "name=value, not ''"),
+        ("sise:mu", "name=value, not 'mu'"),
+        ("sise:mu=", "mu is '', where float"),
+        ("sise:mu=x", "mu is 'x', where float"),
+        ("sise:nu=1", "no option 'nu'"),
+        ("sise:mu=0.1:mu=0.2", "mu is given twice"),
+        ("rise:masks=1.5", "masks is '1.5', where int"),
+        ("extremal-perturbation:areas=0.1+", "areas is '0.1\\+', where float"),
+        ("grad-cam:steps=3", "no option 'steps'; its options: none"),
+    ],
+)
+def test_texts_that_name_no_method(text, words):
+    with pytest.raises(MethodError, match=words):
+        parse_method(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "rise", "masks": "10"}, "masks is '10', where int is needed"),
+        ({"method": "rise", "masks": 10.5}, "masks is 10.5, where int is needed"),
+        ({"method": "rise", "cells": 33}, "cells 33: the input's shorter side"),
+        ({"method": "sise", "mu": "0.3"}, "mu is '0.3', where float is needed"),
+        ({"method": "sise", "fusion": 3}, "fusion is 3, where str is needed"),
+        ({"method": "extremal-perturbation", "areas": "x"}, "areas is 'x', where float is needed"),
+        ({"method": "extremal-perturbation", "areas": 1e-9}, "smaller than a pixel"),
+        (
+            {"method": "extremal-perturbation", "areas": [[0.1], [0.1, 0.2]]},
+            "areas is [[0.1], [0.1, 0.2]], where float is needed",
+        ),
+        ({"method": "extremal-perturbation", "areas": [0.1, 10**400]}, "areas is too large a number"),
+        ({"method": "sise", "mu": 10**400}, "mu is too large a number"),
+    ],
+)
+def test_options_of_another_type_are_refused(explainer, options, words):
+    with pytest.raises(MethodError, match=re.escape(words)):
+        explainer.explain(photo(), target=1, **options)
+
+
+def test_numbers_of_numpy_are_taken_and_recorded_as_plain_ones(explainer):
+    found = explainer.explain(photo(), target=1, method="rise", masks=np.int64(4), share=np.float32(0.5))
+    record = json.loads(json.dumps(found.record()))
+    assert (record["masks"], record["share"]) == (4, 0.5)
+
+
+def test_a_method_may_come_with_its_options(explainer):
+    found = explainer.explain(photo(), target=1, method="rise:masks=6:seed=2", masks=4)
+    assert (found.method, found.settings["masks"], found.settings["seed"]) == ("rise", 4, 2)

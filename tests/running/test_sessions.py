@@ -1,0 +1,173 @@
+"""ONNX Runtime: providers are as asked for or refused, threads fit the machine."""
+
+import os
+import sys
+from importlib import metadata
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import sise_rt
+from sise_rt.errors import ProviderError
+from sise_rt.running import sessions as module
+from sise_rt.running.sessions import available_threads
+
+CPU, CUDA, TENSORRT = (module.PROVIDERS[name] for name in ("cpu", "cuda", "tensorrt"))
+
+
+@pytest.fixture
+def gpu_build(monkeypatch):
+    """An ONNX Runtime that was built for CUDA, on a machine that has none; `made` counts sessions."""
+    made = []
+
+    def silent(model, options, providers, **_):
+        made.append([name for name, _ in providers])
+        return real(model, options, providers=[CPU])
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", silent)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcudnn"), raising=False)
+    return made
+
+
+# ---------------------------------------------------------------------------------------------- providers
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_this_build_has_not(small_bundle, monkeypatch, provider):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", CPU])
+    with pytest.raises(ProviderError) as caught:
+        sise_rt.load(small_bundle, provider)
+    assert str(caught.value) == (
+        f"{provider} was asked for, but this ONNX Runtime has only cpu; "
+        "pip install 'sise-rt[gpu]' in place of 'sise-rt[cpu]'"
+    )
+
+
+def test_an_unknown_provider(small_bundle):
+    with pytest.raises(ProviderError, match="unknown provider 'gpu'; known are auto, cpu, cuda, tensorrt"):
+        sise_rt.load(small_bundle, "gpu")
+
+
+def test_both_wheels(small_bundle, monkeypatch, request):
+    request.addfinalizer(module._installed.cache_clear)
+    module._installed.cache_clear()
+    monkeypatch.setattr(metadata, "version", lambda _: "1.0")
+    with pytest.raises(ProviderError, match=r"both installed .* uninstall both .*then install"):
+        sise_rt.load(small_bundle)
+
+
+def test_no_wheel(small_bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ProviderError, match=r"cannot be imported .*pip install 'sise-rt\[cpu\]'"):
+        sise_rt.load(small_bundle)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_silent_fall_back_is_refused(small_bundle, gpu_build, capsys, provider):
+    with pytest.raises(ProviderError, match=f"{provider} was asked for, but .* offers {CPU}"):
+        sise_rt.load(small_bundle, provider)
+    assert capsys.readouterr().out == "", "standard output is the caller's"
+    assert gpu_build == [[TENSORRT, CUDA, CPU] if provider == "tensorrt" else [CUDA, CPU]]
+
+
+def test_auto_says_that_it_fell_back(small_bundle, gpu_build):
+    explainer = sise_rt.load(small_bundle)
+    assert explainer.engine.provider == "cpu"
+    explanation = explainer.explain(np.zeros((32, 32, 3), np.uint8), 0)
+    assert explanation.provider == "cpu"
+    assert explanation.warnings[0].startswith("running on the CPU: cuda was asked for, but ONNX Runtime")
+
+
+def test_a_provider_that_fails_to_start(small_bundle, gpu_build, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("CUDA failure 35: driver too old\nat line 7")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", failing)
+    with pytest.raises(
+        ProviderError, match=r"cuda cannot run .*features.onnx: CUDA failure 35: driver too old$"
+    ):
+        sise_rt.load(small_bundle, "cuda")
+
+
+def test_onnx_runtimes_own_fall_back_is_off(small_bundle, monkeypatch):
+    asked = []
+    real = onnxruntime.InferenceSession
+
+    def spy(*arguments, **options):
+        asked.append(options["enable_fallback"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    sise_rt.load(small_bundle, "cpu")
+    assert asked == [0, 0]
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_tf32_is_a_choice(small_bundle, monkeypatch, tf32):
+    given = []
+
+    def spy(model, options, providers, **_):
+        given.append(dict(providers))
+        session = real(model, options, providers=[CPU])
+        monkeypatch.setattr(session, "get_providers", lambda: [CUDA, CPU])
+        return session
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spy)
+    engine = sise_rt.load(small_bundle, "cuda", tf32=tf32).engine
+    assert engine.tf32 is tf32
+    assert [one[CUDA]["use_tf32"] for one in given] == [str(int(tf32))] * 2
+    assert all(one[CUDA]["cudnn_conv_algo_search"] == "HEURISTIC" for one in given)
+
+
+def test_tf32_on_a_cpu_is_said_to_be_none(small_bundle):
+    explanation = sise_rt.load(small_bundle, "cpu", tf32=True).explain(np.ones((9, 9, 3), np.uint8), 0)
+    assert not explanation.tf32
+    assert explanation.warnings[0] == "TensorFloat-32 was allowed, which the CPU does not have"
+
+
+# ---------------------------------------------------------------------------------------------- threads
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        ("max 100000", 6),
+        ("200000 100000", 2),
+        ("250000 100000", 2),
+        ("50000 100000", 1),
+        ("900000 100000", 6),
+    ],
+)
+def test_threads_follow_affinity_and_quota(monkeypatch, tmp_path, quota, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    monkeypatch.setattr(module, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert available_threads() == expected
+
+
+@pytest.mark.parametrize("content", [None, "", "nonsense", "a b"])
+def test_threads_without_a_readable_quota(monkeypatch, tmp_path, content):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
+    if content is not None:
+        (tmp_path / "cpu.max").write_text(content)
+    monkeypatch.setattr(module, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert available_threads() == 2
+
+
+def test_threads_where_there_is_no_affinity(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(module, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert available_threads() == 3
+
+
+def test_threads_reach_the_sessions(small_bundle):
+    chosen = sise_rt.load(small_bundle, "cpu", threads=1).engine
+    assert chosen.score_session.get_session_options().intra_op_num_threads == 1
+    with pytest.raises(ValueError, match="threads is 0"):
+        sise_rt.load(small_bundle, "cpu", threads=0)
