@@ -1,6 +1,7 @@
 """sise-rt explains what a deployed convolutional image classifier looked at: SISE on ONNX Runtime."""
 
 from .errors import (
+    ArgumentError,
     BundleError,
     ImageError,
     MethodError,
@@ -20,6 +21,7 @@ from .methods import Stop
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "BlockEvidence",
     "BundleError",
     "Explainer",

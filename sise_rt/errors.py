@@ -1,6 +1,8 @@
 """The errors of sise-rt, one tree.
 
 SiseError
+├── ArgumentError (ValueError)
+│   └── MethodError
 ├── ModelError (ValueError)
 │   ├── UnsupportedOperator (NotImplementedError)
 │   └── OutOfMemory
@@ -8,15 +10,52 @@ SiseError
 │   └── ParityError
 ├── ImageError (ValueError)
 ├── TargetError (LookupError)
-├── MethodError (ValueError)
 ├── ProviderError (RuntimeError)
 ├── NoEvidence (RuntimeError)
 └── OutputError (OSError)
+
+One rule for arguments: one that no model and no picture could make right is an `ArgumentError`, which is a
+`ValueError` too. What an error says of a setting it says in plain words, and `settings` names it as the
+Python argument is named; whoever shows the error calls it what it is called there: an option, a field.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 
 class SiseError(Exception):
-    """Whatever sise-rt raises on purpose; its message says what, where, and what would help."""
+    """Whatever sise-rt raises on purpose; its message says what, where, and what would help.
+
+    Args:
+        message: in words that hold for Python, the command line and a service alike.
+        settings: the arguments that it is about, or that would help, by their names in Python.
+
+    Attributes:
+        message: without the settings.
+        settings: as given.
+    """
+
+    def __init__(self, message: str = "", *, settings: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.message, self.settings = message, settings
+
+    def told(self, spell: Callable[[str], str | None]) -> str:
+        """The message, and the settings it is about as `spell` spells them, which leaves out those of None."""
+        names = [name for name in map(spell, self.settings) if name]
+        return f"{self.message} (see {', '.join(names)})" if names else self.message
+
+    def __str__(self) -> str:
+        """The message, and the arguments that it is about."""
+        return self.told(str)
+
+
+class ArgumentError(SiseError, ValueError):
+    """An argument is out of its range, of a wrong type, or contradicts another one."""
+
+
+class MethodError(ArgumentError):
+    """There is no such method, or one of its options is unknown or out of its range."""
 
 
 class ModelError(SiseError, ValueError):
@@ -24,7 +63,7 @@ class ModelError(SiseError, ValueError):
 
 
 class UnsupportedOperator(ModelError, NotImplementedError):
-    """An operator on the gradient path has no rule in `sise_rt.export.rules`."""
+    """An operator on the gradient path has no rule in `sise_rt.export.gradients.rules`."""
 
 
 class OutOfMemory(ModelError):
@@ -45,10 +84,6 @@ class ImageError(SiseError, ValueError):
 
 class TargetError(SiseError, LookupError):
     """A target is no class of the model, or a label that names several."""
-
-
-class MethodError(SiseError, ValueError):
-    """There is no such method, or one of its options is unknown or out of its range."""
 
 
 class ProviderError(SiseError, RuntimeError):
