@@ -41,7 +41,7 @@ class SiseError(Exception):
         self.message, self.settings = message, settings
 
     def told(self, spell: Callable[[str], str | None]) -> str:
-        """The message, and the settings it is about as `spell` spells them, which leaves out those of None."""
+        """The message, and what `spell` calls the settings that it is about; those of None are left out."""
         names = [name for name in map(spell, self.settings) if name]
         return f"{self.message} (see {', '.join(names)})" if names else self.message
 

@@ -17,6 +17,7 @@ import click
 from sise_rt.errors import MethodError, SiseError
 from sise_rt.wording import counted
 
+from .command import Command
 from .console import FAILED_IMAGES, MAX_PIXELS, PROVIDER, QUIET, THREADS, complain
 
 EXTRA = {"matplotlib": "plots", "jinja2": "the page", "defusedxml": "--format voc"}
@@ -42,7 +43,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
     return value
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
 @click.option(
     "--data", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder of the data set."

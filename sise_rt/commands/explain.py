@@ -13,6 +13,7 @@ import click
 from sise_rt.errors import BundleError, MethodError, ProviderError, SiseError
 from sise_rt.wording import counted
 
+from .command import Command
 from .console import (
     FAILED_IMAGES,
     MAX_PIXELS,
@@ -71,7 +72,7 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
     return value
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
 @click.option(

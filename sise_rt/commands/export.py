@@ -10,6 +10,7 @@ import click
 from sise_rt.bundle import PRECISIONS
 from sise_rt.wording import counted
 
+from .command import Command
 from .console import QUIET, UNUSABLE, block_table, complain, described, parity_line, progress_bar
 
 
@@ -61,7 +62,7 @@ BLOCKS = click.option(
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="The bundle, a folder; by default NAME.sise here."
@@ -181,7 +182,7 @@ def export(
         )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", metavar="BUNDLE|SOURCE")
 @click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision: and timm:, random by default.")
 @BLOCKS

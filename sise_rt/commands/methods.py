@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from .command import Command
 
-@click.command()
+
+@click.command(cls=Command)
 def methods() -> None:
     """List the methods of explain and evaluate, and their options.
 

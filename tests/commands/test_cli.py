@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sise_rt import cli
 from sise_rt.bundle import LATER
 from sise_rt.commands.console import rate
+from sise_rt.errors import ModelError
 from sise_rt.methods import METHODS
 
 COMMANDS = sorted(cli.cli.commands)
@@ -829,3 +830,22 @@ def test_a_rate_is_a_number_that_people_can_read(images, seconds, line):
 def report(case, code, err):
     """A line for whoever reads the tests' output (`pytest -rP`)."""
     print(f"| {case} | {code} | {' '.join(err.split())} |")
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ((), "error: too much\n"),
+        (("input_size",), "error: too much (see --input-size)\n"),
+        (("output_name", "gradients"), "error: too much (see --output, --without-gradients)\n"),
+        (("input_size", "no_option_here"), "error: too much (see --input-size)\n"),
+    ],
+)
+def test_an_error_names_the_options_of_the_command_that_was_called(
+    sise, tmp_path, monkeypatch, settings, line
+):
+    def refuse(*_, **__):
+        raise ModelError("too much", settings=settings)
+
+    monkeypatch.setattr("sise_rt.export.export", refuse)
+    assert sise("export", tmp_path / "any.onnx") == (2, "", line)

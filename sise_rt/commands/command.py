@@ -1,0 +1,50 @@
+"""What every subcommand of `sise-rt` is: a click command that tells an error in the words of its options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sise_rt.errors import SiseError
+
+from .console import UNUSABLE, complain
+
+# Options that say the opposite of the argument that they stand for.
+OPPOSITES = {"gradients": "--without-gradients"}
+
+
+class Refusal(click.ClickException):
+    """What a command cannot do, in one line on standard error."""
+
+    exit_code = UNUSABLE
+
+    def show(self, file: Any = None) -> None:
+        """Print it as every other complaint."""
+        complain(self.message)
+
+
+class Command(click.Command):
+    """A subcommand, whose errors name its options."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it.
+
+        Raises:
+            Refusal: for every error of sise-rt that the command does not take itself.
+        """
+        try:
+            return super().invoke(ctx)
+        except SiseError as error:
+            raise Refusal(spelt(error)) from error
+
+
+def spelt(error: SiseError) -> str:
+    """An error's message, and the running command's options for the settings that it is about."""
+    options: dict[str, str] = {}
+    for parameter in click.get_current_context().command.params:
+        for name in parameter.opts:
+            if name.startswith("--"):
+                options |= {name[2:].replace("-", "_"): name, str(parameter.name): name}
+    own = {setting: option for setting, option in OPPOSITES.items() if option in options.values()}
+    return error.told((options | own).get)

@@ -1,0 +1,41 @@
+"""`sise-rt demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .command import Command
+from .console import PROVIDER, THREADS, progress_bar, summary
+
+
+@click.command(cls=Command)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default="sise-demo",
+    show_default=True,
+    help="Output folder.",
+)
+@PROVIDER
+@THREADS
+def demo(out: Path, provider: str, threads: int | None) -> None:
+    """Explain the built-in picture with the built-in model; nothing else is needed.
+
+    \b
+    Example:
+      sise-rt demo
+    """
+    from importlib import resources
+
+    from sise_rt import load
+
+    with resources.as_file(resources.files("sise_rt") / "demo") as folder:
+        explainer = load(folder / "surface.sise", provider, threads)
+        with progress_bar("surface.png", hidden=False) as progress:
+            explanation = explainer.explain(folder / "surface.png", progress=progress)
+        files = explanation.save(out, "surface", blocks=True)
+    click.echo(summary(explanation, files[0]))
+    click.echo(f"All blocks side by side: {files[-1]}. Next: sise-rt export YOUR_MODEL.onnx")
