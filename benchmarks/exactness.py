@@ -32,7 +32,8 @@ from reference import (
 import sise_rt
 from sise_rt.phases.features import extract
 from sise_rt.phases.masks import select
-from sise_rt.pictures.placement import load_image, preprocess
+from sise_rt.pictures.placement import preprocess
+from sise_rt.pictures.reading import load_image
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from reference import MATERIAL, photos
 from sise_rt.export import export
 
 import sise_rt
-from sise_rt.pictures.placement import load_image, preprocess
+from sise_rt.pictures.placement import preprocess
+from sise_rt.pictures.reading import load_image
 from sise_rt.running.verify import verify
 
 IMAGENET = MATERIAL / "images" / "imagenet_val"

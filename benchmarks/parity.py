@@ -24,7 +24,8 @@ from reference import Network, exported, features, log_odds, photos, resnet, sel
 
 import sise_rt
 from sise_rt.phases.features import Features, extract
-from sise_rt.pictures.placement import load_image, preprocess
+from sise_rt.pictures.placement import preprocess
+from sise_rt.pictures.reading import load_image
 from sise_rt.running.verify import relative_error
 
 NEAR = 1e-5  # of the layer's largest input: such a unit may fall on either side

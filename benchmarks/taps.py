@@ -28,7 +28,8 @@ from reference import MATERIAL
 from sise_rt.export import export
 
 import sise_rt
-from sise_rt.pictures.placement import load_image, preprocess
+from sise_rt.pictures.placement import preprocess
+from sise_rt.pictures.reading import load_image
 
 MODEL = MATERIAL / "models" / "keras_mobilenetv2_nhwc.onnx"
 PHOTOS = MATERIAL / "images" / "imagenet_val"

@@ -18,7 +18,8 @@ from sise_rt.evaluation.store import append, open_report
 from sise_rt.evaluation.truth import draw, to_input
 from sise_rt.metrics.check import check_map, confidence_in
 from sise_rt.phases.features import confidences
-from sise_rt.pictures.placement import MAX_PIXELS, load_image, preprocess
+from sise_rt.pictures.placement import preprocess
+from sise_rt.pictures.reading import MAX_PIXELS, load_image
 from sise_rt.running.engine import Engine
 
 DATA = MATERIAL / "images" / "imagenet_val"

@@ -11,7 +11,7 @@ from typing import Any
 
 from sise_rt.bundle import PRECISIONS, Preprocess
 from sise_rt.errors import ModelError
-from sise_rt.evaluation.samples import PICTURES
+from sise_rt.pictures.reading import PICTURES
 from sise_rt.wording import counted
 
 from .intake.interface import Interface

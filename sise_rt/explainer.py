@@ -29,7 +29,8 @@ from .methods import (
 from .phases.features import confidences, extract, extract_best
 from .phases.fusion import normalise
 from .phases.scoring import MaskedScoring
-from .pictures.placement import MAX_PIXELS, Placement, load_image, preprocess
+from .pictures.placement import Placement, preprocess
+from .pictures.reading import MAX_PIXELS, load_image
 from .running.batches import Batches
 from .running.engine import Engine
 from .targets import resolve_target

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .files import write_whole
-from .pictures.placement import resize_map
+from .pictures.resizing import resize_map
 
 COVER = 0.75  # how much of the picture the value 1 hides: its texture stays visible
 INFERNO = 0.2, 0.9  # where on it the values 0 and 1 lie: every step is seen on any grey, black to white

@@ -11,7 +11,8 @@ import pytest
 
 import sise_rt
 from sise_rt.phases.features import extract
-from sise_rt.pictures.placement import load_image, preprocess
+from sise_rt.pictures.placement import preprocess
+from sise_rt.pictures.reading import load_image
 from sise_rt.running.verify import relative_error
 
 

@@ -14,7 +14,8 @@ from sise_rt.errors import ModelError, ParityError
 from sise_rt.phases.fusion import fuse, normalise, otsu
 from sise_rt.phases.masks import constant_maps
 from sise_rt.phases.scoring import Scores, usable_maps, visualization_map
-from sise_rt.pictures.placement import load_image, preprocess
+from sise_rt.pictures.placement import preprocess
+from sise_rt.pictures.reading import load_image
 from sise_rt.running.sessions import Sessions, available_threads, run, run_features
 from sise_rt.wording import counted
 

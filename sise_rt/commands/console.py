@@ -13,7 +13,7 @@ import click
 
 from sise_rt.bundle import Block, Manifest
 from sise_rt.explanation import Explanation
-from sise_rt.pictures.placement import MAX_PIXELS as MOST_PIXELS
+from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
 from sise_rt.wording import counted
 
 # Exit codes.

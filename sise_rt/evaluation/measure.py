@@ -17,7 +17,8 @@ from sise_rt.explanation import Explanation
 from sise_rt.metrics.check import METRICS as MODEL_METRICS
 from sise_rt.metrics.check import check_map, confidence_in
 from sise_rt.phases.features import confidences
-from sise_rt.pictures.placement import MAX_PIXELS, Placement, load_image, preprocess
+from sise_rt.pictures.placement import Placement, preprocess
+from sise_rt.pictures.reading import MAX_PIXELS, load_image
 
 from .samples import Problem, Sample
 from .store import CURVE_POINTS

@@ -15,7 +15,7 @@ from sise_rt.errors import NoEvidence, SiseError
 from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
 from sise_rt.files import write_whole
-from sise_rt.pictures.placement import resize_map
+from sise_rt.pictures.resizing import resize_map
 
 from .measure import METRICS, Plan
 from .plots import TITLES, curves_plot, passes_plot

@@ -12,21 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sise_rt.errors import SiseError
+from sise_rt.pictures.reading import PICTURES
 
-PICTURES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".jp2",
-    ".avif",
-)
 MAX_ANNOTATION = 4 << 20
 """The largest annotation of one picture, in bytes."""
 MAX_TABLE = 512 << 20

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from sise_rt.errors import ImageError
-from sise_rt.pictures.placement import Placement, load_image
+from sise_rt.pictures.placement import Placement
+from sise_rt.pictures.reading import load_image
 
 from .samples import Box, Problem, Truth
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sise_rt.pictures.reading import PICTURES
+
 from .samples import (
     MAX_ANNOTATION,
-    PICTURES,
     Box,
     Dataset,
     Files,

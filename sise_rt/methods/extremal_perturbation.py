@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sise_rt.errors import MethodError, ModelError
-from sise_rt.pictures.placement import resize_map
+from sise_rt.pictures.resizing import resize_map
 
 from .query import Finding, Found, Query
 

@@ -12,7 +12,7 @@ import numpy as np
 from sise_rt.errors import NoEvidence
 from sise_rt.phases.features import Features
 from sise_rt.phases.scoring import MaskedScoring
-from sise_rt.pictures.placement import resize_map
+from sise_rt.pictures.resizing import resize_map
 from sise_rt.running.batches import Batches
 from sise_rt.running.engine import Engine
 

@@ -7,7 +7,7 @@ import numpy as np
 from sise_rt.errors import MethodError, ModelError, OutOfMemory
 from sise_rt.phases.features import confidences
 from sise_rt.phases.masks import CONSTANT
-from sise_rt.pictures.placement import resize_map
+from sise_rt.pictures.resizing import resize_map
 
 from .query import Finding, Found, Query
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from sise_rt.pictures.placement import resize_map
+from sise_rt.pictures.resizing import resize_map
 
 from .scoring import MaskedScoring, Scores, mask_shapes
 from .surrogate import CELLS, log_odds, one_blas_thread, pooled_masks, predict, sigmoid

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sise_rt.errors import ModelError
-from sise_rt.pictures.placement import resize_map
+from sise_rt.pictures.resizing import resize_map
 from sise_rt.running.batches import Batches
 from sise_rt.running.engine import Scorer
 

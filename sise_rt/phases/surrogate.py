@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sise_rt.pictures.placement import resize_map
+from sise_rt.pictures.resizing import resize_map
 
 CELLS = 14  # along each side of a mask that is compared with others
 # What the likelihood chooses from: squared length scales as shares of the masks' median squared distance, the

@@ -11,7 +11,7 @@ from sise_rt.bundle import PROBE, Manifest, Preprocess
 from sise_rt.errors import BundleError
 from sise_rt.phases.features import confidences
 from sise_rt.phases.masks import is_constant
-from sise_rt.pictures.placement import resize_map
+from sise_rt.pictures.resizing import resize_map
 
 from .engine import Engine
 from .sessions import Sessions, run

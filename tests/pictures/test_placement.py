@@ -14,7 +14,8 @@ from PIL import Image
 
 from sise_rt.bundle import Preprocess
 from sise_rt.errors import BundleError, ImageError
-from sise_rt.pictures.placement import MAX_PIXELS, Placement, load_image, preprocess, to_original
+from sise_rt.pictures.placement import Placement, preprocess, to_original
+from sise_rt.pictures.reading import MAX_PIXELS, load_image
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
