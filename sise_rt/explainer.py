@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,27 +10,25 @@ from typing import Any
 import numpy as np
 
 from .bundle import Manifest, read_bundle
-from .errors import BundleError, MethodError, ModelError, NoEvidence
+from .errors import ArgumentError, MethodError, ModelError, NoEvidence
 from .explanation import Explanation, Prediction
 from .methods import (
-    GRAPHS,
     METHODS,
-    USE_FEATURES,
-    WITH_BLOCKS,
+    Answer,
+    Call,
     Clock,
     Finding,
     Preview,
     Progress,
     Query,
-    parse_method,
-    settings_of,
+    Request,
+    parse_all,
+    request,
 )
 from .phases.features import confidences, extract, extract_best
 from .phases.fusion import normalise
-from .phases.scoring import MaskedScoring
-from .pictures.placement import Placement, preprocess
-from .pictures.reading import MAX_PIXELS, load_image
-from .running.batches import Batches
+from .pictures.picture import Picture, prepare
+from .pictures.reading import MAX_PIXELS
 from .running.engine import Engine
 from .targets import resolve_target
 
@@ -58,41 +55,118 @@ class Explainer:
         self.manifest: Manifest = read_bundle(bundle)
         self.engine = Engine(bundle, self.manifest, provider, threads, memory, tf32)
 
+    def __repr__(self) -> str:
+        """The model, its input, and what runs it."""
+        manifest, (channels, height, width) = self.manifest, self.manifest.preprocess.input_size
+        return (
+            f"<Explainer of {manifest.name!r}: {channels} x {height} x {width}, {manifest.classes} classes "
+            f"({manifest.activation}), {len(manifest.blocks)} blocks, on {self.engine.provider}>"
+        )
+
+    def prepare(self, image: Any, *, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Picture:
+        """Read and preprocess a picture once, for everything that takes one.
+
+        Args:
+            image: path, bytes, PIL image, or uint8 array (H, W, 3) in RGB.
+            max_pixels: larger pictures are refused.
+            name: of the picture in messages, records and files; by default its path.
+
+        Raises:
+            ImageError: the picture cannot be used.
+        """
+        return prepare(image, self.manifest.preprocess, max_pixels=max_pixels, name=name)
+
     def confidences(self, image: Any) -> np.ndarray:
         """The model's confidence in every class, (classes,) float64.
+
+        Args:
+            image: a `Picture`, or what `prepare` takes.
 
         Raises:
             ImageError: the picture cannot be used.
             ModelError: the model's numbers are not finite for this picture.
         """
-        spec = self.manifest.preprocess
-        tensor, _ = preprocess(load_image(image, channels=spec.input_size[0]), spec)
-        return confidences(self._logits(tensor, phase_1=True), self.manifest.activation)
+        logits = extract(self.engine, self.prepare(image).tensor, np.zeros(1, np.int64)).logits
+        return confidences(logits, self.manifest.activation)
 
-    def check_methods(self, methods: Sequence[str]) -> None:
-        """Find out whether the bundle has what some methods need.
+    def require(self, methods: Sequence[str | Request]) -> list[Request]:
+        """Find out whether the bundle has what some methods need, and open it.
 
         Raises:
             MethodError: there is no such method or option.
             BundleError: the bundle has no gradients, or was made by an older sise-rt.
         """
-        for text in methods:
-            name, given = parse_method(text)
-            if name in GRAPHS:
-                self.engine.require(GRAPHS[name])
-            elif not self.manifest.has_gradients and (name == "ada-sise" or given.get("mu")):
-                raise BundleError(f"{self.manifest.name} has no gradient scores for {text} to select by")
+        requests = parse_all(methods)
+        for asked in requests:
+            asked.check(self.manifest)
+            if asked.method.graph:
+                self.engine.require(asked.method.graph)
+        return requests
 
-    def explain(self, image: Any, target: int | str | None = None, **options: Any) -> Explanation:
+    def explain(
+        self,
+        image: Any,
+        target: int | str | None = None,
+        *,
+        method: str | Request = "sise",
+        preset: str | None = None,
+        mu: float | None = None,
+        fusion: str | None = None,
+        budget: float | None = None,
+        max_passes: int | None = None,
+        max_seconds: float | None = None,
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+        preview: Preview | None = None,
+        max_pixels: int = MAX_PIXELS,
+        **options: Any,
+    ) -> Explanation:
         """Explain one target; the class with the highest confidence if none is given.
 
-        Args and errors as in `explain_targets`.
+        Args:
+            image: a `Picture`, path, bytes, PIL image, or uint8 array (H, W, 3) in RGB.
+            target: class index or label.
+            method: a name of `sise_rt.methods.METHODS`, with options as in `rise:masks=1000`, or a `Request`.
+            preset: of SISE: `exact`, or `fast`, which scores a tenth of the masks.
+            mu: of SISE: selection threshold, 0 <= mu < 1; higher scores fewer masks.
+            fusion: of SISE and Ada-SISE: `otsu` (the paper) or `otsu-soft` (the authors' code).
+            budget: of SISE: the share of the masks to score, 0 < budget <= 1; the others are predicted.
+            max_passes: of SISE: forward passes at most.
+            max_seconds: of SISE: scores for so long at most.
+            batch_size: images per forward pass; None finds the fastest while it works.
+            progress: called with (images run, images to run); an exception it raises ends the call, but that
+                of `sise_rt.Stop`, in SISE and Ada-SISE, gives what was found so far.
+            preview: called with the running map of each target, (H, W) float32 in [0, 1] or None, after every
+                step of SISE and Ada-SISE, which then score the most telling masks first (others have no
+                such map, and are refused); may raise as `progress` may.
+            max_pixels: larger pictures are refused.
+            options: of other methods, as `masks` of `rise`.
 
         Raises:
             NoEvidence: the method finds nothing that speaks for the target.
+            ImageError: the picture cannot be used.
+            TargetError: a target is no class.
+            ModelError: the model cannot be run, or its numbers are not finite for this picture.
+            BundleError: the bundle has not what the method needs, as gradients.
+            MethodError: there is no such method, preset or option, or an option is out of its range.
+            ArgumentError: another argument is out of its range.
         """
-        targets = None if target is None else [target]
-        explanation = self.explain_targets(image, targets, **options)[0]
+        (explanation,) = self.explain_targets(
+            image,
+            None if target is None else [target],
+            method=method,
+            preset=preset,
+            mu=mu,
+            fusion=fusion,
+            budget=budget,
+            max_passes=max_passes,
+            max_seconds=max_seconds,
+            batch_size=batch_size,
+            progress=progress,
+            preview=preview,
+            max_pixels=max_pixels,
+            **options,
+        )
         if isinstance(explanation, NoEvidence):
             raise explanation
         return explanation
@@ -102,7 +176,8 @@ class Explainer:
         image: Any,
         targets: Sequence[int | str] | None = None,
         *,
-        method: str = "sise",
+        method: str | Request = "sise",
+        preset: str | None = None,
         top_k: int = 1,
         batch_size: int | None = None,
         progress: Progress | None = None,
@@ -112,43 +187,31 @@ class Explainer:
     ) -> list[Explanation | NoEvidence]:
         """Explain several targets of one picture; what they share is computed once.
 
-        Args:
-            image: path, bytes, PIL image, or uint8 array (H, W, 3) in RGB.
-            targets: class indices or labels; None explains the classes with the highest confidence.
-            method: one of `sise_rt.methods.METHODS`, with options as in `sise:mu=0.3`.
-            top_k: how many classes, where no targets are given.
-            batch_size: images per forward pass; None finds the fastest while it works.
-            progress: called with (images run, images to run); an exception it raises ends the call, but that
-                of `sise_rt.Stop`, in SISE and Ada-SISE, gives what was found so far.
-            preview: called with the running map of each target, (H, W) float32 in [0, 1] or None, after every
-                step of SISE and Ada-SISE, which then score the most telling masks first (others have no
-                such map, and are refused); may raise as `progress` may.
-            max_pixels: larger pictures are refused.
-            options: of the method, as `mu` and `fusion` of `sise`; see `sise_rt.methods`.
+        `targets` are class indices or labels; without any, the `top_k` classes with the highest confidence
+        are explained. The other arguments, and the errors, are those of `explain`.
 
         Returns:
             One explanation a target, in the order given or by falling confidence; where nothing speaks for a
             target, the `NoEvidence` that says so.
-
-        Raises:
-            ImageError: the picture cannot be used.
-            TargetError: a target is no class.
-            ModelError: the model cannot be run, or its numbers are not finite for this picture.
-            BundleError: the bundle has not what the method needs, as gradients.
-            MethodError: there is no such method or option, or an option is out of its range.
-            ValueError: an argument is out of its range.
         """
-        name, given = parse_method(method)
-        methods = {method: (name, settings_of(name, given | options))}
-        return self._explain(image, targets, methods, top_k, batch_size, progress, max_pixels, preview)[
-            method
-        ]
+        asked = request(method, preset, **options)
+        explained = self._explain(
+            image,
+            targets,
+            [asked],
+            top_k,
+            max_pixels,
+            batch_size=batch_size,
+            progress=progress,
+            preview=preview,
+        )
+        return explained[asked.label]
 
     def explain_methods(
         self,
         image: Any,
         targets: Sequence[int | str] | None = None,
-        methods: Sequence[str] = tuple(METHODS),
+        methods: Sequence[str | Request] = tuple(METHODS),
         *,
         top_k: int = 1,
         batch_size: int | None = None,
@@ -157,155 +220,143 @@ class Explainer:
     ) -> dict[str, list[Explanation | NoEvidence]]:
         """Explain the same targets by several methods, which share preprocessing and features.
 
-        The other arguments, and the errors, are those of `explain_targets`. A method of `methods` is a name,
-        with options as in `sise:mu=0.3` (`sise_rt.methods.parse_method`).
+        `methods` are names, with options as in `sise:mu=0.3`, or requests; their labels differ. The other
+        arguments, and the errors, are those of `explain_targets`.
 
         Returns:
-            What `explain_targets` gives, for each of `methods`.
+            What `explain_targets` gives, by the label of each method.
         """
-        if isinstance(methods, str) or not methods or len(set(methods)) < len(methods):
-            raise MethodError(f"methods must be different names in a list, not {methods!r}")
-        parsed = {}
-        for text in methods:
-            name, given = parse_method(text)
-            parsed[text] = (name, settings_of(name, given))
-        return self._explain(image, targets, parsed, top_k, batch_size, progress, max_pixels)
+        requests = parse_all(methods)
+        return self._explain(
+            image, targets, requests, top_k, max_pixels, batch_size=batch_size, progress=progress
+        )
 
     def _explain(
         self,
         image: Any,
         targets: Sequence[int | str] | None,
-        methods: dict[str, tuple[str, dict[str, Any]]],
+        requests: Sequence[Request],
         top_k: int,
+        max_pixels: int,
+        *,
         batch_size: int | None,
         progress: Progress | None,
-        max_pixels: int,
         preview: Preview | None = None,
     ) -> dict[str, list[Explanation | NoEvidence]]:
-        if (batch_size is not None and batch_size < 1) or top_k < 1:
-            raise ValueError("batch_size and top_k must be at least 1")
-        if targets is not None and len(targets) == 0:
-            raise ValueError("targets is empty; None explains the classes with the highest confidence")
-        if preview is not None and not any(name in WITH_BLOCKS for name, _ in methods.values()):
-            raise MethodError(f"preview: {', '.join(methods)} has no map to show before its end")
+        _check(requests, targets, top_k, batch_size, preview)
+        for asked in requests:
+            asked.check(self.manifest)
         clock = Clock()
-        with clock("preprocess"):
-            spec = self.manifest.preprocess
-            picture = load_image(image, channels=spec.input_size[0], max_pixels=max_pixels)
-            tensor, placement = preprocess(picture, spec)
-        with_features = {name in USE_FEATURES for name, _ in methods.values()}
-        prediction, logits, phase_1 = clock.copy(), np.empty(0), None
-        if False in with_features:
-            with prediction("prediction"):
-                logits = self._logits(tensor, phase_1=False)
-        named = () if targets is None else targets
-        order = np.array([resolve_target(target, self.manifest) for target in named], np.int64)
-        if True in with_features:
-            with clock("features"):
+        picture = self.prepare(image, max_pixels=max_pixels)
+        clock.add("preprocess", picture.seconds)
+        # Whatever its neighbours are, a method costs what it would alone: features tell the confidence.
+        with_features, without = clock, clock.copy()
+        logits, features = np.empty(0), None
+        if not all(asked.method.features for asked in requests):
+            with without("prediction"):
+                logits = self._logits(picture.tensor)
+        order = np.array([resolve_target(target, self.manifest) for target in targets or ()], np.int64)
+        if any(asked.method.features for asked in requests):
+            with with_features("features"):
                 if targets is None:
-                    order, phase_1 = extract_best(self.engine, tensor, top_k)
+                    order, features = extract_best(self.engine, picture.tensor, top_k)
                 else:
-                    phase_1 = extract(self.engine, tensor, order)
-            logits = phase_1.logits
+                    features = extract(self.engine, picture.tensor, order)
+            logits = features.logits
         elif targets is None:
             order = np.argsort(-logits, kind="stable")[:top_k]
-        shown = _Shown(self, logits, picture, placement, _name(image))
-        explained, shared = {}, dict[str, MaskedScoring]()
-        splits, noted = dict[str, Batches](), dict[str, int]()
-        for label, (name, settings) in methods.items():
-            # Whatever its neighbours are, its cost is what it would be alone: features tell the confidence.
-            own = (clock if name in USE_FEATURES else prediction).copy()
-            predicted = int(name not in USE_FEATURES)
-            if name in GRAPHS:
-                with own("loading"):
-                    self.engine.require(GRAPHS[name])
-            query = Query(
-                engine=self.engine,
-                image=tensor,
-                targets=order,
-                name=shown.name,
-                batch_size=batch_size,
-                progress=progress,
-                preview=preview,
-                clock=own,
-                phase_1=phase_1,
-                shared=shared,
-                splits=splits,
-                noted=noted,
-            )
-            results: list[Explanation | NoEvidence] = []
-            try:
-                answers = METHODS[name](query, **settings)
-            except MethodError as error:
-                raise MethodError(f"{label}: {error}") from error
-            for target, found in zip(order, answers, strict=True):
-                if isinstance(found, NoEvidence):
-                    results.append(found)
-                else:
-                    found = replace(found, warnings=(*query.notes(), *found.warnings))
-                    results.append(shown.explanation(int(target), name, settings, found, predicted))
-            explained[label] = results
+        query = Query(self.engine, picture, order)
+        call = Call(query, features, batch_size=batch_size, progress=progress, preview=preview)
+        explained: dict[str, list[Explanation | NoEvidence]] = {}
+        for asked in requests:
+            clock = (with_features if asked.method.features else without).copy()
+            answers = zip(order.tolist(), self._answers(asked, query, call, clock), strict=True)
+            explained[asked.label] = [
+                answer
+                if isinstance(answer, NoEvidence)
+                else self._explanation(asked, query, target, logits, answer)
+                for target, answer in answers
+            ]
         return explained
 
-    def _logits(self, tensor: np.ndarray, phase_1: bool) -> np.ndarray:
-        """(classes,); by the features graph where that is open anyway, or an older bundle has no other."""
-        if phase_1 or not self.manifest.graphs["forward"]:
-            return extract(self.engine, tensor, np.zeros(1, np.int64)).logits
-        logits = self.engine.forward(tensor)[0]
+    def _answers(self, asked: Request, query: Query, call: Call, clock: Clock) -> list[Answer]:
+        """What a method finds, with what the call found out about batches."""
+        if asked.method.graph:
+            with clock("loading"):
+                self.engine.require(asked.method.graph)
+        try:
+            answers = asked.method.run(query, call, clock, **asked.settings)
+        except MethodError as error:
+            raise MethodError(f"{asked}: {error.message}") from error
+        return [
+            answer
+            if isinstance(answer, NoEvidence)
+            else replace(answer, warnings=(*call.notes(), *answer.warnings))
+            for answer in answers
+        ]
+
+    def _logits(self, image: np.ndarray) -> np.ndarray:
+        """(classes,); by the features graph where an older bundle has no other."""
+        if not self.manifest.graphs["forward"]:
+            return extract(self.engine, image, np.zeros(1, np.int64)).logits
+        logits = self.engine.forward(image)[0]
         if not np.isfinite(logits).all():
             raise ModelError("the model's logits are not finite for this image")
         return logits
 
-
-class _Shown:
-    """One picture that was explained: makes explanations of what methods find in it."""
-
-    def __init__(
-        self,
-        explainer: Explainer,
-        logits: np.ndarray,
-        picture: np.ndarray,
-        placement: Placement,
-        name: str,
-    ):
-        self.manifest, self.engine = explainer.manifest, explainer.engine
-        self.trust = confidences(logits, self.manifest.activation)
-        self.best = int(logits.argmax())  # where confidences are all but 1, logits still differ
-        self.picture, self.placement, self.name = picture, placement, name
-
-    def explanation(
-        self, target: int, method: str, settings: dict[str, Any], found: Finding, predicted: int
+    def _explanation(
+        self, asked: Request, query: Query, target: int, logits: np.ndarray, finding: Finding
     ) -> Explanation:
-        """The explanation of one target; `predicted` counts the passes before the method."""
-        warnings = [*self.engine.warnings, *found.warnings]
-        final = normalise(found.raw)
-        if final is None:
+        """What is told of a finding; `logits` (classes,) are those of the whole picture."""
+        trust = confidences(logits, self.manifest.activation)
+        best = int(logits.argmax())  # where confidences are all but 1, logits still differ
+        warnings = [*self.engine.warnings, *finding.warnings]
+        map_ = normalise(finding.raw)
+        if map_ is None:
             warnings.append("the map is constant: the explanation is all zero")
-            final = np.zeros_like(found.raw)
+            map_ = np.zeros_like(finding.raw)
         return Explanation(
-            map=final.astype(np.float32),
-            raw=found.raw,
-            blocks=found.blocks,
+            map=map_.astype(np.float32),
+            raw=finding.raw,
+            blocks=finding.blocks,
             target=target,
             label=self.manifest.label(target),
-            confidence=float(self.trust[target]),
-            predicted=Prediction(self.best, self.manifest.label(self.best), float(self.trust[self.best])),
-            method=method,
-            settings=settings,
-            masks=found.masks,
-            passes=predicted + found.passes,
-            seconds=dict(found.seconds),
+            confidence=float(trust[target]),
+            predicted=Prediction(best, self.manifest.label(best), float(trust[best])),
+            method=asked.method.name,
+            settings=dict(asked.settings),
+            masks=finding.masks,
+            passes=finding.passes + (0 if asked.method.features else 1),  # and one for the confidence
+            seconds=dict(finding.seconds),
             provider=self.engine.provider,
             tf32=self.engine.tf32,
-            batch=found.batch,
+            batch=finding.batch,
             warnings=tuple(warnings),
-            partial=found.partial,
-            guessed=found.guessed,
-            name=self.name,
+            partial=finding.partial,
+            guessed=finding.guessed,
+            name=query.picture.name,
             model=self.manifest.name,
-            picture=self.picture,
-            placement=self.placement,
+            placement=query.picture.placement,
         )
+
+
+def _check(
+    requests: Sequence[Request],
+    targets: Sequence[int | str] | None,
+    top_k: int,
+    batch_size: int | None,
+    preview: Preview | None,
+) -> None:
+    """Raise for arguments that contradict each other or lie out of their ranges, before any work."""
+    if batch_size is not None and batch_size < 1:
+        raise ArgumentError("a batch has at least 1 image", settings=("batch_size",))
+    if top_k < 1:
+        raise ArgumentError("at least 1 class is explained", settings=("top_k",))
+    if targets is not None and len(targets) == 0:
+        raise ArgumentError("targets is empty; None explains the classes with the highest confidence")
+    if preview is not None and not any(asked.method.blocks for asked in requests):
+        names = ", ".join(map(str, requests))
+        raise MethodError(f"{names} has no map to show before its end", settings=("preview",))
 
 
 def load(
@@ -320,11 +371,6 @@ def load(
     Raises:
         BundleError: the bundle is incomplete, altered, unsafe or of another schema.
         ProviderError: ONNX Runtime, or the provider that was asked for, is not there.
+        ArgumentError: `threads` or `memory` is below 1.
     """
     return Explainer(bundle, provider, threads, memory, tf32)
-
-
-def _name(image: Any) -> str:
-    if isinstance(image, (str, os.PathLike)):
-        return os.fsdecode(image)
-    return str(getattr(image, "filename", "") or "image")

@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from .errors import OutputError
+from .errors import ArgumentError, OutputError
 from .files import write_whole
 from .methods import BlockEvidence
+from .pictures.picture import Picture, in_rgb
 from .pictures.placement import Placement, to_original
+from .pictures.reading import load_image
 from .render import overlay, save_png, strip
+from .wording import counted
 
 MOST_IN_A_ROW = 6  # pictures, so that a comparison still fits on a screen
 
@@ -57,8 +60,7 @@ class Explanation:
         guessed: masks whose confidence was predicted from that of the others.
         name: of the picture.
         model: name of the bundle.
-        picture: uint8, the original: (H0, W0, 3) RGB, or (H0, W0, C) for a model of C other channels.
-        placement: where the model's input lies in the original.
+        placement: where the model's input lies in the picture.
         check: what `sise_rt.check.check` found, None if it was not asked.
     """
 
@@ -82,8 +84,7 @@ class Explanation:
     guessed: int
     name: str
     model: str
-    picture: np.ndarray = field(repr=False)
-    placement: Placement = field(repr=False)
+    placement: Placement
     check: Mapping[str, float | None] | None = None
 
     def record(self) -> dict[str, Any]:
@@ -118,68 +119,95 @@ class Explanation:
             **({"check": dict(self.check)} if self.check else {}),
         }
 
-    def overlay(self) -> np.ndarray:
-        """The map over the original picture, (H0, W0, 3) uint8 RGB."""
-        return overlay(self.shown(), *to_original(self.map, self.placement))
+    def overlay(self, picture: Any) -> np.ndarray:
+        """The map over the picture, (H0, W0, 3) uint8 RGB.
 
-    def strip(self) -> np.ndarray:
-        """The picture, each block's visualization map, and the explanation, side by side: uint8 RGB."""
+        Args:
+            picture: the one that was explained: a `Picture`, or a path, bytes, PIL image or uint8 RGB array.
+
+        Raises:
+            ArgumentError: the picture has another size than the one that was explained.
+            ImageError: it cannot be read.
+        """
+        return overlay(_shown(picture, self), *to_original(self.map, self.placement))
+
+    def strip(self, picture: Any) -> np.ndarray:
+        """The picture, each block's visualization map, and the explanation, side by side: uint8 RGB.
+
+        The argument and the errors are those of `overlay`.
+        """
         maps = [(block.name, block.visualization) for block in self.blocks] + [("explanation", self.map)]
         placed = [(name, None if m is None else to_original(m, self.placement)[0]) for name, m in maps]
         seen = to_original(self.map, self.placement)[1]
-        return strip(self.shown(), placed, seen=seen, heading=f"{self.label}  {self.confidence:.3f}")
-
-    def shown(self) -> np.ndarray:
-        """The picture in RGB; other channels are shown as their mean, in grey."""
-        if self.picture.shape[2] == 3:
-            return self.picture
-        return np.repeat(self.picture.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
+        heading = f"{self.label}  {self.confidence:.3f}"
+        return strip(_shown(picture, self), placed, seen=seen, heading=heading)
 
     def save(
-        self, folder: str | Path, stem: str | None = None, *, label: str = "", blocks: bool = False
+        self,
+        folder: str | Path,
+        picture: Any = None,
+        stem: str | None = None,
+        *,
+        label: str = "",
+        blocks: bool = False,
     ) -> list[Path]:
-        """Write `<stem>.<target>.png` (overlay), `.npy` (the map) and `.json` (the record).
+        """Write `<stem>.<target>.npy` (map), `.json` (record) and, with the picture, `.png` (overlay).
 
         Args:
             folder: is made if missing.
+            picture: the one that was explained, as for `overlay`; without it there is no `.png`.
             stem: of the file names; the picture's own if None.
             label: comes behind the target in the file names, as where several methods explain it.
-            blocks: also write `<stem>.<target>.blocks.png`, the strip.
+            blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs the picture.
 
         Returns:
-            The files.
+            The files, pictures first.
 
         Raises:
             OutputError: a file cannot be written.
+            ArgumentError: `blocks` without a picture, or the picture is another one.
+            ImageError: the picture cannot be read.
         """
+        if blocks and picture is None:
+            raise ArgumentError("a strip of blocks needs the picture: give it as well", settings=("picture",))
         folder = Path(folder)
+        base = f"{Path(self.name).stem if stem is None else stem}.{self.target}"
+        base += f".{file_label(label)}" if label else ""
+        shown = None if picture is None else _shown(picture, self)
+        array = io.BytesIO()
+        np.save(array, self.map, allow_pickle=False)
+        text = json.dumps(self.record(), indent=2, ensure_ascii=False) + "\n"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a path with a null character
             raise OutputError(f"folder {str(folder)!r} cannot be made: {error}") from error
-        base = f"{Path(self.name).stem if stem is None else stem}.{self.target}"
-        base += f".{file_label(label)}" if label else ""
-        array = io.BytesIO()
-        np.save(array, self.map, allow_pickle=False)
-        files = [folder / f"{base}{suffix}" for suffix in (".png", ".npy", ".json")]
-        write_whole(files[1], array.getvalue())
-        text = json.dumps(self.record(), indent=2, ensure_ascii=False) + "\n"
+        write_whole(folder / f"{base}.npy", array.getvalue())
         # File names may hold bytes that are no UTF-8; JSON writes such a character as Python does.
-        write_whole(files[2], text.encode("utf-8", "backslashreplace"))
-        save_png(files[0], self.overlay())
-        if blocks:
-            files.append(folder / f"{base}.blocks.png")
-            save_png(files[3], self.strip())
-        return files
+        write_whole(folder / f"{base}.json", text.encode("utf-8", "backslashreplace"))
+        drawn = {}
+        if shown is not None:
+            drawn = {".png": self.overlay(shown)} | ({".blocks.png": self.strip(shown)} if blocks else {})
+        for suffix, pixels in drawn.items():
+            save_png(folder / f"{base}{suffix}", pixels)
+        return [folder / f"{base}{suffix}" for suffix in (*drawn, ".npy", ".json")]
+
+    def __repr__(self) -> str:
+        """What is explained, by what."""
+        return (
+            f"<Explanation of {self.name!r}: {self.label} ({self.target}), confidence {self.confidence:.3f}, "
+            f"by {self.method} with {counted(self.masks, 'mask')}, map {self.map.shape[0]} x "
+            f"{self.map.shape[1]}>"
+        )
 
 
-def compare(explanations: Mapping[str, Explanation | None]) -> np.ndarray:
+def compare(explanations: Mapping[str, Explanation | None], picture: Any) -> np.ndarray:
     """The picture and the maps of several explanations of one target, side by side: uint8 RGB (H, W, 3).
 
     Of many methods it has several rows.
 
     Args:
         explanations: by what is written over each, None where there is none; at least one is there.
+        picture: as for `Explanation.overlay`, and with its errors.
     """
     first = next(e for e in explanations.values() if e is not None)
     placed = [
@@ -188,12 +216,25 @@ def compare(explanations: Mapping[str, Explanation | None]) -> np.ndarray:
     seen = to_original(first.map, first.placement)[1]
     tiles = len(placed) + 1
     return strip(
-        first.shown(),
+        _shown(picture, first),
         placed,
         seen=seen,
         heading=f"{first.label}  {first.confidence:.3f}",
         columns=ceil(tiles / ceil(tiles / MOST_IN_A_ROW)),
     )
+
+
+def _shown(picture: Any, explanation: Explanation) -> np.ndarray:
+    """The pixels of the explained picture in RGB, (H0, W0, 3) uint8."""
+    pixels = picture.pixels if isinstance(picture, Picture) else load_image(picture)
+    if pixels.shape[:2] != explanation.placement.original:
+        height, width = explanation.placement.original
+        raise ArgumentError(
+            f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is not the one that was explained, "
+            f"{explanation.name}, which has {width} x {height}",
+            settings=("picture",),
+        )
+    return in_rgb(pixels)
 
 
 def file_label(text: str) -> str:

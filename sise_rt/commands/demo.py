@@ -35,7 +35,8 @@ def demo(out: Path, provider: str, threads: int | None) -> None:
     with resources.as_file(resources.files("sise_rt") / "demo") as folder:
         explainer = load(folder / "surface.sise", provider, threads)
         with progress_bar("surface.png", hidden=False) as progress:
-            explanation = explainer.explain(folder / "surface.png", progress=progress)
-        files = explanation.save(out, "surface", blocks=True)
+            picture = explainer.prepare(folder / "surface.png")
+            explanation = explainer.explain(picture, progress=progress)
+        files = explanation.save(out, picture, blocks=True)
     click.echo(summary(explanation, files[0]))
-    click.echo(f"All blocks side by side: {files[-1]}. Next: sise-rt export YOUR_MODEL.onnx")
+    click.echo(f"All blocks side by side: {files[1]}. Next: sise-rt export YOUR_MODEL.onnx")

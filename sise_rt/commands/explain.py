@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sise_rt import Explainer, Stop, load
 from sise_rt.errors import BundleError, MethodError, ProviderError, SiseError
+from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, preset_options, repeated
+from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
 
-from .command import Command
+from .command import Command, spelt
 from .console import (
     FAILED_IMAGES,
     MAX_PIXELS,
@@ -26,9 +30,7 @@ from .console import (
     rate,
 )
 from .interrupt import Interrupt
-from .results import check_writable, write_results
-
-PRESETS: dict[str, dict[str, Any]] = {"exact": {}, "fast": {"budget": 0.1}}
+from .results import Wanted, check_writable, write_results
 
 
 class Batch(click.ParamType):
@@ -50,26 +52,46 @@ class Methods(click.ParamType):
 
     name = "methods"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Request]:
         """Parse `sise,rise:masks=1000:seed=1`."""
-        from sise_rt.methods import parse_method, settings_of
-
         if isinstance(value, list):
             return value
-        methods = [part.strip() for part in str(value).split(",") if part.strip()]
         try:
-            parsed = [(name, settings_of(name, given)) for name, given in map(parse_method, methods)]
+            requests = [parse(part.strip()) for part in str(value).split(",") if part.strip()]
         except MethodError as error:
             self.fail(str(error), param, ctx)
-        if not parsed or any(one in parsed[:i] for i, one in enumerate(parsed)):
+        if not requests or repeated(requests):
             self.fail("name at least one method, and none twice", param, ctx)
-        return methods
+        return requests
 
 
 def _number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):  # a range lets them pass
         raise click.BadParameter(f"{value} is no number")
     return value
+
+
+def of_methods(name: str, accepted: click.ParamType | None = None) -> Callable[[Any], Any]:
+    """The click option of an option that methods have, as the record of the first of them tells it."""
+    owners = [method for method in METHODS.values() if method.has(name)]
+    option, names = owners[0].option(name), " and ".join(method.name for method in owners)
+    return click.option(
+        f"--{name.replace('_', '-')}",
+        type=accepted or _click_type(option),
+        callback=_number if option.kind is float else None,
+        help=f"Of {names}: {option.help[0].lower()}{option.help[1:]}",
+    )
+
+
+def _click_type(option: Option) -> click.ParamType:
+    if option.choices:
+        return click.Choice(option.choices)
+    limits = option.range
+    low = None if math.isinf(limits.low) else limits.low
+    high = None if math.isinf(limits.high) else limits.high
+    if option.kind is int:
+        return click.IntRange(low, high, min_open=limits.above, max_open=limits.below and high is not None)
+    return click.FloatRange(low, high, min_open=limits.above, max_open=limits.below and high is not None)
 
 
 @click.command(cls=Command)
@@ -98,31 +120,16 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
     show_default=True,
     help="Output folder.",
 )
-@click.option(
-    "--mu",
-    type=click.FloatRange(0, 1, max_open=True),
-    callback=_number,
-    help="Selection threshold of sise, 0 by default: higher scores fewer masks, 0.3 about a quarter.",
-)
-@click.option("--fusion", type=click.Choice(["otsu", "otsu-soft"]), help="Of sise and ada-sise.")
+@of_methods("mu")
+@of_methods("fusion")
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
     help="Of sise: exact, as by default, or fast, which scores a tenth of the masks as --budget 0.1 does.",
 )
-@click.option(
-    "--budget",
-    type=click.FloatRange(0, 1, min_open=True),
-    callback=_number,
-    help="Of sise: the share of the masks to score.",
-)
-@click.option("--max-passes", type=click.IntRange(1), help="Of sise: forward passes at most.")
-@click.option(
-    "--max-seconds",
-    type=click.FloatRange(0, min_open=True),
-    callback=_number,
-    help="Of sise: score for so long at most, features included; loading and fusion come on top.",
-)
+@of_methods("budget")
+@of_methods("max_passes", click.IntRange(1))  # whoever wants no limit leaves it out
+@of_methods("max_seconds", click.FloatRange(0, min_open=True))
 @click.option(
     "--method",
     "methods",
@@ -154,7 +161,7 @@ def explain(
     budget: float | None,
     max_passes: int | None,
     max_seconds: float | None,
-    methods: list[str],
+    methods: list[Request],
     check: bool,
     blocks: bool,
     provider: str,
@@ -179,102 +186,116 @@ def explain(
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
       sise-rt explain cat.jpg -m resnet50.sise --method sise,grad-cam,rise:masks=1000 --check
     """
-    from sise_rt import Stop, load
-    from sise_rt.methods import WITH_BLOCKS, parse_method, settings_of
-    from sise_rt.targets import resolve_target
-
     if targets and top_k > 1:
         raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")
-    clashes = [stem for stem, count in Counter(image.stem for image in images).items() if count > 1]
-    if clashes:
-        raise click.UsageError(
-            f"several images are called {clashes[0]!r} and would overwrite each other's results in {out}"
-        )
-    if blocks and not any(parse_method(method)[0] in WITH_BLOCKS for method in methods):
-        raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(methods)}")
-    alone = methods == ["sise"]
-    if preset and budget is not None:
-        raise click.UsageError(f"--preset {preset} and --budget {budget:g} both say how much: give one")
-    chosen = PRESETS[preset or "exact"]
-    if chosen and not any("budget" in settings_of(parse_method(text)[0]) for text in methods):
-        raise click.UsageError(f"--preset {preset} says nothing to {', '.join(methods)}")
-    given = {
-        "mu": mu,
-        "fusion": fusion,
-        "budget": budget,
-        "max_passes": max_passes,
-        "max_seconds": max_seconds,
-    }
-    own = {key for text in methods for key in parse_method(text)[1]}
-    if clash := own & chosen.keys():
-        both = f"--preset {preset} and {', '.join(methods)} both set {', '.join(clash)}"
-        raise click.UsageError(f"{both}: give one of them")
-    methods = _with_options(methods, chosen | {k: v for k, v in given.items() if v is not None})
+    _refuse_clashes(images, out)
+    alone = [asked.label for asked in methods] == ["sise"]
+    limits = {"budget": budget, "max_passes": max_passes, "max_seconds": max_seconds}
+    requests = _requests(methods, preset, {"mu": mu, "fusion": fusion, **limits})
+    if blocks and not any(asked.method.blocks for asked in requests):
+        raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(map(str, requests))}")
     explainer = load(bundle, provider, threads, memory, tf32)
-    if mu and not explainer.manifest.has_gradients:
-        raise click.UsageError(
-            f"{bundle} was exported without gradients, so --mu has nothing to select by: leave it out"
-        )
-    explainer.check_methods(methods)
+    explainer.require(requests)
     if check:
         explainer.engine.require("forward")
     indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
     check_writable(out)
+    wanted = Wanted(out=out, named=not alone, check=check, blocks=blocks, as_json=as_json, quiet=quiet)
     failed, start = 0, time.perf_counter()
     for image in images:
-        problems, interrupt = [], Interrupt()
-        try:
-            with progress_bar(image.name, hidden=quiet or as_json) as show, interrupt:
-                found = explainer.explain_methods(
-                    image,
-                    indices or None,
-                    methods,
-                    top_k=min(top_k, explainer.manifest.classes),
-                    batch_size=batch_size,
-                    progress=interrupt.progress(show),
-                    max_pixels=max_pixels,
-                )
-            problems += write_results(
-                explainer, found, out, not alone, interrupt.asked, check, blocks, as_json, quiet
+        interrupt = Interrupt()
+        with progress_bar(image.name, hidden=quiet or as_json) as show, interrupt:
+            problems = _explain_one(
+                explainer,
+                image,
+                indices or None,
+                requests,
+                wanted,
+                interrupt,
+                top_k=min(top_k, explainer.manifest.classes),
+                batch_size=batch_size,
+                progress=interrupt.progress(show),
+                max_pixels=max_pixels,
             )
-        except MethodError as error:
-            raise click.UsageError(str(error)) from error
-        except (BundleError, ProviderError):  # not this picture's fault: the next one would fail too
-            raise
-        except Stop:  # of a method that has nothing to show before its end
-            raise KeyboardInterrupt from None
-        except SiseError as error:
-            problems.append(str(error))
-        except MemoryError:
-            problems.append("out of memory; try --batch-size 1")
         for problem in problems:
             complain(problem if str(image) in problem else f"{image}: {problem}")
         failed += bool(problems)
         if interrupt.asked:
             raise KeyboardInterrupt
-    done, seconds = len(images) - failed, time.perf_counter() - start
+    done = len(images) - failed
     if done > 1 and not (as_json or quiet):
-        click.echo(rate(done, seconds))
+        click.echo(rate(done, time.perf_counter() - start))
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
 
 
-def _with_options(methods: list[str], options: dict[str, Any]) -> list[str]:
-    """The methods with the options that they have and do not set themselves."""
-    from sise_rt.methods import parse_method, settings_of
+def _refuse_clashes(images: Sequence[Path], out: Path) -> None:
+    """Refuse pictures of one stem."""
+    clashes = [stem for stem, count in Counter(image.stem for image in images).items() if count > 1]
+    if clashes:
+        raise click.UsageError(
+            f"several images are called {clashes[0]!r} and would overwrite each other's results in {out}"
+        )
 
-    parsed = {text: parse_method(text) for text in methods}
-    for key, value in options.items():
-        option = f"--{key.replace('_', '-')}"
-        takers = [t for t, (name, given) in parsed.items() if key in settings_of(name) and key not in given]
-        if not takers and (own := [text for text, (_, given) in parsed.items() if key in given]):
-            raise click.UsageError(f"{option} {value}, but {', '.join(own)} says otherwise: give one of them")
-        if not takers:
-            raise click.UsageError(f"{option} says nothing to {', '.join(methods)}")
-        texts = [f"{t}:{key}={value}" if t in takers else t for t in parsed]
-        parsed = {t: parse_method(t) for t in texts}
-        settings = [(name, settings_of(name, given)) for name, given in parsed.values()]
-        if len(parsed) < len(texts) or any(one in settings[:i] for i, one in enumerate(settings)):
-            raise click.UsageError(f"{option} {value} makes two of the methods the same")
-    return list(parsed)
+
+def _explain_one(
+    explainer: Explainer,
+    image: Path,
+    targets: list[int] | None,
+    requests: list[Request],
+    wanted: Wanted,
+    interrupt: Interrupt,
+    *,
+    max_pixels: int,
+    **options: Any,
+) -> list[str]:
+    """Explain a picture, and write and print what was found; gives what went wrong with it."""
+    try:
+        picture = explainer.prepare(image, max_pixels=max_pixels)
+        explained = explainer.explain_methods(picture, targets, requests, **options)
+        return write_results(explainer, picture, explained, wanted, stopped=interrupt.asked)
+    except MethodError as error:
+        raise click.UsageError(spelt(error)) from error
+    except (BundleError, ProviderError):  # not this picture's fault: the next one would fail too
+        raise
+    except Stop:  # of a method that has nothing to show before its end
+        raise KeyboardInterrupt from None
+    except SiseError as error:
+        return [spelt(error)]
+    except MemoryError:
+        return ["out of memory; try --batch-size 1"]
+
+
+def _requests(methods: list[Request], preset: str | None, options: dict[str, Any]) -> list[Request]:
+    """The methods with what the preset and the options set of them."""
+    names = ", ".join(map(str, methods))
+    if preset and options["budget"] is not None:
+        given = f"--budget {options['budget']:g}"
+        raise click.UsageError(f"--preset {preset} and {given} both say how much: give one")
+    chosen = preset_options(preset)
+    if any(not any(asked.method.has(name) for asked in methods) for name in chosen):
+        raise click.UsageError(f"--preset {preset} says nothing to {names}")
+    if clash := {name for asked in methods for name in asked.given} & chosen.keys():
+        both = f"--preset {preset} and {names} both set {', '.join(clash)}"
+        raise click.UsageError(f"{both}: give one of them")
+    for name, value in (chosen | options).items():
+        if value is not None:
+            methods = _with_option(methods, name, value)
+    return methods
+
+
+def _with_option(methods: list[Request], name: str, value: Any) -> list[Request]:
+    """The methods, with an option for those that have it and do not set it themselves."""
+    option = f"--{name.replace('_', '-')} {value}"
+    takes = [asked.method.has(name) and name not in asked.given for asked in methods]
+    if not any(takes) and (own := [str(asked) for asked in methods if name in asked.given]):
+        raise click.UsageError(f"{option}, but {', '.join(own)} says otherwise: give one of them")
+    if not any(takes):
+        raise click.UsageError(f"{option.split()[0]} says nothing to {', '.join(map(str, methods))}")
+    methods = [
+        asked.having(name, value) if take else asked for asked, take in zip(methods, takes, strict=True)
+    ]
+    if repeated(methods):
+        raise click.UsageError(f"{option} makes two of the methods the same")
+    return methods

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 import click
+
+from sise_rt.methods import METHODS, Option
 
 from .command import Command
 
@@ -18,21 +17,15 @@ def methods() -> None:
     Example:
       sise-rt methods
     """
-    from sise_rt.methods import METHODS, settings_of
-
     for name, method in METHODS.items():
-        what = next(iter((sys.modules[method.__module__].__doc__ or "").splitlines()), "")
-        options = [f"{key}={_shown(key, value)}" for key, value in settings_of(name).items()]
-        click.echo(f"{name:22} {what}")
-        if options:
-            click.echo(f"{'':22} options: {':'.join(options)}")
+        click.echo(f"{name:22} {method.help}")
+        for option in method.options:
+            click.echo(f"  {_typed(option):30} {option.help}")
 
 
-def _shown(key: str, value: Any) -> str:
-    """An option's default, and what else it may be, as it is typed."""
-    from sise_rt.methods import CHOICES
-
-    if isinstance(value, tuple):
-        return "+".join(map(str, value))
-    others = [choice for choice in CHOICES.get(key, ()) if choice != value]
-    return "|".join([str(value), *others])
+def _typed(option: Option) -> str:
+    """An option with its default, and what else it may be, as it is typed."""
+    if isinstance(option.default, tuple):
+        return f"{option.name}={'+'.join(map(str, option.default))}"
+    others = (choice for choice in option.choices if choice != option.default)
+    return f"{option.name}={'|'.join([str(option.default), *others])}"

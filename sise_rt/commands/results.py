@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,65 +15,90 @@ from .console import summary
 
 if TYPE_CHECKING:
     from sise_rt import Explainer, Explanation
+    from sise_rt.pictures.picture import Picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is written and printed of an explanation.
+
+    Attributes:
+        out: folder of the files.
+        named: whether the files' names have the method.
+        check: whether the model is asked about the map.
+        blocks: whether there is a strip of the blocks.
+        as_json: whether records are printed, and nothing else.
+        quiet: whether nothing is printed.
+    """
+
+    out: Path
+    named: bool
+    check: bool
+    blocks: bool
+    as_json: bool
+    quiet: bool
 
 
 def write_results(
     explainer: Explainer,
-    found: dict[str, list[Explanation | NoEvidence]],
-    out: Path,
-    named: bool,
+    picture: Picture,
+    explained: dict[str, list[Explanation | NoEvidence]],
+    wanted: Wanted,
+    *,
     stopped: bool,
-    check: bool,
-    blocks: bool,
-    as_json: bool,
-    quiet: bool,
 ) -> list[str]:
-    """Write and print what was found for a picture, by method; gives what is missing.
+    """Write and print the explanations of a picture, by method; gives what is missing.
 
-    `named` puts the method into the files' names, `stopped` tells there that it is what an interrupt left: it
-    does not take the place of a whole one.
+    `stopped` tells in the files' names that it is what an interrupt left: it does not take the place of a
+    whole one.
     """
-    from sise_rt.metrics.check import check as checked
+    from sise_rt.metrics.check import check
 
     problems = []
-    for label, explanations in found.items():
+    for label, explanations in explained.items():
         for explanation in explanations:
             if isinstance(explanation, NoEvidence):
-                problems.append(f"{label}: {explanation}" if len(found) > 1 else str(explanation))
+                problems.append(f"{label}: {explanation}" if len(explained) > 1 else str(explanation))
                 continue
             try:
-                explanation = checked(explainer.engine, explanation) if check else explanation
+                if wanted.check:
+                    explanation = check(explainer.engine, explanation, picture)
             except ModelError as error:  # the map is there all the same
                 problems.append(f"--check: {error}")
-            strip = blocks and bool(explanation.blocks)
-            parts = [label if named else "", "partial" if stopped and explanation.partial else ""]
-            files = explanation.save(out, label=".".join(filter(None, parts)), blocks=strip)
-            if as_json:
+            parts = [label if wanted.named else "", "partial" if stopped and explanation.partial else ""]
+            files = explanation.save(
+                wanted.out,
+                picture,
+                label=".".join(filter(None, parts)),
+                blocks=wanted.blocks and bool(explanation.blocks),
+            )
+            if wanted.as_json:
                 record = explanation.record() | {"files": list(map(str, files))}
                 click.echo(json.dumps(record, ensure_ascii=False))
-            elif not quiet:
+            elif not wanted.quiet:
                 click.echo(summary(explanation, files[0]))
-    if len(found) > 1:
-        for file in _side_by_side(found, out):
-            if not (as_json or quiet):
+    if len(explained) > 1:
+        for file in _side_by_side(explained, picture, wanted.out):
+            if not (wanted.as_json or wanted.quiet):
                 click.echo(f"side by side: {file}")
     return problems
 
 
-def _side_by_side(found: dict[str, list[Any]], folder: Path) -> list[Path]:
+def _side_by_side(explained: dict[str, list[Any]], picture: Picture, folder: Path) -> list[Path]:
     """Write one strip a target with the maps of all methods: `<stem>.<target>.methods.png`."""
     from sise_rt.explanation import compare
     from sise_rt.render import save_png
 
     files = []
-    for explanations in zip(*found.values(), strict=True):
+    for explanations in zip(*explained.values(), strict=True):
         shown = {
-            k: None if isinstance(e, NoEvidence) else e for k, e in zip(found, explanations, strict=True)
+            label: None if isinstance(e, NoEvidence) else e
+            for label, e in zip(explained, explanations, strict=True)
         }
         first = next((e for e in shown.values() if e is not None), None)
         if first is not None:
             files.append(folder / f"{Path(first.name).stem}.{first.target}.methods.png")
-            save_png(files[-1], compare(shown))
+            save_png(files[-1], compare(shown, picture))
     return files
 
 

@@ -17,8 +17,8 @@ from sise_rt.explanation import Explanation
 from sise_rt.metrics.check import METRICS as MODEL_METRICS
 from sise_rt.metrics.check import check_map, confidence_in
 from sise_rt.phases.features import confidences
-from sise_rt.pictures.placement import Placement, preprocess
-from sise_rt.pictures.reading import MAX_PIXELS, load_image
+from sise_rt.pictures.placement import Placement
+from sise_rt.pictures.reading import MAX_PIXELS
 
 from .samples import Problem, Sample
 from .store import CURVE_POINTS
@@ -95,28 +95,21 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
         MethodError: an option of a method is out of its range.
         SiseError: the picture cannot be used, or the model cannot be run on it.
     """
-    spec = explainer.manifest.preprocess
-    path = folder / sample.image
-    picture = load_image(path, channels=spec.input_size[0], max_pixels=plan.max_pixels)
-    tensor, placement = preprocess(picture, spec)
-    trust = confidences(explainer.engine.forward(tensor), explainer.manifest.activation)[0]
+    # Folders may move, so what is said of the picture names it as the data set does.
+    picture = explainer.prepare(folder / sample.image, max_pixels=plan.max_pixels, name=sample.image)
+    trust = confidences(explainer.engine.forward(picture.tensor), explainer.manifest.activation)[0]
     if not np.isfinite(trust).all():
         raise ModelError(f"{sample.image}: the model's logits are not finite for this image")
     problems: list[Problem] = []
-    pairs = _pairs(sample, plan, trust, placement, folder, problems)
+    pairs = _pairs(sample, plan, trust, picture.placement, folder, problems)
     rows: list[dict[str, Any]] = []
     if pairs:
         targets = list(dict.fromkeys(pair.target for pair in pairs))
-        # By its path, though it is decoded again: what is said of the picture then names it.
-        explained = explainer.explain_methods(
-            path, targets, plan.methods, batch_size=plan.batch_size, max_pixels=plan.max_pixels
-        )
+        explained = explainer.explain_methods(picture, targets, plan.methods, batch_size=plan.batch_size)
         for pair in pairs:
             for method in plan.methods:
                 found = explained[method][targets.index(pair.target)]
-                if isinstance(found, NoEvidence):  # folders may move, so the row has the name in the data set
-                    found = NoEvidence(str(found).replace(str(path), sample.image))
-                rows.append(_row(explainer, tensor[0], pair, method, found, trust, plan))
+                rows.append(_row(explainer, picture.tensor[0], pair, method, found, trust, plan))
     known = [index for name in sample.present for index in plan.targets.get(name, ())]
     return {
         "image": sample.image,

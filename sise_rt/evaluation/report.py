@@ -13,8 +13,8 @@ import numpy as np
 
 from sise_rt.errors import NoEvidence, SiseError
 from sise_rt.explainer import Explainer
-from sise_rt.explanation import Explanation
 from sise_rt.files import write_whole
+from sise_rt.pictures.picture import Picture, in_rgb
 from sise_rt.pictures.resizing import resize_map
 
 from .measure import METRICS, Plan
@@ -181,12 +181,9 @@ def _shown(
         "failed": "",
     }
     try:
+        picture = explainer.prepare(dataset.folder / image, max_pixels=plan.max_pixels)
         explained = explainer.explain_methods(
-            dataset.folder / image,
-            [row["target"]],
-            plan.methods,
-            batch_size=plan.batch_size,
-            max_pixels=plan.max_pixels,
+            picture, [row["target"]], plan.methods, batch_size=plan.batch_size
         )
     except SiseError as error:  # the picture may be gone since it was measured
         return case | {"failed": str(error)}
@@ -196,25 +193,24 @@ def _shown(
             case["failed"] += f"{method}: {found} "
             continue
         if not case["pictures"]:
-            case["pictures"].append(_original(found, image, row, dataset, plan))
+            case["pictures"].append(_original(picture, image, row, dataset, plan))
         values = (f"{TITLES[name]} {_percent(value)}" for name, value in rows[method]["metrics"].items())
         alt = f"Explanation by {method} of {row['label']} in {image}"
         caption = f"{method}: {', '.join(values)}"
-        case["pictures"].append({"data": _data_uri(found.overlay()), "alt": alt, "caption": caption})
+        case["pictures"].append({"data": _data_uri(found.overlay(picture)), "alt": alt, "caption": caption})
     return case
 
 
 def _original(
-    found: Explanation, image: str, row: Mapping[str, Any], dataset: Dataset, plan: Plan
+    picture: Picture, image: str, row: Mapping[str, Any], dataset: Dataset, plan: Plan
 ) -> dict[str, Any]:
-    picture = found.shown()
-    small = _small(picture)
+    small = _small(in_rgb(picture.pixels))
     caption = "picture"
     if row["class"] is not None:
         sample = next(sample for sample in dataset.samples if sample.image == image)
         truth = sample.present[row["class"]]
         assert truth is not None  # its row is annotated
-        mask, _ = draw(truth, (picture.shape[0], picture.shape[1]), dataset.folder, image, plan.max_pixels)
+        mask, _ = draw(truth, picture.placement.original, dataset.folder, image, plan.max_pixels)
         if mask is not None:
             inside = resize_map(mask.astype(np.float32), (small.shape[0], small.shape[1])) >= 0.5
             lines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

@@ -23,7 +23,7 @@ def to_input(mask: np.ndarray, placement: Placement) -> np.ndarray:
 
     Args:
         mask: bool (H0, W0), over the original picture.
-        placement: from `sise_rt.preprocess.preprocess`.
+        placement: of the picture in the model's input.
 
     Returns:
         bool (H, W); False where the input reaches beyond the picture.

@@ -11,32 +11,29 @@ from functools import partial
 
 import numpy as np
 
-from sise_rt.errors import BundleError, MethodError
+from sise_rt.phases.fusion import REGIONS
 
-from .query import Found, Query
+from .method import Method, Option
+from .query import Answer, Call, Clock, Query
 from .sise import perturb_and_fuse
 
 
-def ada_sise(query: Query, *, fusion: str = "otsu", threshold: str = "histogram") -> list[Found]:
+def ada_sise(query: Query, call: Call, clock: Clock, *, fusion: str, threshold: str) -> list[Answer]:
     """Explain the targets.
 
     Args:
-        query: the picture.
+        query: the picture and its targets.
+        call: what the methods of the call share.
+        clock: of the method.
         fusion: `otsu` (the paper) or `otsu-soft` (the authors' code).
         threshold: Otsu's from a `histogram` of 256 bins, or of the `sorted` scores themselves, which a
             block of few maps may want.
 
     Raises:
-        BundleError: the bundle has no gradient scores to select by.
         ModelError: the model's numbers are not finite for masked copies of the picture.
-        MethodError: there is no such fusion or threshold.
     """
-    if threshold not in THRESHOLDS:
-        raise MethodError(f"threshold is {threshold!r}; known are {', '.join(THRESHOLDS)}")
-    manifest = query.engine.manifest
-    if not manifest.has_gradients:
-        raise BundleError(f"{manifest.name} has no gradient scores for ada-sise to select by")
-    return perturb_and_fuse(query, partial(select_adaptively, otsu=THRESHOLDS[threshold]), fusion)
+    selection = partial(select_adaptively, otsu=THRESHOLDS[threshold])
+    return perturb_and_fuse(query, call, clock, selection, REGIONS[fusion])
 
 
 def histogram_otsu(values: np.ndarray) -> float:
@@ -79,3 +76,21 @@ def select_adaptively(alpha: np.ndarray, otsu: Callable[[np.ndarray], float]) ->
         return positive
     shares = alpha / alpha.max()
     return positive & (shares >= otsu(shares[positive]))
+
+
+METHOD = Method(
+    name="ada-sise",
+    run=ada_sise,
+    help="Ada-SISE (Sudhakar et al., 2021): SISE with a threshold that each block finds for itself.",
+    options=(
+        Option(
+            "fusion", "otsu", "The paper's region of a block, or the authors' code's.", choices=tuple(REGIONS)
+        ),
+        Option(
+            "threshold", "histogram", "Otsu's, of a histogram or of the scores.", choices=tuple(THRESHOLDS)
+        ),
+    ),
+    features=True,
+    gradients=True,
+    blocks=True,
+)

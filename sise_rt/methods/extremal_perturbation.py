@@ -13,7 +13,8 @@ import numpy as np
 from sise_rt.errors import MethodError, ModelError
 from sise_rt.pictures.resizing import resize_map
 
-from .query import Finding, Found, Query
+from .method import Method, Option, Range
+from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
 
 Slope = Callable[[np.ndarray], np.ndarray]
 
@@ -27,8 +28,8 @@ START, RATE, MOMENTUM = 0.8, 0.003, 0.9
 
 
 def extremal_perturbation(
-    query: Query, *, areas: Sequence[float] | float = (0.025, 0.05, 0.1, 0.2), steps: int = 100
-) -> list[Found]:
+    query: Query, call: Call, clock: Clock, *, areas: tuple[float, ...], steps: int
+) -> list[Answer]:
     """The mean over areas of the mask m of that area for which z(m * x) is largest, z the target's logit.
 
     As in the paper's benchmarks the masks of several areas are added up, so that what serves the class most
@@ -37,38 +38,35 @@ def extremal_perturbation(
     paper blurs it.
 
     Args:
-        query: the picture.
+        query: the picture and its targets.
+        call: what the methods of the call share.
+        clock: of the method.
         areas: shares of the picture, each between 0 and 1.
         steps: of gradient ascent, each a pass forward and backward for every area.
 
     Raises:
         BundleError: the bundle has no gradient with respect to the image.
         ModelError: the model's numbers are not finite for masked copies of the picture.
-        MethodError: an option is out of its range.
+        MethodError: an area is smaller than a pixel.
     """
-    areas = np.ravel(areas).tolist()
-    if not areas or not all(0 < area < 1 for area in areas) or steps < 1:
-        raise MethodError(f"areas {areas}, steps {steps}: areas between 0 and 1, and at least 1 step needed")
     if any(round(area * query.size[0] * query.size[1]) == 0 for area in areas):
         raise MethodError(f"areas {areas}: one is smaller than a pixel")
     # Not the fastest, as elsewhere: rounding differs with the batch, and an ascent would carry it on.
-    batch = query.engine.manifest.input.get("batch") or min(query.batch_size or len(areas), len(areas))
+    batch = call.most_at_once(len(areas))
     passes = steps * len(areas)
-    tick = query.ticker(passes * len(query.targets))
-    found: list[Found] = []
-    for target in query.targets:
-        own = query.on_own_clock()
-        with own.clock("scoring"):
-            slope = logit_slope(own, int(target), tick)
+    tick = call.ticker(passes * len(query.targets))
+
+    def explain_one(_: int, target: int, clock: Clock) -> Finding | Nothing:
+        with clock("scoring"):
+            slope = logit_slope(query, target, tick)
             parts = [areas[start : start + batch] for start in range(0, len(areas), batch)]
             masks = [ascend(slope, query.size, part, steps) for part in parts]
-        shown = [mask for mask in masks if mask is not None]
-        if not shown:
-            found.append(query.no_evidence(target, "no pixel speaks"))
-            continue
-        raw = np.concatenate(shown).mean(axis=0)
-        found.append(Finding(raw, passes, passes, batch, own.clock.seconds))
-    return found
+        moved = [mask for mask in masks if mask is not None]
+        if not moved:
+            return Nothing("no pixel speaks")
+        return Finding(raw=np.concatenate(moved).mean(axis=0), passes=passes, masks=passes, batch=batch)
+
+    return each_target(query, clock, explain_one)
 
 
 def logit_slope(query: Query, target: int, tick: Callable[[int], None]) -> Slope:
@@ -200,3 +198,23 @@ def smooth(parameters: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, Slope]
 
     points = smax.reshape(-1, lattice.rows.shape[1], lattice.columns.shape[1])
     return lattice.rows @ points @ lattice.columns.T, back
+
+
+METHOD = Method(
+    name="extremal-perturbation",
+    run=extremal_perturbation,
+    help="Extremal perturbations (Fong et al., ICCV 2019): the region of given area that a class needs.",
+    options=(
+        Option(
+            "areas",
+            (0.025, 0.05, 0.1, 0.2),
+            "Shares of the picture.",
+            Range(0, 1, above=True, below=True),
+        ),
+        Option(
+            "steps", 100, "Of gradient ascent, each a pass forward and back for every area.", Range(low=1)
+        ),
+    ),
+    graph="image_gradient",
+    gradients=True,
+)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from sise_rt.errors import MethodError, ModelError
+from sise_rt.errors import ModelError
 
-from .query import Finding, Found, Query
+from .method import Method, Option, Range
+from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
 
 VARIANTS = ("figure", "notebook")
 
 
-def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure") -> list[Found]:
+def integrated_grad_cam(query: Query, call: Call, clock: Clock, *, steps: int, variant: str) -> list[Answer]:
     """Grad-CAM along the straight way from a black picture x0 to the picture x.
 
     With w_k(t) the mean over locations of the gradient of the target's logit at x(t) = x0 + t (x - x0):
@@ -20,34 +21,29 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
     and is ReLU(sum_t sum_k w_k(t) A_k(t)).
 
     Args:
-        query: the picture.
+        query: the picture and its targets.
+        call: what the methods of the call share.
+        clock: of the method.
         steps: n, on the way.
         variant: `figure` or `notebook`.
 
     Raises:
         BundleError: the bundle has no gradients.
         ModelError: the model's numbers are not finite on the way.
-        MethodError: an option is out of its range.
     """
-    if steps < 1:
-        raise MethodError(f"steps is {steps}, at least 1 is needed")
-    if variant not in VARIANTS:
-        raise MethodError(f"variant is {variant!r}; known are {', '.join(VARIANTS)}")
     spec = query.engine.manifest.preprocess
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
     black = np.broadcast_to(-mean / std, query.image.shape)
     first = int(variant == "figure")
-    batches = query.batches("last_block_gradient")
-    tick = query.ticker(steps * len(query.targets))
-    found: list[Found] = []
-    for target in query.targets:
-        own = query.on_own_clock()
-        with own.clock("scoring"):
-            one_hot = query.one_hot(target)
-            start = query.engine.last_block_gradient(black, one_hot)[0].astype(np.float64)
+    batches = call.batches("last_block_gradient")
+    tick = call.ticker(steps * len(query.targets))
+
+    def explain_one(_: int, target: int, clock: Clock) -> Finding | Nothing:
+        with clock("scoring"):
+            start = query.engine.last_block_gradient(black, query.one_hot(target))[0].astype(np.float64)
             check_finite(start)
 
-            def cams(part: slice, target: int = target, start: np.ndarray = start) -> np.ndarray:
+            def cams(part: slice) -> np.ndarray:
                 ways = [i / steps for i in range(first + part.start, first + part.stop)]
                 t = np.array(ways, np.float32)[:, None, None, None]
                 maps, gradient, logits = query.engine.last_block_gradient(
@@ -61,16 +57,29 @@ def integrated_grad_cam(query: Query, *, steps: int = 50, variant: str = "figure
                 return np.einsum("tk,tkhw->hw", weights, maps.astype(np.float64))
 
             total = sum(batches.each(steps, cams, tick))
-        with own.clock("fusion"):
+        with clock("fusion"):
             raw = query.resized(np.maximum(total / steps, 0))
-        if not raw.any():
-            found.append(query.no_evidence(target))
-            continue
-        found.append(Finding(raw, steps + 1, 0, batches.size, own.clock.seconds))
-    return found
+        return Finding(raw=raw, passes=steps + 1, batch=batches.size) if raw.any() else Nothing()
+
+    return each_target(query, clock, explain_one)
 
 
 def check_finite(*numbers: np.ndarray) -> None:
     """Raise ModelError for an infinity or NaN in what the network gave; ReLU would hide one of -inf."""
     if not all(np.isfinite(values).all() for values in numbers):
         raise ModelError("the model's maps, gradients or logits are not finite on the way to this image")
+
+
+METHOD = Method(
+    name="integrated-grad-cam",
+    run=integrated_grad_cam,
+    help="Integrated Grad-CAM (Sattarzadeh et al., ICASSP 2021) at the last block.",
+    options=(
+        Option("steps", 50, "On the way from a black picture to the picture.", Range(low=1)),
+        Option(
+            "variant", "figure", "The rule of the authors' figure, or of their notebook.", choices=VARIANTS
+        ),
+    ),
+    graph="last_block_gradient",
+    gradients=True,
+)

@@ -6,44 +6,46 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sise_rt.errors import MethodError, ModelError
+from sise_rt.errors import ModelError
+from sise_rt.running.batches import Batches
 
-from .query import Finding, Found, Query
+from .method import Method, Option, Range
+from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
 
 
-def integrated_gradients(query: Query, *, steps: int = 50) -> list[Found]:
+def integrated_gradients(query: Query, call: Call, clock: Clock, *, steps: int) -> list[Answer]:
     """|sum over channels of (x - x0) times the mean gradient of the target's logit between x0 and x|.
 
     The picture x0 is zero in the model's input space, as pixels that a mask hides are. The mean is taken at
     the middles of equal steps, and the magnitude, because neighbouring pixels differ in sign.
 
     Args:
-        query: the picture.
+        query: the picture and its targets.
+        call: what the methods of the call share.
+        clock: of the method.
         steps: on the way.
 
     Raises:
         BundleError: the bundle has no gradient with respect to the image.
         ModelError: the model's numbers are not finite on the way.
-        MethodError: `steps` is below 1.
     """
-    if steps < 1:
-        raise MethodError(f"steps is {steps}, at least 1 is needed")
-    found: list[Found] = []
-    tick = query.ticker(steps * len(query.targets))
-    for target in query.targets:
-        own = query.on_own_clock()
-        with own.clock("scoring"):
-            values = attributions(own, int(target), steps, tick)
-        with own.clock("fusion"):
+    batches, tick = call.batches("image_gradient"), call.ticker(steps * len(query.targets))
+
+    def explain_one(_: int, target: int, clock: Clock) -> Finding | Nothing:
+        with clock("scoring"):
+            values = attributions(query, target, steps, batches, tick)
+        with clock("fusion"):
             raw = np.abs(values.sum(axis=0))
         if not raw.any():
-            found.append(query.no_evidence(target, "no pixel speaks"))
-            continue
-        found.append(Finding(raw, steps, 0, query.batches("image_gradient").size, own.clock.seconds))
-    return found
+            return Nothing("no pixel speaks")
+        return Finding(raw=raw, passes=steps, batch=batches.size)
+
+    return each_target(query, clock, explain_one)
 
 
-def attributions(query: Query, target: int, steps: int, tick: Callable[[int], None]) -> np.ndarray:
+def attributions(
+    query: Query, target: int, steps: int, batches: Batches, tick: Callable[[int], None]
+) -> np.ndarray:
     """Signed attributions (C, H, W) float64, which sum to about z_c(x) - z_c(x0) (completeness)."""
     total = np.zeros(query.image.shape[1:])
 
@@ -55,5 +57,15 @@ def attributions(query: Query, target: int, steps: int, tick: Callable[[int], No
             raise ModelError("the model's logits or gradients are not finite on the way to this image")
         np.add(total, gradient.sum(axis=0, dtype=np.float64), out=total)
 
-    query.batches("image_gradient").each(steps, add, tick)
+    batches.each(steps, add, tick)
     return query.image[0].astype(np.float64) * total / steps
+
+
+METHOD = Method(
+    name="integrated-gradients",
+    run=integrated_gradients,
+    help="Integrated gradients (Sundararajan et al., ICML 2017).",
+    options=(Option("steps", 50, "On the way from an empty input to the picture.", Range(low=1)),),
+    graph="image_gradient",
+    gradients=True,
+)

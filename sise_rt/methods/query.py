@@ -1,4 +1,4 @@
-"""What every method starts from, and what every method gives."""
+"""What every method starts from, what the methods of a call share, and what every method gives."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from sise_rt.errors import NoEvidence
 from sise_rt.phases.features import Features
 from sise_rt.phases.scoring import MaskedScoring
+from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.resizing import resize_map
 from sise_rt.running.batches import Batches
 from sise_rt.running.engine import Engine
@@ -49,6 +50,112 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Query:
+    """What is asked: why the model sees these targets in this picture.
+
+    Attributes:
+        engine: runs the bundle.
+        picture: preprocessed.
+        targets: (T,) int64 class indices.
+    """
+
+    engine: Engine
+    picture: Picture
+    targets: np.ndarray
+
+    @property
+    def image(self) -> np.ndarray:
+        """(1, C, H, W) float32, the model's input."""
+        return self.picture.tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the input."""
+        return self.image.shape[2], self.image.shape[3]
+
+    def one_hot(self, target: int, count: int = 1) -> np.ndarray:
+        """Cotangents (count, classes) float32 that differentiate the target's logit."""
+        chosen = np.zeros((count, self.engine.manifest.classes), np.float32)
+        chosen[:, target] = 1
+        return chosen
+
+    def resized(self, map_: np.ndarray) -> np.ndarray:
+        """A small map (h, w) at the input's resolution (H, W), bilinear with half-pixel centres."""
+        return resize_map(map_, self.size)
+
+
+class Call:
+    """What the methods of one call share: the caller's wishes, and what was worked out so far.
+
+    Args:
+        query: what is asked.
+        features: of the picture and the targets; None where no method of the call needs them.
+        batch_size: images per forward pass; None finds the fastest.
+        progress: called with (images run, images to run); an exception it raises ends the call.
+        preview: called with the running map of each target, (H, W) or None, by methods that have one.
+    """
+
+    def __init__(
+        self,
+        query: Query,
+        features: Features | None = None,
+        *,
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+        preview: Preview | None = None,
+    ):
+        self.preview = preview
+        self._query, self._features = query, features
+        self._batch_size, self._progress = batch_size, progress
+        self._scoring: MaskedScoring | None = None
+        self._batches: dict[str, Batches] = {}
+        self._old_notes: dict[str, int] = {}  # how many each had before this call
+
+    @property
+    def features(self) -> Features:
+        """Feature maps of every block, and their gradient scores for the targets (SISE, phase 1)."""
+        assert self._features is not None, "the method's record says that it needs no features"
+        return self._features
+
+    def scoring(self) -> MaskedScoring:
+        """Masked scoring of the picture, which remembers what was scored."""
+        if self._scoring is None:
+            scorer = self._query.engine.scorer(self._query.image, self._query.targets)
+            self._scoring = MaskedScoring(scorer, self.features.maps, self.batches("score"))
+        return self._scoring
+
+    def batches(self, graph: str) -> Batches:
+        """How work for one of the bundle's graphs is split."""
+        if graph not in self._batches:
+            self._batches[graph] = self._query.engine.batches(graph, self._batch_size)
+            self._old_notes[graph] = len(self._batches[graph].notes)
+        return self._batches[graph]
+
+    def most_at_once(self, images: int) -> int:
+        """How many of some images a pass may take where its size must not be found by trying."""
+        fixed = self._query.engine.manifest.input.get("batch")
+        return int(fixed) if fixed else min(self._batch_size or images, images)
+
+    def notes(self) -> list[str]:
+        """What the call found out about batches: where the device's memory was full."""
+        return [
+            note for graph, split in self._batches.items() for note in split.notes[self._old_notes[graph] :]
+        ]
+
+    def ticker(self, total: int) -> Callable[[int], None]:
+        """A function to call with the number of images that were run, out of `total`."""
+        done = 0
+
+        def tick(count: int) -> None:
+            nonlocal done
+            done += count
+            if self._progress is not None:
+                self._progress(done, total)
+
+        return tick
+
+
+@dataclass(frozen=True)
 class BlockEvidence:
     """What one block contributes to an explanation.
 
@@ -67,104 +174,7 @@ class BlockEvidence:
     visualization: np.ndarray | None
 
 
-@dataclass(frozen=True)
-class Query:
-    """One picture and its targets, preprocessed and with its features.
-
-    Attributes:
-        engine: runs the bundle.
-        image: (1, C, H, W) float32, the model's input.
-        targets: (T,) int64 class indices.
-        name: of the picture, for messages.
-        batch_size: images per forward pass; None finds the fastest.
-        progress: called with (images run, images to run); an exception it raises ends the call.
-        preview: called with the running map of each target, (H, W) or None, by methods that have one.
-        clock: seconds per phase so far.
-        phase_1: the features of the image and the targets, where a method of the call needs them.
-        shared: what methods of one call have scored so far.
-        splits: how methods of one call split their work, by graph.
-        noted: how many notes each of them had before.
-    """
-
-    engine: Engine
-    image: np.ndarray
-    targets: np.ndarray
-    name: str
-    batch_size: int | None = None
-    progress: Progress | None = None
-    preview: Preview | None = None
-    clock: Clock = field(default_factory=Clock)
-    phase_1: Features | None = None
-    shared: dict[str, MaskedScoring] = field(default_factory=dict)
-    splits: dict[str, Batches] = field(default_factory=dict)
-    noted: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def features(self) -> Features:
-        """Feature maps of every block, and their gradient scores for the targets (SISE, phase 1)."""
-        if self.phase_1 is None:
-            raise ValueError("this query has no features: name the method among USE_FEATURES")
-        return self.phase_1
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) of the input."""
-        return self.image.shape[2], self.image.shape[3]
-
-    def batches(self, graph: str) -> Batches:
-        """How to split work for one of the bundle's graphs."""
-        if graph not in self.splits:
-            self.splits[graph] = self.engine.batches(graph, self.batch_size)
-            self.noted[graph] = len(self.splits[graph].notes)
-        return self.splits[graph]
-
-    def notes(self) -> list[str]:
-        """What the call found out about batches: where the device's memory was full."""
-        return [note for graph, split in self.splits.items() for note in split.notes[self.noted[graph] :]]
-
-    def on_own_clock(self) -> Query:
-        """The same query for one more method, whose time is its own."""
-        return replace(self, clock=self.clock.copy())
-
-    def scoring(self) -> MaskedScoring:
-        """Masked scoring of this picture, which remembers what was scored."""
-        if "maps" not in self.shared:
-            scorer = self.engine.scorer(self.image, self.targets)
-            self.shared["maps"] = MaskedScoring(scorer, self.features.maps, self.batches("score"))
-        return self.shared["maps"]
-
-    def ticker(self, total: int) -> Callable[[int], None]:
-        """A function to call with the number of images that were run, out of `total`."""
-        done = 0
-
-        def tick(count: int) -> None:
-            nonlocal done
-            done += count
-            if self.progress is not None:
-                self.progress(done, total)
-
-        return tick
-
-    def one_hot(self, target: int, count: int = 1) -> np.ndarray:
-        """Cotangents (count, classes) float32 that differentiate the target's logit."""
-        chosen = np.zeros((count, self.engine.manifest.classes), np.float32)
-        chosen[:, target] = 1
-        return chosen
-
-    def resized(self, map_: np.ndarray) -> np.ndarray:
-        """A small map (h, w) at the input's resolution (H, W), bilinear with half-pixel centres."""
-        return resize_map(map_, self.size)
-
-    def no_evidence(self, target: int, what: str = "no feature map speaks", why: str = "") -> NoEvidence:
-        """The error that says so for one target."""
-        label = self.engine.manifest.label(int(target))
-        return NoEvidence(
-            f"{self.name}: {what} for target {target} ({label}){': ' if why else ''}{why}. The picture may "
-            "be blank, or the class may not be in it"
-        )
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """What a method found for one target.
 
@@ -182,13 +192,55 @@ class Finding:
 
     raw: np.ndarray
     passes: int
-    masks: int
-    batch: int
-    seconds: dict[str, float]
+    masks: int = 0
+    batch: int = 1
+    seconds: dict[str, float] = field(default_factory=dict)
     blocks: tuple[BlockEvidence, ...] = ()
     warnings: tuple[str, ...] = ()
     partial: bool = False
     guessed: int = 0
 
 
-Found = Finding | NoEvidence
+@dataclass(frozen=True)
+class Nothing:
+    """That a method found nothing for a target.
+
+    Attributes:
+        what: does not speak for it.
+        why: if that is known.
+    """
+
+    what: str = "no feature map speaks"
+    why: str = ""
+
+
+Answer = Finding | NoEvidence
+
+
+def each_target(
+    query: Query, clock: Clock, explain_one: Callable[[int, int, Clock], Finding | Nothing]
+) -> list[Answer]:
+    """What a method finds for every target, each with a time of its own.
+
+    Args:
+        query: what is asked.
+        clock: of the method so far; what it counted is shared by the targets.
+        explain_one: from a target's place among the targets, its class index and its own clock.
+    """
+    answers: list[Answer] = []
+    for place, target in enumerate(query.targets.tolist()):
+        own = clock.copy()
+        answer = explain_one(place, target, own)
+        if isinstance(answer, Nothing):
+            answers.append(_no_evidence(query, target, answer))
+        else:
+            answers.append(replace(answer, seconds=own.seconds))
+    return answers
+
+
+def _no_evidence(query: Query, target: int, nothing: Nothing) -> NoEvidence:
+    label = query.engine.manifest.label(target)
+    return NoEvidence(
+        f"{query.picture.name}: {nothing.what} for target {target} ({label})"
+        f"{': ' if nothing.why else ''}{nothing.why}. The picture may be blank, or the class may not be in it"
+    )

@@ -9,16 +9,19 @@ from sise_rt.phases.features import confidences
 from sise_rt.phases.masks import CONSTANT
 from sise_rt.pictures.resizing import resize_map
 
-from .query import Finding, Found, Query
+from .method import Method, Option, Range
+from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
 
 
 def rise(
-    query: Query, *, masks: int = 4000, cells: int = 7, share: float = 0.5, seed: int = 0
-) -> list[Found]:
+    query: Query, call: Call, clock: Clock, *, masks: int, cells: int, share: float, seed: int
+) -> list[Answer]:
     """Sum_i Psi(x * m_i) m_i / (masks * share) (eq. 6).
 
     Args:
-        query: the picture.
+        query: the picture and its targets.
+        call: what the methods of the call share.
+        clock: of the method.
         masks: how many.
         cells: of a mask along each side before it is enlarged.
         share: of cells that show the picture, between 0 and 1.
@@ -26,13 +29,8 @@ def rise(
 
     Raises:
         ModelError: the model's numbers are not finite for masked copies of the picture.
-        MethodError: an option is out of its range.
+        MethodError: the picture has not so many pixels.
     """
-    if masks < 1 or cells < 1 or seed < 0 or not 0 < share < 1:
-        raise MethodError(
-            f"masks {masks}, cells {cells}, seed {seed}, share {share}: masks and cells of at least 1, "
-            "seed of at least 0, and share between 0 and 1 needed"
-        )
     if cells > min(query.size):
         raise MethodError(f"cells {cells}: the input's shorter side has {min(query.size)} pixels only")
     rng = np.random.default_rng(seed)
@@ -54,17 +52,17 @@ def rise(
         np.maximum(highest, psi.max(axis=0), out=highest)
         np.add(total, np.einsum("mt,mhw->thw", psi, some.astype(np.float64)), out=total)
 
-    batches = query.batches("forward")
-    with query.clock("scoring"):
-        batches.each(masks, score, query.ticker(masks))
-    found: list[Found] = []
-    for i, target in enumerate(query.targets):
-        if highest[i] - lowest[i] <= CONSTANT * highest[i]:  # what is left is the noise of the masks
-            found.append(query.no_evidence(target, "no mask changes the confidence"))
-            continue
-        seconds = query.on_own_clock().clock.seconds
-        found.append(Finding(total[i] / (masks * share), masks, masks, batches.size, seconds))
-    return found
+    batches = call.batches("forward")
+    with clock("scoring"):
+        batches.each(masks, score, call.ticker(masks))
+
+    def explain_one(place: int, _: int, clock: Clock) -> Finding | Nothing:
+        if highest[place] - lowest[place] <= CONSTANT * highest[place]:  # what is left is the masks' noise
+            return Nothing("no mask changes the confidence")
+        raw = total[place] / (masks * share)
+        return Finding(raw=raw, passes=masks, masks=masks, batch=batches.size)
+
+    return each_target(query, clock, explain_one)
 
 
 def random_masks(
@@ -80,3 +78,17 @@ def random_masks(
         y, x = rng.integers(0, step[0]), rng.integers(0, step[1])
         found[i] = resize_map(grid, large)[y : y + height, x : x + width]
     return found
+
+
+METHOD = Method(
+    name="rise",
+    run=rise,
+    help="RISE (Petsiuk et al., BMVC 2018): random masks, weighted by the model's confidence under them.",
+    options=(
+        Option("masks", 4000, "How many.", Range(low=1)),
+        Option("cells", 7, "Of a mask along each side before it is enlarged.", Range(low=1)),
+        Option("share", 0.5, "Of cells that show the picture.", Range(0, 1, above=True, below=True)),
+        Option("seed", 0, "Of the masks.", Range(low=0)),
+    ),
+    graph="forward",
+)

@@ -11,29 +11,37 @@ import numpy as np
 
 from sise_rt.phases.masks import constant_maps, is_constant
 
-from .query import Finding, Found, Query
+from .method import Method
+from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
 
 
-def score_cam(query: Query) -> list[Found]:
+def score_cam(query: Query, call: Call, clock: Clock) -> list[Answer]:
     """ReLU(sum_k Psi(x * norm01(A_k)) A_k) over the maps of the last block that are not flat."""
-    maps = query.features.maps[-1]
+    maps = call.features.maps[-1]
     chosen = np.flatnonzero(~constant_maps(maps))
     if not len(chosen):
-        return [query.no_evidence(t, why="every map of the last block is flat") for t in query.targets]
-    scoring = query.scoring()
-    scores = scoring.scores(-1, chosen, query.ticker(len(chosen)))
-    query.clock.add("scoring", scoring.seconds(len(chosen)))
+        return each_target(query, clock, lambda *_: Nothing(why="every map of the last block is flat"))
+    scoring = call.scoring()
+    scores = scoring.scores(-1, chosen, call.ticker(len(chosen)))
+    clock.add("scoring", scoring.seconds(len(chosen)))
     shaped = ~is_constant(scores.minimum, scores.maximum)
-    found: list[Found] = []
-    for i, target in enumerate(query.targets):
-        own = query.on_own_clock()
-        with own.clock("fusion"):
-            weights = scores.confidences[shaped, i].astype(np.float64)
+
+    def explain_one(place: int, _: int, clock: Clock) -> Finding | Nothing:
+        with clock("fusion"):
+            weights = scores.confidences[shaped, place].astype(np.float64)
             combined = np.einsum("k,khw->hw", weights, maps[chosen[shaped]].astype(np.float64))
             raw = np.maximum(query.resized(combined), 0)
         if not raw.any():
-            found.append(query.no_evidence(target))
-            continue
-        passes = query.features.passes + len(chosen)
-        found.append(Finding(raw, passes, len(chosen), scoring.batches.size, own.clock.seconds))
-    return found
+            return Nothing()
+        passes = call.features.passes + len(chosen)
+        return Finding(raw=raw, passes=passes, masks=len(chosen), batch=scoring.batches.size)
+
+    return each_target(query, clock, explain_one)
+
+
+METHOD = Method(
+    name="score-cam",
+    run=score_cam,
+    help="Score-CAM (Wang et al., CVPR-W 2020) at the last block, as the authors' own code has it.",
+    features=True,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from sise_rt.metrics import (
     masked_confidence,
 )
 from sise_rt.phases.features import confidences
-from sise_rt.pictures.placement import preprocess
+from sise_rt.pictures.picture import prepare
 from sise_rt.running.engine import Engine
 
 CURVES: dict[str, Callable[..., Curve]] = {"insertion": insertion, "deletion": deletion}
@@ -103,19 +104,25 @@ def check_map(
     return Borne({name: values[name] for name in asked}, share, curves)
 
 
-def check(engine: Engine, explanation: Explanation) -> Explanation:
+def check(engine: Engine, explanation: Explanation, picture: Any) -> Explanation:
     """The explanation with all metrics of its map for its target, and `kept`, as fractions in [0, 1].
+
+    Args:
+        engine: of the model that was explained.
+        explanation: to be judged.
+        picture: the one that was explained: a `Picture`, or what `Explainer.prepare` takes.
 
     Raises:
         BundleError: the bundle has no forward graph.
         ModelError: the model cannot be run, or its confidences are not finite.
+        ImageError: the picture cannot be used.
     """
-    image = preprocess(explanation.picture, engine.manifest.preprocess)[0]
+    image = prepare(picture, engine.manifest.preprocess).tensor
     confidence = confidence_in(engine, explanation.target)
-    found = check_map(
+    borne = check_map(
         explanation.map, image[0], confidence(image)[0], confidence, batch=max(1, explanation.batch)
     )
-    values = found.values | {"kept": found.kept}
+    values = borne.values | {"kept": borne.kept}
     # JSON has no NaN.
     plain = {k: None if v is None or np.isnan(v) else round(v, 6) for k, v in values.items()}
     return replace(explanation, check=plain)
