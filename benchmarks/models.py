@@ -81,7 +81,7 @@ def main() -> None:
             )
             if arguments.overlays:
                 for photo in photos(5):
-                    explainer.explain(photo).save(arguments.overlays / name)
+                    explainer.explain(photo).save(arguments.overlays / name, photo)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def main(model: Path, picture: Path, target: str | None, out: Path) -> None:
     )
     explanation = sise_rt.load(report.path).explain(picture, target)
     print(f"{explanation.label}: confidence {explanation.confidence:.3f}, {explanation.masks} masks scored")
-    print(*explanation.save(out, blocks=True), sep="\n")
+    print(*explanation.save(out, picture, blocks=True), sep="\n")
 
 
 if __name__ == "__main__":

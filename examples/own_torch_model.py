@@ -56,7 +56,7 @@ def main(out: Path) -> None:
     # From here on torch is not needed: this part runs on the edge box.
     picture = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)
     explanation = sise_rt.load(report.path).explain(picture, target="dog")
-    print(*explanation.save(out, "picture", blocks=True), sep="\n")
+    print(*explanation.save(out, picture, "picture", blocks=True), sep="\n")
 
 
 if __name__ == "__main__":

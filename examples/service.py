@@ -32,8 +32,9 @@ def make_server(bundle: str, port: int, provider: str = "auto") -> ThreadingHTTP
             if not 0 < length <= LONGEST_BODY:
                 return self.answer(413, "text/plain", f"give 1 to {LONGEST_BODY} bytes".encode())
             try:
+                picture = explainer.prepare(self.rfile.read(length))
                 explanation = explainer.explain(
-                    self.rfile.read(length),
+                    picture,
                     query.get("target", [None])[0],
                     mu=float(query.get("mu", ["0.3"])[0]),  # a quarter of the passes, nearly the same map
                 )
@@ -41,7 +42,7 @@ def make_server(bundle: str, port: int, provider: str = "auto") -> ThreadingHTTP
                 return self.answer(400, "text/plain", str(error).encode())
             if query.get("format") == ["json"]:
                 return self.answer(200, "application/json", json.dumps(explanation.record()).encode())
-            _, png = cv2.imencode(".png", explanation.overlay()[..., ::-1])
+            _, png = cv2.imencode(".png", explanation.overlay(picture)[..., ::-1])
             return self.answer(200, "image/png", png.tobytes())
 
         def answer(self, status: int, kind: str, body: bytes) -> None:

@@ -255,7 +255,8 @@ class Explainer:
         if not all(asked.method.features for asked in requests):
             with without("prediction"):
                 logits = self._logits(picture.tensor)
-        order = np.array([resolve_target(target, self.manifest) for target in targets or ()], np.int64)
+        named = () if targets is None else targets
+        order = np.array([resolve_target(target, self.manifest) for target in named], np.int64)
         if any(asked.method.features for asked in requests):
             with with_features("features"):
                 if targets is None:

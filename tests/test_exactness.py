@@ -117,11 +117,10 @@ def test_resnet18_against_autograd_on_photos(parity, resnet18, material):
         assert relu.near < 100
 
 
-def compare(reference, network, explainer, explanation, target: int, mu: float) -> None:
+def compare(reference, network, picture, explanation, target: int, mu: float) -> None:
     """Hold an explanation against float64 and full-size masks; the tolerances are those of the project."""
     torch = pytest.importorskip("torch")
-    tensor, _ = preprocess(explanation.picture, explainer.manifest.preprocess)
-    image = torch.from_numpy(tensor).double()
+    image = torch.from_numpy(picture.tensor).double()
     _, maps, alphas = reference.features(
         network, image, lambda z: reference.confidence(z, "softmax")[:, target]
     )
@@ -142,15 +141,15 @@ def compare(reference, network, explainer, explanation, target: int, mu: float) 
 @pytest.mark.parametrize("target", range(5))
 @pytest.mark.parametrize("mu", [0.0, 0.4])
 def test_the_small_network_against_the_equations(reference, explainer, small_network, target, mu):
-    picture = np.random.default_rng(2).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+    picture = explainer.prepare(np.random.default_rng(2).integers(0, 256, (48, 40, 3), dtype=np.uint8))
     explanation = explainer.explain(picture, target, mu=mu, batch_size=3)
-    compare(reference, small_network, explainer, explanation, target, mu)
+    compare(reference, small_network, picture, explanation, target, mu)
 
 
 def test_resnet18_against_the_equations_on_a_photo(reference, resnet18, material):
     torch = pytest.importorskip("torch")
     explainer = sise_rt.load(resnet18, "cpu")
-    photo = material / "images/photos/dog_and_cat.png"
+    photo = explainer.prepare(material / "images/photos/dog_and_cat.png")
     explanation = explainer.explain(photo, mu=0.8, batch_size=4)
     network = reference.resnet("resnet18", torch.float64)
-    compare(reference, network, explainer, explanation, explanation.target, 0.8)
+    compare(reference, network, photo, explanation, explanation.target, 0.8)

@@ -1,8 +1,9 @@
 """The explainer: what it does with pictures, targets, options and gaps in the evidence."""
 
+import inspect
 import json
+import pickle
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 import sise_rt
 from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
 from sise_rt.errors import ImageError, ModelError, NoEvidence, OutputError, TargetError
+from sise_rt.pictures.picture import Picture
 from sise_rt.running.engine import Scorer
 
 PHASES = ["preprocess", "features", "masks", "scoring", "loading", "fusion"]
@@ -135,7 +137,7 @@ def test_any_picture_gives_a_finite_map_or_says_why_not(explainer, case):
         else:
             check(explanation)
             rows, columns = np.shape(PICTURES[case])[:2]
-            assert explanation.overlay().shape == (rows, columns, 3)
+            assert explanation.overlay(PICTURES[case]).shape == (rows, columns, 3)
 
 
 def test_pictures_that_are_none(explainer, tmp_path):
@@ -149,7 +151,7 @@ def test_pictures_that_are_none(explainer, tmp_path):
 
 def test_the_picture_is_left_alone(explainer, picture):
     before = picture.copy()
-    explainer.explain(picture, 0, batch_size=8).strip()
+    explainer.explain(picture, 0, batch_size=8).strip(picture)
     assert np.array_equal(picture, before)
 
 
@@ -200,7 +202,7 @@ def test_a_block_of_flat_maps_is_skipped_and_said(blind, picture):
     said = f"block1 is skipped: all {first.kept} maps with a positive gradient score are flat"
     assert explanation.record()["warnings"] == [said]
     assert explanation.record()["blocks"][0]["used"] is False
-    assert explanation.strip().dtype == np.uint8
+    assert explanation.strip(picture).dtype == np.uint8
 
 
 def test_no_evidence_says_for_which_target_and_why(blind, picture):
@@ -248,8 +250,7 @@ def test_what_the_masked_copies_say(explainer, picture, monkeypatch, value, erro
 
 
 def test_a_fused_map_that_is_constant_is_zero_and_said(explainer, picture, monkeypatch):
-    module = sys.modules["sise_rt.methods.sise"]
-    monkeypatch.setattr(module, "fuse", lambda maps, _: np.zeros_like(maps[0]))
+    monkeypatch.setattr("sise_rt.methods.sise.fuse", lambda maps, _: np.zeros_like(maps[0]))
     explanation = explainer.explain(picture, 0, batch_size=8)
     assert not explanation.map.any()
     assert explanation.warnings == ("the map is constant: the explanation is all zero",)
@@ -354,31 +355,81 @@ def test_the_record_holds_what_the_design_says(explanation):
     assert (record["mu"], record["batch"], record["warnings"]) == (0, 4, [])
 
 
-def test_saving(explanation, tmp_path):
-    files = explanation.save(tmp_path / "new" / "out", blocks=True)
-    names = ["image.1.png", "image.1.npy", "image.1.json", "image.1.blocks.png"]
+def test_saving(explanation, picture, tmp_path):
+    files = explanation.save(tmp_path / "new" / "out", picture, blocks=True)
+    names = ["image.1.png", "image.1.blocks.png", "image.1.npy", "image.1.json"]
     assert [f.name for f in files] == names
     assert sorted(p.name for p in (tmp_path / "new/out").iterdir()) == sorted(names)
-    stored = np.load(files[1], allow_pickle=False)
+    stored = np.load(files[2], allow_pickle=False)
     assert stored.dtype == np.float32
     assert np.array_equal(stored, explanation.map)
-    assert json.loads(files[2].read_text("utf-8")) == explanation.record()
+    assert json.loads(files[3].read_text("utf-8")) == explanation.record()
     with Image.open(files[0]) as overlay:
         assert overlay.size == (40, 48)
-    assert [f.name for f in explanation.save(tmp_path, "other")] == [
+    assert [f.name for f in explanation.save(tmp_path, picture, "other")] == [
         f"other.1.{suffix}" for suffix in ("png", "npy", "json")
     ]
 
 
-def test_a_picture_of_other_channels_is_shown_in_grey(explanation, tmp_path):
-    planes = np.random.default_rng(0).integers(0, 256, (*explanation.picture.shape[:2], 4), dtype=np.uint8)
-    files = replace(explanation, picture=planes).save(tmp_path, "planes", blocks=True)
+def test_an_explanation_travels_without_its_picture(explanation, picture, tmp_path):
+    """What is stored or sent needs the picture only where it is drawn."""
+    sent = pickle.dumps(explanation)
+    assert len(sent) < 3 * picture.nbytes + explanation.raw.nbytes + explanation.map.nbytes * 5
+    arrived = pickle.loads(sent)
+    assert [f.name for f in arrived.save(tmp_path)] == ["image.1.npy", "image.1.json"]
+    assert np.array_equal(arrived.overlay(picture), explanation.overlay(picture))
+    with pytest.raises(sise_rt.ArgumentError, match="needs the picture"):
+        arrived.save(tmp_path, blocks=True)
+    for other in (picture[1:], Image.fromarray(picture).resize((80, 96))):
+        with pytest.raises(sise_rt.ArgumentError, match=r"is not the one that was explained.*40 x 48"):
+            arrived.overlay(other)
+
+
+def test_a_picture_is_prepared_once(explainer, picture, explanation, monkeypatch):
+    prepared = explainer.prepare(picture, name="part 7")
+    monkeypatch.setattr("sise_rt.pictures.picture.load_image", None)  # from here on nothing is read
+    again = explainer.explain(prepared, "b", batch_size=4)
+    assert np.array_equal(again.raw, explanation.raw)
+    assert again.name == "part 7"
+    assert again.seconds["preprocess"] == prepared.seconds > 0
+    assert np.array_equal(explainer.confidences(prepared)[1], again.confidence)
+    assert np.array_equal(again.overlay(prepared), explanation.overlay(picture))
+    assert explainer.prepare(prepared) is prepared
+
+
+def test_what_it_is_shows_in_an_interpreter(explainer, explanation):
+    assert repr(explainer) == ("<Explainer of 'small': 3 x 32 x 32, 5 classes (softmax), 3 blocks, on cpu>")
+    assert repr(explanation).startswith("<Explanation of 'image': b (1), confidence 0.")
+    assert repr(explanation).endswith(f"by sise with {explanation.masks} masks, map 32 x 32>")
+
+
+def test_the_options_are_named_and_typed():
+    signature = inspect.signature(sise_rt.Explainer.explain)
+    named = "method preset mu fusion budget max_passes max_seconds batch_size progress preview".split()
+    assert set(named) < signature.parameters.keys()
+    assert all(signature.parameters[name].annotation != "Any" for name in named)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting"),
+    [({"batch_size": 0}, "batch_size"), ({"top_k": 0}, "top_k"), ({"targets": []}, "targets")],
+)
+def test_arguments_that_cannot_be(explainer, picture, arguments, setting):
+    with pytest.raises(ValueError, match=setting) as caught:
+        explainer.explain_targets(picture, **arguments)
+    assert isinstance(caught.value, sise_rt.ArgumentError)
+
+
+def test_a_picture_of_other_channels_is_shown_in_grey(explanation, picture, tmp_path):
+    planes = np.random.default_rng(0).integers(0, 256, (*picture.shape[:2], 4), dtype=np.uint8)
+    four = Picture(planes, np.zeros((1, 4, 32, 32), np.float32), explanation.placement, "planes")
+    files = explanation.save(tmp_path, four, "planes", blocks=True)
     assert [file.exists() for file in files] == [True] * 4
 
 
-def test_file_names_that_are_no_text_are_kept(explanation, tmp_path):
+def test_file_names_that_are_no_text_are_kept(explanation, picture, tmp_path):
     odd = replace(explanation, name="caf\udce9.png", label="Straße")
-    *_, record = odd.save(tmp_path, "x")
+    *_, record = odd.save(tmp_path, picture, "x")
     assert json.loads(record.read_text("utf-8"))["image"] == "caf\udce9.png"
     assert "Straße" in record.read_text("utf-8")
 
@@ -391,8 +442,8 @@ def test_where_nothing_can_be_written(explanation, tmp_path):
 
 
 def test_pictures_of_an_explanation(explanation, picture):
-    assert explanation.overlay().shape == picture.shape
-    strip = explanation.strip()
+    assert explanation.overlay(picture).shape == picture.shape
+    strip = explanation.strip(picture)
     assert strip.dtype == np.uint8
     assert strip.shape[1] > 5 * picture.shape[1]
 

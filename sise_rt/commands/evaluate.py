@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from sise_rt.errors import MethodError, SiseError
+from sise_rt.methods import parse, repeated
 from sise_rt.wording import counted
 
 from .command import Command
@@ -207,8 +208,6 @@ def evaluate(
 
 def _check(form: str, methods: tuple[str, ...], metrics: tuple[str, ...], annotations: Path | None) -> None:
     """Find out before the work, not after it."""
-    from sise_rt.methods import parse_method, settings_of
-
     if lacking := [
         name for name in EXTRA if find_spec(name) is None and (name != "defusedxml" or form == "voc")
     ]:
@@ -217,18 +216,15 @@ def _check(form: str, methods: tuple[str, ...], metrics: tuple[str, ...], annota
         raise click.BadParameter(f"--format {form} has no such file", param_hint="--annotations")
     if not methods:
         raise click.BadParameter("name at least one", param_hint="--method")
-    parsed: dict[str, tuple[str, dict[str, Any]]] = {}
-    for method in methods:
-        try:
-            name, given = parse_method(method)
-            settings = settings_of(name, given)
-        except MethodError as error:
-            raise click.BadParameter(str(error), param_hint="--method") from error
-        if same := [text for text, known in parsed.items() if known == (name, settings)]:
-            raise click.BadParameter(
-                f"{same[0]!r} and {method!r} are the same: name one of them", param_hint="--method"
-            )
-        parsed[method] = (name, settings)
+    try:
+        requests = [parse(method) for method in methods]
+    except MethodError as error:
+        raise click.BadParameter(str(error), param_hint="--method") from error
+    if pair := repeated(requests):
+        first, second = (asked.label for asked in pair)
+        raise click.BadParameter(
+            f"{first!r} and {second!r} are the same: name one of them", param_hint="--method"
+        )
     if unknown := [name for name in metrics if name not in TRUTH + MODEL]:
         known = ", ".join((*TRUTH, *MODEL))
         raise click.BadParameter(f"no metric {unknown[0]!r}; known are {known}", param_hint="--metric")

@@ -89,8 +89,6 @@ def _click_type(option: Option) -> click.ParamType:
     limits = option.range
     low = None if math.isinf(limits.low) else limits.low
     high = None if math.isinf(limits.high) else limits.high
-    if option.kind is int:
-        return click.IntRange(low, high, min_open=limits.above, max_open=limits.below and high is not None)
     return click.FloatRange(low, high, min_open=limits.above, max_open=limits.below and high is not None)
 
 
@@ -273,15 +271,14 @@ def _requests(methods: list[Request], preset: str | None, options: dict[str, Any
     if preset and options["budget"] is not None:
         given = f"--budget {options['budget']:g}"
         raise click.UsageError(f"--preset {preset} and {given} both say how much: give one")
-    chosen = preset_options(preset)
+    chosen = dict(preset_options(preset))
     if any(not any(asked.method.has(name) for asked in methods) for name in chosen):
         raise click.UsageError(f"--preset {preset} says nothing to {names}")
     if clash := {name for asked in methods for name in asked.given} & chosen.keys():
         both = f"--preset {preset} and {names} both set {', '.join(clash)}"
         raise click.UsageError(f"{both}: give one of them")
-    for name, value in (chosen | options).items():
-        if value is not None:
-            methods = _with_option(methods, name, value)
+    for name, value in (chosen | {k: v for k, v in options.items() if v is not None}).items():
+        methods = _with_option(methods, name, value)
     return methods
 
 

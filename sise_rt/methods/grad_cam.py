@@ -34,7 +34,7 @@ def weighted_last_block(query: Query, clock: Clock, weights: Weights) -> list[An
 
     def explain_one(_: int, target: int, clock: Clock) -> Finding | Nothing:
         with clock("scoring"):
-            maps, gradient, _ = query.engine.last_block_gradient(query.image, query.one_hot(target))
+            maps, gradient, _logits = query.engine.last_block_gradient(query.image, query.one_hot(target))
         if not (np.isfinite(maps).all() and np.isfinite(gradient).all()):
             raise ModelError("the model's maps or gradients are not finite for this image")
         with clock("fusion"):

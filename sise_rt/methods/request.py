@@ -39,8 +39,11 @@ class Request:
     @property
     def needs_gradients(self) -> bool:
         """Whether it needs gradient scores, or a graph that has gradients in it."""
-        selecting = (o for o in self.method.options if o.selects and self.settings[o.name] != o.default)
-        return self.method.gradients or any(selecting)
+        return self.method.gradients or bool(self._selecting())
+
+    def _selecting(self) -> list[str]:
+        """The options that select maps by their gradient scores."""
+        return [o.name for o in self.method.options if o.selects and self.settings[o.name] != o.default]
 
     def check(self, manifest: Manifest) -> None:
         """Find out whether a bundle has the gradients that it may need.
@@ -49,7 +52,13 @@ class Request:
             BundleError: it has not.
         """
         if self.needs_gradients and not manifest.has_gradients:
-            raise BundleError(f"{manifest.name} was exported without gradients, which {self} needs")
+            without = ", ".join(name for name, method in METHODS.items() if not method.gradients)
+            selecting = " and ".join(self._selecting())
+            remedy = f"leave {selecting} out" if selecting else f"take one that does without ({without})"
+            raise BundleError(
+                f"{manifest.name} was exported without gradients, which {self} needs: {remedy}, or export it "
+                "again with gradients"
+            )
 
     def having(self, name: str, value: Any) -> Request:
         """The same request with one more option set.

@@ -196,10 +196,10 @@ def test_an_older_bundle_is_refused_before_anything_is_explained(sise, small_bun
         (["--method", "grad-cam", "--preset", "fast"], "--preset fast says nothing to grad-cam"),
         (["--max-passes", "1"], "max_passes 1 leaves none for masks"),
         (["--method", "sise:mu=0.2", "--mu", "0.3"], "sise:mu=0.2 says otherwise: give one of them"),
-        (["--method", "rise:masks=0"], "rise:masks=0: masks 0"),
+        (["--method", "rise:masks=0"], "'rise:masks=0': masks is 0"),
         (["--method", "sise:mu=0.90,sise", "--mu", "0.9"], "--mu 0.9 makes two of the methods the same"),
         (["--method", "grad-cam,rise", "--blocks"], "--blocks: no maps of single blocks from grad-cam, rise"),
-        (["--method", "rise:masks=0"], "masks 0"),
+        (["--method", "rise:masks=0"], "masks is 0"),
         (["--method", "sise:mu=2"], "mu is 2.0"),
     ],
 )
@@ -213,8 +213,8 @@ def test_methods_lists_them_with_their_options(sise):
     code, out, _ = sise("methods")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == list(METHODS)
-    assert "options: mu=0.0:fusion=otsu|otsu-soft" in out
-    assert "areas=0.025+0.05+0.1+0.2:steps=100" in out
+    assert "  fusion=otsu|otsu-soft          The paper" in out
+    assert "  areas=0.025+0.05+0.1+0.2       Shares of the picture.\n" in out
 
 
 def test_top_k_explains_by_falling_confidence(sise, small_bundle, picture, tmp_path):
@@ -616,7 +616,7 @@ def test_mu_of_a_bundle_without_gradients_is_wrong_use(sise, small_model, pictur
     assert sise("export", small_model, "-o", bare, "--without-gradients", "-q")[0] == 0
     code, out, err = sise("explain", picture, "-m", bare, "--mu", 0.3, "-o", tmp_path / "out")
     assert (code, out) == (2, "")
-    assert "without gradients, so --mu has nothing to select by" in err
+    assert "was exported without gradients, which sise:mu=0.3 needs: leave mu out" in err
     assert not (tmp_path / "out").exists()
     code, _, err = sise("explain", picture, "-m", bare, "--budget", 0.3, "-o", tmp_path / "out")
     assert (code, err) == (0, ""), "a budget needs none"

@@ -1,5 +1,6 @@
 """Every method against an independent implementation of it on the same network."""
 
+import inspect
 import itertools
 import json
 import re
@@ -18,7 +19,7 @@ from sise_rt.export.ir.builder import Builder  # noqa: E402
 import sise_rt  # noqa: E402
 from sise_rt.bundle import LATER  # noqa: E402
 from sise_rt.errors import BundleError, MethodError, ModelError, NoEvidence  # noqa: E402
-from sise_rt.methods import METHODS, Finding, Query, parse_method, settings_of  # noqa: E402
+from sise_rt.methods import METHODS, Call, Clock, Finding, Query, parse, repeated, request  # noqa: E402
 from sise_rt.methods.ada_sise import THRESHOLDS, histogram_otsu, select_adaptively, sorted_otsu  # noqa: E402
 from sise_rt.methods.extremal_perturbation import (  # noqa: E402
     area_penalty,
@@ -30,7 +31,7 @@ from sise_rt.methods.extremal_perturbation import (  # noqa: E402
 from sise_rt.methods.grad_cam_plus_plus import plus_plus_weights  # noqa: E402
 from sise_rt.methods.integrated_gradients import attributions  # noqa: E402
 from sise_rt.phases.features import extract  # noqa: E402
-from sise_rt.pictures.placement import preprocess  # noqa: E402
+from sise_rt.pictures.picture import Picture  # noqa: E402
 from sise_rt.running.batches import Batches  # noqa: E402
 from sise_rt.running.engine import Scorer  # noqa: E402
 
@@ -121,17 +122,26 @@ def net():
 
 
 def tensor_of(explainer, picture=None):
-    return preprocess(photo() if picture is None else picture, explainer.manifest.preprocess)[0]
+    return explainer.prepare(photo() if picture is None else picture).tensor
 
 
 def doubles(explainer):
     return torch.tensor(tensor_of(explainer), dtype=torch.float64)
 
 
-def query_of(explainer, targets=(1,), **options):
-    image, chosen = tensor_of(explainer), np.array(targets)
-    found = extract(explainer.engine, image, chosen)
-    return Query(explainer.engine, image, chosen, "picture", phase_1=found, **options)
+def features_of(explainer, targets=(1,)):
+    return extract(explainer.engine, tensor_of(explainer), np.array(targets))
+
+
+def run(explainer, text, targets=(1,), *, engine=None, image=None, batch_size=4):
+    """What a method itself gives, on an engine of the test's own if there is one."""
+    asked, picture = parse(text), explainer.prepare(photo())
+    if image is not None:
+        picture = Picture(picture.pixels, image, picture.placement, picture.name)
+    query = Query(engine or explainer.engine, picture, np.array(targets))
+    features = features_of(explainer, targets) if asked.method.features else None
+    call = Call(query, features, batch_size=batch_size)
+    return asked.method.run(query, call, Clock(), **asked.settings)
 
 
 def raw(explainer, method, target=1, **options):
@@ -234,10 +244,9 @@ def test_gradients_that_are_not_finite(explainer):
     engine = SimpleNamespace(
         manifest=explainer.manifest, last_block_gradient=lambda *_: (maps, gradient, np.zeros((1, CLASSES)))
     )
-    query = Query(engine, tensor_of(explainer), np.array([0]), "picture")
     for method in ("grad-cam", "grad-cam++"):
         with pytest.raises(ModelError, match="not finite"):
-            METHODS[method](query)
+            run(explainer, method, [0], engine=engine)
 
 
 def engine_with(explainer, output="", at=0, value=0.0):
@@ -284,14 +293,10 @@ def engine_with(explainer, output="", at=0, value=0.0):
 )
 def test_one_number_that_is_not_finite(explainer, method, output, at, value):
     """Be it one that the positive part of a sum would hide."""
-    name, options = parse_method(method)
-    engines = engine_with(explainer), engine_with(explainer, output, at, value)
-    good, bad = (
-        Query(engine, tensor_of(explainer), np.array([0]), "picture", batch_size=2) for engine in engines
-    )
-    assert isinstance(METHODS[name](good, **options)[0], Finding)
+    good, bad = engine_with(explainer), engine_with(explainer, output, at, value)
+    assert isinstance(run(explainer, method, [0], engine=good, batch_size=2)[0], Finding)
     with pytest.raises(ModelError, match="not finite"):
-        METHODS[name](bad, **options)
+        run(explainer, method, [0], engine=bad, batch_size=2)
 
 
 @pytest.mark.parametrize("method", ["sise", "ada-sise", "score-cam"])
@@ -304,7 +309,7 @@ def test_confidences_that_are_not_finite(explainer, monkeypatch, method):
 
     monkeypatch.setattr(Scorer, "__call__", spoilt)
     with pytest.raises(ModelError, match="confidences are not finite"):
-        METHODS[method](query_of(explainer, batch_size=4))
+        run(explainer, method)
 
 
 # ---------------------------------------------------------------------------------------------- along a way
@@ -348,7 +353,8 @@ def test_integrated_gradients_are_complete(explainer, net):
     with torch.no_grad():
         difference = (net(x) - net(torch.zeros_like(x)))[0].numpy()
     for target in (0, 1):
-        values = attributions(query_of(explainer), target, 300, lambda count: None)
+        query = Query(explainer.engine, explainer.prepare(photo()), np.array([target]))
+        values = attributions(query, target, 300, Batches((16,)), lambda count: None)
         assert values.shape == (3, *SIZE)
         print(f"sum of attributions {values.sum():.4f}, difference of logits {difference[target]:.4f}")
         assert np.isclose(values.sum(), difference[target], rtol=0, atol=0.003 * np.abs(difference).max())
@@ -404,8 +410,7 @@ def test_rise_finds_what_the_score_depends_on(explainer):
     engine = SimpleNamespace(
         manifest=explainer.manifest, forward=forward, batches=lambda _, size: Batches((size,))
     )
-    query = Query(engine, image, np.array([0]), "picture", batch_size=50)
-    (found,) = METHODS["rise"](query, masks=3000)
+    (found,) = run(explainer, "rise:masks=3000", [0], engine=engine, image=image, batch_size=50)
     top = found.raw >= np.sort(found.raw, axis=None)[-int(corner.sum())]
     assert (top * corner).sum() > 0.7 * corner.sum()
 
@@ -474,7 +479,7 @@ def test_adaptive_selection(threshold, alpha, kept):
 def test_ada_sise_is_sise_with_its_selection(explainer, threshold):
     """It keeps what the selection says, fewer maps than SISE, but one at least."""
     found = explainer.explain(photo(), target=1, method="ada-sise", threshold=threshold, batch_size=4)
-    alphas = query_of(explainer).features.alphas
+    alphas = features_of(explainer).alphas
     usual = explainer.explain(photo(), target=1, batch_size=4)
     for alpha, block, before in zip(alphas, found.blocks, usual.blocks, strict=True):
         expected = int(select_adaptively(alpha[0], THRESHOLDS[threshold]).sum())
@@ -631,8 +636,7 @@ def masks_of(net, x, target, keep):
 @pytest.mark.parametrize("method", [*ALL, "sise:mu=0.4", "integrated-grad-cam:steps=5:variant=notebook"])
 def test_passes_and_masks(explainer, net, method):
     """Each image that went through the network is counted once, for one target."""
-    name, options = parse_method(method)
-    x = doubles(explainer)
+    name, x = parse(method).method.name, doubles(explainer)
     selected = {
         "sise": lambda alpha: alpha > 0,
         "sise:mu=0.4": lambda alpha: alpha > 0.4 * alpha.max(),
@@ -653,7 +657,7 @@ def test_passes_and_masks(explainer, net, method):
             "integrated-gradients": (5, 0),
             "extremal-perturbation": (2 * 3, 2 * 3),
         }[name]
-    (found,) = METHODS[name](query_of(explainer, batch_size=4), **options)
+    (found,) = run(explainer, method)
     assert (found.passes, found.masks) == (passes, masks)
 
 
@@ -689,14 +693,15 @@ def test_several_methods_and_targets_at_once(explainer, sigmoid_explainer, which
     together = found_by(chosen)
     assert list(together) == list(ALL)
     for method in ALL:
-        name, options = parse_method(method)
+        asked = parse(method)
+        name, options = asked.method.name, {key: asked.settings[key] for key in asked.given}
         alone = chosen.explain_targets(photo(), [1, 3], method=name, batch_size=4, **options)
         for one, other in zip(together[method], alone, strict=True):
             same(one, other)
         for i, target in enumerate((1, 3)):
             (single,) = chosen.explain_targets(photo(), [target], method=name, batch_size=4, **options)
             same(together[method][i], single, 1e-5)
-            assert isinstance(single, NoEvidence) or single.settings == settings_of(name, options)
+            assert isinstance(single, NoEvidence) or single.settings == asked.settings
     maps = [found[0].map for found in together.values() if not isinstance(found[0], NoEvidence)]
     assert len(maps) > 6
     for i, map_ in enumerate(maps):
@@ -769,7 +774,9 @@ def test_bundles_without_gradients(tmp_path):
         assert np.isfinite(found_by(explainer, [method])[method][0].raw).all()
     for method in ALL:
         if method.split(":")[0] not in ("sise", "score-cam", "rise"):
-            with pytest.raises(BundleError, match=r"without gradients|no gradient scores"):
+            with pytest.raises(
+                BundleError, match=rf"was exported without gradients, which {re.escape(method)} needs"
+            ):
                 found_by(explainer, [method])
 
 
@@ -813,14 +820,22 @@ def test_a_bundle_without_a_rule_for_the_image_gradient(explainer, monkeypatch):
         ("integrated-grad-cam", {"steps": 0}, "steps is 0"),
         ("integrated-grad-cam", {"variant": "paper"}, "known are figure, notebook"),
         ("integrated-gradients", {"steps": 0}, "steps is 0"),
-        ("rise", {"masks": 0}, "masks 0"),
-        ("rise", {"cells": 0}, "cells 0"),
-        ("rise", {"share": 1.0}, "share 1.0"),
-        ("rise", {"seed": -1}, "seed -1"),
-        ("extremal-perturbation", {"areas": ()}, "areas"),
-        ("extremal-perturbation", {"areas": (0.1, 1.0)}, "areas"),
-        ("extremal-perturbation", {"areas": 0.0}, "areas"),
-        ("extremal-perturbation", {"steps": 0}, "steps 0"),
+        ("rise", {"masks": 0}, "masks is 0, where 1 <= masks is needed"),
+        ("rise", {"cells": 0}, "cells is 0"),
+        ("rise", {"share": 1.0}, "share is 1.0, where 0 < share < 1 is needed"),
+        ("rise", {"seed": -1}, "seed is -1"),
+        ("extremal-perturbation", {"areas": ()}, "areas is"),
+        ("extremal-perturbation", {"areas": (0.1, 1.0)}, "areas is"),
+        ("extremal-perturbation", {"areas": 0.0}, "areas is 0.0, where 0 < areas < 1 is needed"),
+        ("extremal-perturbation", {"steps": 0}, "steps is 0"),
+        ("sise", {"budget": 0}, "budget is 0, where 0 < budget <= 1 is needed"),
+        ("sise", {"max_passes": -1}, "max_passes is -1"),
+        ("sise", {"max_seconds": float("inf")}, "max_seconds is inf"),
+        ("sise", {"preset": "slow"}, "no preset 'slow'; known are exact, fast"),
+        ("sise", {"preset": "fast", "budget": 0.2}, "preset 'fast' sets budget as well"),
+        ("sise:budget=0.2", {"preset": "fast"}, "preset 'fast' sets budget as well"),
+        ("grad-cam", {"preset": "fast"}, "no option 'budget'"),
+        (7, {}, "a method is a name or a Request, not 7"),
         ("lime", {}, "no method 'lime'; known are sise"),
     ],
 )
@@ -845,7 +860,10 @@ def test_options_that_cannot_be(explainer, method, options, words):
     ],
 )
 def test_methods_as_text(text, name, given):
-    assert parse_method(text) == (name, given)
+    asked = parse(text)
+    assert (asked.method.name, str(asked)) == (name, text)
+    assert {key: asked.settings[key] for key in asked.given} == given
+    assert asked.settings == METHODS[name].settings(given)
 
 
 @pytest.mark.parametrize(
@@ -866,7 +884,7 @@ def test_methods_as_text(text, name, given):
 )
 def test_texts_that_name_no_method(text, words):
     with pytest.raises(MethodError, match=words):
-        parse_method(text)
+        parse(text)
 
 
 @pytest.mark.parametrize(
@@ -901,3 +919,51 @@ def test_numbers_of_numpy_are_taken_and_recorded_as_plain_ones(explainer):
 def test_a_method_may_come_with_its_options(explainer):
     found = explainer.explain(photo(), target=1, method="rise:masks=6:seed=2", masks=4)
     assert (found.method, found.settings["masks"], found.settings["seed"]) == ("rise", 4, 2)
+
+
+def test_a_request_is_what_it_asks_for():
+    """Whatever it is called, and however it came about."""
+    assert parse("sise:mu=0.30") == parse("sise").having("mu", 0.3) == request("sise", mu=0.3)
+    assert str(parse("sise").having("mu", 0.3)) == "sise:mu=0.3"
+    assert request(preset="fast") == parse("sise:budget=0.1") != request(preset="exact") == parse("sise")
+    assert request("sise", mu=None, budget=0.5) == parse("sise:budget=0.5")
+    first, second = parse("rise:masks=9"), parse("rise:seed=0:masks=9")
+    assert repeated([parse("sise"), first, second]) == (first, second)
+    assert repeated([parse("sise"), first]) is None
+
+
+def test_a_request_needs_gradients_where_it_selects():
+    assert not parse("sise").needs_gradients
+    assert not parse("sise:budget=0.1").needs_gradients
+    assert parse("sise:mu=0.1").needs_gradients
+    assert {name for name, method in METHODS.items() if not method.gradients} == {"sise", "score-cam", "rise"}
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_method_is_described(name):
+    """Its options are the function's own, each with a line of help and a default that it admits."""
+    method = METHODS[name]
+    taken = [p.name for p in inspect.signature(method.run).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert [option.name for option in method.options] == taken
+    for text in (method.help, *(option.help for option in method.options)):
+        assert text[0].isupper()
+        assert text.endswith(".")
+        assert "\n" not in text
+    for option in method.options:
+        assert option.checked(option.default) == option.default
+        assert bool(option.choices) == (option.kind is str)
+
+
+def test_explanations_by_a_request_and_by_its_text(explainer):
+    texts = ["sise:mu=0.3", "rise:masks=6"]
+    by_text, by_request = (found_by(explainer, methods) for methods in (texts, list(map(parse, texts))))
+    assert list(by_text) == list(by_request) == texts
+    for text in texts:
+        for a, b in zip(by_text[text], by_request[text], strict=True):
+            same(a, b)
+
+
+def test_the_preset_is_a_setting(explainer):
+    fast = explainer.explain(photo(), 1, preset="fast", batch_size=4)
+    same(fast, explainer.explain(photo(), 1, budget=0.1, batch_size=4))
+    assert (fast.settings["budget"], fast.guessed > 0) == (0.1, True)

@@ -8,7 +8,6 @@ import sise_rt
 from sise_rt.errors import BundleError
 from sise_rt.metrics.check import STEPS, check
 from sise_rt.phases.features import confidences
-from sise_rt.pictures.placement import preprocess
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +18,8 @@ def explainer(small_bundle):
 def test_against_masks_made_by_hand(explainer):
     picture = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
     explanation = explainer.explain(picture, "c", batch_size=4)
-    found = check(explainer.engine, explanation).check
-    image = preprocess(picture, explainer.manifest.preprocess)[0]
+    found = check(explainer.engine, explanation, picture).check
+    image = explainer.prepare(picture).tensor
 
     def psi(images):
         *_, logits = explainer.engine.features(images.astype(np.float32), np.full(len(images), 2))
@@ -50,7 +49,7 @@ def test_the_record_holds_it(explainer):
     picture = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
     explanation = explainer.explain(picture, "c", method="grad-cam")
     assert "check" not in explanation.record()
-    checked = check(explainer.engine, explanation)
+    checked = check(explainer.engine, explanation, picture)
     assert checked.record()["check"] == checked.check
 
 
@@ -60,4 +59,4 @@ def test_an_older_bundle_cannot_be_checked(explainer, monkeypatch):
     other = sise_rt.load(explainer.engine.folder, "cpu")
     monkeypatch.setitem(other.manifest.graphs, "forward", "")
     with pytest.raises(BundleError, match="older sise-rt: export it again"):
-        check(other.engine, explanation)
+        check(other.engine, explanation, picture)

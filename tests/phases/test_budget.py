@@ -289,7 +289,7 @@ def test_a_preview_may_stop_it(explainer, picture):
 
 
 def test_a_preview_of_a_method_that_has_none(explainer, picture):
-    with pytest.raises(MethodError, match="preview: grad-cam has no map to show before its end"):
+    with pytest.raises(MethodError, match="grad-cam has no map to show before its end"):
         explainer.explain(picture, 1, method="grad-cam", preview=lambda _: pytest.fail("shown"))
 
 
@@ -299,11 +299,11 @@ def test_a_preview_of_a_method_that_has_none(explainer, picture):
         ({"budget": 0.0}, "budget is 0.0, where 0 < budget <= 1"),
         ({"budget": 1.5}, "budget is 1.5"),
         ({"budget": float("nan")}, "budget is nan"),
-        ({"max_passes": -1}, "neither may be negative"),
+        ({"max_passes": -1}, "max_passes is -1, where 0 <= max_passes is needed"),
         ({"max_passes": 1}, "max_passes 1 leaves none for masks: the features alone take 1"),
-        ({"max_seconds": -1.0}, "neither may be negative"),
-        ({"max_seconds": float("inf")}, "max_seconds inf"),
-        ({"max_seconds": float("nan")}, "max_seconds nan"),
+        ({"max_seconds": -1.0}, "max_seconds is -1.0"),
+        ({"max_seconds": float("inf")}, "max_seconds is inf"),
+        ({"max_seconds": float("nan")}, "max_seconds is nan"),
     ],
 )
 def test_limits_that_are_none(explainer, picture, options, message):
