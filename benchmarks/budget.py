@@ -126,7 +126,7 @@ def fused(
             partial.take(b, index)
         scores = partial.scores()
     else:
-        scores = [scoring.known(b, index) for b, index in enumerate(some)]
+        scores = [scoring.so_far(b, index) for b, index in enumerate(some)]
     maps = []
     for block, scored in zip(features.maps, scores, strict=True):
         if scored is None:

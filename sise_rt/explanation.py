@@ -61,7 +61,7 @@ class Explanation:
         name: of the picture.
         model: name of the bundle.
         placement: where the model's input lies in the picture.
-        check: what `sise_rt.check.check` found, None if it was not asked.
+        check: what `sise_rt.metrics.check.check` found, None if it was not asked.
     """
 
     map: np.ndarray = field(repr=False)

@@ -48,19 +48,19 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
         raise TargetError(f"target {target!r} is no class index")
     if not manifest.labels:
         raise TargetError(
-            f"target {text!r}: the bundle has no labels, give a class index (or export with --labels)"
+            f"target {text!r}: the bundle has no labels: give a class index, or export it with labels"
         )
     wanted = text.casefold()
     whole = [i for i, label in enumerate(manifest.labels) if label.casefold() == wanted]
     names = [i for i, label in enumerate(manifest.labels) if wanted in _names(label)]
-    found = whole or names
-    if len(found) == 1:
-        return found[0]
-    if found:
-        classes = ", ".join(f"{i} ({manifest.labels[i]})" for i in found[:5])
-        raise TargetError(f"target {text!r} names {len(found)} classes: {classes}; give the index")
-    known = {name: label for label in manifest.labels for name in (label.casefold(), *_names(label))}
-    near = [known[name] for name in get_close_matches(wanted, known, 3)]
+    matching = whole or names
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        classes = ", ".join(f"{i} ({manifest.labels[i]})" for i in matching[:5])
+        raise TargetError(f"target {text!r} names {len(matching)} classes: {classes}; give the index")
+    by_name = {name: label for label in manifest.labels for name in (label.casefold(), *_names(label))}
+    near = [by_name[name] for name in get_close_matches(wanted, by_name, 3)]
     near += [label for label in manifest.labels if wanted in label.casefold()][:3]
     hint = f"; close: {'; '.join(dict.fromkeys(near))}" if near else ""
     raise TargetError(f"target {text!r} is no label of this model{hint}")

@@ -72,12 +72,12 @@ def random_masks(
     height, width = size
     step = -(-height // cells), -(-width // cells)
     large = step[0] * (cells + 1), step[1] * (cells + 1)
-    found = np.empty((count, height, width), np.float32)
+    masks = np.empty((count, height, width), np.float32)
     for i in range(count):
         grid = (rng.random((cells, cells)) < share).astype(np.float64)
         y, x = rng.integers(0, step[0]), rng.integers(0, step[1])
-        found[i] = resize_map(grid, large)[y : y + height, x : x + width]
-    return found
+        masks[i] = resize_map(grid, large)[y : y + height, x : x + width]
+    return masks
 
 
 METHOD = Method(

@@ -56,7 +56,8 @@ class PartialScoring:
         points = np.concatenate([pooled_masks(block) for block in masks if len(block)])
         self._points = points * np.sqrt(cell_weights(maps, alphas))
         self._by_alpha = _by_alpha(chosen, alphas)
-        self._scored, self._found = np.empty(0, int), np.empty((0, scoring.targets))  # in their order
+        # The masks that were scored, in that order, and the log-odds that the model gave each target.
+        self._scored, self._log_odds = np.empty(0, int), np.empty((0, scoring.targets))
         self._predicted: np.ndarray | None = None
 
     def score(self, count: int, done: Callable[[int], None]) -> Iterator[int]:
@@ -103,16 +104,21 @@ class PartialScoring:
         """The log-odds of all masks (N, T), predicted where they were not scored."""
         if self._predicted is None:
             with one_blas_thread():
-                self._predicted = predict(self._points, self._scored, self._found)
+                self._predicted = predict(self._points, self._scored, self._log_odds)
         return self._predicted
 
     def take(self, block: int, index: np.ndarray) -> None:
-        """Count those of a block's maps that were scored among what is known."""
-        known = self._scoring.known(block, index)
-        if known is not None:
-            rows = self._starts[block] + np.searchsorted(self._chosen[block], known.index)
+        """Let the regression learn from a block's maps, as far as they were scored.
+
+        Args:
+            block: counted from 0.
+            index: maps that it has not learnt from yet, ascending; some of them may not be scored.
+        """
+        scores = self._scoring.so_far(block, index)
+        if scores is not None:
+            rows = self._starts[block] + np.searchsorted(self._chosen[block], scores.index)
             self._scored = np.concatenate([self._scored, rows])
-            self._found = np.concatenate([self._found, log_odds(known.confidences)])
+            self._log_odds = np.concatenate([self._log_odds, log_odds(scores.confidences)])
             self._predicted = None
 
     def scores(self) -> list[Scores | None]:
@@ -123,17 +129,17 @@ class PartialScoring:
         mean = self._mean()
         own = np.zeros(len(mean), bool)
         own[self._scored] = True
-        found: list[Scores | None] = []
+        by_block: list[Scores | None] = []
         for b, index in enumerate(self._chosen):
             rows = slice(self._starts[b], self._starts[b + 1])
             columns = sigmoid(mean[rows]).astype(np.float32), *self._shapes[b]
             table = Scores(index, *(column.copy() for column in columns))
-            known = self._scoring.known(b, index[own[rows]])
-            if known is not None:  # as the model says it, to the last digit
-                for column, values in zip(table.columns()[1:], known.columns()[1:], strict=True):
+            scored = self._scoring.so_far(b, index[own[rows]])
+            if scored is not None:  # as the model says it, to the last digit
+                for column, values in zip(table.columns()[1:], scored.columns()[1:], strict=True):
                     column[own[rows]] = values
-            found.append(table if len(index) else None)
-        return found
+            by_block.append(table if len(index) else None)
+        return by_block
 
 
 def cell_weights(maps: Sequence[np.ndarray], alphas: Sequence[np.ndarray]) -> np.ndarray:
@@ -160,13 +166,13 @@ def _spread(points: np.ndarray, by_alpha: np.ndarray, count: int) -> np.ndarray:
     """The first `count` of the masks (N, d): every fourth by its gradient score, the others by distance."""
     squares = np.einsum("nd,nd->n", points, points)
     away = np.full(len(points), np.inf)
-    left, found = iter(by_alpha), []
+    left, order = iter(by_alpha), []
     for place in range(count):
         mask = int(away.argmax()) if place % EVERY else next(k for k in left if away[k] >= 0)
-        found.append(int(mask))
+        order.append(int(mask))
         np.minimum(away, np.maximum(squares + squares[mask] - 2 * points @ points[mask], 0), out=away)
         away[mask] = -1  # below every distance, and for good
-    return np.array(found)
+    return np.array(order)
 
 
 def _by_alpha(chosen: Sequence[np.ndarray], alphas: Sequence[np.ndarray]) -> np.ndarray:

@@ -67,8 +67,8 @@ def extract_best(engine: Engine, image: np.ndarray, count: int) -> tuple[np.ndar
     if not engine.manifest.has_gradients:
         return order, first
     if not engine.manifest.takes_best:
-        found = extract(engine, image, order)
-        return order, replace(found, passes=found.passes + first.passes)
+        features = extract(engine, image, order)
+        return order, replace(features, passes=features.passes + first.passes)
     if len(order) == 1:
         return order, first
     others = extract(engine, image, order[1:])

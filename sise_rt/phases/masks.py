@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sise_rt.errors import ArgumentError
+
 CONSTANT = 1e-6  # a map whose range is below this share of max(1, its largest value) has no shape to show
 
 
@@ -18,7 +20,7 @@ def select(alpha: np.ndarray, mu: float) -> np.ndarray:
         bool (K,).
     """
     if not 0 <= mu < 1:
-        raise ValueError(f"mu is {mu}, where 0 <= mu < 1 is needed")
+        raise ArgumentError(f"mu is {mu}, where 0 <= mu < 1 is needed")
     alpha = alpha.astype(np.float64)  # in float32, a mu just below 1 rounds to 1 and nothing is left
     return (alpha > 0) & (alpha > mu * alpha.max())
 

@@ -41,7 +41,11 @@ class Scores:
         return self.index, self.confidences, self.minimum, self.maximum, self.area
 
     def of(self, index: np.ndarray) -> Scores:
-        """Those of some of the maps, which were all scored; ascending, as they are."""
+        """The scores of some of these maps alone.
+
+        Args:
+            index: which maps, ascending like `self.index`, and each of them in it.
+        """
         rows = np.searchsorted(self.index, index)
         return Scores(*(column[rows] for column in self.columns()))
 
@@ -63,7 +67,7 @@ class MaskedScoring:
     def __init__(self, scorer: Scorer, maps: Sequence[np.ndarray], batches: Batches):
         self.batches, self.targets = batches, scorer.targets
         self._scorer, self._maps = scorer, maps
-        self._known: list[Scores | None] = [None] * len(maps)
+        self._by_block: list[Scores | None] = [None] * len(maps)
         self.spent, self.largest, self._scored = 0.0, 0, 0
 
     def scores(self, block: int, index: np.ndarray, done: Callable[[int], None]) -> Scores:
@@ -77,8 +81,8 @@ class MaskedScoring:
         Raises:
             ModelError: the model cannot be run, or its confidences are not finite.
         """
-        known = self._known[block]
-        missing = index if known is None else np.setdiff1d(index, known.index)
+        before = self._by_block[block]
+        missing = index if before is None else np.setdiff1d(index, before.index)
         if len(missing) < len(index):
             done(len(index) - len(missing))
         start = time.perf_counter()
@@ -86,15 +90,15 @@ class MaskedScoring:
             self.batches.each(len(missing), lambda part: self._score(block, missing[part]), done)
         finally:
             self.spent += time.perf_counter() - start
-        found = self.known(block, index)
-        assert found is not None  # index is not empty
-        return found
+        scores = self.so_far(block, index)
+        assert scores is not None  # index is not empty
+        return scores
 
-    def known(self, block: int, index: np.ndarray) -> Scores | None:
+    def so_far(self, block: int, index: np.ndarray) -> Scores | None:
         """Scores of those of a block's maps `index` that were scored; None if none was."""
-        known = self._known[block]
-        index = index[:0] if known is None else np.intersect1d(index, known.index)
-        return known.of(index) if known is not None and len(index) else None
+        scores = self._by_block[block]
+        index = index[:0] if scores is None else np.intersect1d(index, scores.index)
+        return scores.of(index) if scores is not None and len(index) else None
 
     def _score(self, block: int, index: np.ndarray) -> None:
         """Score one batch of a block's maps.
@@ -105,8 +109,8 @@ class MaskedScoring:
         new = Scores(index, *self._scorer(self._maps[block][index], self.batches.size))
         if not np.isfinite(new.confidences).all():
             raise ModelError("the model's confidences are not finite for masked copies of this image")
-        known = self._known[block]
-        self._known[block] = new if known is None else _joined(known, new)
+        before = self._by_block[block]
+        self._by_block[block] = new if before is None else _joined(before, new)
         self._scored, self.largest = self._scored + len(index), max(self.largest, len(index))
 
     def seconds(self, masks: int) -> float:

@@ -35,8 +35,9 @@ def _blas() -> Any:
 def one_blas_thread() -> AbstractContextManager:
     """A context in which linear algebra takes one thread.
 
-    What takes milliseconds is slower on several, while the threads of ONNX Runtime still spin. Of contexts in
-    several threads the first one's limit counts.
+    ONNX Runtime's threads go on spinning for a while after a pass, and work of a few milliseconds on as many
+    threads again would wait for them. The limit is the process's: where several threads are in such a context
+    at once, it ends with the first of them.
     """
     return _blas().limit(limits=1, user_api="blas")
 
@@ -49,7 +50,7 @@ def pooled_masks(maps: np.ndarray) -> np.ndarray:
 
 
 def log_odds(confidences: np.ndarray) -> np.ndarray:
-    """Of confidences in [0, 1], finite; float64."""
+    """The log-odds of confidences in [0, 1], kept finite; float64."""
     p = np.clip(confidences.astype(np.float64), LOWEST, HIGHEST)
     return np.log(p) - np.log1p(-p)
 
@@ -83,9 +84,9 @@ def predict(points: np.ndarray, index: np.ndarray, values: np.ndarray) -> np.nda
         distances[index[:MOST], :MOST] / scale, inner[index[:MOST], :MOST], rest[:MOST]
     )
     cross = _kernel(distances / scale, inner, length, linear)
-    found = mean + cross @ np.linalg.solve(cross[index] + noise * np.eye(len(index)), rest)
-    found[index] = values
-    return found
+    posterior = mean + cross @ np.linalg.solve(cross[index] + noise * np.eye(len(index)), rest)
+    posterior[index] = values
+    return posterior
 
 
 def _median_distance(points: np.ndarray, squares: np.ndarray) -> float:

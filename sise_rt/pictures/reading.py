@@ -145,10 +145,10 @@ def _read_array(stream: BinaryIO, max_pixels: int) -> np.ndarray:
         raise ImageError(
             f"{shape[1]} x {shape[0]} is more than {max_pixels:,} pixels: shrink it, or raise the limit"
         )
-    expected, found = math.prod(shape), size - stream.tell()
-    if found != expected:
+    expected, held = math.prod(shape), size - stream.tell()
+    if held != expected:
         raise ImageError(
-            f"an array of shape {shape} has {expected:,} bytes, and the file {found:,}: save or copy it again"
+            f"an array of shape {shape} has {expected:,} bytes, and the file {held:,}: save or copy it again"
         )
     stream.seek(0)
     return np.lib.format.read_array(stream, allow_pickle=False)

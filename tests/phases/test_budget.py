@@ -52,7 +52,7 @@ def test_steps_grow_and_nothing_is_scored_twice(made):
     done = []
     found = list(partial.score(20, done.append))
     assert sum(done) == 20
-    known = [scoring.known(b, index) for b, index in enumerate(chosen)]
+    known = [scoring.so_far(b, index) for b, index in enumerate(chosen)]
     assert sum(len(k.index) for k in known if k is not None) == 20
     assert found == [FIRST, 20]
     scores = partial.scores()
@@ -66,7 +66,7 @@ def test_what_is_scored_is_given_as_the_model_says_it(made, explainer, image, fe
     last = partial.scores()
     scorer = explainer.engine.scorer(image, TARGETS)
     for b, scores in enumerate(last):
-        known = scoring.known(b, chosen[b])
+        known = scoring.so_far(b, chosen[b])
         if known is None:
             continue
         rows = np.searchsorted(chosen[b], known.index)
@@ -108,13 +108,13 @@ def test_then_come_those_that_weigh_most_by_the_prediction(made):
     for b, scores in enumerate(partial.scores()):
         weights = scores.confidences.astype(np.float64) / scores.area[:, None]
         shares = (weights / weights.sum(axis=0)).max(axis=1)
-        known = scoring.known(b, chosen[b])
+        known = scoring.so_far(b, chosen[b])
         scored = [] if known is None else known.index
         expected += [(-share, b, k) for k, share in zip(chosen[b], shares, strict=True) if k not in scored]
     expected = {(b, k) for _, b, k in sorted(expected)[:STEP]}
-    before = {b: set() if (s := scoring.known(b, chosen[b])) is None else set(s.index) for b in range(3)}
+    before = {b: set() if (s := scoring.so_far(b, chosen[b])) is None else set(s.index) for b in range(3)}
     next(steps)
-    after = {b: set() if (s := scoring.known(b, chosen[b])) is None else set(s.index) for b in range(3)}
+    after = {b: set() if (s := scoring.so_far(b, chosen[b])) is None else set(s.index) for b in range(3)}
     assert {(b, k) for b in after for k in after[b] - before[b]} == expected
 
 
