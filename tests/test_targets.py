@@ -76,7 +76,7 @@ def test_without_labels_only_indices_name_classes(manifest):
     bare = replace(manifest, labels=())
     assert resolve_target("3", bare) == 3
     assert bare.label(3) == "3"
-    with pytest.raises(TargetError, match="no labels, give a class index"):
+    with pytest.raises(TargetError, match="no labels: give a class index"):
         resolve_target("tabby", bare)
 
 
