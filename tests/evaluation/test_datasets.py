@@ -239,6 +239,17 @@ def test_compressed_run_lengths():
     np.testing.assert_array_equal(np.repeat(np.arange(len(runs)) % 2, runs).reshape(30, 20).T, expected)
 
 
+def test_run_lengths_are_read_as_coco_itself_reads_them():
+    coco_masks = pytest.importorskip("pycocotools.mask", reason="pip install 'sise-rt[test]'")
+    rng = np.random.default_rng(7)
+    for share in (0, 0.01, 0.5, 0.99, 1):
+        for height, width in ((1, 1), (1, 50), (37, 20), (300, 200)):
+            expected = rng.random((height, width)) < share
+            runs = unpacked(coco_masks.encode(np.asfortranarray(expected, np.uint8))["counts"].decode())
+            values = np.repeat(np.arange(len(runs)) % 2, runs)
+            np.testing.assert_array_equal(values.reshape(width, height).T, expected)
+
+
 @pytest.mark.parametrize("text", ["c26>P", "c2\x7f", "é", "oooooooooooo0"])
 def test_broken_run_lengths_are_refused(text):
     with pytest.raises(ValueError, match="run lengths"):
@@ -359,6 +370,9 @@ def test_faults_of_coco_in_plain_words(tmp_path):
         ({"category_id": 1, "segmentation": {"size": [30, 40]}}, "with a size and without counts"),
         ({"category_id": 1, "segmentation": runs | {"size": [10**5] * 2}}, "which is too large"),
         ({"category_id": 1, "segmentation": runs | {"counts": [None]}}, "no whole number"),
+        ({"category_id": 1, "segmentation": runs | {"counts": [600]}}, "do not fill their mask"),
+        ({"category_id": 1, "segmentation": runs | {"counts": COMPRESSED}}, "do not fill their mask"),
+        ({"category_id": 1, "segmentation": runs | {"counts": "c26>P"}}, "end too early"),
     ]
     picture(tmp_path / "a.jpg")
     picture(tmp_path / "b.jpg")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from sise_rt.bundle import Preprocess
 from sise_rt.evaluation.samples import Truth
@@ -132,11 +133,32 @@ def test_polygons_and_runs():
     np.testing.assert_array_equal(mask, expected)
     triangle, _ = drawn(Truth(polygons=((0, 0, 30, 0, 0, 30),)))
     assert abs(triangle.sum() - 450) <= 15  # half of the diagonal's pixels
+    far, _ = drawn(Truth(polygons=((0, 0, 1e9, 0, 1e9, 1e9),)))
+    np.testing.assert_array_equal(far, ~np.tri(30, 40, -1, bool))
     runs, _ = drawn(Truth(runs=(((31, 5, 1164), (30, 40)),)))
     np.testing.assert_array_equal(np.argwhere(runs), [[row, 1] for row in range(1, 6)])
     assert drawn(Truth(runs=(((31, 5, 1164), (40, 30)),))) == (None, ["broken annotation"])
     problem = draw(Truth(runs=(((31, 5, 1164), (40, 30)),)), (30, 40), None, "a.jpg: dog", BIG)[1][0]
     assert problem.detail == "a run-length mask of 30 x 40 in a picture of 40 x 30"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+def test_polygons_differ_from_cocos_own_only_along_their_outline():
+    coco_masks = pytest.importorskip("pycocotools.mask", reason="pip install 'sise-rt[test]'")
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        height, width = size = tuple(map(int, rng.integers(30, 150, 2)))
+        angles = np.sort(rng.random(rng.integers(5, 30)) * 2 * np.pi)
+        middle = np.array([width, height]) / 2
+        corners = middle + 0.9 * middle * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        polygon = tuple(corners.ravel())
+        mask, _ = drawn(Truth(polygons=(polygon,)), size)
+        (runs,) = coco_masks.frPyObjects([list(polygon)], height, width)
+        theirs = coco_masks.decode(runs).astype(bool)
+        inner, outer = binary_erosion(theirs, border_value=1), binary_dilation(theirs)
+        assert (inner <= mask).all()
+        assert (mask <= outer).all()
+        assert (mask != theirs).sum() <= 0.1 * (outer & ~inner).sum()
 
 
 @pytest.mark.parametrize("value", [1, 255])
