@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sise_rt import metrics
 from sise_rt.errors import ModelError, NoEvidence
 from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
+from sise_rt.metrics.agreement import METRICS as TRUTH_METRICS
 from sise_rt.metrics.check import METRICS as MODEL_METRICS
 from sise_rt.metrics.check import check_map, confidence_in
 from sise_rt.phases.features import confidences
@@ -24,12 +25,6 @@ from .samples import Problem, Sample
 from .store import CURVE_POINTS
 from .truth import draw, to_input
 
-TRUTH_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "ebpg": metrics.ebpg,
-    "miou": metrics.miou,
-    "bbox": metrics.bbox,
-    "pointing-game": metrics.pointing_game,
-}
 METRICS = (*TRUTH_METRICS, *MODEL_METRICS)
 
 

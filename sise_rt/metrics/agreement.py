@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .arrays import highest, map_and_truth
@@ -18,10 +20,10 @@ def ebpg(map_: np.ndarray, truth: np.ndarray) -> float:
         Fraction; NaN for an empty truth and for a map without a positive value.
     """
     map_, truth = map_and_truth(map_, truth)
-    highest = map_.max()
-    if highest <= 0 or not truth.any():
+    peak = map_.max()
+    if peak <= 0 or not truth.any():
         return np.nan
-    energy = np.maximum(map_, 0) / highest  # so that no sum overflows
+    energy = np.maximum(map_, 0) / peak  # so that no sum overflows
     inside = energy[truth].sum()
     return float(inside / (inside + energy[~truth].sum()))
 
@@ -94,3 +96,12 @@ def pointing_game(map_: np.ndarray, truth: np.ndarray, tolerance: float = 15) ->
     row, column = np.unravel_index(map_.argmax(), map_.shape)
     rows, columns = np.nonzero(truth)
     return float(np.sqrt(((rows - row) ** 2 + (columns - column) ** 2).min()) <= tolerance)
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "ebpg": ebpg,
+    "miou": miou,
+    "bbox": bbox,
+    "pointing-game": pointing_game,
+}
+"""By the names they have in reports."""
