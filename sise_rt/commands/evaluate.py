@@ -10,16 +10,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sise_rt.errors import MethodError, SiseError
-from sise_rt.methods import parse, repeated
+from sise_rt.evaluation.datasets import FORMATS
+from sise_rt.metrics.agreement import METRICS as TRUTH
+from sise_rt.metrics.check import CURVES
+from sise_rt.metrics.check import METRICS as MODEL
 from sise_rt.wording import counted
 
-from .command import Command
+from .command import Command, spelt
 from .console import FAILED_IMAGES, MAX_PIXELS, PROVIDER, QUIET, THREADS, complain
+
+if TYPE_CHECKING:
+    from sise_rt.bundle import Manifest
+    from sise_rt.evaluation.run import Outcome
+    from sise_rt.evaluation.samples import Dataset
 
 EXTRA = {"matplotlib": "plots", "jinja2": "the page", "defusedxml": "--format voc"}
 BATCHES = {"cpu": 8}  # fixed, not measured: the same numbers whenever an evaluation goes on
@@ -27,10 +35,8 @@ GPU_BATCH = 64
 FEW = 20  # pictures
 LINE_SECONDS = 20.0  # between lines of progress in a log
 
-FORMS = ("voc", "coco", "csv-boxes", "masks", "folder")
-TRUTH = ("ebpg", "miou", "bbox", "pointing-game")
-CURVES = ("insertion", "deletion")
-MODEL = ("drop", "increase", *CURVES)
+PAPERS = ("ebpg", "miou", "bbox", "drop", "increase")
+"""SISE's own metrics."""
 
 
 def _list(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,10 +53,15 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
 @click.command(cls=Command)
 @click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--data", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder of the data set."
+    "--data",
+    "folder",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder of the data set.",
 )
 @click.option(
-    "--format", "form", required=True, type=click.Choice(FORMS), help="How the data set is laid out."
+    "--format", "form", required=True, type=click.Choice([*FORMATS]), help="How the data set is laid out."
 )
 @click.option(
     "--method",
@@ -109,7 +120,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
 @QUIET
 def evaluate(
     bundle: Path,
-    data: Path,
+    folder: Path,
     form: str,
     methods: tuple[str, ...],
     metrics: tuple[str, ...],
@@ -139,39 +150,31 @@ def evaluate(
       sise-rt evaluate -m model.sise --data parts --format masks --method sise,grad-cam,rise -o report
       sise-rt evaluate -m model.sise --data photos --format folder --metric insertion -o report
     """
-    metrics = metrics or ((*MODEL[:2],) if form == "folder" else (*TRUTH[:3], *MODEL[:2]))
-    _check(form, methods, metrics, annotations)
-    if step is not None and not set(metrics) & set(CURVES):
-        reason = f"only says something to {' and '.join(CURVES)}, which are not among the metrics"
-        raise click.BadParameter(reason, param_hint="--step")
+    metrics = metrics or tuple(name for name in PAPERS if form != "folder" or name in MODEL)
+    _refuse_format(form, annotations)
+    _refuse_methods(methods)
+    _refuse_metrics(metrics, form, step)
     from sise_rt import load
-    from sise_rt.evaluation.classes import match_classes, read_class_map
     from sise_rt.evaluation.datasets import read_dataset
     from sise_rt.evaluation.measure import Plan
     from sise_rt.evaluation.report import write_report
     from sise_rt.evaluation.run import run, settings_of_run
-    from sise_rt.evaluation.samples import MAX_ANNOTATION, Problem, read_limited
-    from sise_rt.evaluation.store import PAGE, SUMMARY
+    from sise_rt.evaluation.store import SUMMARY
     from sise_rt.evaluation.summary import summarise
     from sise_rt.files import write_whole
 
-    names = None
-    if only is not None:
-        lines = read_limited(only, MAX_ANNOTATION).decode("utf-8", "surrogateescape").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-    dataset = read_dataset(data, form, annotations, names)
+    dataset = read_dataset(folder, form, annotations, None if only is None else _lines(only))
     explainer = load(bundle, provider, threads)
-    mapped = {} if class_map is None else read_class_map(class_map)
-    unused = [name for name in mapped if name not in dataset.classes]
-    dataset.problems += [Problem("class of the class map without image", name) for name in unused]
-    matched, missing = match_classes(dataset.classes, explainer.manifest, mapped)
-    if not matched and set(metrics) & set(TRUTH):
+    targets, missing = _targets(dataset, explainer.manifest, class_map)
+    if not targets and set(metrics) & set(TRUTH):
         reason = next(iter(missing.values()), "no picture has a class")
-        raise SiseError(f"the model has none of the classes in {data} ({reason}): name them with --class-map")
+        raise SiseError(
+            f"the model has none of the classes in {folder} ({reason}): name them with --class-map"
+        )
     plan = Plan(
         methods=methods,
         metrics=metrics,
-        targets=matched,
+        targets=targets,
         max_box_area=max_box_area,
         step=step,
         batch_size=batch_size or BATCHES.get(explainer.engine.provider, GPU_BATCH),
@@ -190,13 +193,95 @@ def evaluate(
     summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
     write_whole(out / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
     write_report(out, summary, explainer, dataset, plan, outcome)
+    _tell(summary, outcome, out, quiet=quiet)
+
+
+# -------------------- before the work, not after it
+
+
+def _refuse_format(form: str, annotations: Path | None) -> None:
+    needed = [name for name in EXTRA if name != "defusedxml" or form == "voc"]
+    if missing := [name for name in needed if find_spec(name) is None]:
+        raise SiseError(f"evaluate needs {', '.join(missing)}: pip install 'sise-rt[evaluate]'")
+    if annotations is not None and form not in ("coco", "csv-boxes"):
+        raise click.BadParameter(f"--format {form} has no such file", param_hint="--annotations")
+
+
+def _refuse_methods(methods: tuple[str, ...]) -> None:
+    from sise_rt.methods import parse_method, settings_of
+
+    if not methods:
+        raise click.BadParameter("name at least one", param_hint="--method")
+    parsed: dict[str, tuple[str, dict[str, Any]]] = {}
+    for method in methods:
+        try:
+            name, given = parse_method(method)
+            parsed[method] = name, settings_of(name, given)
+        except MethodError as error:
+            raise click.BadParameter(error.message, param_hint="--method") from error
+        first = next(text for text, asked in parsed.items() if asked == parsed[method])
+        if first != method:
+            raise click.BadParameter(
+                f"{first!r} and {method!r} are the same: name one of them", param_hint="--method"
+            )
+
+
+def _refuse_metrics(metrics: tuple[str, ...], form: str, step: int | None) -> None:
+    for name in metrics:
+        if name not in (*TRUTH, *MODEL):
+            raise click.BadParameter(
+                f"no metric {name!r}; known are {', '.join((*TRUTH, *MODEL))}", param_hint="--metric"
+            )
+        if form == "folder" and name in TRUTH:
+            raise click.BadParameter(
+                f"{name} needs ground truth, which --format folder has not; without it there are "
+                f"{', '.join(MODEL)}",
+                param_hint="--metric",
+            )
+    if step is not None and not set(metrics) & set(CURVES):
+        reason = f"only says something to {' and '.join(CURVES)}, which are not among the metrics"
+        raise click.BadParameter(reason, param_hint="--step")
+
+
+# -------------------- the work
+
+
+def _lines(path: Path) -> list[str]:
+    """What a file lists, one a line."""
+    from sise_rt.evaluation.samples import MAX_ANNOTATION, read_limited
+
+    lines = read_limited(path, MAX_ANNOTATION).decode("utf-8", "surrogateescape").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _targets(
+    dataset: Dataset, manifest: Manifest, class_map: Path | None
+) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """The model's classes for each of the data set's, and why it lacks the others: as `match_classes`."""
+    from sise_rt.evaluation.classes import match_classes, read_class_map
+    from sise_rt.evaluation.samples import Problem
+
+    mapped = {} if class_map is None else read_class_map(class_map)
+    unused = [name for name in mapped if name not in dataset.classes]
+    dataset.problems += [Problem("class of the class map without image", name) for name in unused]
+    return match_classes(dataset.classes, manifest, mapped)
+
+
+def _tell(summary: dict[str, Any], outcome: Outcome, out: Path, *, quiet: bool) -> None:
+    """Print the means and what failed; that anything failed, or has no value at all, is the exit code."""
+    from sise_rt.evaluation.store import PAGE
+
     if not quiet:
         for line in summary_lines(summary):
             click.echo(line)
         click.echo(f"{out / PAGE}")
-    for image, message in outcome.failed.items():
-        complain(message if image in message else f"{image}: {message}")
-    empty = [m for m in metrics if all(f["metrics"][m]["mean"] is None for f in summary["methods"].values())]
+    for image, error in outcome.failed.items():
+        complain(f"{image}: {spelt(error)}")
+    empty = [
+        metric
+        for metric in summary["settings"]["metrics"]
+        if all(figures["metrics"][metric]["mean"] is None for figures in summary["methods"].values())
+    ]
     if empty:
         complain(f"no picture has a value of {', '.join(empty)}; what was left out is listed in {out / PAGE}")
     if outcome.failed:
@@ -204,36 +289,6 @@ def evaluate(
         complain(f"{len(outcome.failed)} of {counted(total, 'image')} failed")
     if outcome.failed or empty:
         raise SystemExit(FAILED_IMAGES)
-
-
-def _check(form: str, methods: tuple[str, ...], metrics: tuple[str, ...], annotations: Path | None) -> None:
-    """Find out before the work, not after it."""
-    if lacking := [
-        name for name in EXTRA if find_spec(name) is None and (name != "defusedxml" or form == "voc")
-    ]:
-        raise SiseError(f"evaluate needs {', '.join(lacking)}: pip install 'sise-rt[evaluate]'")
-    if annotations is not None and form not in ("coco", "csv-boxes"):
-        raise click.BadParameter(f"--format {form} has no such file", param_hint="--annotations")
-    if not methods:
-        raise click.BadParameter("name at least one", param_hint="--method")
-    try:
-        requests = [parse(method) for method in methods]
-    except MethodError as error:
-        raise click.BadParameter(str(error), param_hint="--method") from error
-    if pair := repeated(requests):
-        first, second = (asked.label for asked in pair)
-        raise click.BadParameter(
-            f"{first!r} and {second!r} are the same: name one of them", param_hint="--method"
-        )
-    if unknown := [name for name in metrics if name not in TRUTH + MODEL]:
-        known = ", ".join((*TRUTH, *MODEL))
-        raise click.BadParameter(f"no metric {unknown[0]!r}; known are {known}", param_hint="--metric")
-    if form == "folder" and (useless := [name for name in metrics if name in TRUTH]):
-        known = ", ".join(MODEL)
-        raise click.BadParameter(
-            f"{useless[0]} needs ground truth, which --format folder has not; without it there are {known}",
-            param_hint="--metric",
-        )
 
 
 def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
@@ -269,7 +324,7 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
-    """On standard error: a bar on a terminal, a line a minute elsewhere."""
+    """On standard error: a bar on a terminal, a line now and then elsewhere."""
     if quiet:
         yield None
     elif sys.stderr.isatty():

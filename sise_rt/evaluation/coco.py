@@ -26,9 +26,10 @@ def read_coco(files: Files, dataset: Dataset, annotations: Path | None) -> None:
         tables = files.ending(".json")
         tables = [p for p in tables if PurePosixPath(p).name.startswith("instances")] or tables
         if len(tables) != 1:
-            found = ", ".join(tables[:5]) or "none"
+            there = ", ".join(tables[:5]) or "none"
             raise DataError(
-                f"{files.folder}: one annotation file is needed, here are {found}: name it with --annotations"
+                f"{files.folder}: one annotation file is needed, here are {there}: name the file",
+                settings=("annotations",),
             )
         annotations = files.folder / tables[0]
     content = read_named(annotations, files)
@@ -74,13 +75,13 @@ def _entries(table: Any, name: str) -> list[Any]:
 
 
 def _by_id(table: Any, name: str) -> list[tuple[Key, dict[str, Any]]]:
-    found: list[tuple[Key, dict[str, Any]]] = []
+    keyed: list[tuple[Key, dict[str, Any]]] = []
     for position, item in enumerate(_entries(table, name), 1):
         try:
-            found.append((_key(item, "id"), item))
+            keyed.append((_key(item, "id"), item))
         except ValueError as error:
             raise ValueError(f"entry {position} of its {name}: {error}") from error
-    return found
+    return keyed
 
 
 def _key(item: Any, name: str) -> Key:
@@ -127,15 +128,15 @@ def _present(
             parts.setdefault((path, categories[category]), []).append(part)
 
     present: dict[str, dict[str, Truth | None]] = {path: {} for path in paths.values()}
-    for (path, label), found in parts.items():
+    for (path, label), truths in parts.items():
         present[path][label] = Truth(
-            boxes=tuple(box for part in found for box in part.boxes),
-            polygons=tuple(polygon for part in found for polygon in part.polygons),
-            runs=tuple(run for part in found for run in part.runs),
+            boxes=tuple(box for truth in truths for box in truth.boxes),
+            polygons=tuple(polygon for truth in truths for polygon in truth.polygons),
+            runs=tuple(run for truth in truths for run in truth.runs),
             size=sizes[path],
         )
-    for path, truths in present.items():
-        if not truths and path not in broken:
+    for path, classes in present.items():
+        if not classes and path not in broken:
             dataset.problems.append(Problem("image without annotation", path, "it has no object"))
     return present
 

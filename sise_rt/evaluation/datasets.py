@@ -50,20 +50,25 @@ def read_dataset(
     files = Files(folder, dataset.problems)
     FORMATS[form](files, dataset, annotations)
     if only is not None:
-        wanted = set(only)
-        samples = dataset.samples
-        dataset.samples = [s for s in samples if wanted & _names(s.image)]
-        found = set().union(*(_names(s.image) for s in samples))
-        dataset.problems = [p for p in dataset.problems if wanted & _places(p)]
-        # A picture that is there and cannot be used has its problem already.
-        there = set().union(*map(_names, files.pictures()))
-        found |= there & set().union(*map(_places, dataset.problems))
-        dataset.problems += [Problem("image not found", name) for name in sorted(wanted - found)]
+        _keep(set(only), dataset, files)
     if not dataset.samples:
         first = f"; the first problem: {_shown(dataset.problems[0])}" if dataset.problems else ""
-        raise DataError(f"{folder}: holds no usable picture as --format {form} expects them{first}")
+        raise DataError(
+            f"{folder}: holds no usable picture as the format {form} expects them{first}", settings=("form",)
+        )
     dataset.samples = shuffled(dataset.samples)
     return dataset
+
+
+def _keep(wanted: set[str], dataset: Dataset, files: Files) -> None:
+    """Only the pictures that are wanted, with their problems; a name without a picture is a problem too."""
+    usable = set().union(*(_names(sample.image) for sample in dataset.samples))
+    dataset.samples = [sample for sample in dataset.samples if wanted & _names(sample.image)]
+    dataset.problems = [problem for problem in dataset.problems if wanted & _places(problem)]
+    # A picture that is there and cannot be used has its problem already.
+    there = set().union(*map(_names, files.pictures()))
+    told = there & set().union(*map(_places, dataset.problems))
+    dataset.problems += [Problem("image not found", name) for name in sorted(wanted - usable - told)]
 
 
 def _names(path: str) -> set[str]:
@@ -124,8 +129,8 @@ def read_csv_boxes(files: Files, dataset: Dataset, annotations: Path | None) -> 
             dataset.problems.append(Problem("broken annotation", path, detail))
             broken.add(path)
     present: dict[str, dict[str, Truth | None]] = {path: {label: None} for path, label in labels.items()}
-    for (path, label), found in boxes.items():
-        truth = Truth(boxes=tuple(found), size=size, scaled=size is not None)
+    for (path, label), edges in boxes.items():
+        truth = Truth(boxes=tuple(edges), size=size, scaled=size is not None)
         present.setdefault(path, {})[label] = truth
     for path, truths in present.items():
         if not any(truths.values()) and path not in broken:
@@ -148,8 +153,8 @@ def _labels(
     header, rows = _table(files, None, "labels.csv")
     image, group = _column(header, IMAGE_COLUMNS), _column(header, CLASS_COLUMNS)
     if image is None or group is None:
-        found = ", ".join(header)[:300] or "none"
-        raise DataError(f"{files.folder}: labels.csv needs {LABEL_COLUMNS}; it has {found}")
+        columns = ", ".join(header)[:300] or "none"
+        raise DataError(f"{files.folder}: labels.csv needs {LABEL_COLUMNS}; it has {columns}")
     labels: dict[str, str] = {}
     for line, row in rows:
         name, label = ((row.get(column) or "").strip() for column in (image, group))
@@ -180,13 +185,13 @@ def _table(
 def _annotation_file(files: Files, given: Path | None, name: str) -> bytes:
     """The annotation file that the user named, wherever it is; else the one of that name in the folder."""
     if given is None and name not in files.paths:
-        raise DataError(f"{files.folder}: has no {name}: name the file with --annotations")
+        raise DataError(f"{files.folder}: has no {name}: name the file", settings=("annotations",))
     return read_named(given or files.folder / name, files)
 
 
-def _column(header: list[str], known: Iterable[str]) -> str | None:
+def _column(header: list[str], names: Iterable[str]) -> str | None:
     lower = {column.lower(): column for column in header}
-    return next((lower[name] for name in known if name in lower), None)
+    return next((lower[name] for name in names if name in lower), None)
 
 
 def _corner_columns(header: list[str]) -> tuple[list[str] | None, tuple[int, int] | None]:
@@ -222,7 +227,7 @@ def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
     that `MASK_ENDINGS` name, in the same folder.
     """
     pictures = files.pictures()
-    known = set(pictures)
+    paths = set(pictures)
     inside = {path: PurePosixPath(path).parts[:-1] for path in pictures}
     tops = {folders[:1] for folders in inside.values()}
     truths: list[str] = []
@@ -231,22 +236,22 @@ def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
     if mvtec := [path for path in pictures if "ground_truth" in inside[path][:-1]]:
         truths = mvtec
         tests = [p for p in pictures if "test" in inside[p][:-1] and "ground_truth" not in inside[p][:-1]]
-        masks = {p: _mvtec_mask(p, known) for p in tests}
+        masks = {p: _mvtec_mask(p, paths) for p in tests}
         classes = {path: inside[path][-1] for path in masks}
     elif ("masks",) in tops and ("labels.csv" in files.paths or ("images",) in tops):
         if "labels.csv" not in files.paths:  # the pictures would be taken for a class, and the masks too
             raise DataError(f"{files.folder}: images/ with masks/ needs labels.csv, with {LABEL_COLUMNS}")
         truths = [path for path in pictures if inside[path][:1] == ("masks",)]
-        masks = {p: _mask_in_masks(p, known) for p in pictures if inside[p][:1] == ("images",)}
+        masks = {p: _mask_in_masks(p, paths) for p in pictures if inside[p][:1] == ("images",)}
         lost: dict[str, str] = {}
         classes = _labels(files, dataset, lost, masks)
         dataset.problems += [Problem("annotation without image", *item) for item in lost.items()]
-        named = {_mask_in_masks(f"images/{name.removeprefix('images/')}", known) for name in lost}
+        named = {_mask_in_masks(f"images/{name.removeprefix('images/')}", paths) for name in lost}
         truths = [path for path in truths if path not in named]
     else:
         endings = MASK_ENDINGS
         stems = {_stem(path): path for path in sorted(pictures, key=lambda p: p.endswith(".png"))}
-        masks = {path: _mask_beside(path, known, stems) for path in pictures}
+        masks = {path: _mask_beside(path, paths, stems) for path in pictures}
         classes = {path: inside[path][0] for path in masks if inside[path]}
     used = {mask for mask in masks.values() if mask}
     for path, mask in masks.items():
@@ -264,24 +269,24 @@ def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
         dataset.problems.append(Problem("annotation without image", path))
 
 
-def _mvtec_mask(path: str, known: set[str]) -> str | None:
+def _mvtec_mask(path: str, paths: set[str]) -> str | None:
     parts = list(PurePosixPath(path).parts)
     parts[len(parts) - 1 - parts[::-1].index("test")] = "ground_truth"
     pure = PurePosixPath(*parts)
     candidates = (pure.with_name(f"{pure.stem}{MASK}{suffix}") for suffix in (".png", pure.suffix))
-    return next((str(c) for c in (*candidates, pure) if str(c) in known), None)
+    return next((str(c) for c in (*candidates, pure) if str(c) in paths), None)
 
 
-def _mask_in_masks(path: str, known: set[str]) -> str | None:
+def _mask_in_masks(path: str, paths: set[str]) -> str | None:
     pure = PurePosixPath("masks", *PurePosixPath(path).parts[1:])
     candidates = (pure.with_suffix(".png"), pure.with_name(f"{pure.stem}{MASK}.png"), pure)
-    return next((str(c) for c in candidates if str(c) in known), None)
+    return next((str(c) for c in candidates if str(c) in paths), None)
 
 
-def _mask_beside(path: str, known: set[str], stems: Mapping[str, str]) -> str | None:
+def _mask_beside(path: str, paths: set[str], stems: Mapping[str, str]) -> str | None:
     stem = _stem(path)
     candidates = (*(stems.get(f"{stem}{ending}") for ending in MASK_ENDINGS), f"{stem}.png")
-    return next((c for c in candidates if c in known and c != path), None)
+    return next((c for c in candidates if c in paths and c != path), None)
 
 
 def _stem(path: str) -> str:

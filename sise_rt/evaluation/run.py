@@ -11,7 +11,7 @@ from typing import Any
 
 from sise_rt import __version__
 from sise_rt.bundle import sha256
-from sise_rt.errors import BundleError, MethodError, ProviderError, SiseError
+from sise_rt.errors import BundleError, MethodError, OutOfMemory, ProviderError, SiseError
 from sise_rt.explainer import Explainer
 
 from .measure import Plan, measure
@@ -26,18 +26,18 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run has found.
+    """What came of a run.
 
     Attributes:
         records: one a picture, in the order of the data set, with the plan's methods and metrics; see
             `measure`.
-        failed: the message for each picture that could not be used, in the same order.
+        failed: for each picture that could not be used the reason, in the same order.
         changed: pictures that were measured again, because they or their annotations are not what they were.
         settings: all that the numbers depend on.
     """
 
     records: list[dict[str, Any]]
-    failed: dict[str, str]
+    failed: dict[str, SiseError]
     changed: tuple[str, ...]
     settings: dict[str, Any]
 
@@ -89,7 +89,7 @@ def run(
     """
     done = open_report(report, settings)
     samples = dataset.samples[:limit]
-    failed: dict[str, str] = {}
+    failed: dict[str, SiseError] = {}
     changed: list[str] = []
     for position, sample in enumerate(samples):
         mark, before = fingerprint(dataset.folder, sample, plan), done.get(sample.image)
@@ -107,9 +107,11 @@ def run(
         except FATAL:
             raise
         except SiseError as error:
-            failed[sample.image] = str(error)
+            failed[sample.image] = error
         except MemoryError:
-            failed[sample.image] = "out of memory; try --batch-size 1"
+            failed[sample.image] = OutOfMemory(
+                "out of memory; a smaller batch size needs less", settings=("batch_size",)
+            )
         else:
             told = {"fingerprint": mark, "methods": list(lacking.methods), "metrics": list(lacking.metrics)}
             done[sample.image] = _joined(before, record | told)

@@ -78,7 +78,7 @@ class Dataset:
     Attributes:
         folder: that holds it.
         samples: in the order of the evaluation.
-        problems: what was found wrong while reading.
+        problems: what is wrong in it.
     """
 
     folder: Path
@@ -118,7 +118,7 @@ class Files:
 
     def __init__(self, folder: Path, problems: list[Problem]):
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder: --data names the folder of the data set")
+            raise DataError(f"{folder}: no such folder: name the one of the data set", settings=("folder",))
         self.folder = folder
         self.paths: list[str] = []
         home = folder.resolve()
@@ -137,10 +137,10 @@ class Files:
                 self.paths.append(_relative(path, folder))
         places = (home, Path(os.path.abspath(folder)))
         self._homes = [PurePosixPath(place.as_posix()).parts for place in places]
-        self._known = set(self.paths)
+        self._all = set(self.paths)
         self._by_name: dict[str, list[str]] = {}
-        for known in self.pictures():
-            self._by_name.setdefault(PurePosixPath(known).name, []).append(known)
+        for picture in self.pictures():
+            self._by_name.setdefault(PurePosixPath(picture).name, []).append(picture)
 
     def ending(self, *suffixes: str) -> list[str]:
         """Paths with one of the suffixes, in any letter case, sorted by folder."""
@@ -161,17 +161,17 @@ class Files:
             among: paths in the folder; no other is found. None allows all.
         """
         pure = PurePosixPath(name.replace("\\", "/"))
-        known = self._known if among is None else among
+        allowed = self._all if among is None else among
         for home in self._homes:  # the name may begin with the last folders of the folder's own path, or all
             for count in range(min(len(pure.parts), len(home) + 1)):
                 path = "/".join(pure.parts[count:])
-                if pure.parts[:count] == home[len(home) - count :] and path in known:
+                if pure.parts[:count] == home[len(home) - count :] and path in allowed:
                     return path
-        found = [path for path in self._by_name.get(pure.name, []) if path in known]
+        namesakes = [path for path in self._by_name.get(pure.name, []) if path in allowed]
         here = any(pure.parts[: len(home)] == home for home in self._homes)
         if here or not FOREIGN.match(str(pure)):
-            found = [path for path in found if path.endswith(f"/{pure}")]
-        return found[0] if len(found) == 1 else None
+            namesakes = [path for path in namesakes if path.endswith(f"/{pure}")]
+        return namesakes[0] if len(namesakes) == 1 else None
 
 
 def _visible(names: Iterable[str]) -> list[str]:
@@ -210,7 +210,9 @@ def read_named(path: Path, files: Files) -> bytes:
     """
     inside = files.folder / path
     if not path.exists() and inside.is_file():
-        raise DataError(f"{path}: no such file, but there is {inside}: give --annotations {inside}")
+        raise DataError(
+            f"{path}: no such file, but there is {inside}: give that path", settings=("annotations",)
+        )
     return read_limited(path, MAX_TABLE)
 
 

@@ -82,7 +82,7 @@ def summarise(
         },
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "level": 0.95, "unit": "picture"},
         "methods": methods,
-        "failed": outcome.failed,
+        "failed": {image: str(error) for image, error in outcome.failed.items()},
         "missing_classes": {n: {"pairs": lacking[n], "reason": missing[n]} for n in missing if lacking[n]},
         "problems": _problems(dataset.problems, records),
     }

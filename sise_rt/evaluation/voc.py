@@ -71,8 +71,8 @@ def _picture_of(path: str, name: str, files: Files, pictures: Collection[str]) -
     """By the annotation's own name, for which a wrong <filename> is common; else by what it says."""
     stem = PurePosixPath(path).stem
     for candidate in (*(f"{stem}{suffix}" for suffix in _suffixes()), name):
-        if candidate and (found := files.find(candidate, pictures)):
-            return found
+        if candidate and (image := files.find(candidate, pictures)):
+            return image
     return None
 
 
@@ -114,6 +114,6 @@ def _truths(root: Any) -> dict[str, Truth]:
         if (item.findtext("difficult") or "0").strip() != "1":
             easy.add(label)
     return {
-        label: Truth(boxes=tuple(found), size=size, difficult=label not in easy)
-        for label, found in boxes.items()
+        label: Truth(boxes=tuple(edges), size=size, difficult=label not in easy)
+        for label, edges in boxes.items()
     }

@@ -465,8 +465,11 @@ def test_annotations_are_named_as_seen_from_here(tmp_path, monkeypatch, form):
         (tmp_path / "data" / "notes").write_text("image,class,x0,y0,x1,y1\na.jpg,dog,0,0,5,5\n")
     monkeypatch.chdir(tmp_path)
     there = Path("data", "notes")
-    with pytest.raises(DataError, match=f"^notes: no such file, but there is {there}: give --annotations"):
+    with pytest.raises(
+        DataError, match=f"^notes: no such file, but there is {there}: give that path "
+    ) as caught:
         read_dataset(Path("data"), form, Path("notes"))
+    assert caught.value.settings == ("annotations",)
     assert len(read_dataset(Path("data"), form, there).samples) == 1
     with pytest.raises(DataError, match=r"^none: cannot be read: No such file or directory$"):
         read_dataset(Path("data"), form, Path("none"))
@@ -477,8 +480,9 @@ def test_several_tables_must_be_told_apart(tmp_path):
     annotation = [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 5, 5]}]
     coco(tmp_path / "x.json", annotation)
     coco(tmp_path / "y.json", annotation)
-    with pytest.raises(DataError, match=r"x\.json, y\.json: name it with --annotations"):
+    with pytest.raises(DataError, match=r"x\.json, y\.json: name the file") as caught:
         read_dataset(tmp_path, "coco")
+    assert caught.value.settings == ("annotations",)
     assert len(read_dataset(tmp_path, "coco", tmp_path / "y.json").samples) == 1
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sise_rt.errors import SiseError
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.report import choose_cases, render
 from sise_rt.evaluation.run import Outcome
@@ -34,8 +35,9 @@ def summarised(records, methods=("sise", "rise"), metrics=("ebpg",), missing=Non
     samples = [Sample(record["image"], {"dog": None} | lacking) for record in records]
     dataset = SimpleNamespace(samples=samples, problems=list(problems))
     plan = Plan(methods=methods, metrics=metrics, targets={"dog": (3,)})
+    errors = {image: SiseError(message) for image, message in (failed or {}).items()}
     settings = {"model": "m", "format": "voc", "methods": list(methods), "metrics": list(metrics)}
-    outcome = Outcome([{"right": None} | record for record in records], failed or {}, (), settings)
+    outcome = Outcome([{"right": None} | record for record in records], errors, (), settings)
     return summarise(outcome, dataset, plan, missing or {}, None)
 
 

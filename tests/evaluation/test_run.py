@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 
 import click
@@ -449,7 +450,11 @@ def test_a_model_without_a_number_for_a_masked_copy_fails_the_picture(
         explainer, small_bundle, data, tmp_path, limit=1, metrics=(metric,), methods=("grad-cam",)
     )
     message = "the model's confidences are not finite for masked copies of this image"
-    assert (outcome.records, outcome.failed) == ([], {dataset.samples[0].image: message})
+    assert (outcome.records, told(outcome)) == ([], {dataset.samples[0].image: message})
+
+
+def told(outcome):
+    return {image: str(error) for image, error in outcome.failed.items()}
 
 
 def test_pictures_that_fail_are_tried_again(whole, explainer, small_bundle, data, tmp_path, monkeypatch):
@@ -462,7 +467,7 @@ def test_pictures_that_fail_are_tried_again(whole, explainer, small_bundle, data
 
     monkeypatch.setattr(run, "measure", failing)
     outcome, *_ = evaluated(explainer, small_bundle, data, tmp_path)
-    assert outcome.failed == {broken: f"{broken}: cannot be decoded"}
+    assert told(outcome) == {broken: f"{broken}: cannot be decoded"}
     assert len(outcome.records) == 5
     monkeypatch.setattr(run, "measure", real)
     outcome, *_ = evaluated(explainer, small_bundle, data, tmp_path)
@@ -546,6 +551,16 @@ def test_unreadable_pictures_are_listed_and_the_exit_code_says_so(options, data,
     assert "<b>.png" not in page
 
 
+def test_where_memory_ends_the_batch_size_is_named(options, monkeypatch):
+    def hungry(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(run, "measure", hungry)
+    code, _, err = invoke(*options, "--limit", 1, "--metric", "drop")
+    assert code == 1
+    assert re.search(r"^error: \d\.png: out of memory; .* \(see --batch-size\)$", err, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -557,11 +572,14 @@ def test_unreadable_pictures_are_listed_and_the_exit_code_says_so(options, data,
         (["--method", "sise,grad-cam,sise:mu=0"], "'sise' and 'sise:mu=0' are the same"),
         (["--metric", "ebpg,beauty"], "no metric 'beauty'"),
         (["--format", "folder", "--metric", "ebpg"], "ebpg needs ground truth"),
-        (["--data", "missing"], "no such folder"),
+        (["--data", "missing"], "no such folder: name the one of the data set (see --data)"),
         (["--metric", "drop", "--step", "3"], "insertion and deletion, which are not among the metrics"),
         (["--metric", "deletion", "--step", "1025"], "the model's input has 1024 pixels"),
         (["--format", "folder", "--annotations", "boxes.csv"], "--format folder has no such file"),
         (["--annotations", "missing.csv"], "missing.csv: cannot be read"),
+        (["--annotations", "boxes.csv"], "boxes.csv: give that path (see --annotations)"),
+        (["--format", "coco"], "here are none: name the file (see --annotations)"),
+        (["--format", "voc"], "as the format voc expects them; the first problem"),
         (["--class-map", "missing.csv"], "missing.csv: cannot be read"),
         (["--only", "missing.txt"], "missing.txt: cannot be read"),
         (["--max-box-area", "0"], "range"),
@@ -597,13 +615,6 @@ def test_classes_that_no_metric_asks_for_are_not_left_out(options):
 def test_a_missing_extra_says_what_to_install(options, monkeypatch):
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "jinja2" else object())
     assert invoke(*options)[2] == "evaluate needs jinja2: pip install 'sise-rt[evaluate]'"
-
-
-def test_names_agree_with_what_is_measured():
-    assert command.TRUTH + command.MODEL == measure.METRICS
-    from sise_rt.evaluation.datasets import FORMATS
-
-    assert tuple(FORMATS) == command.FORMS
 
 
 def test_metrics_without_a_value_are_said(options):
