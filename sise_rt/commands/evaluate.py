@@ -208,22 +208,19 @@ def _refuse_format(form: str, annotations: Path | None) -> None:
 
 
 def _refuse_methods(methods: tuple[str, ...]) -> None:
-    from sise_rt.methods import parse_method, settings_of
+    from sise_rt.methods import parse, repeated
 
     if not methods:
         raise click.BadParameter("name at least one", param_hint="--method")
-    parsed: dict[str, tuple[str, dict[str, Any]]] = {}
-    for method in methods:
-        try:
-            name, given = parse_method(method)
-            parsed[method] = name, settings_of(name, given)
-        except MethodError as error:
-            raise click.BadParameter(error.message, param_hint="--method") from error
-        first = next(text for text, asked in parsed.items() if asked == parsed[method])
-        if first != method:
-            raise click.BadParameter(
-                f"{first!r} and {method!r} are the same: name one of them", param_hint="--method"
-            )
+    try:
+        requests = [parse(method) for method in methods]
+    except MethodError as error:
+        raise click.BadParameter(error.message, param_hint="--method") from error
+    if same := repeated(requests):
+        one, other = (request.label for request in same)
+        raise click.BadParameter(
+            f"{one!r} and {other!r} are the same: name one of them", param_hint="--method"
+        )
 
 
 def _refuse_metrics(metrics: tuple[str, ...], form: str, step: int | None) -> None:

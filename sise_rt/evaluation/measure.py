@@ -94,7 +94,7 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
     picture = explainer.prepare(folder / sample.image, max_pixels=plan.max_pixels, name=sample.image)
     trust = confidences(explainer.engine.forward(picture.tensor), explainer.manifest.activation)[0]
     if not np.isfinite(trust).all():
-        raise ModelError(f"{sample.image}: the model's logits are not finite for this image")
+        raise ModelError("the model's logits are not finite for this image")
     problems: list[Problem] = []
     pairs = _pairs(sample, plan, trust, picture.placement, folder, problems)
     rows: list[dict[str, Any]] = []
