@@ -82,7 +82,13 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
     help=f"Of {', '.join((*TRUTH, *MODEL))}; by default the paper's five, without ground truth its last two.",
 )
 @click.option(
-    "-o", "--out", required=True, metavar="REPORT", type=click.Path(path_type=Path), help="Output folder."
+    "-o",
+    "--out",
+    "report",
+    required=True,
+    metavar="REPORT",
+    type=click.Path(path_type=Path),
+    help="Output folder.",
 )
 @click.option("--annotations", metavar="FILE", type=click.Path(path_type=Path), help="Of coco and csv-boxes.")
 @click.option(
@@ -124,7 +130,7 @@ def evaluate(
     form: str,
     methods: tuple[str, ...],
     metrics: tuple[str, ...],
-    out: Path,
+    report: Path,
     annotations: Path | None,
     class_map: Path | None,
     only: Path | None,
@@ -186,14 +192,14 @@ def evaluate(
     settings = settings_of_run(explainer, bundle, form, plan)
     try:
         with _progress(quiet) as progress:
-            outcome = run(explainer, dataset, plan, out, settings, limit=limit, progress=progress)
+            outcome = run(explainer, dataset, plan, report, settings, limit=limit, progress=progress)
     except KeyboardInterrupt:
-        complain(f"the same command goes on with {out} where it was")
+        complain(f"the same command goes on with {report} where it was")
         raise
     summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
-    write_whole(out / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
-    write_report(out, summary, explainer, dataset, plan, outcome)
-    _tell(summary, outcome, out, quiet=quiet)
+    write_whole(report / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
+    write_report(report, summary, explainer, dataset, plan, outcome)
+    _tell(summary, outcome, report, quiet=quiet)
 
 
 # -------------------- before the work, not after it
@@ -264,14 +270,14 @@ def _targets(
     return match_classes(dataset.classes, manifest, mapped)
 
 
-def _tell(summary: dict[str, Any], outcome: Outcome, out: Path, *, quiet: bool) -> None:
+def _tell(summary: dict[str, Any], outcome: Outcome, report: Path, *, quiet: bool) -> None:
     """Print the means and what failed; that anything failed, or has no value at all, is the exit code."""
     from sise_rt.evaluation.store import PAGE
 
     if not quiet:
         for line in summary_lines(summary):
             click.echo(line)
-        click.echo(f"{out / PAGE}")
+        click.echo(f"{report / PAGE}")
     for image, error in outcome.failed.items():
         complain(f"{image}: {spelt(error)}")
     empty = [
@@ -280,7 +286,9 @@ def _tell(summary: dict[str, Any], outcome: Outcome, out: Path, *, quiet: bool) 
         if all(figures["metrics"][metric]["mean"] is None for figures in summary["methods"].values())
     ]
     if empty:
-        complain(f"no picture has a value of {', '.join(empty)}; what was left out is listed in {out / PAGE}")
+        complain(
+            f"no picture has a value of {', '.join(empty)}; what was left out is listed in {report / PAGE}"
+        )
     if outcome.failed:
         total = len(outcome.records) + len(outcome.failed)
         complain(f"{len(outcome.failed)} of {counted(total, 'image')} failed")

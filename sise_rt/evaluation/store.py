@@ -8,7 +8,9 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
+
+import msgspec
 
 from sise_rt.errors import OutputError
 from sise_rt.files import write_whole
@@ -16,12 +18,49 @@ from sise_rt.files import write_whole
 ROWS, SETTINGS, TABLE = "rows.jsonl", "settings.json", "results.csv"
 SUMMARY, PAGE = "summary.json", "report.html"
 CURVE_POINTS = 51  # of a curve that is kept, at evenly spaced shares from 0 to 1
-NUMBERS = ("truth_area", "kept", "passes", "seconds")  # or None
 FINGERPRINTS = {"bundle"}  # settings that say nothing to a reader
-COLUMNS = (
-    *("image", "class", "target", "label", "method", "annotated", "predicted", "difficult", "confidence"),
-    *("truth_area", "kept", "passes", "seconds"),
+
+Number = int | float
+Curve = Annotated[list[Number], msgspec.Meta(min_length=CURVE_POINTS, max_length=CURVE_POINTS)]
+Row = TypedDict(
+    "Row",
+    {
+        "class": str | None,
+        "target": int,
+        "label": str,
+        "method": str,
+        "annotated": bool,
+        "predicted": bool,
+        "difficult": bool,
+        "confidence": Number,
+        "truth_area": Number | None,
+        "kept": Number | None,
+        "passes": Number | None,
+        "seconds": Number | None,
+        "metrics": dict[str, Number | None],
+        "curves": dict[str, Curve],
+        "note": str | None,
+    },
 )
+"""A class of a picture and a method, as `measure` makes it."""
+COLUMNS = ("image", *(name for name in Row.__annotations__ if name not in ("metrics", "curves", "note")))
+
+
+class Record(TypedDict):
+    """A picture: a line of rows.jsonl."""
+
+    image: str
+    right: NotRequired[bool | None]
+    rows: list[Row]
+    problems: list[tuple[str, str, str]]
+
+
+class Measured(Record):
+    """A record that says what was measured, and of what; one that does not is measured again."""
+
+    fingerprint: str
+    methods: list[str]
+    metrics: list[str]
 
 
 def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -72,8 +111,9 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
             for key in changed
         )
         raise OutputError(
-            f"{folder} holds an evaluation with other settings ({'; '.join(parts)}): give another folder "
-            "with -o, or the same settings to go on with it"
+            f"{folder} holds an evaluation with other settings ({'; '.join(parts)}): give another folder, "
+            "or the same settings to go on with it",
+            settings=("report",),
         )
     return _read_rows(rows)
 
@@ -92,14 +132,15 @@ def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
         good = 0
         for number, line in enumerate(lines[:-1], 1):
             try:
-                record = json.loads(line)
-                if not _is_record(record):
-                    raise ValueError("no picture's record")
+                record = json.loads(line)  # msgspec's own reader refuses file names that are no UTF-8
+                msgspec.convert(record, Record)
+                if "fingerprint" in record:
+                    msgspec.convert(record, Measured)
                 records[record["image"]] = record  # of several the last one has most
-            except (ValueError, RecursionError) as error:
+            except (ValueError, msgspec.ValidationError, RecursionError) as error:
                 if number < len(lines) - 1:
                     raise OutputError(
-                        f"{path}, line {number}, is damaged: remove the line to redo it"
+                        f"{path}, line {number}, is damaged ({error}): remove the line to redo it"
                     ) from error
                 break
             good += len(line) + 1
@@ -111,42 +152,6 @@ def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
             raise
         raise OutputError(f"{path} cannot be read: {error}") from error
     return records
-
-
-def _is_record(record: Any) -> bool:
-    if not isinstance(record, dict) or not isinstance(record.get("image"), str):
-        return False
-    rows, problems = record.get("rows"), record.get("problems")
-    if not isinstance(rows, list) or not isinstance(problems, list):
-        return False
-    if not all(isinstance(p, list) and list(map(type, p)) == [str, str, str] for p in problems):
-        return False
-    if "fingerprint" in record and not (
-        _is_names(record.get("methods")) and _is_names(record.get("metrics"))
-    ):
-        return False
-    return all(isinstance(row, dict) and _is_row(row) for row in rows)
-
-
-def _is_row(row: dict[str, Any]) -> bool:
-    numbers = *(row.get(key) for key in NUMBERS), *_values(row.get("metrics"))
-    curves = _values(row.get("curves"))
-    return (
-        row.keys() >= {*COLUMNS[1:], "metrics", "curves", "note"}
-        and isinstance(row["metrics"], dict)
-        and all(value is None or isinstance(value, (int, float)) for value in numbers)
-        and isinstance(row["curves"], dict)
-        and all(isinstance(curve, list) and len(curve) == CURVE_POINTS for curve in curves)
-        and all(isinstance(y, (int, float)) for curve in curves for y in curve)
-    )
-
-
-def _is_names(found: Any) -> bool:
-    return isinstance(found, list) and all(isinstance(name, str) for name in found)
-
-
-def _values(found: Any) -> list[Any]:
-    return list(found.values()) if isinstance(found, dict) else []
 
 
 def append(folder: Path, record: dict[str, Any]) -> None:

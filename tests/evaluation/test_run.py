@@ -318,7 +318,9 @@ def test_damage_in_the_middle_is_refused(whole, explainer, small_bundle, data, t
         evaluated(explainer, small_bundle, data, tmp_path / "report")
 
 
-ROW = dict.fromkeys(store.COLUMNS[1:]) | {"passes": 5, "note": None}
+ROW = {"class": None, "target": 3, "label": "d", "method": "sise", "confidence": 0.5, "note": None}
+ROW |= {"annotated": False, "predicted": True, "difficult": False, "truth_area": None, "kept": 0.15}
+ROW |= {"passes": 5, "seconds": 0.1}
 ROW |= {"metrics": {"drop": 0.5, "ebpg": None}, "curves": {"deletion": [0.5] * store.CURVE_POINTS}}
 
 
@@ -337,19 +339,32 @@ ROW |= {"metrics": {"drop": 0.5, "ebpg": None}, "curves": {"deletion": [0.5] * s
         {"image": "1.png", "rows": [ROW | {"metrics": None}], "problems": []},
         {"image": "1.png", "rows": [ROW | {"metrics": {"drop": "much"}}], "problems": []},
         {"image": "1.png", "rows": [ROW | {"passes": []}], "problems": []},
+        {"image": "1.png", "rows": [ROW | {"target": "3"}], "problems": []},
+        {"image": "1.png", "rows": [ROW], "problems": [], "fingerprint": "12ab"},
+        {
+            "image": "1.png",
+            "rows": [ROW],
+            "problems": [],
+            "fingerprint": "12ab",
+            "methods": [5],
+            "metrics": [],
+        },
+        {"image": "1.png", "rows": [ROW | {"curves": {"deletion": [None] * 51}}], "problems": []},
         {"image": "1.png", "rows": [ROW | {"curves": {"deletion": [0.5]}}], "problems": []},
         {"image": "1.png", "rows": [{k: v for k, v in ROW.items() if k != "note"}], "problems": []},
     ],
 )
 def test_a_line_that_is_no_record_is_damaged(tmp_path, record):
-    good = {"image": "0.png", "rows": [ROW], "problems": [["kind", "where", ""]]}
+    good = {"image": "0\udcff.png", "rows": [ROW], "problems": [["kind", "where", ""]]}
     store.open_report(tmp_path, {"step": 1})
     lines = [json.dumps(entry) for entry in (good, record, good)]
     (tmp_path / store.ROWS).write_text("".join(f"{line}\n" for line in lines))
-    with pytest.raises(OutputError, match="line 2, is damaged"):
+    with pytest.raises(
+        OutputError, match=r"line 2, is damaged \((Expected|Object missing) .*: remove the line"
+    ):
         store.open_report(tmp_path, {"step": 1})
     (tmp_path / store.ROWS).write_text("".join(f"{line}\n" for line in lines[:1]))
-    assert store.open_report(tmp_path, {"step": 1}) == {"0.png": good}
+    assert store.open_report(tmp_path, {"step": 1}) == {good["image"]: good}
 
 
 def test_a_failed_start_does_not_claim_the_folder(tmp_path):
