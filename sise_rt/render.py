@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .errors import ArgumentError
 from .files import write_whole
 from .pictures.resizing import resize_map
 
@@ -60,14 +61,14 @@ def overlay(
         uint8 RGB (H, W, 3), exactly the picture's size.
 
     Raises:
-        ValueError: shapes or types do not fit, or the map leaves [0, 1] or is not finite.
+        ArgumentError: shapes or types do not fit, or the map leaves [0, 1] or is not finite.
     """
-    _check_picture(picture)
-    _check_map(map_)
+    _need_picture(picture)
+    _need_map(map_)
     if map_.shape != picture.shape[:2]:
-        raise ValueError(f"a map {map_.shape} does not fit a picture {picture.shape[:2]}")
+        raise ArgumentError(f"a map {map_.shape} does not fit a picture {picture.shape[:2]}")
     if seen is not None and (seen.shape != map_.shape or seen.dtype != bool):
-        raise ValueError(f"seen is bool {map_.shape}, not {seen.dtype} {seen.shape}")
+        raise ArgumentError(f"seen is bool {map_.shape}, not {seen.dtype} {seen.shape}")
 
     height, width = map_.shape
     colours, stays = _paint()
@@ -124,9 +125,9 @@ def strip(
         uint8 RGB on white.
 
     Raises:
-        ValueError: as for `overlay`.
+        ArgumentError: as for `overlay`.
     """
-    _check_picture(picture)
+    _need_picture(picture)
     scale = min(height / picture.shape[0], 2 * height / picture.shape[1])
     high, wide = size = max(1, round(picture.shape[0] * scale)), max(1, round(picture.shape[1] * scale))
     small = _fit(picture, size)
@@ -137,7 +138,7 @@ def strip(
         if map_ is None:
             tiles.append((caption, _no_map(size)))
             continue
-        _check_map(map_)
+        _need_map(map_)
         fitted = np.clip(resize_map(map_.astype(np.float32), size), 0, 1)
         tiles.append((caption, overlay(small, fitted, small_seen, contour=len(maps) == 1)))
 
@@ -206,16 +207,16 @@ def _write(canvas: Image.Image, text: str, left: int, top: int, width: int, size
     ImageDraw.Draw(canvas).text((left, top), text, fill=INK, font=font)
 
 
-def _check_picture(picture: np.ndarray) -> None:
+def _need_picture(picture: np.ndarray) -> None:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-        raise ValueError(f"a picture is uint8 RGB (H, W, 3), not {picture.dtype} {picture.shape}")
+        raise ArgumentError(f"a picture is uint8 RGB (H, W, 3), not {picture.dtype} {picture.shape}")
 
 
-def _check_map(map_: np.ndarray) -> None:
+def _need_map(map_: np.ndarray) -> None:
     if map_.ndim != 2 or map_.size == 0 or not np.issubdtype(map_.dtype, np.floating):
-        raise ValueError(f"a map is float (H, W), not {map_.dtype} {map_.shape}")
+        raise ArgumentError(f"a map is float (H, W), not {map_.dtype} {map_.shape}")
     if not (map_.min() >= 0 and map_.max() <= 1):  # so phrased, because NaN compares false
-        raise ValueError(f"a map lies in [0, 1], not in [{map_.min()}, {map_.max()}]")
+        raise ArgumentError(f"a map lies in [0, 1], not in [{map_.min()}, {map_.max()}]")
 
 
 def save_png(path: str | os.PathLike[str], rgb: np.ndarray) -> None:
@@ -227,8 +228,8 @@ def save_png(path: str | os.PathLike[str], rgb: np.ndarray) -> None:
 
     Raises:
         OutputError: the file cannot be written.
-        ValueError: `rgb` is no picture.
+        ArgumentError: `rgb` is no picture.
     """
-    _check_picture(rgb)
+    _need_picture(rgb)
     _, data = cv2.imencode(".png", rgb[..., ::-1])
     write_whole(path, data.tobytes())

@@ -103,12 +103,12 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
         explained = explainer.explain_methods(picture, targets, plan.methods, batch_size=plan.batch_size)
         for pair in pairs:
             for method in plan.methods:
-                found = explained[method][targets.index(pair.target)]
-                rows.append(_row(explainer, picture.tensor[0], pair, method, found, trust, plan))
-    known = [index for name in sample.present for index in plan.targets.get(name, ())]
+                answer = explained[method][targets.index(pair.target)]
+                rows.append(_row(explainer, picture.tensor[0], pair, method, answer, trust, plan))
+    annotated = [index for name in sample.present for index in plan.targets.get(name, ())]
     return {
         "image": sample.image,
-        "right": int(trust.argmax()) in known if known else None,
+        "right": int(trust.argmax()) in annotated if annotated else None,
         "rows": rows,
         "problems": [[p.kind, p.where, p.detail] for p in problems],
     }
@@ -129,8 +129,8 @@ def _pairs(
         if truth is None or name not in plan.targets:
             continue
         where = f"{sample.image}: {name}"
-        whole, found = draw(truth, placement.original, folder, where, plan.max_pixels)
-        problems += found
+        whole, faults = draw(truth, placement.original, folder, where, plan.max_pixels)
+        problems += faults
         if whole is None:
             continue
         mask = to_input(whole, placement)
@@ -153,7 +153,7 @@ def _row(
     image: np.ndarray,
     pair: Pair,
     method: str,
-    found: Explanation | NoEvidence,
+    answer: Explanation | NoEvidence,
     trust: np.ndarray,
     plan: Plan,
 ) -> dict[str, Any]:
@@ -170,27 +170,27 @@ def _row(
         "truth_area": None if pair.truth is None else float(pair.truth.mean()),
     }
     wanted = (plan.on_truth if pair.truth is not None else ()) + (plan.on_model if pair.predicted else ())
-    if isinstance(found, NoEvidence):
+    if isinstance(answer, NoEvidence):
         nothing: dict[str, Any] = dict.fromkeys(wanted)
         empty = {"metrics": nothing, "kept": None, "passes": None, "seconds": None, "curves": {}}
-        return row | empty | {"note": f"no evidence: {found}"}
+        return row | empty | {"note": f"no evidence: {answer}"}
     values: dict[str, float] = {}
     kept, curves = None, dict[str, metrics.Curve]()
     if pair.truth is not None:
-        values = {name: TRUTH_METRICS[name](found.map, pair.truth) for name in plan.on_truth}
+        values = {name: TRUTH_METRICS[name](answer.map, pair.truth) for name in plan.on_truth}
     if pair.predicted and plan.on_model:
         confidence = confidence_in(explainer.engine, pair.target)
         batch = plan.batch_size or 16
-        borne = check_map(found.map, image, whole, confidence, plan.on_model, step=plan.step, batch=batch)
+        borne = check_map(answer.map, image, whole, confidence, plan.on_model, step=plan.step, batch=batch)
         kept, curves = borne.kept, borne.curves
         values |= borne.values
     return row | {
         "metrics": {name: _plain(values[name]) for name in wanted},
         "kept": kept,
-        "passes": found.passes,
-        "seconds": round(sum(s for phase, s in found.seconds.items() if phase != "loading"), 4),
+        "passes": answer.passes,
+        "seconds": round(sum(s for phase, s in answer.seconds.items() if phase != "loading"), 4),
         "curves": {name: _sampled(curve) for name, curve in curves.items()},
-        "note": "; ".join(found.warnings) or None,
+        "note": "; ".join(answer.warnings) or None,
     }
 
 

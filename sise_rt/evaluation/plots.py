@@ -75,10 +75,10 @@ def curves_plot(methods: Mapping[str, Any]) -> str | None:
 
 
 def _point(figures: Mapping[str, Any], metric: str) -> tuple[float, float, list[float] | None] | None:
-    found = figures["metrics"].get(metric)
-    if not found or found["mean"] is None or not figures["passes"]:
+    entry = figures["metrics"].get(metric)
+    if not entry or entry["mean"] is None or not figures["passes"]:
         return None
-    return figures["passes"], found["mean"], found["interval"]
+    return figures["passes"], entry["mean"], entry["interval"]
 
 
 def _colour(index: int) -> str:

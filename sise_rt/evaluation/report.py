@@ -88,21 +88,21 @@ def _written(value: Any) -> str:
 
 
 def _line(metric: str, methods: Mapping[str, Any]) -> dict[str, Any]:
-    figures = [entry["metrics"][metric] for entry in methods.values()]
-    means = [_tenths(f["mean"]) for f in figures if f["mean"] is not None]
+    entries = [figures["metrics"][metric] for figures in methods.values()]
+    means = [_tenths(entry["mean"]) for entry in entries if entry["mean"] is not None]
     lower = metric in LOWER_IS_BETTER
     best = (min(means) if lower else max(means)) if len(means) > 1 else None  # several, if they read the same
     cells = []
-    for found in figures:
-        difference = found["difference"]
-        missing = f", {found['nan']} without value" if found["nan"] else ""
+    for entry in entries:
+        difference = entry["difference"]
+        missing = f", {entry['nan']} without value" if entry["nan"] else ""
         cells.append(
             {
-                "mean": _percent(found["mean"]),
-                "interval": _interval(found["interval"]),
-                "count": f"n = {found['count']}{missing}",
+                "mean": _percent(entry["mean"]),
+                "interval": _interval(entry["interval"]),
+                "count": f"n = {entry['count']}{missing}",
                 "difference": _difference(difference) if difference else "",
-                "best": found["mean"] is not None and _tenths(found["mean"]) == best,
+                "best": entry["mean"] is not None and _tenths(entry["mean"]) == best,
             }
         )
     return {"title": TITLES[metric], "lower": lower, "cells": cells}
@@ -148,19 +148,19 @@ def choose_cases(
     records: Sequence[Mapping[str, Any]], metric: str, method: str
 ) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """The best, median and worst pair of a method, as (title, record, row), where there are as many."""
-    found = [
+    pairs = [
         (record, row)
         for record in records
         for row in record["rows"]
         if row["method"] == method and row["metrics"].get(metric) is not None
     ]
-    found.sort(key=lambda pair: pair[1]["metrics"][metric], reverse=metric not in LOWER_IS_BETTER)
-    places = {"Best": 0, "Worst": len(found) - 1, "Median": len(found) // 2}
+    pairs.sort(key=lambda pair: pair[1]["metrics"][metric], reverse=metric not in LOWER_IS_BETTER)
+    places = {"Best": 0, "Worst": len(pairs) - 1, "Median": len(pairs) // 2}
     chosen: dict[int, str] = {}
     for title, place in places.items():
-        if 0 <= place < len(found):
+        if 0 <= place < len(pairs):
             chosen.setdefault(place, title)
-    return [(title, *found[place]) for place, title in sorted(chosen.items())]
+    return [(title, *pairs[place]) for place, title in sorted(chosen.items())]
 
 
 def _shown(
@@ -188,16 +188,16 @@ def _shown(
     except SiseError as error:  # the picture may be gone since it was measured
         return case | {"failed": str(error)}
     for method in plan.methods:
-        found = explained[method][0]
-        if isinstance(found, NoEvidence):
-            case["failed"] += f"{method}: {found} "
+        answer = explained[method][0]
+        if isinstance(answer, NoEvidence):
+            case["failed"] += f"{method}: {answer} "
             continue
         if not case["pictures"]:
             case["pictures"].append(_original(picture, image, row, dataset, plan))
         values = (f"{TITLES[name]} {_percent(value)}" for name, value in rows[method]["metrics"].items())
         alt = f"Explanation by {method} of {row['label']} in {image}"
         caption = f"{method}: {', '.join(values)}"
-        case["pictures"].append({"data": _data_uri(found.overlay(picture)), "alt": alt, "caption": caption})
+        case["pictures"].append({"data": _data_uri(answer.overlay(picture)), "alt": alt, "caption": caption})
     return case
 
 

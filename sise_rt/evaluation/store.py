@@ -12,7 +12,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
-from sise_rt.errors import OutputError
+from sise_rt.errors import ArgumentError, OutputError
 from sise_rt.files import write_whole
 
 ROWS, SETTINGS, TABLE = "rows.jsonl", "settings.json", "results.csv"
@@ -76,10 +76,13 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
 
     Raises:
         OutputError: the folder cannot be used, holds an evaluation with other settings, or is damaged.
-        ValueError: a setting is not finite.
+        ArgumentError: a setting is not finite.
     """
     path, rows = folder / SETTINGS, folder / ROWS
-    content = json.dumps(settings, indent=2, allow_nan=False).encode() + b"\n"
+    try:
+        content = json.dumps(settings, indent=2, allow_nan=False).encode() + b"\n"
+    except ValueError as error:
+        raise ArgumentError(f"settings cannot be kept: {error}", settings=("settings",)) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         before = path.read_bytes() if path.exists() else None

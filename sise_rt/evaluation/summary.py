@@ -124,18 +124,18 @@ def _compare(
 
 def by_image(values: Mapping[tuple, float]) -> dict[str, list[float]]:
     """The values of every picture, of values by (picture, class, target)."""
-    found: dict[str, list[float]] = {}
+    pictures: dict[str, list[float]] = {}
     for (image, *_), value in values.items():
-        found.setdefault(image, []).append(value)
-    return found
+        pictures.setdefault(image, []).append(value)
+    return pictures
 
 
 def _by_class(values: Mapping[tuple, float]) -> dict[str, dict[str, Any]]:
-    found: dict[str, list[float]] = {}
+    classes: dict[str, list[float]] = {}
     for (_, name, _), value in values.items():
         if np.isfinite(value):
-            found.setdefault(name, []).append(value)
-    return {name: {"count": len(v), "mean": float(np.mean(v))} for name, v in sorted(found.items())}
+            classes.setdefault(name, []).append(value)
+    return {name: {"count": len(v), "mean": float(np.mean(v))} for name, v in sorted(classes.items())}
 
 
 def bootstrap(
@@ -184,20 +184,20 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _mean_curves(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     curves: dict[str, Any] = {}
     for name in CURVES:
-        found = [row["curves"][name] for row in rows if name in row["curves"]]
-        if found:
+        kept = [row["curves"][name] for row in rows if name in row["curves"]]
+        if kept:
             share = np.linspace(0, 1, CURVE_POINTS).round(4).tolist()
-            mean = np.mean(found, axis=0).round(5).tolist()
-            curves[name] = {"count": len(found), "share": share, "confidence": mean}
+            mean = np.mean(kept, axis=0).round(5).tolist()
+            curves[name] = {"count": len(kept), "share": share, "confidence": mean}
     return curves
 
 
 def _problems(reading: Sequence[Problem], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """By kind: how many there are, and the first ones."""
-    found = [(p.kind, p.where, p.detail) for p in reading]
-    found += [tuple(problem) for record in records for problem in record["problems"]]
+    problems = [(p.kind, p.where, p.detail) for p in reading]
+    problems += [tuple(problem) for record in records for problem in record["problems"]]
     kinds: dict[str, dict[str, Any]] = {}
-    for kind, where, detail in found:
+    for kind, where, detail in problems:
         entry = kinds.setdefault(kind, {"count": 0, "listed": []})
         entry["count"] += 1
         if len(entry["listed"]) < LISTED:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sise_rt.errors import ImageError
+from sise_rt.errors import ArgumentError, ImageError
 from sise_rt.pictures.placement import Placement
 from sise_rt.pictures.reading import load_image
 
@@ -29,10 +29,10 @@ def to_input(mask: np.ndarray, placement: Placement) -> np.ndarray:
         bool (H, W); False where the input reaches beyond the picture.
 
     Raises:
-        ValueError: the mask has not the picture's size.
+        ArgumentError: the mask has not the picture's size.
     """
     if mask.shape != placement.original:
-        raise ValueError(f"a mask {mask.shape} does not fit a picture {placement.original}")
+        raise ArgumentError(f"a mask {mask.shape} does not fit a picture {placement.original}")
     rows, row_there = _nearest(0, placement.top, placement)
     columns, column_there = _nearest(1, placement.left, placement)
     return mask[rows[:, None], columns] & row_there[:, None] & column_there

@@ -1,8 +1,8 @@
 """How good a map is: its agreement with a marked object, and the model's confidence on what it keeps.
 
 A map is any finite array (H, W) of one image and target, whatever made it; a truth is a bool array of its
-shape; an image is preprocessed, (C, H, W) float. Other arrays, and settings out of range, are refused with a
-ValueError.
+shape; an image is preprocessed, (C, H, W) float. Other arrays, and settings out of range, are refused with an
+ArgumentError, which is a ValueError.
 
 Every result is a fraction in [0, 1] for one image; a data set's is the mean over its images. What has no
 meaning for an image is NaN, for the caller to count and leave out.

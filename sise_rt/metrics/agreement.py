@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sise_rt.errors import ArgumentError
+
 from .arrays import highest, map_and_truth
 
 
@@ -13,7 +15,7 @@ def ebpg(map_: np.ndarray, truth: np.ndarray) -> float:
     """Energy-based pointing game: the share of the map's positive energy that lies in the truth.
 
     Negative values count as 0. Adding a constant to a map, as min-max normalising does, changes this metric
-    alone: state how maps were normalised. A constant positive map scores the truth's share of the image.
+    alone: state how maps were normalised. A constant positive map gets the truth's share of the image.
     Source: Wang et al., Score-CAM, CVPR Workshops 2020.
 
     Returns:
@@ -42,11 +44,11 @@ def miou(map_: np.ndarray, truth: np.ndarray, share: float = 0.2) -> float:
         Fraction, of which the mean over images is mIoU; NaN for an empty truth.
 
     Raises:
-        ValueError: as for every metric, or the share is out of range or rounds to no pixel.
+        ArgumentError: as for every metric, or the share is out of range or rounds to no pixel.
     """
     map_, truth = map_and_truth(map_, truth)
     if not 0 < share <= 1 or round(share * map_.size) == 0:
-        raise ValueError(
+        raise ArgumentError(
             f"share is {share}, where 0 < share <= 1 and at least a pixel of {map_.shape} are needed"
         )
     if not truth.any():
@@ -86,11 +88,11 @@ def pointing_game(map_: np.ndarray, truth: np.ndarray, tolerance: float = 15) ->
         1.0 for a hit, 0.0 for a miss; NaN for an empty truth.
 
     Raises:
-        ValueError: as for every metric, or the tolerance is negative.
+        ArgumentError: as for every metric, or the tolerance is negative.
     """
     map_, truth = map_and_truth(map_, truth)
     if not tolerance >= 0:
-        raise ValueError(f"tolerance is {tolerance}, where 0 or more pixels are needed")
+        raise ArgumentError(f"tolerance is {tolerance}, where 0 or more pixels are needed")
     if not truth.any():
         return np.nan
     row, column = np.unravel_index(map_.argmax(), map_.shape)

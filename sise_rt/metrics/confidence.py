@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sise_rt.errors import ArgumentError
+
 from .arrays import Confidence, checked_image, checked_map, confidences_of, pair
 
 
@@ -22,11 +24,11 @@ def kept_pixels(map_: np.ndarray, share: float = 0.15) -> np.ndarray:
         bool (H, W).
 
     Raises:
-        ValueError: as for every metric, or the share is out of range.
+        ArgumentError: as for every metric, or the share is out of range.
     """
     map_ = checked_map(map_)
     if not 0 < share < 1:
-        raise ValueError(f"share is {share}, where 0 < share < 1 is needed")
+        raise ArgumentError(f"share is {share}, where 0 < share < 1 is needed")
     ascending = map_.size - 1 - int(share * map_.size)
     return map_ > np.partition(map_, ascending, axis=None)[ascending]
 
@@ -45,15 +47,15 @@ def masked_confidence(
         batch: images a call; 1 for models that take one at a time.
 
     Raises:
-        ValueError: the arrays are not an image and its masks, or `confidence` gives no probability for each.
+        ArgumentError: the arrays are not an image and its masks, or `confidence` gives no probability for each.
     """
     image, masks = checked_image(image), np.asarray(masks)
     if masks.ndim != 3 or masks.shape[1:] != image.shape[1:]:
-        raise ValueError(
+        raise ArgumentError(
             f"masks have shape {masks.shape}, where (M, H, W) of the image {image.shape} is needed"
         )
     if masks.dtype.kind not in "biuf" or not ((masks >= 0) & (masks <= 1)).all():
-        raise ValueError("masks need bool or real values in [0, 1]: scale them")
+        raise ArgumentError("masks need bool or real values in [0, 1]: scale them")
     return confidences_of(
         lambda part: image * masks[part, None].astype(np.float32), len(masks), confidence, batch
     )
@@ -72,7 +74,7 @@ def drop(whole: np.ndarray, masked: np.ndarray) -> np.ndarray:
         Fractions of that shape, of which the mean over images is Drop; NaN where `whole` is 0.
 
     Raises:
-        ValueError: the shapes differ, or values are not in [0, 1].
+        ArgumentError: the shapes differ, or values are not in [0, 1].
     """
     whole, masked = pair(whole, masked)
     lost = np.full(whole.shape, np.nan)

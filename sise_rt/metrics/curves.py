@@ -39,7 +39,7 @@ def deletion(
         batch: images a call, which bounds the memory; 1 for models that take one at a time.
 
     Raises:
-        ValueError: the arrays are not a map and its image, or `confidence` gives no probability for each.
+        ArgumentError: the arrays are not a map and its image, or `confidence` gives no probability for each.
     """
     map_, image = map_and_image(map_, image)
     return _curve(map_, image, np.zeros_like(image), confidence, step, batch)
