@@ -135,12 +135,8 @@ def strip(
 
     tiles = [(title, small)]
     for caption, map_ in maps:
-        if map_ is None:
-            tiles.append((caption, _no_map(size)))
-            continue
-        _need_map(map_)
-        fitted = np.clip(resize_map(map_.astype(np.float32), size), 0, 1)
-        tiles.append((caption, overlay(small, fitted, small_seen, contour=len(maps) == 1)))
+        tile = _no_map(size) if map_ is None else _covered(small, map_, small_seen, contour=len(maps) == 1)
+        tiles.append((caption, tile))
 
     per_row = min(columns or len(tiles), len(tiles))
     slot = max(wide, 6 * TEXT)  # a narrow picture still gets a caption
@@ -162,6 +158,13 @@ def strip(
         canvas.paste(Image.fromarray(tile), (left, above + line))
     _draw_bar(canvas, MARGIN + per_row * (slot + GAP) + GAP, top + line, tall)
     return np.array(canvas)
+
+
+def _covered(picture: np.ndarray, map_: np.ndarray, seen: np.ndarray | None, *, contour: bool) -> np.ndarray:
+    """A map of any size over a picture."""
+    _need_map(map_)
+    fitted = np.clip(resize_map(map_.astype(np.float32), picture.shape[:2]), 0, 1)
+    return overlay(picture, fitted, seen, contour=contour)
 
 
 def _fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sise_rt.errors import OutputError
+from sise_rt.errors import ArgumentError, OutputError
 from sise_rt.render import overlay, save_png, strip
 
 
@@ -159,7 +159,7 @@ def one_bad(value) -> np.ndarray:
     ],
 )
 def test_overlay_refuses_what_does_not_fit(picture, map_, seen):
-    with pytest.raises(ValueError, match=r"is uint8|lies in|is float|does not fit|is bool"):
+    with pytest.raises(ArgumentError, match=r"is uint8|lies in|is float|does not fit|is bool"):
         overlay(picture, map_, seen)
 
 
@@ -269,9 +269,9 @@ def test_the_strip_dims_what_was_not_seen():
 
 def test_the_strip_refuses_bad_maps_and_pictures():
     for map_ in (one_bad(np.nan), one_bad(2), np.zeros((2, 2), int), np.zeros((0, 3))):
-        with pytest.raises(ValueError, match="a map"):
+        with pytest.raises(ArgumentError, match="a map"):
             strip(noise(4, 5, 3), [("V_1", map_)])
-    with pytest.raises(ValueError, match="a picture"):
+    with pytest.raises(ArgumentError, match="a picture"):
         strip(noise(4, 5), [])
 
 
@@ -313,6 +313,6 @@ def test_places_that_cannot_be_written(tmp_path, name):
 
 def test_what_is_no_picture_is_not_written(tmp_path):
     for array in (np.zeros((4, 4)), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
-        with pytest.raises(ValueError, match="a picture"):
+        with pytest.raises(ArgumentError, match="a picture"):
             save_png(tmp_path / "a.png", array)
     assert not list(tmp_path.iterdir())

@@ -47,7 +47,7 @@ def masked_confidence(
         batch: images a call; 1 for models that take one at a time.
 
     Raises:
-        ArgumentError: the arrays are not an image and its masks, or `confidence` gives no probability for each.
+        ArgumentError: the arrays are no image and its masks, or `confidence` gives no probability for each.
     """
     image, masks = checked_image(image), np.asarray(masks)
     if masks.ndim != 3 or masks.shape[1:] != image.shape[1:]:

@@ -16,6 +16,7 @@ import sise_rt
 from sise_rt import metrics
 from sise_rt.commands import evaluate as command
 from sise_rt.errors import (
+    ArgumentError,
     BundleError,
     ImageError,
     MethodError,
@@ -401,7 +402,7 @@ def test_another_bundle_is_told_without_its_hash(tmp_path):
 
 
 def test_settings_that_are_no_numbers_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(ArgumentError, match="JSON"):
         store.open_report(tmp_path / "report", {"max_box_area": float("nan")})
     assert not (tmp_path / "report").exists()
 

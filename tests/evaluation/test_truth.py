@@ -6,6 +6,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from sise_rt.bundle import Preprocess
+from sise_rt.errors import ArgumentError
 from sise_rt.evaluation.samples import Truth
 from sise_rt.evaluation.truth import draw, to_input
 from sise_rt.pictures.placement import Placement, preprocess, to_original
@@ -81,7 +82,7 @@ def test_the_input_may_reach_beyond_the_picture():
 
 def test_a_mask_of_another_size_is_refused():
     _, placement = preprocess(np.zeros((10, 40, 3), np.uint8), spec())
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ArgumentError, match="does not fit"):
         to_input(np.ones((40, 10), bool), placement)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
+from sise_rt.errors import ArgumentError
 from sise_rt.metrics import (
     bbox,
     blurred,
@@ -396,12 +397,12 @@ def with_value(value):
 )
 def test_bad_maps_are_refused(map_, message):
     for metric in (ebpg, miou, bbox, pointing_game):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ArgumentError, match=message):
             metric(map_, np.ones((4, 5), bool))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         kept_pixels(map_)
     for curve in (deletion, insertion):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ArgumentError, match=message):
             curve(map_, IMAGE, mean_of(IMAGE))
 
 
@@ -416,25 +417,25 @@ def test_bad_maps_are_refused(map_, message):
     ],
 )
 def test_bad_truths_are_refused(metric, truth, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         metric(MAP, truth)
 
 
 @pytest.mark.parametrize("share", [0, -0.2, 1.01, np.nan, 0.02])
 def test_bad_shares_of_miou_are_refused(share):
-    with pytest.raises(ValueError, match="share is"):
+    with pytest.raises(ArgumentError, match="share is"):
         miou(MAP, MAP > 0.5, share)
 
 
 @pytest.mark.parametrize("share", [0, 1, 15, np.nan])
 def test_bad_shares_of_kept_pixels_are_refused(share):
-    with pytest.raises(ValueError, match="0 < share < 1"):
+    with pytest.raises(ArgumentError, match="0 < share < 1"):
         kept_pixels(MAP, share)
 
 
 @pytest.mark.parametrize("tolerance", [-1, np.nan])
 def test_bad_tolerances_are_refused(tolerance):
-    with pytest.raises(ValueError, match="tolerance is"):
+    with pytest.raises(ArgumentError, match="tolerance is"):
         pointing_game(MAP, MAP > 0.5, tolerance)
 
 
@@ -455,18 +456,18 @@ def test_bad_images_are_refused(image, message):
         lambda: masked_confidence(image, MAP[None], mean_of(IMAGE)),
         lambda: blurred(image),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ArgumentError, match=message):
             call()
 
 
 @CURVES
 @pytest.mark.parametrize("count", [0, -3, 2.5])
 def test_bad_steps_batches_and_sizes_are_refused(curve, count):
-    with pytest.raises(ValueError, match=r"step is .* at least 1"):
+    with pytest.raises(ArgumentError, match=r"step is .* at least 1"):
         curve(MAP, IMAGE, mean_of(IMAGE), step=count)
-    with pytest.raises(ValueError, match=r"batch is .* at least 1"):
+    with pytest.raises(ArgumentError, match=r"batch is .* at least 1"):
         curve(MAP, IMAGE, mean_of(IMAGE), batch=count)
-    with pytest.raises(ValueError, match="resize the map"):
+    with pytest.raises(ArgumentError, match="resize the map"):
         curve(MAP[:3], IMAGE, mean_of(IMAGE))
 
 
@@ -482,7 +483,7 @@ def test_bad_steps_batches_and_sizes_are_refused(curve, count):
     ],
 )
 def test_bad_masks_are_refused(masks, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         masked_confidence(IMAGE, masks, mean_of(IMAGE))
 
 
@@ -505,7 +506,7 @@ def test_bad_confidences_are_refused(confidence, message):
         lambda: insertion(MAP, IMAGE, confidence, batch=1),
         lambda: masked_confidence(IMAGE, MAP[None], confidence, batch=1),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ArgumentError, match=message):
             call()
 
 
@@ -521,7 +522,7 @@ def test_bad_confidences_are_refused(confidence, message):
     ],
 )
 def test_bad_pairs_are_refused(compare, whole, masked, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         compare(whole, masked)
 
 
