@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sise_rt.errors import SiseError, TargetError
+from sise_rt.errors import ArgumentError, SiseError, TargetError
 from sise_rt.evaluation.classes import match_classes, read_class_map
 from sise_rt.evaluation.coco import unpacked
 from sise_rt.evaluation.datasets import read_dataset
@@ -775,10 +775,19 @@ def test_folder(tmp_path):
 
 @pytest.mark.parametrize("form", ["voc", "masks", "folder"])
 def test_nothing_to_use_is_refused(tmp_path, form):
-    with pytest.raises(DataError, match="no usable picture"):
+    with pytest.raises(DataError, match="no usable picture") as caught:
         read_dataset(tmp_path, form)
-    with pytest.raises(DataError, match="no such folder"):
+    assert caught.value.settings == ("form",)
+    with pytest.raises(DataError, match="no such folder") as caught:
         read_dataset(tmp_path / "missing", form)
+    assert caught.value.settings == ("folder",)
+
+
+def test_a_format_that_there_is_not(tmp_path):
+    with pytest.raises(
+        ArgumentError, match="no format 'yolo'; known are voc, coco, csv-boxes, masks, folder"
+    ):
+        read_dataset(tmp_path, "yolo")
 
 
 def test_only_the_pictures_that_are_named(tmp_path):
