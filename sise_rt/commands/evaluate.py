@@ -16,6 +16,7 @@ import click
 
 from sise_rt.errors import MethodError, SiseError
 from sise_rt.evaluation.datasets import FORMATS
+from sise_rt.methods import Request, parse, repeated
 from sise_rt.metrics.agreement import METRICS as TRUTH
 from sise_rt.metrics.check import CURVES
 from sise_rt.metrics.check import METRICS as MODEL
@@ -158,7 +159,7 @@ def evaluate(
     """
     metrics = metrics or tuple(name for name in PAPERS if form != "folder" or name in MODEL)
     _refuse_format(form, annotations)
-    _refuse_methods(methods)
+    requests = _requests(methods)
     _refuse_metrics(metrics, form, step)
     from sise_rt import load
     from sise_rt.evaluation.datasets import read_dataset
@@ -178,7 +179,7 @@ def evaluate(
             f"the model has none of the classes in {folder} ({reason}): name them with --class-map"
         )
     plan = Plan(
-        methods=methods,
+        requests=requests,
         metrics=metrics,
         targets=targets,
         max_box_area=max_box_area,
@@ -213,13 +214,11 @@ def _refuse_format(form: str, annotations: Path | None) -> None:
         raise click.BadParameter(f"--format {form} has no such file", param_hint="--annotations")
 
 
-def _refuse_methods(methods: tuple[str, ...]) -> None:
-    from sise_rt.methods import parse, repeated
-
+def _requests(methods: tuple[str, ...]) -> tuple[Request, ...]:
     if not methods:
         raise click.BadParameter("name at least one", param_hint="--method")
     try:
-        requests = [parse(method) for method in methods]
+        requests = tuple(parse(method) for method in methods)
     except MethodError as error:
         raise click.BadParameter(error.message, param_hint="--method") from error
     if same := repeated(requests):
@@ -227,6 +226,7 @@ def _refuse_methods(methods: tuple[str, ...]) -> None:
         raise click.BadParameter(
             f"{one!r} and {other!r} are the same: name one of them", param_hint="--method"
         )
+    return requests
 
 
 def _refuse_metrics(metrics: tuple[str, ...], form: str, step: int | None) -> None:
@@ -279,7 +279,7 @@ def _tell(summary: dict[str, Any], outcome: Outcome, report: Path, *, quiet: boo
             click.echo(line)
         click.echo(f"{report / PAGE}")
     for image, error in outcome.failed.items():
-        complain(f"{image}: {spelt(error)}")
+        complain(spelt(error) if image in error.message else f"{image}: {spelt(error)}")
     empty = [
         metric
         for metric in summary["settings"]["metrics"]

@@ -14,6 +14,7 @@ from sise_rt import metrics
 from sise_rt.errors import ModelError, NoEvidence
 from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
+from sise_rt.methods import Request
 from sise_rt.metrics.agreement import METRICS as TRUTH_METRICS
 from sise_rt.metrics.check import METRICS as MODEL_METRICS
 from sise_rt.metrics.check import check_map, confidence_in
@@ -33,7 +34,7 @@ class Plan:
     """What is measured on every picture.
 
     Attributes:
-        methods: as `Explainer.explain_methods` takes them; the first is what others are compared with.
+        requests: the methods; the first is what others are compared with.
         metrics: of `METRICS`.
         targets: for each class of the data set that the model has, the model's classes.
         max_box_area: pairs whose truth covers more than this share of the model's input are left out.
@@ -42,13 +43,18 @@ class Plan:
         max_pixels: larger pictures are refused.
     """
 
-    methods: tuple[str, ...]
+    requests: tuple[Request, ...]
     metrics: tuple[str, ...]
     targets: Mapping[str, tuple[int, ...]]
     max_box_area: float = 1.0
     step: int | None = None
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What the methods are called in rows and reports."""
+        return tuple(asked.label for asked in self.requests)
 
     @property
     def on_truth(self) -> tuple[str, ...]:
@@ -100,7 +106,7 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
     rows: list[dict[str, Any]] = []
     if pairs:
         targets = list(dict.fromkeys(pair.target for pair in pairs))
-        explained = explainer.explain_methods(picture, targets, plan.methods, batch_size=plan.batch_size)
+        explained = explainer.explain_methods(picture, targets, plan.requests, batch_size=plan.batch_size)
         for pair in pairs:
             for method in plan.methods:
                 answer = explained[method][targets.index(pair.target)]

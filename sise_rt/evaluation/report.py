@@ -183,7 +183,7 @@ def _shown(
     try:
         picture = explainer.prepare(dataset.folder / image, max_pixels=plan.max_pixels)
         explained = explainer.explain_methods(
-            picture, [row["target"]], plan.methods, batch_size=plan.batch_size
+            picture, [row["target"]], plan.requests, batch_size=plan.batch_size
         )
     except SiseError as error:  # the picture may be gone since it was measured
         return case | {"failed": str(error)}

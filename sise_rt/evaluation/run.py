@@ -148,8 +148,8 @@ def still_to_do(before: Mapping[str, Any] | None, plan: Plan) -> Plan:
         return plan
     metrics = before["metrics"]
     if set(plan.metrics) <= set(metrics):
-        methods = tuple(name for name in plan.methods if name not in before["methods"])
-        return replace(plan, methods=methods, metrics=tuple(metrics))
+        requests = tuple(asked for asked in plan.requests if asked.label not in before["methods"])
+        return replace(plan, requests=requests, metrics=tuple(metrics))
     return replace(plan, metrics=tuple(dict.fromkeys([*metrics, *plan.metrics])))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sise_rt.bundle import Preprocess
+from sise_rt.errors import ImageError
 
 from .placement import Placement, preprocess
 from .reading import MAX_PIXELS, load_image
@@ -51,9 +52,13 @@ def prepare(
     if isinstance(image, Picture):
         return image
     start = time.perf_counter()
-    pixels = load_image(image, channels=spec.input_size[0], max_pixels=max_pixels)
-    tensor, placement = preprocess(pixels, spec)
-    return Picture(pixels, tensor, placement, name or name_of(image), time.perf_counter() - start)
+    name = name or name_of(image)
+    pixels = load_image(image, channels=spec.input_size[0], max_pixels=max_pixels, name=name)
+    try:
+        tensor, placement = preprocess(pixels, spec)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error.message}") from error
+    return Picture(pixels, tensor, placement, name, time.perf_counter() - start)
 
 
 def name_of(image: Any) -> str:

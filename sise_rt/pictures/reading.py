@@ -52,7 +52,7 @@ UPRIGHT = {
 }
 
 
-def load_image(source: Any, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def load_image(source: Any, *, channels: int = 3, max_pixels: int = MAX_PIXELS, name: str = "") -> np.ndarray:
     """Read a picture into an array.
 
     Pictures follow the evaluation transforms: EXIF orientation is applied, everything becomes RGB as
@@ -63,6 +63,7 @@ def load_image(source: Any, *, channels: int = 3, max_pixels: int = MAX_PIXELS) 
         source: a path, an encoded picture as bytes, a Pillow image, or a uint8 array (H, W) or (H, W, C).
         channels: what the model takes; an array (H, W, 4) keeps its fourth plane only where that is 4.
         max_pixels: the limit for files, bytes and Pillow images, checked before anything is decoded.
+        name: what messages call the source, instead of its path.
 
     Returns:
         uint8 RGB (H, W, 3); an array of 2, 5 or more channels comes back as it is. It may share memory
@@ -71,12 +72,30 @@ def load_image(source: Any, *, channels: int = 3, max_pixels: int = MAX_PIXELS) 
     Raises:
         ImageError: the source is missing, empty, broken, too large, of another type, or no picture.
     """
+    try:
+        return _load(source, channels, max_pixels)
+    except ImageError as error:
+        called = name or _called(source)
+        raise ImageError(f"{called}: {error.message}" if called else error.message) from error
+
+
+def _called(source: Any) -> str:
+    """What messages call a source; nothing for an array, whose shape they give."""
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsdecode(source)
+        return repr(path) if "\0" in path else path
+    if isinstance(source, Image.Image):
+        return str(getattr(source, "filename", "") or "the given image")
+    return "the given bytes" if isinstance(source, (bytes, bytearray, memoryview)) else ""
+
+
+def _load(source: Any, channels: int, max_pixels: int) -> np.ndarray:
     if isinstance(source, (str, os.PathLike)):
         return _read_file(Path(os.fsdecode(source)), channels, max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(source), "the given bytes", channels, max_pixels)
+        return _decode(io.BytesIO(source), channels, max_pixels)
     if isinstance(source, Image.Image):
-        return _to_rgb(source, str(getattr(source, "filename", "") or "the given image"), max_pixels)
+        return _to_rgb(source, max_pixels)
     if hasattr(source, "__array_interface__") or hasattr(source, "__array__"):
         return _from_array(np.asarray(source), channels)
     raise ImageError(f"a {type(source).__name__} is no picture: give a path, bytes, an image or an array")
@@ -87,19 +106,19 @@ def _read_file(path: Path, channels: int, max_pixels: int) -> np.ndarray:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
             with path.open("rb") as stream:
-                return _decode(stream, str(path), channels, max_pixels)
+                return _decode(stream, channels, max_pixels)
     except ImageError:
         raise
     except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file: check the path") from error
+        raise ImageError("no such file: check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise ImageError(f"{str(path)!r} cannot be opened: {error}: check the path and its rights") from error
+        raise ImageError(f"cannot be opened: {error}: check the path and its rights") from error
     if stat.S_ISDIR(mode):
-        raise ImageError(f"{path}: is a folder: name the pictures in it")
-    raise ImageError(f"{path}: is no regular file: give a picture file, or its bytes")
+        raise ImageError("is a folder: name the pictures in it")
+    raise ImageError("is no regular file: give a picture file, or its bytes")
 
 
-def _decode(stream: BinaryIO, name: str, channels: int, max_pixels: int) -> np.ndarray:
+def _decode(stream: BinaryIO, channels: int, max_pixels: int) -> np.ndarray:
     """Decode one encoded picture, or read an array in NumPy's format.
 
     `Image.open` would judge its size by a process-wide setting, with a warning or an error at limits that
@@ -107,12 +126,9 @@ def _decode(stream: BinaryIO, name: str, channels: int, max_pixels: int) -> np.n
     """
     prefix = stream.read(16)
     if not prefix:
-        raise ImageError(f"{name}: is empty: save or copy the picture again")
+        raise ImageError("is empty: save or copy the picture again")
     if prefix.startswith(NPY):
-        try:
-            return _from_array(_read_array(stream, max_pixels), channels)
-        except ImageError as error:
-            raise ImageError(f"{name}: {error}") from error
+        return _from_array(_read_array(stream, max_pixels), channels)
     Image.init()
     for form in FORMATS:
         factory, accept = Image.OPEN.get(form, (None, None))
@@ -121,11 +137,11 @@ def _decode(stream: BinaryIO, name: str, channels: int, max_pixels: int) -> np.n
             continue
         stream.seek(0)
         try:
-            image = factory(stream, name)
+            image = factory(stream, "")  # a name would be opened once more
         except Exception as error:  # a decoder may meet anything in a broken file
-            raise _unreadable(name, form, error) from error
-        return _to_rgb(image, name, max_pixels)
-    raise ImageError(f"{name}: is no picture, or of an unknown format: convert it to PNG or JPEG")
+            raise _unreadable(form, error) from error
+        return _to_rgb(image, max_pixels)
+    raise ImageError("is no picture, or of an unknown format: convert it to PNG or JPEG")
 
 
 def _read_array(stream: BinaryIO, max_pixels: int) -> np.ndarray:
@@ -154,18 +170,18 @@ def _read_array(stream: BinaryIO, max_pixels: int) -> np.ndarray:
     return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _unreadable(name: str, form: str | None, error: Exception) -> ImageError:
-    return ImageError(f"{name}: this {form or 'image'} cannot be decoded: {error}: save or copy it again")
+def _unreadable(form: str | None, error: Exception) -> ImageError:
+    return ImageError(f"this {form or 'image'} cannot be decoded: {error}: save or copy it again")
 
 
-def _to_rgb(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+def _to_rgb(image: Image.Image, max_pixels: int) -> np.ndarray:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(
-            f"{name}: {width} x {height} is more than {max_pixels:,} pixels: shrink it, or raise the limit"
+            f"{width} x {height} is more than {max_pixels:,} pixels: shrink it, or raise the limit"
         )
     if width * height == 0:
-        raise ImageError(f"{name}: has no pixels ({width} x {height}): save or copy the picture again")
+        raise ImageError(f"has no pixels ({width} x {height}): save or copy the picture again")
     form = image.format
     try:
         image.load()  # before the orientation is asked for: the TIFF decoder applies it by itself
@@ -176,14 +192,14 @@ def _to_rgb(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
             grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 / 255; `convert` would clip
             return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
         if image.mode in ("I", "F"):
-            raise ImageError(f"{name}: 32-bit pixels have no known range: save the picture with 8 bits")
+            raise ImageError("32-bit pixels have no known range: save the picture with 8 bits")
         if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
             image = image.convert("RGBA")  # the way round a warning of Pillow's; the colours are the same
         return np.array(image.convert("RGB"))
     except ImageError:
         raise
     except Exception as error:  # a decoder may meet anything in a broken file
-        raise _unreadable(name, form, error) from error
+        raise _unreadable(form, error) from error
 
 
 def _orientation(image: Image.Image) -> int:

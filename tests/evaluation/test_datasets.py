@@ -15,6 +15,7 @@ from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import fingerprint
 from sise_rt.evaluation.samples import DataError, Files, Sample, Truth, shuffled
+from sise_rt.methods import parse
 
 pytest.importorskip("defusedxml", reason="pip install 'sise-rt[evaluate]'")
 
@@ -829,7 +830,7 @@ def test_the_fingerprint_follows_pictures_masks_and_annotations(tmp_path):
         picture(folder / "x" / "a.jpg", size)
         mask(folder / "x" / "a.png", size, box)
         (sample,) = read_dataset(folder, "masks").samples
-        return fingerprint(folder, sample, Plan(("sise",), ("drop",), {"x": (1,)}))
+        return fingerprint(folder, sample, Plan((parse("sise"),), ("drop",), {"x": (1,)}))
 
     same = made(tmp_path / "1")
     assert made(tmp_path / "2") == same

@@ -14,11 +14,18 @@ from sise_rt.evaluation.report import choose_cases, render
 from sise_rt.evaluation.run import Outcome
 from sise_rt.evaluation.samples import Problem, Sample, Truth
 from sise_rt.evaluation.summary import LISTED, bootstrap, summarise
+from sise_rt.methods import METHODS, Request
 
 for needed in ("matplotlib", "jinja2"):
     pytest.importorskip(needed, reason="pip install 'sise-rt[evaluate]'")
 
 HOSTILE = '<script>alert("1")</script>&\'"><img src=x onerror=y>.png'
+
+
+def called(label):
+    """A request that is called anything."""
+    name = label.split(":")[0]
+    return Request(METHODS[name], METHODS[name].settings({}), label)
 
 
 def row(method, metrics, label="dog", *, annotated=True, predicted=False, curves=None, **changes):
@@ -34,7 +41,7 @@ def summarised(records, methods=("sise", "rise"), metrics=("ebpg",), missing=Non
     lacking = dict.fromkeys(missing or {}, Truth(boxes=((0, 0, 9, 9),)))
     samples = [Sample(record["image"], {"dog": None} | lacking) for record in records]
     dataset = SimpleNamespace(samples=samples, problems=list(problems))
-    plan = Plan(methods=methods, metrics=metrics, targets={"dog": (3,)})
+    plan = Plan(requests=tuple(map(called, methods)), metrics=metrics, targets={"dog": (3,)})
     errors = {image: SiseError(message) for image, message in (failed or {}).items()}
     settings = {"model": "m", "format": "voc", "methods": list(methods), "metrics": list(metrics)}
     outcome = Outcome([{"right": None} | record for record in records], errors, (), settings)

@@ -30,6 +30,7 @@ from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.report import write_report
 from sise_rt.evaluation.summary import summarise
 from sise_rt.evaluation.truth import draw, to_input
+from sise_rt.methods import parse
 from sise_rt.phases.features import confidences
 from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.reading import load_image
@@ -65,7 +66,8 @@ def data(tmp_path_factory):
 def planned(dataset, **changes):
     targets = {name: ("abcde".index(name),) for name in dataset.classes if name in "abcde"}
     defaults = {"methods": METHODS, "metrics": METRICS, "targets": targets, "batch_size": 8, "step": STEP}
-    return Plan(**(defaults | changes))
+    chosen = defaults | changes
+    return Plan(requests=tuple(map(parse, chosen.pop("methods"))), **chosen)
 
 
 def evaluated(explainer, small_bundle, data, report, limit=None, **changes):
@@ -215,8 +217,10 @@ def test_the_page_shows_the_pictures_as_they_are(whole, explainer, data, tmp_pat
     summary = summarise(outcome, dataset, plan, {}, None)
     write_report(tmp_path, summary, explainer, dataset, plan, outcome)
     assert len(shown) == 3 * len(METHODS)
-    for picture, _ in shown:
+    for picture, answer in shown:
         np.testing.assert_array_equal(picture.pixels, load_image(picture.name))
+        if not isinstance(answer, NoEvidence):
+            assert answer.placement == picture.placement
     page = (tmp_path / "report.html").read_text()
     assert page.count("ground truth of") >= 2
     assert page.count("data:image/jpeg") > 3
