@@ -1,0 +1,351 @@
+"""Reading pictures: what is accepted, and what is refused."""
+
+import io
+import struct
+import threading
+import tracemalloc
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sise_rt.errors import ImageError
+from sise_rt.pictures.reading import MAX_PIXELS, load_image
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"")), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+# ---- load_image: what is accepted
+
+
+def test_the_same_picture_from_every_kind_of_source(tmp_path):
+    pixels = noise(5, 7, 3)
+    data = encoded(Image.fromarray(pixels))
+    path = tmp_path / "größe 猫.png"
+    path.write_bytes(data)
+
+    class Wrapped:
+        __array_interface__ = pixels.__array_interface__
+
+    encodings = data, bytearray(data), memoryview(data)
+    for source in (path, str(path), *encodings, Image.fromarray(pixels), pixels, Wrapped()):
+        loaded = load_image(source)
+        assert loaded.dtype == np.uint8
+        assert loaded.flags.c_contiguous
+        np.testing.assert_array_equal(loaded, pixels)
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM", "JPEG2000"])
+def test_lossless_formats(form):
+    pixels = noise(6, 9, 3)
+    np.testing.assert_array_equal(load_image(encoded(Image.fromarray(pixels), form)), pixels)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "AVIF", "GIF"])
+def test_lossy_formats_keep_a_flat_colour(form):
+    Image.init()
+    if form not in Image.SAVE:
+        pytest.skip(f"this Pillow has no {form}")
+    loaded = load_image(encoded(Image.new("RGB", (16, 8), (200, 40, 90)), form))
+    assert loaded.shape == (8, 16, 3)
+    assert np.abs(loaded.astype(int) - (200, 40, 90)).max() <= 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation_shows_the_scene_upright(orientation, form):
+    # The scene: red on the upper left, green on the upper right, blue on the lower left, white.
+    scene = np.zeros((32, 48, 3), np.uint8)
+    scene[:16, :24], scene[:16, 24:], scene[16:, :24], scene[16:, 24:] = (
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (255, 255, 255),
+    )
+    # EXIF 2.32, table 8: where the stored rows and columns start in the scene.
+    stored = {
+        1: scene,
+        2: scene[:, ::-1],
+        3: scene[::-1, ::-1],
+        4: scene[::-1],
+        5: scene.transpose(1, 0, 2),
+        6: scene.transpose(1, 0, 2)[::-1],
+        7: scene.transpose(1, 0, 2)[::-1, ::-1],
+        8: scene.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 100} if form in ("JPEG", "WEBP") else {}
+    loaded = load_image(encoded(Image.fromarray(np.ascontiguousarray(stored)), form, exif=exif, **options))
+    assert loaded.shape == scene.shape
+    for y, x in ((5, 5), (5, 42), (27, 5), (27, 42)):
+        assert np.abs(loaded[y, x].astype(int) - scene[y, x]).max() < 12
+
+
+def test_broken_exif_does_not_lose_the_picture():
+    pixels = noise(8, 8, 3)
+    data = encoded(Image.fromarray(pixels), exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 9)
+    np.testing.assert_array_equal(load_image(data), pixels)
+
+
+def test_grey_alpha_palette_and_bits_become_rgb():
+    grey = noise(4, 5)
+    as_rgb = np.dstack([grey] * 3)
+    np.testing.assert_array_equal(load_image(encoded(Image.fromarray(grey))), as_rgb)
+    np.testing.assert_array_equal(load_image(grey), as_rgb)
+    np.testing.assert_array_equal(load_image(grey[..., None]), as_rgb)
+    # Alpha is dropped, whatever it says, as in convert("RGB").
+    with_alpha = np.dstack([grey, noise(4, 5)])
+    np.testing.assert_array_equal(load_image(encoded(Image.fromarray(with_alpha))), as_rgb)
+    rgba = noise(4, 5, 4)
+    np.testing.assert_array_equal(load_image(encoded(Image.fromarray(rgba))), rgba[..., :3])
+    np.testing.assert_array_equal(load_image(rgba), rgba[..., :3])
+    bits = grey > 127
+    np.testing.assert_array_equal(load_image(encoded(Image.fromarray(bits)))[..., 1], bits * np.uint8(255))
+
+
+@pytest.mark.parametrize("transparency", [None, 1, b"\x00\x80\xff"])
+def test_palettes_with_and_without_transparency(transparency):
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8)).convert("P")
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    options = {} if transparency is None else {"transparency": transparency}
+    loaded = load_image(encoded(image, **options))
+    np.testing.assert_array_equal(loaded, [[(10, 20, 30), (40, 50, 60), (70, 80, 90)]])
+
+
+def test_cmyk_jpeg():
+    loaded = load_image(encoded(Image.new("CMYK", (16, 16), (255, 0, 0, 0)), "JPEG"))
+    assert np.abs(loaded.astype(int) - (0, 255, 255)).max() <= 3
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bit_grey_is_scaled_and_not_clipped(form):
+    values = np.array([[0, 257, 400, 32896, 65535]], np.uint16)
+    loaded = load_image(encoded(Image.fromarray(values), form))
+    np.testing.assert_array_equal(loaded[0, :, 0], [0, 1, 2, 128, 255])
+    assert loaded.shape == (1, 5, 3)
+
+
+def test_first_frame_of_an_animation():
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    loaded = load_image(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    np.testing.assert_array_equal(loaded[0, 0], (255, 0, 0))
+
+
+def test_arrays_of_many_channels_come_back_as_they_are():
+    for channels in (2, 5, 7):
+        array = noise(4, 6, channels)
+        np.testing.assert_array_equal(load_image(array), array)
+    four = noise(4, 6, 4)
+    np.testing.assert_array_equal(load_image(four, channels=4), four)
+
+
+def saved(array: np.ndarray, **options) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+def promised(shape: tuple[int, ...]) -> bytes:
+    """The header of an array in NumPy's format."""
+    entries = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer := io.BytesIO(), entries)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4), (5, 7, 12)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_numpy_files_are_taken_as_the_arrays_in_them(tmp_path, shape, order):
+    array = np.asarray(noise(*shape), order=order)
+    (tmp_path / "a.npy").write_bytes(saved(array))
+    expected = load_image(array, channels=4)
+    np.testing.assert_array_equal(load_image(tmp_path / "a.npy", channels=4), expected)
+    np.testing.assert_array_equal(load_image(saved(array), channels=4), expected)
+    np.lib.format.write_array(buffer := io.BytesIO(), array, version=(2, 0))
+    np.testing.assert_array_equal(load_image(buffer.getvalue(), channels=4), expected)
+
+
+def test_numpy_files_that_are_refused(tmp_path):
+    (tmp_path / "a.npy").write_bytes(saved(np.zeros((4, 4, 3))))
+    with pytest.raises(ImageError, match=r"a\.npy: an array of float64 .* give uint8, 0 to 255"):
+        load_image(tmp_path / "a.npy")
+    picture = saved(noise(40, 50, 3))
+    cases = {
+        "float32": saved(np.full((4, 4), np.nan, np.float32)),
+        "an array of object": saved(np.array([[{}]]), allow_pickle=True),
+        r"shape \(4,\)": saved(noise(4)),
+        r"shape \(0, 4\)": saved(noise(0, 4)),
+        r"shape \(-4, -4\)": promised((-4, -4)) + bytes(16),
+        "has 6,000 bytes, and the file 5,999": picture[:-1],
+        "has 6,000 bytes, and the file 6,001": picture + b"0",
+        "cannot be read: EOF": picture[:60],
+        "format version is 9": picture[:6] + b"\x09" + picture[7:],
+        "cannot be read: .*shape is not valid": picture.replace(b"(40, 50, 3)", b"(40, 50.03)"),
+        "has 8,910,000,000 bytes, and the file 100": promised((10_000, 9_000, 99)) + bytes(100),
+    }
+    for words, content in cases.items():
+        with pytest.raises(ImageError, match=words):
+            load_image(content)
+    with pytest.raises(ImageError, match="50 x 40 is more than 1,999 pixels"):
+        load_image(picture, max_pixels=1999)
+
+
+def test_a_numpy_file_runs_no_code(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "harm",)
+
+    hostile = saved(np.array([[Harm()]], object), allow_pickle=True)
+    with pytest.raises(ImageError, match="an array of object"):
+        load_image(hostile)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_a_view_backwards_is_read_in_its_own_order():
+    bgr = noise(4, 6, 3)
+    np.testing.assert_array_equal(load_image(bgr[..., ::-1]), bgr[..., [2, 1, 0]])
+
+
+# ---- load_image: what is refused
+
+
+def test_files_that_are_no_pictures(tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("this is no picture, whatever its name says")
+    (tmp_path / "page.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
+    whole = encoded(Image.fromarray(noise(64, 64, 3)), "JPEG")
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "head.jpg").write_bytes(whole[:20])
+    for name, what in [
+        ("missing.png", "no such file"),
+        (".", "folder"),
+        ("empty.png", "empty"),
+        ("text.png", "no picture"),
+        ("page.eps", "no picture"),  # PostScript would start a program
+        ("half.jpg", "cannot be decoded"),
+        ("head.jpg", "cannot be decoded"),
+    ]:
+        with pytest.raises(ImageError, match=what) as caught:
+            load_image(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+def test_paths_that_cannot_be_opened(tmp_path):
+    with pytest.raises(ImageError, match="regular"):
+        load_image("/dev/null")
+    with pytest.raises(ImageError, match="cannot be opened"):
+        load_image("a\0b.png")
+    with pytest.raises(ImageError, match="cannot be opened"):
+        load_image(tmp_path / ("x" * 5000))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000"])
+def test_a_picture_cut_anywhere_is_an_image_error(form):
+    data = encoded(Image.fromarray(noise(40, 40, 3)), form)
+    for length in np.linspace(0, len(data) * 0.7, 12).astype(int):
+        with pytest.raises(ImageError):
+            load_image(data[:length])
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
+def test_a_picture_with_flipped_bytes_is_read_or_refused(form):
+    random = np.random.default_rng(3)
+    data = np.frombuffer(encoded(Image.fromarray(noise(16, 16, 3)), form), np.uint8)
+    for _ in range(60):
+        broken = data.copy()
+        broken[random.integers(0, min(len(data), 200), 4)] = random.integers(0, 256, 4)
+        try:
+            loaded = load_image(broken.tobytes(), max_pixels=10_000)
+        except ImageError:
+            continue
+        assert loaded.dtype == np.uint8
+        assert loaded.shape[2] == 3
+
+
+def test_too_many_pixels_are_refused_from_the_header():
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=r"30000 x 30000.*100,000,000 pixels"):
+            load_image(png_header(30000, 30000))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_limit_is_ours_and_not_pillows(monkeypatch):
+    picture = Image.fromarray(noise(20, 20, 3))
+    data = encoded(picture)
+    with pytest.raises(ImageError, match="more than 399 pixels"):
+        load_image(data, max_pixels=399)
+    with pytest.raises(ImageError, match="more than 399 pixels"):
+        load_image(picture, max_pixels=399)
+    # Whatever the host program set, neither its limit applies nor its warning appears.
+    for limit in (10, 300):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        assert load_image(data, max_pixels=400).shape == (20, 20, 3)
+        assert Image.MAX_IMAGE_PIXELS == limit
+    assert MAX_PIXELS == 100_000_000
+
+
+def test_reading_in_threads_leaves_the_warning_filters_alone():
+    data, results = encoded(Image.fromarray(noise(50, 50, 3))), []
+    before = list(warnings.filters)
+
+    def read():
+        results.extend(load_image(data).sum() for _ in range(20))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 80
+    assert len(set(results)) == 1
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize(
+    ("array", "what"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "uint8, 0 to 255"),
+        (np.full((4, 4, 3), np.nan), "uint8, 0 to 255"),
+        (np.zeros((4, 4), np.uint16), "uint8, 0 to 255"),
+        (np.zeros((4, 4), bool), "uint8, 0 to 255"),
+        (np.array("cat"), "uint8"),
+        (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
+        (np.zeros((4, 4, 0), np.uint8), r"\(4, 4, 0\)"),
+        (np.zeros((1, 4, 4, 3), np.uint8), r"\(1, 4, 4, 3\)"),
+        (np.zeros(4, np.uint8), r"\(4,\)"),
+        (Image.new("RGB", (0, 3)), "no pixels"),
+        (Image.new("F", (3, 3)), "range"),
+        (Image.new("I", (3, 3)), "range"),
+        (Image.new("La", (3, 3)), "cannot be decoded"),
+        (None, "NoneType"),
+        ([[1, 2]], "list"),
+    ],
+)
+def test_sources_that_are_refused(array, what):
+    with pytest.raises(ImageError, match=what):
+        load_image(array)
