@@ -19,13 +19,13 @@ from sise_rt.errors import ModelError
 
 from ..intake.interface import Interface, check_operators
 from ..intake.opset import drop_weights_from_inputs, raise_opset
-from ..intake.places import mapped
+from ..intake.weight_files import mapped
+from ..ir.cpu_sessions import Level, open_session, quiet_options
 from ..ir.messages import described
 from ..ir.network import OWN_PREFIX, PRODUCER, Graph, Network, TensorType, needed
 from ..ir.nodes import attribute, rewire
-from ..ir.session import Level, open_session, quiet_options
-from .batch import settle_batch
-from .ends import resolve_activation, strip_activation, to_nchw, to_rank_two
+from .batch_axis import settle_batch
+from .outputs import resolve_activation, strip_activation, to_nchw, to_rank_two
 from .shapes import fold_shapes
 
 RESERVED = re.compile(  # names that the canonical form and the graphs of the bundle use themselves

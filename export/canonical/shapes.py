@@ -13,6 +13,7 @@ from onnx import helper
 
 from sise_rt.errors import ModelError
 
+from ..ir.cpu_sessions import Level, open_session, quiet_options
 from ..ir.mapping import mapped_offsets
 from ..ir.messages import described, first_line
 from ..ir.network import (
@@ -27,7 +28,6 @@ from ..ir.network import (
     needed,
     to_model,
 )
-from ..ir.session import Level, open_session, quiet_options
 
 BATCHES = (2, 3)  # two sizes above 1 tell a batch dimension from a fixed one
 MIXING = 1e-3  # how far an image's tensors may change with its batch, relative to the largest value

@@ -17,7 +17,7 @@ from sise_rt.errors import ModelError
 
 from ..ir.mapping import PAGE
 from ..ir.messages import first_line
-from .places import Place, file_of, is_external, place_of, size_of, tensors
+from .weight_files import Place, file_of, is_external, place_of, size_of, tensors
 
 LARGE = 1024  # bytes; smaller tensors (shapes, axes, scalars) stay inside, where onnx's tools can read them
 CHUNK = 1 << 24  # bytes that are read at a time

@@ -25,7 +25,7 @@ try:
 except ImportError as error:
     raise ModelError("exporting a torch model needs torch: pip install 'sise-rt[torch]'") from error
 
-from .weights import load_weights, read_weights
+from .torch_weights import load_weights, read_weights
 
 FACTORY = "a function without arguments that returns a torch.nn.Module"
 

@@ -10,7 +10,7 @@ from onnx import inliner
 from sise_rt.errors import ModelError
 
 from ..ir.messages import first_line
-from .checks import check_model
+from .malformed import check_model
 from .opset import raise_opset
 
 

@@ -18,10 +18,10 @@ from sise_rt.errors import ModelError
 from ..ir.mapping import park
 from ..ir.messages import first_line
 from ..settings import SIZE, check_size
-from .checks import check_model, check_no_loops
 from .external import external_files, source_sha256, take_out
+from .float32 import in_float32
 from .interface import Interface, interface
-from .precision import in_float32
+from .malformed import check_model, check_no_loops
 
 if TYPE_CHECKING:
     import torch
@@ -144,7 +144,7 @@ def _torch_source(
 ) -> Source:
     from . import from_torch
     from .from_torch import torch
-    from .weights import fingerprint
+    from .torch_weights import fingerprint
 
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"a source is a path, a name or a torch.nn.Module, not {type(module).__name__}")

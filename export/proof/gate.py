@@ -20,8 +20,8 @@ from sise_rt.running.sessions import Sessions, available_threads, run, run_featu
 from sise_rt.wording import counted
 
 from ..graphs.half import LARGEST, rounded, with_peaks
+from ..ir.cpu_sessions import Level, open_session, quiet_options
 from ..ir.network import Graph, Network, to_model
-from ..ir.session import Level, open_session, quiet_options
 
 MASKS = 100  # of each picture, those that weigh most; all of them would take minutes
 BATCH = 4  # masks a pass, so that networks of large maps fit into memory

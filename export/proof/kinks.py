@@ -11,9 +11,9 @@ from sise_rt.running.sessions import Sessions
 
 from ..graphs.heads import alpha_name
 from ..intake.sources import Source
+from ..ir.cpu_sessions import Level, give_back_memory, open_session, quiet_options
 from ..ir.mapping import unload
 from ..ir.network import Network
-from ..ir.session import Level, give_back_memory, open_session, quiet_options
 from .autograd import autograd_reference, inputs_of_kinks
 
 

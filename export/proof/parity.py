@@ -31,9 +31,9 @@ from sise_rt.running.verify import (
 
 from ..intake.interface import Interface
 from ..intake.sources import Source
+from ..ir.cpu_sessions import Level, give_back_memory, open_session, quiet_options
 from ..ir.messages import first_line
 from ..ir.network import Network, image_dependent
-from ..ir.session import Level, give_back_memory, open_session, quiet_options
 
 CLEAN = 1e-4  # an error of alpha that no unit on the other side of its kink explains
 IMAGE_CLEAN = 1e-2  # likewise of the image's gradient, in which every unit counts by itself

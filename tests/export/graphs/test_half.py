@@ -19,8 +19,8 @@ from sise_rt.export.graphs.half import rounded, score_in_half, with_peaks
 from sise_rt.export.graphs.link import score_graph
 from sise_rt.export.graphs.split import split
 from sise_rt.export.intake.sources import open_source
+from sise_rt.export.ir.cpu_sessions import Level, open_session, quiet_options
 from sise_rt.export.ir.network import to_model
-from sise_rt.export.ir.session import Level, open_session, quiet_options
 from sise_rt.export.proof.gate import Gate, strongest
 from sise_rt.export.settings import gate_pictures, image_size
 

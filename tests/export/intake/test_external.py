@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export import export
 from sise_rt.export.intake.external import LARGE, external_files, source_sha256, take_out
-from sise_rt.export.intake.places import mapped
 from sise_rt.export.intake.sources import open_source
+from sise_rt.export.intake.weight_files import mapped
 from sise_rt.export.ir.mapping import PAGE, mapped_offsets, unload
 
 from sise_rt.errors import ModelError

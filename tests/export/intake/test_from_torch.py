@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 F = torch.nn.functional
 
-from sise_rt.export.intake import from_torch, weights  # noqa: E402
+from sise_rt.export.intake import from_torch, torch_weights  # noqa: E402
 from sise_rt.export.proof import autograd  # noqa: E402
 
 from sise_rt.errors import ModelError  # noqa: E402
@@ -52,7 +52,7 @@ def run(path, images):
 
 
 def test_module_is_exported_and_left_as_it_was(net, tmp_path):
-    before = weights.fingerprint(net)
+    before = torch_weights.fingerprint(net)
     modes = [module.training for module in net.modules()]
     path, modules, program = from_torch.to_onnx(net, torch.randn(1, 3, 16, 16), tmp_path)
     images = torch.randn(3, 3, 16, 16)
@@ -60,7 +60,7 @@ def test_module_is_exported_and_left_as_it_was(net, tmp_path):
         program, images.numpy(), 2, "softmax", None, [modules["last"]]
     )
     assert [module.training for module in net.modules()] == modes
-    assert weights.fingerprint(net) == before
+    assert torch_weights.fingerprint(net) == before
     assert {p.dtype for p in net.parameters()} == {torch.float32}
     assert not any(p.grad is not None for p in net.parameters())
     assert {"stem", "grouped", "last", "head"} <= modules.keys()
@@ -136,7 +136,7 @@ def test_every_kind_of_weight_file(net, tmp_path, kind):
     else:
         torch.save({f"module.{k}" if kind == "parallel" else k: v for k, v in state.items()}, path)
     model = Net()
-    weights.load_weights(model, weights.read_weights(path), str(path))
+    torch_weights.load_weights(model, torch_weights.read_weights(path), str(path))
     for name, value in model.state_dict().items():
         assert value.dtype == state[name].dtype
         torch.testing.assert_close(value, state[name], rtol=1e-3, atol=1e-3)
@@ -150,7 +150,7 @@ class Evil:
 def test_files_that_are_no_weights(tmp_path):
     def refused(path):
         with pytest.raises(ModelError) as caught:
-            weights.read_weights(path)
+            torch_weights.read_weights(path)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -178,22 +178,22 @@ def test_weights_that_do_not_fit(net):
     state["surplus"] = torch.zeros(1)
     del state["last.bias"], state["stem.1.num_batches_tracked"]
     with pytest.raises(ModelError) as caught:
-        weights.load_weights(Net(), state, "w.pth")
+        torch_weights.load_weights(Net(), state, "w.pth")
     assert str(caught.value) == (
         "the weights in w.pth do not fit the model: 1 missing (last.bias); 1 unknown (surplus); "
         "1 of another shape (head.weight (5, 13) for (5, 12))"
     )
     with pytest.raises(ModelError, match=r"19 missing \(.*, \.\.\.\)|\d+ missing"):
-        weights.load_weights(Net(), {}, "w.pth")
+        torch_weights.load_weights(Net(), {}, "w.pth")
     bad = dict(net.state_dict()) | {"head.bias": torch.full((5,), float("nan"))}
     with pytest.raises(ModelError, match=r"not finite: head\.bias"):
-        weights.load_weights(Net(), bad, "w.pth")
+        torch_weights.load_weights(Net(), bad, "w.pth")
 
 
 def test_batch_norm_counters_may_be_missing(net):
     state = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
     other = Net()
-    weights.load_weights(other, state, "w.npz")
+    torch_weights.load_weights(other, state, "w.npz")
     assert all(torch.equal(value, state[name]) for name, value in other.state_dict().items() if name in state)
 
 
@@ -222,7 +222,7 @@ def test_timm(tmp_path, torchvision):
 
 def test_fingerprint_is_of_the_weights(net):
     again = _evaluated(net)
-    assert weights.fingerprint(again) == weights.fingerprint(net)
+    assert torch_weights.fingerprint(again) == torch_weights.fingerprint(net)
     with torch.no_grad():
         again.head.bias[0] += 1
-    assert weights.fingerprint(again) != weights.fingerprint(net)
+    assert torch_weights.fingerprint(again) != torch_weights.fingerprint(net)

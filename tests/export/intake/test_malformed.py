@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export import export
-from sise_rt.export.intake.checks import check_model
+from sise_rt.export.intake.malformed import check_model
 
 from sise_rt.errors import ModelError
 

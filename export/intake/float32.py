@@ -16,7 +16,7 @@ from ..ir.mapping import PAGE
 from ..ir.nodes import subgraphs
 from .external import LARGE
 from .interface import image_input
-from .places import mapped, tensors
+from .weight_files import mapped, tensors
 
 OTHERS: dict[int, str] = {
     TensorProto.FLOAT16: "float16",
