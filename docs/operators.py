@@ -4,7 +4,7 @@ import inspect
 from collections import defaultdict
 
 from onnx import defs
-from sise_rt.export.gradients.rules.table import PIECEWISE_CONSTANT, RULES
+from sise_rt.export.gradients.rules import PIECEWISE_CONSTANT, RULES
 
 OLDEST, NEWEST = 18, 24  # the operator sets whose signatures were compared with the rules
 # Inputs of floats that must be constants of the network; other inputs of floats take a gradient.

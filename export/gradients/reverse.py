@@ -18,7 +18,7 @@ from ..ir.builder import Builder
 from ..ir.network import needed
 from ..ir.nodes import fresh, operator, reads, subgraphs, tensor_names
 from .inference import Known, constants, infer, unknown_shape
-from .rules.table import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
+from .rules import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
 
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 # Their second outputs say where the first was found, and do not change when the inputs change a little.

@@ -74,7 +74,7 @@ def test_a_model_is_ok_where_alpha_was_compared_for_every_block(built):
 
 
 def test_a_wrong_gradient_is_reported_with_its_numbers(built, monkeypatch):
-    from sise_rt.export.gradients.rules import table as rules
+    from sise_rt.export.gradients import rules
 
     monkeypatch.setitem(rules.RULES, "Sigmoid", lambda op, gradient, y, x: [gradient])
     found = zoo.examine("timm:small")
@@ -84,7 +84,7 @@ def test_a_wrong_gradient_is_reported_with_its_numbers(built, monkeypatch):
 
 
 def test_a_refusal_keeps_its_words(built, monkeypatch):
-    from sise_rt.export.gradients.rules import table as rules
+    from sise_rt.export.gradients import rules
 
     monkeypatch.delitem(rules.RULES, "Sigmoid")
     found = zoo.examine("timm:small")

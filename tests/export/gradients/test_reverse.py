@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.gradients.reverse import gradient_path, missing_rules, reverse, vjp
-from sise_rt.export.gradients.rules.table import RULES
+from sise_rt.export.gradients.rules import RULES
 from sise_rt.export.ir.builder import Builder
 from sise_rt.export.ir.network import TensorType
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import helper
 from sise_rt.export import export
-from sise_rt.export.gradients.rules import table as rules
+from sise_rt.export.gradients import rules
 from sise_rt.export.proof.parity import EXPORT_TOLERANCES, probe_picture
 
 from sise_rt.bundle import read_bundle
