@@ -11,8 +11,9 @@ from onnx import helper
 
 from sise_rt.errors import ModelError
 
-from ..ir.network import OWN_PREFIX, Network, TensorType, image_dependent
+from ..ir.network import OWN_PREFIX, Network, image_dependent
 from ..ir.nodes import attribute
+from ..ir.types import TensorType
 from .shapes import FixedBatch, MixedBatch, NoBatch, measure_shapes
 
 Types = Mapping[str, TensorType]

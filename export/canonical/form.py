@@ -22,8 +22,9 @@ from ..intake.opset import drop_weights_from_inputs, raise_opset
 from ..intake.weight_files import mapped
 from ..ir.cpu_sessions import Level, open_session, quiet_options
 from ..ir.messages import described
-from ..ir.network import OWN_PREFIX, PRODUCER, Graph, Network, TensorType, needed
+from ..ir.network import OWN_PREFIX, PRODUCER, Graph, Network, needed
 from ..ir.nodes import attribute, rewire
+from ..ir.types import TensorType
 from .batch_axis import settle_batch
 from .outputs import resolve_activation, strip_activation, to_nchw, to_rank_two
 from .shapes import fold_shapes

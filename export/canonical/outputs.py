@@ -12,8 +12,9 @@ from onnx import TensorProto, helper
 from sise_rt.errors import ModelError
 
 from ..ir.messages import described
-from ..ir.network import Network, TensorType
+from ..ir.network import Network
 from ..ir.nodes import attribute, rewire
+from ..ir.types import TensorType
 from .activations import ACTIVATIONS, activation_of
 
 RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze")

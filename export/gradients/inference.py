@@ -15,8 +15,9 @@ from sise_rt.errors import ModelError
 from ..canonical.shapes import BATCHES
 from ..ir.cpu_sessions import Level, open_session, quiet_options
 from ..ir.messages import first_line
-from ..ir.network import OWN_PREFIX, SHAPE_READERS, Shape, TensorType, needed
+from ..ir.network import OWN_PREFIX, SHAPE_READERS, needed
 from ..ir.nodes import RANDOM, attribute, fresh, operator, reads, subgraphs
+from ..ir.types import Shape, TensorType
 
 SMALL = 1024  # elements; larger weights cannot decide a shape and are left out of the inference
 KEEP_SHAPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})  # where onnx's inference gives up

@@ -13,8 +13,9 @@ from onnx import TensorProto
 from sise_rt.errors import ModelError
 
 from ..ir.builder import Builder
-from ..ir.network import OWN_PREFIX, Graph, Network, TensorType, needed
+from ..ir.network import OWN_PREFIX, Graph, Network, needed
 from ..ir.nodes import operator
+from ..ir.types import TensorType
 
 PREFIX = f"{OWN_PREFIX}half/"
 LARGEST = float(np.finfo(np.float16).max)

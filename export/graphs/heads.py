@@ -12,7 +12,8 @@ from sise_rt.errors import UnsupportedOperator
 
 from ..gradients.reverse import reverse
 from ..ir.builder import Builder
-from ..ir.network import OWN_PREFIX, Graph, Network, TensorType
+from ..ir.network import OWN_PREFIX, Graph, Network
+from ..ir.types import TensorType
 
 
 def gradient_name(index: int) -> str:

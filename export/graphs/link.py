@@ -11,7 +11,8 @@ from onnx import TensorProto
 from sise_rt.bundle import Block
 
 from ..ir.builder import Builder
-from ..ir.network import OWN_PREFIX, Graph, Network, TensorType
+from ..ir.network import OWN_PREFIX, Graph, Network
+from ..ir.types import TensorType
 from .heads import alpha_name
 
 

@@ -11,7 +11,7 @@ from onnx import helper
 
 from sise_rt.errors import ModelError
 
-from .network import Shape, TensorType
+from .types import Shape, TensorType
 
 
 class Builder:

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-if TYPE_CHECKING:
-    from .builder import Builder
+from .builder import Builder
+from .types import TensorType
 
-Dim = int | str | None  # None is the batch; a name is another free extent
-Shape = tuple[Dim, ...]
 PRODUCER = "sise-rt"
 OWN_PREFIX = "sise_rt/"  # starts the names of every tensor and graph that this package adds
 BATCH = OWN_PREFIX + "batch"  # the batch size, int64 (1,), of whatever tensor a graph starts from
 
 SHAPE_READERS = frozenset({"Shape", "Size"})
-
-
-@dataclass(frozen=True)
-class TensorType:
-    """Element type (an `onnx.TensorProto` code) and shape of a tensor; None is the batch dimension."""
-
-    element: int
-    shape: Shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The NumPy type of the elements."""
-        return helper.tensor_dtype_to_np_dtype(self.element)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from sise_rt.export.ir.network import Graph, Network, TensorType
+from sise_rt.export.ir.network import Graph, Network
+from sise_rt.export.ir.types import TensorType
 from sise_rt.export.write import PAGE, new_bundle, write_graphs
 
 from sise_rt.bundle import MANIFEST, WEIGHTS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from sise_rt.export.ir.builder import Builder
-from sise_rt.export.ir.network import TensorType
+from sise_rt.export.ir.types import TensorType
 
 from sise_rt.errors import ModelError
 

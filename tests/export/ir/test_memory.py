@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from sise_rt.export.ir.memory import pass_bytes
-from sise_rt.export.ir.network import Graph, Network, TensorType
+from sise_rt.export.ir.network import Graph, Network
+from sise_rt.export.ir.types import TensorType
 
 import sise_rt
 from sise_rt.bundle import read_bundle
