@@ -179,7 +179,7 @@ def reverse(
                 for node in missing[:5]
             )
             + (f" and {len(missing) - 5} more nodes" if len(missing) > 5 else "")
-            + "; rules live in sise_rt/export/rules.py, one function an operator"
+            + "; rules live in sise_rt/export/gradients/rules, one function an operator"
         )
     parts: dict[str, list[str]] = {tensor: [gradient] for tensor, gradient in seeds.items()}
     totals: dict[str, str] = {}

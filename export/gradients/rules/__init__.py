@@ -1,5 +1,17 @@
-"""The gradient rule of each operator."""
+"""The gradient rule of each operator, by families of operators; `table` says what a rule is."""
 
-from .windows import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
+from . import (  # noqa: F401  importing a family puts its rules into the table
+    activations,
+    arithmetic,
+    normalisations,
+    pools,
+    products,
+    quantised,
+    reductions,
+    resizing,
+    structure,
+    windows,
+)
+from .table import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
 
 __all__ = ["PIECEWISE_CONSTANT", "RULES", "SEVERAL_OUTPUTS"]

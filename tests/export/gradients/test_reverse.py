@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.gradients.reverse import gradient_path, missing_rules, reverse, vjp
 from sise_rt.export.gradients.rules import RULES
 from sise_rt.export.ir.builder import Builder
-from sise_rt.export.ir.network import TensorType
+from sise_rt.export.ir.types import TensorType
 
 from sise_rt.errors import ModelError, UnsupportedOperator
 
@@ -156,7 +156,7 @@ def test_missing_rules_are_named_before_anything_is_added(monkeypatch):
     assert "Tanh (node 'f/Tanh_0')" in message
     assert "Exp (node 'f/Exp_2')" in message
     assert "Sigmoid" not in message
-    assert "sise_rt/export/rules.py" in message
+    assert "sise_rt/export/gradients/rules" in message
     assert [node.op_type for node in missing_rules(nodes, ["y"], ["x"])] == ["Tanh", "Exp"]
 
 

@@ -15,9 +15,9 @@ from onnx import helper, numpy_helper
 from sise_rt.export.gradients.resampling import UNCERTAIN
 from sise_rt.export.gradients.reverse import reverse
 from sise_rt.export.gradients.rules import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
-from sise_rt.export.gradients.rules.windows import rule
+from sise_rt.export.gradients.rules.table import rule
 from sise_rt.export.ir.builder import Builder
-from sise_rt.export.ir.network import TensorType
+from sise_rt.export.ir.types import TensorType
 
 from sise_rt.errors import ModelError, UnsupportedOperator
 

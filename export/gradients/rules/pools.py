@@ -1,0 +1,149 @@
+"""Rules of pools: a maximum, a mean or a norm in each window, or of the whole map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...ir.builder import Builder
+from .table import Gradients, divide, rule
+from .windows import Windows, spread, windows_of
+
+
+@rule("MaxPool")
+def max_pool(
+    op: Builder,
+    g: str,
+    y: str,
+    x: str,
+    *,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    ceil_mode: int = 0,
+    storage_order: int = 0,
+    auto_pad: str = "NOTSET",
+) -> Gradients:
+    """Each window's gradient is added at its maximum, which windows may share (MaxUnpool would overwrite)."""
+    # A pooling of its own for the indices: the forward one stays on the fast kernel that has none.
+    _, indices = op.MaxPool(
+        x,
+        outputs=2,
+        kernel_shape=kernel_shape,
+        strides=strides,
+        pads=pads,
+        dilations=dilations,
+        ceil_mode=ceil_mode,
+        auto_pad=auto_pad,
+    )
+    flat = op.constant([-1])
+    # Indices count through the whole (N, C, H, W) tensor.
+    zeros = op.Expand(op.constant(0.0), op.Reshape(op.Size(x), flat))
+    total = op.ScatterElements(zeros, op.Reshape(indices, flat), op.Reshape(g, flat), axis=0, reduction="add")
+    return (op.reshape_like(total, x),)
+
+
+@rule("AveragePool")
+def average_pool(
+    op: Builder,
+    g: str,
+    y: str,
+    x: str,
+    *,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    ceil_mode: int = 0,
+    count_include_pad: int = 0,
+    auto_pad: str = "NOTSET",
+) -> Gradients:
+    """Each window's gradient, divided by the window's count, is spread evenly over the window.
+
+    Negative pads are refused.
+    """
+    windows = windows_of(op, x, y, kernel_shape, strides, pads, dilations, auto_pad)
+    counts = _window_counts(op, x, y, kernel_shape, windows, bool(count_include_pad))
+    channels = op.size(x, 1)
+    ones = op.constant(np.ones((channels, 1, *kernel_shape), op.dtype))
+    return (
+        spread(
+            op, op.Div(g, op.constant(counts.astype(op.dtype))), ones, x, y, kernel_shape, windows, channels
+        ),
+    )
+
+
+def _window_counts(
+    op: Builder, x: str, y: str, kernel: Sequence[int], windows: Windows, include_pad: bool
+) -> np.ndarray:
+    """How many positions of the (padded) input each window averages over, (1, 1, *output)."""
+    per_axis = []
+    for i, (k, s, (begin, end), d) in enumerate(zip(kernel, *windows, strict=True)):
+        extent = op.size(x, 2 + i)
+        low, high = (-begin, extent + end) if include_pad else (0, extent)
+        taps = np.arange(op.size(y, 2 + i))[:, None] * s - begin + np.arange(k) * d
+        per_axis.append(((taps >= low) & (taps < high)).sum(axis=1))
+    counts = per_axis[0]
+    for axis in per_axis[1:]:
+        counts = counts[..., None] * axis
+    return counts[None, None]
+
+
+@rule("GlobalAveragePool")
+def global_average_pool(op: Builder, g: str, y: str, x: str) -> Gradients:
+    """Every position gets an equal share."""
+    count = int(np.prod([op.size(x, axis) for axis in range(2, len(op.shape(x)))]))
+    return (op.Expand(op.Div(g, op.constant(float(count))), op.Shape(x)),)
+
+
+@rule("GlobalMaxPool")
+def global_max_pool(op: Builder, g: str, y: str, x: str) -> Gradients:
+    """One window of the whole map."""
+    return max_pool(op, g, y, x, kernel_shape=[op.size(x, axis) for axis in range(2, len(op.shape(x)))])
+
+
+@rule("LpPool")
+def lp_pool(
+    op: Builder,
+    g: str,
+    y: str,
+    x: str,
+    *,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    ceil_mode: int = 0,
+    auto_pad: str = "NOTSET",
+    p: int = 2,
+) -> Gradients:
+    """Slope sign(x) (|x| / y)^(p - 1) in each window; nothing where the norm is zero, as torch.
+
+    Negative pads are refused.
+    """
+    windows = windows_of(op, x, y, kernel_shape, strides, pads, dilations, auto_pad)
+    channels = op.size(x, 1)
+    ones = op.constant(np.ones((channels, 1, *kernel_shape), op.dtype))
+    share = g if p == 1 else divide(op, g, _power(op, y, p - 1))
+    shared = spread(op, share, ones, x, y, kernel_shape, windows, channels)
+    return (op.Mul(shared, _signed_power(op, x, p - 1)),)
+
+
+@rule("GlobalLpPool")
+def global_lp_pool(op: Builder, g: str, y: str, x: str, *, p: int = 2) -> Gradients:
+    """One window of the whole map."""
+    share = g if p == 1 else divide(op, g, _power(op, y, p - 1))
+    return (op.Mul(share, _signed_power(op, x, p - 1)),)
+
+
+def _power(op: Builder, x: str, n: int) -> str:
+    return x if n == 1 else op.Pow(x, op.constant(float(n)))
+
+
+def _signed_power(op: Builder, x: str, n: int) -> str:
+    """Sign(x) |x|^n."""
+    if n == 0:
+        return op.Sign(x)
+    return x if n == 1 else op.Mul(op.Sign(x), _power(op, op.Abs(x), n))
