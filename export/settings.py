@@ -15,6 +15,7 @@ from sise_rt.pictures.reading import PICTURES
 from sise_rt.wording import counted
 
 from .intake.interface import Interface
+from .intake.sizes import SIZE, check_size
 
 IMAGENET = {
     "mean": (0.485, 0.456, 0.406),
@@ -24,10 +25,8 @@ IMAGENET = {
     "crop_mode": "center",
     "scale": 255.0,
 }
-SIZE = 224
 LARGEST_SCALED_MEAN = 2.0  # of pixels in [0, 1] or [-1, 1]; anything larger is meant for unscaled ones
 GATE_PICTURES = 20
-MOST_VALUES = 100_000_000  # of an input, channels included; far beyond any classifier's
 
 
 def image_size(
@@ -42,19 +41,6 @@ def image_size(
     size, assumed = _image_size(ends, wanted, metadata)
     check_size(*size)
     return size, assumed
-
-
-def check_size(channels: int, height: int, width: int) -> None:
-    """Refuse an input that no memory holds, before it is made.
-
-    Raises:
-        ModelError: it has more than MOST_VALUES values.
-    """
-    if channels * height * width > MOST_VALUES:
-        raise ModelError(
-            f"an input of {channels} channels and {height}x{width} pixels has more than "
-            f"{MOST_VALUES / 1e6:.0f} million values: set a smaller --input-size"
-        )
 
 
 def _image_size(

@@ -12,8 +12,9 @@ from onnx import TensorProto, defs, helper, numpy_helper, shape_inference
 from sise_rt.errors import ModelError
 
 from ..ir.nodes import operator
-from ..settings import MOST_VALUES, SIZE
 
+SIZE = 224  # of a side of the picture, where nobody says otherwise
+MOST_VALUES = 100_000_000  # of an input, channels included; far beyond any classifier's
 KERNEL = 1 << 16  # of an integer that describes a kernel, its padding or a count
 MOST = 1 << 24  # of an integer that decides a size
 FACTOR = 1 << 20  # of an integer that others are multiplied by
@@ -32,6 +33,20 @@ DECIDING: dict[str, tuple[int, ...]] = {
     "STFT": (1, 3),
 }
 Constants = Mapping[str, TensorProto]
+
+
+def check_size(channels: int, height: int, width: int) -> None:
+    """Refuse an input that no memory holds, before it is made.
+
+    Raises:
+        ModelError: it has more than MOST_VALUES values.
+    """
+    if channels * height * width > MOST_VALUES:
+        raise ModelError(
+            f"an input of {channels} channels and {height}x{width} pixels has more than "
+            f"{MOST_VALUES / 1e6:.0f} million values: choose a smaller input size",
+            settings=("input_size",),
+        )
 
 
 def check_sizes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:

@@ -17,10 +17,10 @@ from sise_rt.errors import ModelError
 
 from ..ir.mapping import park
 from ..ir.messages import first_line
-from ..settings import SIZE, check_size
 from .external import external_files, source_sha256, take_out
 from .float32 import in_float32
 from .interface import Interface, interface
+from .sizes import SIZE, check_size
 from .malformed import check_model, check_no_loops
 
 if TYPE_CHECKING:
