@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,10 +11,11 @@ import onnx
 from onnx import helper
 
 from sise_rt.errors import ModelError
+from sise_rt.running.sessions import FULL
 
 from ..ir.cpu_sessions import Level, open_session, quiet_options
 from ..ir.mapping import mapped_offsets
-from ..ir.messages import described, first_line
+from ..ir.messages import described, gist
 from ..ir.network import (
     BATCH,
     OWN_PREFIX,
@@ -32,7 +32,6 @@ from ..ir.network import (
 BATCHES = (2, 3)  # two sizes above 1 tell a batch dimension from a fixed one
 MIXING = 1e-3  # how far an image's tensors may change with its batch, relative to the largest value
 GROUP = 32  # nodes that run together: a session holds every tensor that it gives out until its run ends
-FULL = re.compile("bad_alloc|bad allocation|allocate memory|out of memory", re.IGNORECASE)
 
 Values = dict[str, Any]  # arrays; lists where a tensor sequence is
 
@@ -127,8 +126,8 @@ def _run(network: Network, nodes: Sequence[onnx.NodeProto], values: Values, batc
         return dict(zip(names, session.run(names, given), strict=True))
     except Exception as error:
         if isinstance(error, MemoryError) or FULL.search(str(error)):
-            raise MemoryError(first_line(error)) from error
-        raise FixedBatch(f"the model does not run with a batch of {batch}: {first_line(error)}") from error
+            raise MemoryError(gist(error)) from error
+        raise FixedBatch(f"the model does not run with a batch of {batch}: {gist(error)}") from error
 
 
 def _learn(

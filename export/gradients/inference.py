@@ -14,7 +14,7 @@ from sise_rt.errors import ModelError
 
 from ..canonical.shapes import BATCHES
 from ..ir.cpu_sessions import Level, open_session, quiet_options
-from ..ir.messages import first_line
+from ..ir.messages import gist
 from ..ir.network import OWN_PREFIX, SHAPE_READERS, needed
 from ..ir.nodes import RANDOM, attribute, fresh, operator, reads, subgraphs
 from ..ir.types import Shape, TensorType
@@ -159,7 +159,7 @@ def _run(light: onnx.ModelProto, batch: str | None, size: int, elements: dict[st
             inferred = shape_inference.infer_shapes(sized, strict_mode=True, data_prop=True).graph
         except Exception as error:
             at = f" at batch size {size}" if batch else ""
-            raise ModelError(f"the model's shapes do not fit each other{at}: {first_line(error)}") from error
+            raise ModelError(f"the model's shapes do not fit each other{at}: {gist(error)}") from error
         shapes = _shapes(inferred, elements)
         if _correct_resizes(sized, shapes):
             continue
@@ -282,7 +282,7 @@ def _computed(model: onnx.ModelProto, shapes: Mapping[str, Shape], wanted: set[s
     try:
         return dict(zip(outputs, session.run(outputs, {}), strict=True))
     except Exception as error:
-        raise ModelError(f"the model's constants cannot be computed: {first_line(error)}") from error
+        raise ModelError(f"the model's constants cannot be computed: {gist(error)}") from error
 
 
 def _shape_value(node: onnx.NodeProto, shape: Shape) -> np.ndarray:

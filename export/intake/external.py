@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sise_rt.errors import ModelError
 
 from ..ir.mapping import PAGE
-from ..ir.messages import first_line
+from ..ir.messages import gist
 from .weight_files import Place, file_of, is_external, place_of, size_of, tensors
 
 LARGE = 1024  # bytes; smaller tensors (shapes, axes, scalars) stay inside, where onnx's tools can read them
@@ -148,7 +148,7 @@ def _raw(tensor: TensorProto) -> bytes | None:
             tensor = numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name)
         data = tensor.raw_data
     except Exception as error:
-        raise ModelError(f"weight {tensor.name!r} is damaged: {first_line(error)}") from error
+        raise ModelError(f"weight {tensor.name!r} is damaged: {gist(error)}") from error
     if len(data) != (needed := size_of(tensor)):
         raise ModelError(
             f"weight {tensor.name!r} is damaged: it has {len(data)} bytes, its shape needs {needed}"
@@ -160,7 +160,7 @@ def _check_numbers(tensor: TensorProto) -> None:
     try:
         value = numpy_helper.to_array(tensor)
     except Exception as error:
-        raise ModelError(f"weight {tensor.name!r} is damaged: {first_line(error)}") from error
+        raise ModelError(f"weight {tensor.name!r} is damaged: {gist(error)}") from error
     if value.dtype.kind == "f":
         _check_nan(tensor, value)
 

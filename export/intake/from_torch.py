@@ -18,7 +18,7 @@ import onnx
 
 from sise_rt.errors import ModelError
 
-from ..ir.messages import first_line
+from ..ir.messages import gist
 
 try:
     import torch
@@ -92,7 +92,7 @@ def factory_model(spec: str, weights: str | None) -> torch.nn.Module:
         raise ModelError(f"cannot import {package!r} of {spec!r}: {error}") from error
     except (Exception, SystemExit) as error:  # the module's own code runs, a script may even exit
         raise ModelError(
-            f"cannot import {package!r} of {spec!r}: {type(error).__name__}: {first_line(error)}"
+            f"cannot import {package!r} of {spec!r}: {type(error).__name__}: {gist(error)}"
         ) from error
     if not hasattr(module, attribute):
         raise ModelError(f"module {package!r} has no {attribute!r}")
@@ -103,7 +103,7 @@ def factory_model(spec: str, weights: str | None) -> torch.nn.Module:
         model = factory()
     except (Exception, SystemExit) as error:
         raise ModelError(
-            f"{spec} raised {type(error).__name__}: {first_line(error)}; {FACTORY} is needed"
+            f"{spec} raised {type(error).__name__}: {gist(error)}; {FACTORY} is needed"
         ) from error
     if not isinstance(model, torch.nn.Module):
         raise ModelError(f"{spec} returned {type(model).__name__}, where {FACTORY} is needed")
@@ -272,8 +272,7 @@ def _to_onnx_traced(model: torch.nn.Module, example: torch.Tensor, path: Path, f
         torch.onnx.export(model, (example,), str(path), dynamo=False, opset_version=18)
     except Exception as error:
         raise ModelError(
-            f"torch cannot export the model to ONNX: {first_line(first)}; "
-            f"the tracing exporter: {first_line(error)}"
+            f"torch cannot export the model to ONNX: {gist(first)}; the tracing exporter: {gist(error)}"
         ) from error
     return path
 

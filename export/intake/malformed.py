@@ -14,7 +14,7 @@ from onnx import AttributeProto, TensorProto, defs, numpy_helper
 
 from sise_rt.errors import ModelError
 
-from ..ir.messages import first_line
+from ..ir.messages import gist
 from ..ir.nodes import fresh, operator, reads, subgraphs, tensor_names
 from .sizes import ELEMENTS, KERNEL, SMALL, check_sizes, located
 
@@ -257,4 +257,4 @@ def _check_tensor(tensor: TensorProto, name: str) -> None:
     try:
         numpy_helper.to_array(tensor)
     except Exception as error:
-        raise ModelError(f"weight {name[:100]!r} is damaged: {first_line(error)}") from error
+        raise ModelError(f"weight {name[:100]!r} is damaged: {gist(error)}") from error

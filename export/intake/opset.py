@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from sise_rt.errors import ModelError
 
-from ..ir.messages import first_line
+from ..ir.messages import gist
 from ..ir.nodes import attribute, fresh, tensor_names
 
 OPSET = 18  # the first with one signature for every reduction; newer models keep their own
@@ -42,9 +42,7 @@ def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         model = version_converter.convert_version(model, OPSET)
     except Exception as error:
-        raise ModelError(
-            f"the model's opset {version} cannot be raised to {OPSET}: {first_line(error)}"
-        ) from error
+        raise ModelError(f"the model's opset {version} cannot be raised to {OPSET}: {gist(error)}") from error
     names = {w.name for w in meanwhile}
     kept = [value for value in model.graph.input if value.name not in names]
     del model.graph.input[:]

@@ -9,7 +9,7 @@ from onnx import inliner
 
 from sise_rt.errors import ModelError
 
-from ..ir.messages import first_line
+from ..ir.messages import gist
 from .malformed import check_model
 from .opset import raise_opset
 
@@ -37,7 +37,7 @@ def read_model(model: onnx.ModelProto | str | Path) -> onnx.ModelProto:
         if copied.functions:
             copied = inliner.inline_local_functions(copied, convert_version=True)
     except Exception as error:
-        raise ModelError(f"the model's functions cannot be inlined: {first_line(error)}") from error
+        raise ModelError(f"the model's functions cannot be inlined: {gist(error)}") from error
     return raise_opset(copied)
 
 
@@ -47,4 +47,4 @@ def _read(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load(path)
     except Exception as error:
-        raise ModelError(f"{path} is no ONNX model, or is damaged: {first_line(error)}") from error
+        raise ModelError(f"{path} is no ONNX model, or is damaged: {gist(error)}") from error

@@ -15,13 +15,12 @@ import onnx
 
 from sise_rt.errors import ModelError
 
-from ..ir.mapping import park
-from ..ir.messages import first_line
+from ..ir.messages import gist
 from .external import external_files, source_sha256, take_out
 from .float32 import in_float32
 from .interface import Interface, interface
-from .sizes import SIZE, check_size
 from .malformed import check_model, check_no_loops
+from .sizes import SIZE, check_size
 
 if TYPE_CHECKING:
     import torch
@@ -125,6 +124,8 @@ def open_source(
         module, metadata, kind = from_torch.factory_model(text, weights), {}, "torch"
     opened = _torch_source(module, name, kind, metadata, scratch, example, size)
     if opened.program is not None:  # the module was built here, so nobody else holds its weights
+        from .parking import park
+
         opened.parked = park(module, opened.program, scratch / "torch.bin")
     if weights == "none":
         line = "WEIGHTS ARE RANDOM (--weights none): explanations of this bundle mean nothing"
@@ -202,7 +203,7 @@ def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:
-        raise ModelError(f"{path} is no ONNX model, or is damaged: {first_line(error)}") from error
+        raise ModelError(f"{path} is no ONNX model, or is damaged: {gist(error)}") from error
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{path} is no ONNX model, or is empty")
     try:
@@ -218,7 +219,7 @@ def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     except (OSError, ValueError) as error:  # ValueError: no large weights, and still too large for protobuf
-        raise ModelError(f"{path}: {first_line(error)}") from error
+        raise ModelError(f"{path}: {gist(error)}") from error
     producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
     metadata = _metadata({p.key: p.value for p in model.metadata_props})
     ends = interface(model, output)

@@ -13,7 +13,7 @@ import torch
 
 from sise_rt.errors import ModelError
 
-from ..ir.messages import first_line
+from ..ir.messages import gist
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -39,7 +39,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(f"{path} cannot be read as weights: {first_line(error)}") from error
+        raise ModelError(f"{path} cannot be read as weights: {gist(error)}") from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]

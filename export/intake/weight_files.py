@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sise_rt.errors import ModelError
 
-from ..ir.messages import first_line
+from ..ir.messages import gist
 
 
 class Place(NamedTuple):
@@ -73,7 +73,7 @@ def file_of(tensor: TensorProto, folder: Path) -> Path:
             )
         regular = file.is_file()
     except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
-        raise _not_loaded(tensor, first_line(error)) from error
+        raise _not_loaded(tensor, gist(error)) from error
     if not regular:
         raise _not_loaded(tensor, f"no such file {file}")
     return file

@@ -11,7 +11,7 @@ import onnxruntime
 
 from sise_rt.errors import ModelError
 
-from .messages import first_line
+from .messages import gist
 
 Level = onnxruntime.GraphOptimizationLevel
 
@@ -49,7 +49,7 @@ def open_session(
             model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["TransposeOptimizer"]
         )
     except Exception as error:
-        raise ModelError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
+        raise ModelError(f"ONNX Runtime cannot load the model: {gist(error)}") from error
 
 
 def give_back_memory() -> None:

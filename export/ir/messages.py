@@ -10,14 +10,16 @@ from sise_rt.errors import SiseError
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def first_line(error: BaseException) -> str:
-    """The first line that says something of what an exception was raised from, cut to 300 characters.
+def gist(error: BaseException) -> str:
+    """What an exception was raised from says in its first line, cut to 300 characters.
 
-    Where no line does, it is the exception's type.
+    Empty lines and colours are left out. So are the settings of an error of sise-rt: whoever raises it again
+    passes them on. Where there is no text, it is the exception's type.
     """
     while error.__cause__ is not None and not isinstance(error, SiseError):
         error = error.__cause__
-    lines = COLOURS.sub("", str(error)).splitlines()
+    text = error.message if isinstance(error, SiseError) else str(error)
+    lines = COLOURS.sub("", text).splitlines()
     return next((line for line in lines if line.strip()), type(error).__name__)[:300]
 
 

@@ -32,7 +32,7 @@ from sise_rt.running.verify import (
 from ..intake.interface import Interface
 from ..intake.sources import Source
 from ..ir.cpu_sessions import Level, give_back_memory, open_session, quiet_options
-from ..ir.messages import first_line
+from ..ir.messages import gist
 from ..ir.network import Network, image_dependent
 
 CLEAN = 1e-4  # an error of alpha that no unit on the other side of its kink explains
@@ -256,7 +256,7 @@ def _original(
         image = image.astype(INPUTS[session.get_inputs()[0].type])
         output, *values = session.run([ends.output, *found], {ends.image: image})
     except Exception as error:
-        raise ModelError(f"the original model does not run: {first_line(error)}") from error
+        raise ModelError(f"the original model does not run: {gist(error)}") from error
     # Only tensors of the same layout can be compared: NHWC maps went through a transposition on the way.
     same = {t: v[:1] for t, v in zip(found, values, strict=True) if v.shape[1:] == network.types[t].shape[1:]}
     return output.reshape(ends.dims[0] or 1, -1)[:1], same

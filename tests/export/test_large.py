@@ -153,7 +153,8 @@ def test_autograd_keeps_no_doubled_weight(torch):
 
 
 def test_parked_weights_work_as_before(torch, tmp_path):
-    from sise_rt.export.ir.mapping import park, unload
+    from sise_rt.export.intake.parking import park
+    from sise_rt.export.ir.mapping import unload
 
     net = network(torch)
     net.tied = net.second  # the same parameters by another name

@@ -1,13 +1,13 @@
 """The gist of foreign exceptions."""
 
 import pytest
-from sise_rt.export.ir.messages import described, first_line
+from sise_rt.export.ir.messages import described, gist
 
 from sise_rt.errors import ModelError
 
 
 @pytest.mark.parametrize(
-    ("text", "gist"),
+    ("text", "said"),
     [
         ("one\ntwo", "one"),
         ("\n  \n two", " two"),
@@ -16,8 +16,8 @@ from sise_rt.errors import ModelError
         ("x" * 400, "x" * 300),
     ],
 )
-def test_first_line(text, gist):
-    assert first_line(ValueError(text)) == gist
+def test_the_first_line_that_says_something(text, said):
+    assert gist(ValueError(text)) == said
 
 
 def caused(error, cause):
@@ -26,13 +26,17 @@ def caused(error, cause):
 
 
 def test_the_cause_says_more_than_its_consequence():
-    assert first_line(caused(RuntimeError("Step 3 of 3 failed"), KeyError("weight"))) == "'weight'"
+    assert gist(caused(RuntimeError("Step 3 of 3 failed"), KeyError("weight"))) == "'weight'"
 
 
 def test_words_of_this_package_stand():
     error = caused(ModelError("weight 'w' is damaged"), KeyError("weight"))
-    assert first_line(error) == "weight 'w' is damaged"
+    assert gist(error) == "weight 'w' is damaged"
 
 
 def test_described():
     assert described((None, 3, "h", 8)) == "(?, 3, h, 8)"
+
+
+def test_settings_are_left_to_whoever_raises_it_again():
+    assert gist(ModelError("too large", settings=("input_size",))) == "too large"
