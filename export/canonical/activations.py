@@ -28,8 +28,8 @@ def activation_of(
         return node.op_type, node.input[0], axis
     before = producers.get(node.input[0]) if node.input else None
     if node.op_type == "Log" and before is not None:
-        found = activation_of(before, network, producers)
-        return ("LogSoftmax", *found[1:]) if found and found[0] == "Softmax" else None
+        inner = activation_of(before, network, producers)
+        return ("LogSoftmax", *inner[1:]) if inner and inner[0] == "Softmax" else None
     return _written_softmax(node, network, producers) or _written_sigmoid(node, network, producers)
 
 

@@ -14,7 +14,7 @@ from sise_rt.errors import ModelError
 from ..ir.network import OWN_PREFIX, Network, image_dependent
 from ..ir.nodes import attribute
 from ..ir.types import TensorType
-from .shapes import FixedBatch, MixedBatch, NoBatch, measure_shapes
+from .shapes import BatchError, FixedBatch, MixedBatch, NoBatch, measure_shapes
 
 Types = Mapping[str, TensorType]
 
@@ -36,7 +36,7 @@ def settle_batch(network: Network, declared: int | None) -> None:
         measure_shapes(network)
         return
     except FixedBatch as error:
-        reason: ModelError = error
+        reason: BatchError = error
     except MixedBatch as error:
         if declared is None:
             raise
@@ -51,12 +51,11 @@ def settle_batch(network: Network, declared: int | None) -> None:
                 raise reason from error
     elif declared > 1:
         raise ModelError(
-            f"the model fixes its batch to {declared} images, and it cannot be freed ({reason}): export it "
-            "with a free batch, or with a batch of 1"
+            f"the model fixes its batch to {declared} images, and it cannot be freed ({reason.message}): "
+            "export it with a free batch, or with a batch of 1"
         ) from reason
     measure_shapes(network, (1, 1))
-    gist = str(reason).partition(", so ")[0]
-    network.assumed.append(f"batch of 1, so masked images are scored one by one ({gist})")
+    network.assumed.append(f"batch of 1, so masked images are scored one by one ({reason.observed})")
 
 
 def free_batch(network: Network, batch: int) -> None:

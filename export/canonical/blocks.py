@@ -17,7 +17,7 @@ from .layout import channel_axes
 
 WEIGHT_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 MOST_BEHIND = 4  # a classifier of several layers is usual, four times the feature extractor is not
-LISTED = "sise-rt inspect (without --blocks) lists the blocks that are found"
+LISTED = "inspecting the model without naming blocks lists those that are found"
 DROP = 1.5  # a side must shrink by this factor: unpadded convolutions lose a few pixels inside a block
 
 
@@ -48,7 +48,7 @@ def find_blocks(network: Network) -> list[Block]:
             outputs[-1] = tensor
         last, layers = (h, w), weighted[tensor]
     if outputs and (reason := _tokens_behind(network, outputs[-1])):
-        raise ModelError(reason)
+        raise ModelError(reason, settings=("blocks",))
     if not outputs:
         raise ModelError(
             "the network has no usable cut: nowhere between its first and last weight layer does a single "
@@ -72,7 +72,7 @@ def named_blocks(
         source: the tensors that the model had before it was brought into canonical form, in order.
 
     Raises:
-        ModelError: a name is unknown or no usable cut; says why.
+        ModelError: a name is unknown, or names no usable cut; says why.
     """
     produced = {name: i for i, node in enumerate(network.graph.nodes) for name in node.output}
     axes = channel_axes(network)
@@ -82,34 +82,46 @@ def named_blocks(
     for name in names:
         tensor = name if name in produced else modules.get(name) or name
         if tensor not in produced:
-            if name in modules:
-                raise ModelError(
-                    f"--blocks: the output of module {name!r} is no tensor of the deployed graph, as it is "
-                    "fused with its neighbours or does nothing there; cuts near it: "
-                    + ", ".join(_near_module(usable, modules, name))
-                )
-            if name in source:
-                near = _near_removed(usable, source, name)
-                raise ModelError(
-                    f"--blocks: tensor {name!r} is not there any more in the deployed graph, where constants "
-                    f"are folded and BatchNormalization is fused; cuts near it: {near}; {LISTED}"
-                )
-            near = ", ".join(get_close_matches(name, [*produced, *modules], 3))
-            hint = f"close: {near}" if near else f"cuts are {', '.join(usable[-3:]) or 'none'}"
-            raise ModelError(f"--blocks: the network has no tensor {name!r}; {hint}; {LISTED}")
-        if tensor not in cuts:
+            why: str | None = _why_absent(name, [*produced, *modules], usable, modules, source)
+        elif tensor not in cuts:
             others = _alive(network, produced[tensor]) - {tensor}
-            raise ModelError(
-                f"--blocks: {name!r} is no cut, as information also flows past it through "
+            why = (
+                f"{name!r} is no cut, as information also flows past it through "
                 + ", ".join(sorted(others)[:3])
                 + f"; cuts near it: {', '.join(_near(usable, produced, tensor))}"
             )
-        if reason := cuts[tensor]:
-            raise ModelError(f"--blocks: {name!r} {reason}")
+        else:
+            why = cuts[tensor] and f"{name!r} {cuts[tensor]}"
+        if why:
+            raise ModelError(why, settings=("blocks",))
         tensors.append(tensor)
     if len(set(tensors)) < len(tensors):
-        raise ModelError(f"--blocks: two names stand for one tensor: {', '.join(names)}")
+        raise ModelError(f"two names stand for one tensor: {', '.join(names)}", settings=("blocks",))
     return _blocks(network, sorted(tensors, key=produced.__getitem__), axes)
+
+
+def _why_absent(
+    name: str,
+    there: Sequence[str],
+    usable: Sequence[str],
+    modules: Mapping[str, str],
+    source: Sequence[str],
+) -> str:
+    """Why a name stands for no tensor of the network, and which ones are close to it or usable instead."""
+    if name in modules:
+        near = ", ".join(_near_module(usable, modules, name))
+        return (
+            f"the output of module {name!r} is no tensor of the deployed graph, as it is fused with its "
+            f"neighbours or does nothing there; cuts near it: {near}"
+        )
+    if name in source:
+        return (
+            f"tensor {name!r} is not there any more in the deployed graph, where constants are folded and "
+            f"BatchNormalization is fused; cuts near it: {_near_removed(usable, source, name)}; {LISTED}"
+        )
+    near = ", ".join(get_close_matches(name, there, 3))
+    hint = f"close: {near}" if near else f"cuts are {', '.join(usable[-3:]) or 'none'}"
+    return f"the network has no tensor {name!r}; {hint}; {LISTED}"
 
 
 def _cuts(network: Network) -> list[str]:
@@ -216,7 +228,7 @@ def _tokens_behind(network: Network, tensor: str) -> str | None:
     return (
         f"the last tensor with a 2-D map, {tensor!r}, has {counted(before, 'weight layer')} before it and "
         f"{behind} behind it: the network works on tokens, as vision transformers do, and has no feature "
-        "maps for SISE. Where a 2-D map is wanted all the same, name it with --blocks"
+        "maps for SISE. Where a 2-D map is wanted all the same, name it as a block"
     )
 
 

@@ -26,7 +26,8 @@ from ..ir.network import OWN_PREFIX, PRODUCER, Graph, Network, needed
 from ..ir.nodes import attribute, rewire
 from ..ir.types import TensorType
 from .batch_axis import settle_batch
-from .outputs import resolve_activation, strip_activation, to_nchw, to_rank_two
+from .layout import to_nchw
+from .outputs import resolve_activation, strip_activation, to_rank_two
 from .shapes import fold_shapes
 
 RESERVED = re.compile(  # names that the canonical form and the graphs of the bundle use themselves
@@ -179,12 +180,12 @@ def _optimised(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Networ
 
 def _switches(graph: onnx.GraphProto, scratch: Path) -> dict[str, np.ndarray]:
     """Constant truth values by name."""
-    found = {w.name: mapped(w, scratch) for w in graph.initializer if w.data_type == TensorProto.BOOL}
+    switches = {w.name: mapped(w, scratch) for w in graph.initializer if w.data_type == TensorProto.BOOL}
     for node in graph.node:
         value = attribute(node, "value") if node.op_type == "Constant" else None
         if value is not None and value.data_type == TensorProto.BOOL:
-            found[node.output[0]] = numpy_helper.to_array(value)
-    return found
+            switches[node.output[0]] = numpy_helper.to_array(value)
+    return switches
 
 
 def _acting(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], output: str) -> list[onnx.NodeProto]:

@@ -1,4 +1,4 @@
-"""Which axis of a tensor holds the channels, and channels first where a block has them last."""
+"""Which axis of a tensor holds the channels, and channels first where images or a block have them last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx import helper
 from sise_rt.bundle import Block
 
 from ..ir.network import OWN_PREFIX, Network, image_dependent
-from ..ir.nodes import attribute
+from ..ir.nodes import attribute, rewire
 
 Axis = tuple[str, int]
 
@@ -22,6 +22,7 @@ CHANNELS_FIRST = frozenset(  # of their inputs and outputs, axis 1 holds the cha
 CHANNELS_AT_END = frozenset({"LayerNormalization", "MatMul", "RMSNormalization"})
 REARRANGING = frozenset({"Einsum", "Gather", "GatherElements", "GatherND", "Reshape"})
 RESIZING = frozenset({"Concat", "Pad", "Resize", "Slice", "Split", "Tile"})
+CHANNELS_LAST = "images_channels_last"
 
 
 def channel_axes(network: Network) -> dict[str, int]:
@@ -43,16 +44,16 @@ def channel_axes(network: Network) -> dict[str, int]:
     def rank(name: str) -> int:
         return len(network.types[name].shape) if name in network.types else 0
 
-    known: list[Axis] = []
+    told: list[Axis] = []  # what operators say of their own tensors
     for node in nodes:
         inputs = [name for name in node.input if name in dependent]
         maps = [name for name in (*inputs, *node.output) if name in dependent and rank(name) == 4]
         if node.op_type in CHANNELS_FIRST:
-            known += [(name, 1) for name in maps]
+            told += [(name, 1) for name in maps]
         elif node.op_type in CHANNELS_AT_END:
             last = attribute(node, "axis", -1) % 4 == 3
             if len(inputs) == 1 and last and (node.op_type != "MatMul" or node.input[0] in dependent):
-                known += [(name, 3) for name in maps]
+                told += [(name, 3) for name in maps]
         elif node.op_type == "Transpose" and len(maps) == 2:
             perm = attribute(node, "perm") or [3, 2, 1, 0]
             for i, axis in enumerate(perm):
@@ -62,14 +63,33 @@ def channel_axes(network: Network) -> dict[str, int]:
                 for a, b in pairwise(maps):
                     if node.op_type in RESIZING or _extent(network, a, i) == _extent(network, b, i):
                         parents[root((a, i))] = root((b, i))
-    channels = {root(axis) for axis in known}
+    channels = {root(axis) for axis in told}
     tensors = {name for node in nodes for name in node.output if name in dependent and rank(name) == 4}
-    found = {name: [i for i in range(1, 4) if root((name, i)) in channels] for name in tensors}
-    return {name: axes[0] for name, axes in found.items() if len(axes) == 1}
+    candidates = {name: [i for i in range(1, 4) if root((name, i)) in channels] for name in tensors}
+    return {name: axes[0] for name, axes in candidates.items() if len(axes) == 1}
 
 
 def _extent(network: Network, name: str, axis: int) -> int | str | None:
     return network.types[name].shape[axis]
+
+
+def to_nchw(network: Network) -> None:
+    """Take channels first: drop the leading Transpose, or undo the caller's before the network."""
+    image = network.types["images"]
+    n, h, w, c = image.shape
+    network.types["images"] = replace(image, shape=(n, c, h, w))
+    nodes = list(network.graph.nodes)
+    readers = [node for node in nodes if "images" in node.input]
+    if all(node.op_type == "Transpose" and attribute(node, "perm") == [0, 3, 1, 2] for node in readers):
+        nodes = [node for node in nodes if node not in readers]
+        rewire(nodes, {node.output[0]: "images" for node in readers})
+    else:
+        rewire(nodes, {"images": CHANNELS_LAST})
+        nodes.insert(
+            0, helper.make_node("Transpose", ["images"], [CHANNELS_LAST], CHANNELS_LAST, perm=[0, 2, 3, 1])
+        )
+        network.types[CHANNELS_LAST] = image
+    network.graph = replace(network.graph, nodes=tuple(nodes))
 
 
 def channels_first(network: Network, blocks: Sequence[Block]) -> list[Block]:

@@ -1,4 +1,4 @@
-"""The two ends of a network in canonical form: images channels first, logits (N, classes) at the end."""
+"""The output in canonical form: logits (N, classes), and what turns them into confidences."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import ArgumentError, ModelError
 
 from ..ir.messages import described
 from ..ir.network import Network
-from ..ir.nodes import attribute, rewire
+from ..ir.nodes import rewire
 from ..ir.types import TensorType
 from .activations import ACTIVATIONS, activation_of
 
@@ -21,26 +21,6 @@ RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze")
 DECISIONS = frozenset({"ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "Hardmax", "Less", "TopK"})
 MIXING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})  # of bounded values, these bound nothing
 SUM_ERROR = 1e-3  # of probabilities from 1; some models clip them
-CHANNELS_LAST = "images_channels_last"
-
-
-def to_nchw(network: Network) -> None:
-    """Take channels first: drop the leading Transpose, or undo the caller's before the network."""
-    image = network.types["images"]
-    n, h, w, c = image.shape
-    network.types["images"] = replace(image, shape=(n, c, h, w))
-    nodes = list(network.graph.nodes)
-    readers = [node for node in nodes if "images" in node.input]
-    if all(node.op_type == "Transpose" and attribute(node, "perm") == [0, 3, 1, 2] for node in readers):
-        nodes = [node for node in nodes if node not in readers]
-        rewire(nodes, {node.output[0]: "images" for node in readers})
-    else:
-        rewire(nodes, {"images": CHANNELS_LAST})
-        nodes.insert(
-            0, helper.make_node("Transpose", ["images"], [CHANNELS_LAST], CHANNELS_LAST, perm=[0, 2, 3, 1])
-        )
-        network.types[CHANNELS_LAST] = image
-    network.graph = replace(network.graph, nodes=tuple(nodes))
 
 
 def strip_activation(network: Network) -> None:
@@ -59,11 +39,11 @@ def strip_activation(network: Network) -> None:
         node = producers.get(node.input[0])
     if node is None:
         return
-    found = activation_of(node, network, producers)
-    if found is None:
+    activation = activation_of(node, network, producers)
+    if activation is None:
         _take_logarithm(network)
         return
-    network.removed, before, axis = found
+    network.removed, before, axis = activation
     shape = network.types[node.output[0]].shape
     if axis is not None and any(
         d != 1 for i, d in enumerate(shape) if i != axis % len(shape) and (i or axis % len(shape) == 0)
@@ -88,7 +68,8 @@ def _refuse_decision(producers: Mapping[str, onnx.NodeProto]) -> None:
     if node is not None and node.op_type in DECISIONS:
         raise ModelError(
             f"the output is what {node.op_type} (node {node.name!r}) decides, not the scores: explain the "
-            f"tensor that it takes, --output {node.input[0]}"
+            f"tensor that it takes, {node.input[0]}",
+            settings=("output_name",),
         )
 
 
@@ -124,7 +105,7 @@ def _take_logarithm(network: Network) -> None:
     ):
         network.assumed.append(
             "the outputs are logits, although they look like probabilities (if they are, choose the tensor "
-            "before the last activation with --output)"
+            "before the last activation as the output)"
         )
 
 
@@ -142,24 +123,30 @@ def resolve_activation(network: Network, activation: str | None) -> None:
     """Decide what turns the logits into confidences: what was removed, what the user says, or an assumption.
 
     Raises:
+        ArgumentError: there is no such activation.
         ModelError: the user contradicts the model, or wants the softmax of a single logit.
     """
-    found = ACTIVATIONS[network.removed] if network.removed else None
+    own = ACTIVATIONS[network.removed] if network.removed else None
     if activation and activation not in ACTIVATIONS.values():
-        raise ModelError(f"unknown activation {activation!r}: use softmax or sigmoid")
-    if activation and found and activation != found:
-        raise ModelError(f"the model ends in {found}, which contradicts --activation {activation}")
+        raise ArgumentError(
+            f"unknown activation {activation!r}: use softmax or sigmoid", settings=("activation",)
+        )
+    if activation and own and activation != own:
+        raise ModelError(
+            f"the model ends in {own}, which contradicts the activation {activation}",
+            settings=("activation",),
+        )
     count = int(np.prod([d for d in network.types["logits"].shape if isinstance(d, int)]))
-    if not activation and not found:
+    if not activation and not own:
         activation = "sigmoid" if count == 1 else "softmax"
         logits = "a single logit" if count == 1 else f"{count} logits"
-        network.assumed.append(f"activation {activation}, as the model ends in {logits} (set --activation)")
-    network.activation = activation or found or ""
+        network.assumed.append(f"activation {activation}, as the model ends in {logits} (can be set)")
+    network.activation = activation or own or ""
     if count == 1 and network.activation == "softmax":
-        raise ModelError(
-            "the softmax of a single logit is always 1"
-            + (": the model's output says nothing" if found else ": use --activation sigmoid")
-        )
+        always = "the softmax of a single logit is always 1"
+        if own:
+            raise ModelError(f"{always}: the model's output says nothing")
+        raise ModelError(f"{always}: take sigmoid", settings=("activation",))
 
 
 def to_rank_two(network: Network) -> None:
@@ -177,7 +164,9 @@ def to_rank_two(network: Network) -> None:
             "segmenters and detectors are not supported"
         )
     if logits.dtype.kind != "f":
-        raise ModelError(f"the output is {logits.dtype}, not scores: choose another with --output")
+        raise ModelError(
+            f"the output is {logits.dtype}, not scores: choose another", settings=("output_name",)
+        )
     count = classes[0] if classes else 1
     nodes = list(network.graph.nodes)
     if logits.shape != (batch, count):

@@ -36,7 +36,19 @@ GROUP = 32  # nodes that run together: a session holds every tensor that it give
 Values = dict[str, Any]  # arrays; lists where a tensor sequence is
 
 
-class FixedBatch(ModelError):
+class BatchError(ModelError):
+    """Why a network's batch cannot be free.
+
+    Attributes:
+        observed: what its runs showed, without what that means and what would help.
+    """
+
+    def __init__(self, observed: str, advice: str = ""):
+        super().__init__(observed + advice)
+        self.observed = observed
+
+
+class FixedBatch(BatchError):
     """The network does not run at another batch size."""
 
 
@@ -44,7 +56,7 @@ class NoBatch(FixedBatch):
     """The network runs, but its output does not have one row an image."""
 
 
-class MixedBatch(ModelError):
+class MixedBatch(BatchError):
     """An image's result depends on the batch that it is in, or on chance."""
 
 
@@ -77,31 +89,35 @@ def measure_shapes(network: Network, batches: tuple[int, int] = BATCHES) -> None
         ]
         start, end = 0, GROUP
         while start < len(nodes):
-            found = [_run(network, nodes[start:end], *given) for given in zip(runs, batches, strict=True)]
-            alive = {name for name in (*runs[0], *found[0]) if last_use.get(name, -1) >= end}
-            if not all(isinstance((runs[0] | found[0])[name], np.ndarray) for name in alive):
+            made = [_run(network, nodes[start:end], *given) for given in zip(runs, batches, strict=True)]
+            alive = {name for name in (*runs[0], *made[0]) if last_use.get(name, -1) >= end}
+            if not all(isinstance((runs[0] | made[0])[name], np.ndarray) for name in alive):
                 end += GROUP  # a sequence of tensors stays within its group
                 continue
-            for name, small in found[0].items():
-                _learn(network, name, small, found[1][name], batches, name in derived)
+            for name, small in made[0].items():
+                _learn(network, name, small, made[1][name], batches, name in derived)
                 network.sample = small if name == "logits" else network.sample
                 if name in derived:
-                    network.measured[name] = (small, found[1][name])
+                    network.measured[name] = (small, made[1][name])
             runs = [
                 {name: value for name, value in (old | new).items() if name in alive}
-                for old, new in zip(runs, found, strict=True)
+                for old, new in zip(runs, made, strict=True)
             ]
             start, end = end, end + GROUP
     except MemoryError as error:
         raise ModelError(
-            f"an input {described(image.shape)} needs more memory than there is: set a smaller --input-size"
+            f"an input {described(image.shape)} needs more memory than there is: choose a smaller input size",
+            settings=("input_size",),
         ) from error
     if not any("logits" in node.output for node in nodes):
         raise ModelError("the output does not depend on the image")
 
 
 def _aligned(values: np.ndarray, batches: tuple[int, int]) -> np.ndarray:
-    """The images of the second run in the other order: what comes before an image must not matter either."""
+    """The second run's images, or what became of them, in the order of the first run's.
+
+    The second run has them the other way round, as what comes before an image must not matter either.
+    """
     return values[::-1] if batches[0] != batches[1] else values
 
 
@@ -133,7 +149,16 @@ def _run(network: Network, nodes: Sequence[onnx.NodeProto], values: Values, batc
 def _learn(
     network: Network, name: str, small: Any, large: Any, batches: tuple[int, int], derived: bool
 ) -> None:
-    """A tensor's type from its values at both batch sizes; `derived`: of shapes alone."""
+    """A tensor's type, from its values at both batch sizes.
+
+    Args:
+        network: its types are filled in.
+        name: of the tensor.
+        small: its value at the first batch size; a tensor sequence has no type.
+        large: at the second.
+        batches: both sizes.
+        derived: the tensor follows from shapes alone, so it may hold the batch size itself.
+    """
     if not isinstance(small, np.ndarray):
         return
     if small.ndim != large.ndim:
@@ -147,8 +172,8 @@ def _learn(
         same = _aligned(large, batches)[: batches[0]]
         if not np.allclose(small, same, rtol=0.0, atol=MIXING * scale, equal_nan=True):
             raise MixedBatch(
-                f"tensor {name!r} of an image changes with the other images of its batch, or by "
-                "chance, so masked copies cannot be scored together: export in evaluation mode"
+                f"tensor {name!r} of an image changes with the other images of its batch, or by chance",
+                ", so masked copies cannot be scored together: export in evaluation mode",
             )
     if name == "logits" and not batched and batches[0] != batches[1]:
         raise NoBatch(

@@ -72,10 +72,10 @@ def test_a_tensor_that_was_there_before_the_clean_up(small_model):
     (refusal,) = examine(small_model, blocks=["stem.conv"]).refusals
     assert "tensor 'stem.conv' is not there any more in the deployed graph" in refusal
     assert "cuts near it: stem.relu" in refusal or "cuts near it: stem.norm" in refusal
-    assert "sise-rt inspect (without --blocks) lists" in refusal
+    assert "inspecting the model without naming blocks lists" in refusal
     (refusal,) = examine(small_model, blocks=["stem.rely"]).refusals
     assert "no tensor 'stem.rely'; close: stem.relu" in refusal
-    assert "sise-rt inspect (without --blocks) lists" in refusal
+    assert "inspecting the model without naming blocks lists" in refusal
 
 
 def test_residual(network):
@@ -102,7 +102,7 @@ def test_residual(network):
     assert "cuts near it: " in str(caught.value)
     with pytest.raises(ModelError, match="no tensor 'thre'; close: three"):
         named_blocks(net, ["thre"], {})
-    with pytest.raises(ModelError, match=r"no tensor 'x_y_z'; cuts are .*three; sise-rt inspect"):
+    with pytest.raises(ModelError, match=r"no tensor 'x_y_z'; cuts are .*three; inspecting"):
         named_blocks(net, ["x_y_z"], {})
     with pytest.raises(ModelError, match="two names stand for one tensor: two, layer2"):
         named_blocks(net, ["two", "layer2"], {"layer2": "two"})
@@ -308,6 +308,6 @@ def test_resnet18_of_torchvision_and_its_module_names(torchvision, tmp_path):
     with pytest.raises(ModelError) as caught:
         named_blocks(net, ["conv1"], modules)
     assert str(caught.value) == (
-        "--blocks: the output of module 'conv1' is no tensor of the deployed graph, as it is fused with its "
-        "neighbours or does nothing there; cuts near it: bn1, relu, maxpool"
+        "the output of module 'conv1' is no tensor of the deployed graph, as it is fused with its "
+        "neighbours or does nothing there; cuts near it: bn1, relu, maxpool (see blocks)"
     )

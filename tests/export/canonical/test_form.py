@@ -11,7 +11,7 @@ from sise_rt.export.intake.interface import interface
 from sise_rt.export.ir.builder import Builder
 from sise_rt.export.ir.network import to_model
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import ArgumentError, ModelError
 
 rng = np.random.default_rng(1)
 
@@ -264,9 +264,7 @@ def test_single_logit_has_two_sides(tmp_path, given, tail):
     close(found, np.concatenate([-positive, positive], axis=1))
     assert network.activation == "sigmoid"
     assert any("both sides" in note for note in network.notes)
-    assert any("single logit (set --activation)" in note for note in network.assumed) == (
-        not given and not tail
-    )
+    assert any("single logit (can be set)" in note for note in network.assumed) == (not given and not tail)
 
 
 @pytest.mark.parametrize(
@@ -282,11 +280,11 @@ def test_assumed_activation_is_noted(tmp_path, given, activation):
 
 def test_activations_that_contradict_the_model(tmp_path):
     model = made(lambda op, x: op.Softmax(scores(op, x)))
-    with pytest.raises(ModelError, match="ends in softmax, which contradicts --activation sigmoid"):
+    with pytest.raises(ModelError, match="ends in softmax, which contradicts the activation sigmoid"):
         brought(model, tmp_path, activation="sigmoid")
-    with pytest.raises(ModelError, match="unknown activation 'relu'"):
+    with pytest.raises(ArgumentError, match="unknown activation 'relu'"):
         brought(model, tmp_path, activation="relu")
-    with pytest.raises(ModelError, match="single logit is always 1: use --activation sigmoid"):
+    with pytest.raises(ModelError, match="single logit is always 1: take sigmoid"):
         brought(made(lambda op, x: scores(op, x, 1)), tmp_path, activation="softmax")
     with pytest.raises(ModelError, match="single logit is always 1: the model's output says nothing"):
         brought(made(lambda op, x: op.Softmax(scores(op, x, 1))), tmp_path)
@@ -370,7 +368,7 @@ def batch_in_the_middle(op, x):
         (control_flow, r"control flow \(If\) cannot be split"),
         (batch_in_the_middle, "for a batch of 2 images"),
         (lambda op, x: op.ReduceMean(scores(op, x), keepdims=0), "for a batch of 2 images"),
-        (lambda op, x: op.ArgMax(scores(op, x), axis=1), "what ArgMax .* decides, .* --output t_Gemm_4"),
+        (lambda op, x: op.ArgMax(scores(op, x), axis=1), "what ArgMax .* decides, .* takes, t_Gemm_4"),
         (lambda op, x: op.Softmax(segmenter(op, x), axis=3), "Softmax over axis 3"),
         (lambda op, x: op.NoSuchOperator(x), "ONNX Runtime cannot load the model"),
     ],
@@ -452,7 +450,7 @@ def test_too_little_memory(cnn, tmp_path, monkeypatch, error):
             raise error
 
     monkeypatch.setattr(shapes, "open_session", lambda *_: Full())
-    with pytest.raises(ModelError, match=r"\(\?, 3, 32, 32\) needs more memory .* smaller --input-size"):
+    with pytest.raises(ModelError, match=r"\(\?, 3, 32, 32\) needs more memory .* smaller input size"):
         brought(onnx.load(cnn(tmp_path / "m.onnx")), tmp_path)
 
 
