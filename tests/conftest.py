@@ -21,19 +21,13 @@ def material() -> Path:
 
 @pytest.fixture(scope="session")
 def torchvision():
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")  # which the exporter needs, whose import is taken
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they deprecate at import is not ours to mend
-        try:
-            import torchvision
-        except RuntimeError:
-            # A torchvision built for CUDA beside a torch for the CPU lacks the operators that it describes.
-            library = torch.library.Library("torchvision", "DEF")
-            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            torchvision = pytest.importorskip("torchvision")
-            torchvision.stand_in_operators = library  # they vanish with the library object
-    return torchvision
+        from sise_rt.export.intake.from_torch import import_torchvision
+
+        return import_torchvision()
 
 
 def write_cnn(

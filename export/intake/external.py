@@ -29,8 +29,8 @@ def external_files(model: onnx.ModelProto, folder: Path) -> dict[str, Path]:
     Raises:
         ModelError: a file is missing, or is not a regular file inside the folder.
     """
-    found = [file_of(tensor, folder) for tensor in tensors(model) if is_external(tensor)]
-    return {file.relative_to(folder).as_posix(): file for file in sorted(set(found))}
+    files = {file_of(tensor, folder) for tensor in tensors(model) if is_external(tensor)}
+    return {file.relative_to(folder).as_posix(): file for file in sorted(files)}
 
 
 def source_sha256(path: Path, external: dict[str, Path]) -> str:
@@ -95,18 +95,18 @@ def _constants_to_initializers(model: onnx.ModelProto) -> None:
     """Make initializers of the graph's large Constant nodes: only these may keep their data elsewhere."""
     graph = model.graph
     outputs = {value.name for value in graph.output}
-    kept, found = [], []
+    kept, moved = [], []
     for node in graph.node:
         value = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
         large = value is not None and (is_external(value) or value.ByteSize() >= LARGE)
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and large:
             if node.output[0] not in outputs:
-                found.append((value, node.output[0]))
+                moved.append((value, node.output[0]))
                 continue
         kept.append(node)
-    if not found:
+    if not moved:
         return
-    for value, name in found:
+    for value, name in moved:
         graph.initializer.append(value)
         graph.initializer[-1].name = name
     del graph.node[:]

@@ -40,15 +40,15 @@ def in_float32(model: onnx.ModelProto, folder: Path) -> tuple[str, ...]:
         ModelError: it takes whole pixels and computes with them.
     """
     image = image_input(model)
-    found = to_float32(model, folder)
+    precisions = to_float32(model, folder)
     if image.type.tensor_type.elem_type == TensorProto.UINT8:
         if not to_float_image(model, image.name):
             raise ModelError(
                 f"input {image.name!r} takes whole pixels (uint8) and the model computes with them as they "
                 "are, where masked images are floats: let a Cast to float be the first that happens to it"
             )
-        found.add("uint8")
-    return tuple(sorted(found))
+        precisions.add("uint8")
+    return tuple(sorted(precisions))
 
 
 def to_float32(model: onnx.ModelProto, folder: Path) -> set[str]:
@@ -60,24 +60,24 @@ def to_float32(model: onnx.ModelProto, folder: Path) -> set[str]:
     Returns:
         The precisions that inputs, outputs and weights had; scalars may have any.
     """
-    found: set[str] = set()
+    precisions: set[str] = set()
     for value in _declared(model.graph):
         tensor = value.type.tensor_type
         if tensor.elem_type in OTHERS:
-            found.add(OTHERS[tensor.elem_type])
+            precisions.add(OTHERS[tensor.elem_type])
             tensor.elem_type = TensorProto.FLOAT
     with open(folder / FILE, "wb") as out:
         for weight in tensors(model):
             if weight.data_type in OTHERS:
                 if any(extent != 1 for extent in weight.dims):
-                    found.add(OTHERS[weight.data_type])
+                    precisions.add(OTHERS[weight.data_type])
                 _convert(weight, folder, out)
     functions = [node for function in model.functions for node in function.node]
     for node in (*_nodes(model.graph), *functions):
         for a in node.attribute:
             if a.name in TYPED and a.type == onnx.AttributeProto.INT and a.i in OTHERS:
                 a.i = TensorProto.FLOAT
-    return found
+    return precisions
 
 
 def _declared(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:

@@ -9,14 +9,14 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import ArgumentError, ModelError
 
 from ..ir.messages import gist
 
@@ -38,6 +38,9 @@ def torchvision_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[st
     Args:
         name: as in `torchvision.models.list_models()`.
         weights: `DEFAULT` (downloaded by torchvision), `none`, or a weight file.
+
+    Raises:
+        ModelError: there is no such model, or the weights cannot be had or do not fit.
     """
     models = import_torchvision().models
     if name not in models.list_models(module=models):
@@ -74,12 +77,14 @@ def factory_model(spec: str, weights: str | None) -> torch.nn.Module:
     """The module that `package.module:factory` returns; None leaves its own weights in place.
 
     Raises:
+        ArgumentError: `weights` is `none`.
         ModelError: the package cannot be imported, or the factory does not give a module.
     """
     if weights == "none":
-        raise ModelError(
-            f"{spec} sets its weights itself, so --weights none does not go with it: leave --weights out, "
-            "or give a file"
+        raise ArgumentError(
+            f"{spec} sets its weights itself, so random ones cannot be had: leave the weights out, or give a "
+            "file",
+            settings=("weights",),
         )
     package, _, attribute = spec.partition(":")
     if "" not in sys.path:
@@ -119,31 +124,32 @@ def import_torchvision() -> Any:
     except ImportError as error:
         raise ModelError("torchvision models need torchvision: pip install torchvision") from error
     except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
+        if "torchvision::nms" not in str(error):  # torch has one kind of error for everything
             raise
         # torchvision built for CUDA beside a CPU torch lacks the schemas of two detection operators and fails
         # to import. Classifiers use neither, so the schemas alone suffice.
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        torchvision_schemas.append(library)  # schemas live as long as their library
+        torchvision_schemas.append(library)
         import torchvision
     return torchvision
 
 
-torchvision_schemas: list[Any] = []
+torchvision_schemas: list[Any] = []  # kept, as schemas live as long as their library
 
 
-def _downloaded(build: Any) -> torch.nn.Module:
+def _downloaded(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
     try:
         return build()
     except Exception as error:
         raise ModelError(
-            f"the published weights could not be fetched ({error}); give a file with --weights"
+            f"the published weights could not be fetched ({error}); give a weight file",
+            settings=("weights",),
         ) from error
 
 
-def _with_weights(build: Any, weights: str) -> torch.nn.Module:
+def _with_weights(build: Callable[..., torch.nn.Module], weights: str) -> torch.nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision announces slow initialisation of some families
         model = build()
@@ -186,13 +192,9 @@ def _torchvision_metadata(weights: Any) -> dict[str, Any]:
 
 def _timm_metadata(model: torch.nn.Module) -> dict[str, Any]:
     config = dict(getattr(model, "pretrained_cfg", None) or {})
-    found = {
-        key: config[key]
-        for key in ("input_size", "crop_pct", "interpolation", "mean", "std", "crop_mode")
-        if config.get(key)
-    }
+    preprocessing = ("input_size", "crop_pct", "interpolation", "mean", "std", "crop_mode")
     return {
-        **found,
+        **{key: config[key] for key in preprocessing if config.get(key)},
         "licence": config.get("license"),
         "described_by": f"timm {config.get('architecture', '')}".strip(),
     }

@@ -105,14 +105,18 @@ def _output(model: onnx.ModelProto, output: str | None) -> str:
     outputs = [value.name for value in model.graph.output]
     if output is None and len(outputs) > 1:
         raise ModelError(
-            f"the model has {len(outputs)} outputs, choose one with --output: {', '.join(outputs)}"
+            f"the model has {len(outputs)} outputs, choose one: {', '.join(outputs)}",
+            settings=("output_name",),
         )
     output = output or next(iter(outputs), None)
     inside = {name for node in model.graph.node for name in node.output if name}
     if output not in outputs and output in inside:
         model.graph.output.add(name=output).type.tensor_type.elem_type = TensorProto.FLOAT
     elif output not in outputs:
-        raise ModelError(f"the model has no output {output!r}; its outputs: {', '.join(outputs) or 'none'}")
+        raise ModelError(
+            f"the model has no output {output!r}; its outputs: {', '.join(outputs) or 'none'}",
+            settings=("output_name",) if outputs else (),
+        )
     return str(output)
 
 

@@ -81,16 +81,16 @@ def _name_parts(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None
 
 
 def _opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    versions: dict[str, int] = {}
     for entry in imports:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
-        if found.setdefault(domain, entry.version) != entry.version:
+        if versions.setdefault(domain, entry.version) != entry.version:
             raise ModelError(f"the model names two versions of operator set {domain or 'ai.onnx'!r}")
         if entry.version < 1:
             raise ModelError(
                 f"the model names version {entry.version} of operator set {domain or 'ai.onnx'!r}"
             )
-    return found
+    return versions
 
 
 def _check_functions(model: onnx.ModelProto) -> None:
@@ -156,16 +156,16 @@ def _check_graph(graph: onnx.GraphProto, opsets: Mapping[str, int], outer: froze
         if min(sparse.dims, default=0) < 0 or prod(sparse.dims) > ELEMENTS:
             raise ModelError(f"sparse weight {sparse.values.name!r} has an absurd shape, {list(sparse.dims)}")
     _check_nodes(graph.node, opsets)
-    known = outer | given | set(computed)
+    readable = outer | given | set(computed)
     for node in graph.node:
-        if unknown := reads(node) - known:
-            raise ModelError(f"{located(node)} reads {min(unknown)!r}, which nothing computes")
-    if unknown := {value.name for value in graph.output} - known:
-        raise ModelError(f"output {min(unknown)!r} is computed by nothing")
+        if missing := reads(node) - readable:
+            raise ModelError(f"{located(node)} reads {min(missing)!r}, which nothing computes")
+    if missing := {value.name for value in graph.output} - readable:
+        raise ModelError(f"output {min(missing)!r} is computed by nothing")
     _sort(graph)
     for node in graph.node:
         for inner in subgraphs(node):
-            _check_graph(inner, opsets, frozenset(known))
+            _check_graph(inner, opsets, frozenset(readable))
 
 
 def _doubled(names: Iterable[str]) -> str | None:
@@ -230,9 +230,9 @@ def _check_attributes(node: onnx.NodeProto, schema: defs.OpSchema) -> None:
         if wanted.required and name not in present:
             raise ModelError(f"{located(node)} lacks its attribute {name!r}")
     for a in node.attribute:
-        known = schema.attributes.get(a.name)
-        wanted_type = str(known.type).rpartition(".")[2] if known else ""
-        if known and a.type != AttributeProto.AttributeType.Value(wanted_type) and not a.ref_attr_name:
+        declared = schema.attributes.get(a.name)
+        wanted_type = str(declared.type).rpartition(".")[2] if declared else ""
+        if declared and a.type != AttributeProto.AttributeType.Value(wanted_type) and not a.ref_attr_name:
             kind = AttributeProto.AttributeType.Name(a.type) if a.type in KINDS else a.type
             raise ModelError(
                 f"{located(node)}: attribute {a.name!r} is {kind}, where {wanted_type} is needed"

@@ -1,4 +1,4 @@
-"""Bounds on what a model asks for, found before ONNX Runtime makes it: constants, and every tensor's size."""
+"""Bounds on what a model asks for, enforced before ONNX Runtime makes it: input, constants, every tensor."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _shapes(model: onnx.ModelProto, constants: Constants) -> Iterator[tuple[onnx
         }
         try:
             schema = defs.get_schema(node.op_type, opsets[node.domain], node.domain)
-            found = shape_inference.infer_node_outputs(
+            inferred = shape_inference.infer_node_outputs(
                 schema,
                 node,
                 given,
@@ -160,7 +160,7 @@ def _shapes(model: onnx.ModelProto, constants: Constants) -> Iterator[tuple[onnx
             )
         except Exception:
             continue  # another domain, control flow, a size unlike SIZE; ONNX Runtime refuses what is wrong
-        for name, kind in found.items():
+        for name, kind in inferred.items():
             shape = _dims(kind)
             maps = len(shape) == 4  # without a position they are none; other ranks may be empty lists
             if min(shape, default=0) >= 0 and not (maps and _is_empty(kind)):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import ArgumentError, ModelError
 
 from ..ir.messages import gist
 from .external import external_files, source_sha256, take_out
@@ -93,16 +93,22 @@ def open_source(
         output: which output to explain, where an ONNX file has several.
 
     Raises:
+        ArgumentError: the source, its weights and its example do not go together.
         ModelError: there is no such source, or it cannot be read or exported.
     """
     if not isinstance(source, (str, Path)):
         if weights is not None:
-            raise ModelError("weights go with a model that is built here: load them into the module instead")
+            raise ArgumentError(
+                "weights go with a model that is built here: load them into the module instead",
+                settings=("weights",),
+            )
         return _torch_source(source, "model", "torch", {}, scratch, example, size)
     text = str(source)
     if Path(text).suffix == ".onnx" or Path(text).is_file():
         if weights is not None:
-            raise ModelError("--weights goes with a torch model; an ONNX file holds its own weights")
+            raise ArgumentError(
+                "weights go with a torch model; an ONNX file holds its own", settings=("weights",)
+            )
         return _onnx_source(Path(text), output, scratch)
     kind, _, name = text.partition(":")
     if not name:
@@ -113,8 +119,9 @@ def open_source(
     from . import from_torch
 
     if kind in ("torchvision", "timm") and weights is None:
-        raise ModelError(
-            f"{text} needs --weights: a file, DEFAULT (the published ones) or none (random, for trials)"
+        raise ArgumentError(
+            f"{text} needs weights: a file, DEFAULT (the published ones) or none (random, for trials)",
+            settings=("weights",),
         )
     if kind == "torchvision":
         module, metadata = from_torch.torchvision_model(name, str(weights))
@@ -128,7 +135,7 @@ def open_source(
 
         opened.parked = park(module, opened.program, scratch / "torch.bin")
     if weights == "none":
-        line = "WEIGHTS ARE RANDOM (--weights none): explanations of this bundle mean nothing"
+        line = "WEIGHTS ARE RANDOM (none were asked for): explanations of this bundle mean nothing"
         opened.assumed.append(line)
         opened.warnings.append(line)
     return opened
@@ -148,14 +155,14 @@ def _torch_source(
     from .torch_weights import fingerprint
 
     if not isinstance(module, torch.nn.Module):
-        raise ModelError(f"a source is a path, a name or a torch.nn.Module, not {type(module).__name__}")
+        raise ArgumentError(f"a source is a path, a name or a torch.nn.Module, not {type(module).__name__}")
     assumed = None
     if example is None:
         extents, assumed = _example_size(module, metadata, size)
         example = torch.randn((2, *extents), generator=torch.Generator().manual_seed(0))
     example = torch.as_tensor(example)
     if example.ndim != 4 or not example.is_floating_point():
-        raise ModelError(
+        raise ArgumentError(
             f"the example input must be float images (N, C, H, W), not {example.dtype} {tuple(example.shape)}"
         )
     sha256 = fingerprint(module)
@@ -187,7 +194,7 @@ def _example_size(
     check_size(channels, height, width)
     if size or (described and not metadata.get("of_other_weights")):
         return (channels, height, width), None
-    origin = f"as for {metadata['described_by']}" if described else "set --input-size"
+    origin = f"as for {metadata['described_by']}" if described else "can be set"
     return (channels, height, width), f"input size {height}x{width} ({origin})"
 
 
@@ -213,21 +220,21 @@ def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
         model = take_out(model, path.parent, scratch / "opened.bin")
         opened = scratch / "opened.onnx"
         opened.write_bytes(model.SerializeToString())
-        if found := in_float32(model, scratch):
+        if precision := in_float32(model, scratch):
             raised = scratch / "float32.onnx"
             raised.write_bytes(model.SerializeToString())
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {error.message}", settings=error.settings) from error
     except (OSError, ValueError) as error:  # ValueError: no large weights, and still too large for protobuf
         raise ModelError(f"{path}: {gist(error)}") from error
     producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
     metadata = _metadata({p.key: p.value for p in model.metadata_props})
     ends = interface(model, output)
     source = Source(opened, model, ends, path.stem, "onnx", sha256, producer, metadata)
-    if found:
-        source.path, source.raw, source.precision = raised, opened, found
-        source.notes.append(f"the model was brought from {' and '.join(found)} to float32")
-    if "uint8" in found:
+    if precision:
+        source.path, source.raw, source.precision = raised, opened, precision
+        source.notes.append(f"the model was brought from {' and '.join(precision)} to float32")
+    if "uint8" in precision:
         unscaled = {"mean": 0.0, "std": 1.0, "scale": 1.0}
         if stated := [name for name in ("mean", "std", "scale") if name in metadata]:
             source.notes.append(
@@ -239,30 +246,30 @@ def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
 
 def _metadata(properties: Mapping[str, str]) -> dict[str, Any]:
     """Preprocessing, labels and licence from `metadata_props`: keys of timm, Hugging Face and Ultralytics."""
-    found: dict[str, Any] = {}
-    known = ("mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")
+    metadata: dict[str, Any] = {}
+    timms = ("mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")
     aliases = {"image_mean": "mean", "image_std": "std"}
     for key, text in properties.items():
         value = _parsed(text)
         target = aliases.get(key, key)
-        if target in known:
-            found[target] = tuple(value) if isinstance(value, list) else value
+        if target in timms:
+            metadata[target] = tuple(value) if isinstance(value, list) else value
         elif key in ("input_size", "imgsz") and isinstance(value, (list, tuple)):
             size = (None, *value) if key == "imgsz" else tuple(value)
             if len(size) == 3 and all(isinstance(extent, int) and extent > 0 for extent in size[-2:]):
-                found["input_size"] = size
+                metadata["input_size"] = size
         elif key in ("names", "id2label", "class_names", "labels"):
             if isinstance(value, dict):
                 by_index = {str(index): label for index, label in value.items()}
                 value = [by_index.get(str(index)) for index in range(len(value))]
                 if None in value:
-                    found["labels_left_out"] = f"the keys of {key} are not 0 to {len(value) - 1}"
+                    metadata["labels_left_out"] = f"the keys of {key} are not 0 to {len(value) - 1}"
                     continue
             if isinstance(value, list):
-                found["labels"] = [str(label) for label in value]
+                metadata["labels"] = [str(label) for label in value]
         elif key in ("license", "licence"):
-            found["licence"] = text
-    return found | ({"described_by": "the model's metadata_props"} if found else {})
+            metadata["licence"] = text
+    return metadata | ({"described_by": "the model's metadata_props"} if metadata else {})
 
 
 def _parsed(text: str) -> Any:

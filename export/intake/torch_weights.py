@@ -23,7 +23,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ModelError: the file is missing, damaged, of another kind, or holds more than tensors.
     """
     if not path.is_file():
-        raise ModelError(f"no weight file {path}; --weights takes a file, DEFAULT or none")
+        raise ModelError(f"no weight file {path}; weights are a file, DEFAULT or none", settings=("weights",))
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

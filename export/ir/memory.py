@@ -33,7 +33,7 @@ def pass_bytes(network: Network) -> dict[str, int]:
 
 def _bytes(network: Network, name: str) -> int:
     """Of one image's part of a tensor; nothing for one whose extents are not fixed."""
-    known = network.types.get(name)
-    if known is None or any(isinstance(extent, str) for extent in known.shape):
+    kind = network.types.get(name)
+    if kind is None or any(isinstance(extent, str) for extent in kind.shape):
         return 0
-    return prod(extent for extent in known.shape if isinstance(extent, int)) * known.dtype.itemsize
+    return prod(extent for extent in kind.shape if isinstance(extent, int)) * kind.dtype.itemsize

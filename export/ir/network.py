@@ -91,11 +91,11 @@ class Network:
 
 def image_dependent(nodes: Iterable[onnx.NodeProto], sources: Iterable[str]) -> set[str]:
     """Every tensor whose values depend on those of `sources`, these included; shapes alone do not count."""
-    found = set(sources)
+    dependent = set(sources)
     for node in nodes:
-        if node.op_type not in SHAPE_READERS and any(name in found for name in node.input):
-            found.update(name for name in node.output if name)
-    return found
+        if node.op_type not in SHAPE_READERS and any(name in dependent for name in node.input):
+            dependent.update(name for name in node.output if name)
+    return dependent
 
 
 def batch_of(tensor: str) -> onnx.NodeProto:

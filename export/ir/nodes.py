@@ -26,13 +26,13 @@ def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 def reads(node: onnx.NodeProto) -> set[str]:
     """Every tensor that a node reads, those that its subgraphs capture included."""
-    found = {name for name in node.input if name}
+    names = {name for name in node.input if name}
     for graph in subgraphs(node):
         own = {v.name for v in graph.input} | {w.name for w in graph.initializer}
         own |= {name for inner in graph.node for name in inner.output}
         used = {v.name for v in graph.output}.union(*(reads(inner) for inner in graph.node))
-        found |= used - own
-    return found
+        names |= used - own
+    return names
 
 
 def tensor_names(graph: onnx.GraphProto) -> Iterator[str]:

@@ -814,7 +814,7 @@ def test_several_outputs_and_tensors_inside(tmp_path):
 
     model = made(build)
     model.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
-    refused(model, tmp_path, "2 outputs, choose one with --output: other, best")
+    refused(model, tmp_path, "2 outputs, choose one: other, best")
     refused(
         model, tmp_path, r"what ArgMax .* decides, not the scores: .* takes, t_Gemm_\d", output_name="best"
     )

@@ -224,7 +224,7 @@ def test_labels_whose_keys_are_no_indices_are_left_out(text):
 
 
 def test_absurd_sizes_are_refused_before_anything_is_made():
-    with pytest.raises(ModelError, match=r"3 channels and 300000x300000 pixels .* --input-size"):
+    with pytest.raises(ModelError, match=r"3 channels and 300000x300000 pixels .* input_size"):
         image_size(ends(3, None, None), (300_000, 300_000), {})
 
 

@@ -303,7 +303,7 @@ def test_several_outputs(tmp_path):
         return op.Identity(scores(op, x), names=["first"]), op.Identity(scores(op, x, 7), names=["second"])
 
     model = made(build)
-    with pytest.raises(ModelError, match="2 outputs, choose one with --output: first, second"):
+    with pytest.raises(ModelError, match="2 outputs, choose one: first, second"):
         brought(model, tmp_path)
     with pytest.raises(ModelError, match="no output 'third'; its outputs: first, second"):
         brought(model, tmp_path, output="third")

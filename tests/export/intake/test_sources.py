@@ -10,11 +10,11 @@ import pytest
 from onnx import numpy_helper
 from sise_rt.export.intake.sources import _example_size, open_source
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import ArgumentError, ModelError
 
 
-def refused(source, folder, **options):
-    with pytest.raises(ModelError) as caught:
+def refused(source, folder, error=ModelError, **options):
+    with pytest.raises(error) as caught:
         open_source(source, folder, **options)
     message = str(caught.value)
     assert "\n" not in message
@@ -105,15 +105,16 @@ def test_weights_that_are_not_numbers(small_model, tmp_path):
 
 
 def test_options_that_do_not_go_together(small_model, tmp_path):
-    assert "an ONNX file holds its own weights" in refused(small_model, tmp_path, weights="DEFAULT")
+    message = refused(small_model, tmp_path, ArgumentError, weights="DEFAULT")
+    assert "an ONNX file holds its own (see weights)" in message
     assert "no output 'other'" in refused(small_model, tmp_path, output="other")
 
 
 def test_names_that_lead_nowhere(torchvision, tmp_path, monkeypatch):
-    assert "torchvision:resnet18 needs --weights" in refused("torchvision:resnet18", tmp_path)
+    assert "torchvision:resnet18 needs weights" in refused("torchvision:resnet18", tmp_path, ArgumentError)
     assert "no classifier 'resnet19'" in refused("torchvision:resnet19", tmp_path, weights="none")
     pytest.importorskip("timm")
-    assert "timm:resnet18 needs --weights" in refused("timm:resnet18", tmp_path)
+    assert "timm:resnet18 needs weights" in refused("timm:resnet18", tmp_path, ArgumentError)
     assert "timm has no model 'resnet'; close: " in refused("timm:resnet", tmp_path, weights="none")
     assert "cannot import 'no_such_package'" in refused("no_such_package:build", tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -144,7 +145,8 @@ def test_names_that_lead_nowhere(torchvision, tmp_path, monkeypatch):
         importlib.invalidate_caches()
         message = refused("broken_in_test:make", tmp_path)
         assert f"cannot import 'broken_in_test' of 'broken_in_test:make': {words}" in message
-    assert "leave --weights out" in refused("factories_in_test:number", tmp_path, weights="none")
+    message = refused("factories_in_test:number", tmp_path, ArgumentError, weights="none")
+    assert "leave the weights out, or give a file (see weights)" in message
 
 
 def test_a_factory_in_the_current_folder(tmp_path, monkeypatch):
@@ -160,7 +162,8 @@ def test_a_factory_in_the_current_folder(tmp_path, monkeypatch):
     assert (opened.format, opened.name) == ("torch", "make")
     assert (opened.assumed, opened.warnings) == ([], [])
     del sys.modules["here_in_test"]
-    assert "load them into the module" in refused(torch.nn.Conv2d(3, 4, 3), tmp_path, weights="none")
+    message = refused(torch.nn.Conv2d(3, 4, 3), tmp_path, ArgumentError, weights="none")
+    assert "load them into the module instead (see weights)" in message
 
 
 def test_what_is_assumed_of_a_torch_model_is_said(torchvision, tmp_path):
@@ -176,7 +179,7 @@ def test_what_is_assumed_of_a_torch_model_is_said(torchvision, tmp_path):
 def test_example_sizes():
     torch = pytest.importorskip("torch")
     conv = torch.nn.Conv2d(5, 4, 3)
-    assert _example_size(conv, {}, None) == ((5, 224, 224), "input size 224x224 (set --input-size)")
+    assert _example_size(conv, {}, None) == ((5, 224, 224), "input size 224x224 (can be set)")
     assert _example_size(conv, {}, (32, 48)) == ((5, 32, 48), None)
     described = {"input_size": (3, 64, 96), "described_by": "timm abc"}
     assert _example_size(torch.nn.Linear(3, 4), described, None) == ((3, 64, 96), None)
@@ -190,10 +193,10 @@ def test_example_sizes():
 def test_modules_and_examples_that_do_not_fit(tmp_path):
     torch = pytest.importorskip("torch")
     conv = torch.nn.Conv2d(3, 4, 3)
-    assert "not int" in refused(3, tmp_path)
-    assert "float images (N, C, H, W), not torch.int64" in refused(
-        conv, tmp_path, example=torch.ones(1, 3, 8, 8).long()
-    )
-    assert "float images (N, C, H, W)" in refused(conv, tmp_path, example=torch.ones(3, 8, 8))
+    assert "not int" in refused(3, tmp_path, ArgumentError)
+    whole, flat = torch.ones(1, 3, 8, 8).long(), torch.ones(3, 8, 8)
+    message = refused(conv, tmp_path, ArgumentError, example=whole)
+    assert "float images (N, C, H, W), not torch.int64" in message
+    assert "float images (N, C, H, W)" in refused(conv, tmp_path, ArgumentError, example=flat)
     assert "has no torch.nn.Conv2d" in refused(torch.nn.Linear(3, 4), tmp_path)
     assert "torch cannot export the model to ONNX" in refused(conv, tmp_path, example=torch.ones(1, 5, 8, 8))
