@@ -31,8 +31,8 @@ class Types(dict[str, TensorType]):
 
 
 @dataclass(frozen=True)
-class Known:
-    """What inference finds.
+class Inferred:
+    """The types and shapes of a model's tensors, as far as they follow from its inputs.
 
     Attributes:
         elements: element types (`onnx.TensorProto` codes).
@@ -62,7 +62,7 @@ def unknown_shape(name: str) -> ModelError:
 # ---------------------------------------------------------------------------------------------- shapes
 
 
-def infer(model: onnx.ModelProto, output: str) -> Known:
+def infer(model: onnx.ModelProto, output: str) -> Inferred:
     """Infer the type and shape of every tensor.
 
     The free leading dimension of the first input that `output` needs is the batch. Inference runs with two
@@ -85,7 +85,7 @@ def infer(model: onnx.ModelProto, output: str) -> Known:
         if not any(extent is None for shape in both for extent in shape):
             free = tuple(e[0] if len(set(e)) == 1 else None for e in extents)
             types[name] = TensorType(elements[name], free)
-    return Known(elements, types, dims, runs)
+    return Inferred(elements, types, dims, runs)
 
 
 def _name_batch(model: onnx.ModelProto, output: str) -> str | None:
@@ -221,20 +221,20 @@ def _shapes(graph: onnx.GraphProto, elements: dict[str, int]) -> dict[str, Shape
 # ---------------------------------------------------------------------------------------------- values
 
 
-def constants(model: onnx.ModelProto, known: Known, wanted: Iterable[str]) -> dict[str, np.ndarray]:
+def constants(model: onnx.ModelProto, inferred: Inferred, wanted: Iterable[str]) -> dict[str, np.ndarray]:
     """The values of those `wanted` tensors that no input decides.
 
     They are weights (unless these lie outside the model) and what follows from weights and shapes, computed
     by ONNX Runtime at each batch size and kept where both agree.
     """
     wanted, weights = set(wanted), _weights(model)
-    found = {name: numpy_helper.to_array(weights[name]) for name in wanted & weights.keys()}
-    runs = [_computed(model, shapes, wanted) for shapes in known.runs]
+    values_of = {name: numpy_helper.to_array(weights[name]) for name in wanted & weights.keys()}
+    runs = [_computed(model, shapes, wanted) for shapes in inferred.runs]
     for name in runs[0]:
         values = [run[name] for run in runs if name in run]
         if len(values) == len(runs) and all(np.array_equal(values[0], value) for value in values):
-            found[name] = values[0]
-    return found
+            values_of[name] = values[0]
+    return values_of
 
 
 def _weights(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:

@@ -11,14 +11,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sise_rt.errors import ModelError, UnsupportedOperator
+from sise_rt.errors import ArgumentError, ModelError, UnsupportedOperator
 
 from ..intake.reading import read_model
 from ..ir.builder import Builder
 from ..ir.network import needed
 from ..ir.nodes import fresh, operator, reads, subgraphs, tensor_names
-from .inference import Known, constants, infer, unknown_shape
+from .inference import Inferred, constants, infer, unknown_shape
 from .rules import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
+from .rules.table import Gradients
 
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 # Their second outputs say where the first was found, and do not change when the inputs change a little.
@@ -44,30 +45,31 @@ def vjp(model: onnx.ModelProto | str | Path, output: str, inputs: Sequence[str])
         The model, in operators of ONNX's own that ONNX Runtime runs.
 
     Raises:
+        ArgumentError: `inputs` is no list of different names.
         ModelError: there is no such tensor, it is not of floats, `output` does not depend on it, or a shape
             or a constant on the way is not known before the model runs.
         UnsupportedOperator: an operator on the way has no gradient rule.
     """
     if isinstance(inputs, str) or not inputs or len(set(inputs)) < len(inputs):
-        raise ModelError(f"inputs must be different tensor names in a list, not {inputs!r}")
+        raise ArgumentError(f"inputs must be different tensor names in a list, not {inputs!r}")
     result = read_model(model)
     nodes, taken = result.graph.node, set(tensor_names(result.graph))
     top = {name for node in nodes for name in node.output} | {v.name for v in result.graph.input}
     _check_names([output, *inputs], top | {w.name for w in result.graph.initializer})
-    known = infer(result, output)
-    _check_types([output, *inputs], known)
+    inferred = infer(result, output)
+    _check_types([output, *inputs], inferred)
     _check_dependence(nodes, output, inputs)
 
     path = gradient_path(nodes, [output], inputs)
     beside = {name for node in nodes if _crosses(node, path) for name in node.input} - path
     dtypes = {
-        name: helper.tensor_dtype_to_np_dtype(known.elements[name])
+        name: helper.tensor_dtype_to_np_dtype(inferred.elements[name])
         for name in path
-        if known.elements.get(name) in FLOATS
+        if inferred.elements.get(name) in FLOATS
     }
     seed = fresh(f"{output}_cotangent", taken)
     prefix = fresh(f"{seed}/gradient", {name.rpartition("/")[0] for name in taken}) + "/"
-    op = Builder(prefix, known.types, constants(result, known, beside), dtypes[output])
+    op = Builder(prefix, inferred.types, constants(result, inferred, beside), dtypes[output])
     gradients = reverse(op, nodes, {output: seed}, inputs, dtypes)
 
     names: dict[str, str] = {}
@@ -80,8 +82,8 @@ def vjp(model: onnx.ModelProto | str | Path, output: str, inputs: Sequence[str])
     result.graph.initializer.extend(
         numpy_helper.from_array(value, name) for name, value in op.constants.items() if name in used
     )
-    result.graph.input.append(known.declared(seed, output))
-    result.graph.output.extend(known.declared(names[name], name) for name in inputs)
+    result.graph.input.append(inferred.declared(seed, output))
+    result.graph.output.extend(inferred.declared(names[name], name) for name in inputs)
     return result
 
 
@@ -95,17 +97,17 @@ def _check_names(wanted: Iterable[str], tensors: set[str]) -> None:
             )
 
 
-def _check_types(wanted: Iterable[str], known: Known) -> None:
+def _check_types(wanted: Iterable[str], inferred: Inferred) -> None:
     for name in wanted:
-        if name not in known.elements:
+        if name not in inferred.elements:
             raise ModelError(f"the type of {name!r} cannot be inferred, or it is no tensor")
-        if known.elements[name] not in FLOATS:
-            kind = TensorProto.DataType.Name(known.elements[name]).lower()
+        if inferred.elements[name] not in FLOATS:
+            kind = TensorProto.DataType.Name(inferred.elements[name]).lower()
             raise ModelError(
                 f"tensor {name!r} is {kind}; gradients exist between float tensors: "
                 "take one before or behind it"
             )
-        if name not in known.dims:
+        if name not in inferred.dims:
             raise unknown_shape(name)
 
 
@@ -172,15 +174,7 @@ def reverse(
     """
     path = gradient_path(nodes, seeds, inputs)
     if missing := missing_rules(nodes, seeds, inputs):
-        raise UnsupportedOperator(
-            "no gradient rule for "
-            + ", ".join(
-                f"{operator(node)} ({'control flow, ' if subgraphs(node) else ''}node {_name(node)})"
-                for node in missing[:5]
-            )
-            + (f" and {len(missing) - 5} more nodes" if len(missing) > 5 else "")
-            + "; rules live in sise_rt/export/gradients/rules, one function an operator"
-        )
+        raise _no_rules(missing)
     parts: dict[str, list[str]] = {tensor: [gradient] for tensor, gradient in seeds.items()}
     totals: dict[str, str] = {}
 
@@ -205,7 +199,7 @@ def reverse(
         if dtypes:  # a quantised output has none, its input has
             near = (dtypes[name] for name in (*outputs, *node.input) if name in dtypes)
             op.dtype = next(near, op.dtype)
-        given = (
+        given: str | list[str | None] = (
             [total(name) if name in parts else None for name in node.output] if several else total(outputs[0])
         )
         for name, gradient in zip(node.input, _apply(op, node, given), strict=False):
@@ -222,7 +216,21 @@ def reverse(
     return {name: total(name) for name in inputs}
 
 
-def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) -> Sequence[str | None]:
+def _no_rules(nodes: Sequence[onnx.NodeProto]) -> UnsupportedOperator:
+    """The error that names the first of the nodes whose operators have no rule."""
+    named = [
+        f"{operator(node)} ({'control flow, ' if subgraphs(node) else ''}node {_name(node)})"
+        for node in nodes[:5]
+    ]
+    more = f" and {len(nodes) - 5} more nodes" if len(nodes) > 5 else ""
+    return UnsupportedOperator(
+        f"no gradient rule for {', '.join(named)}{more}; rules live in sise_rt/export/gradients/rules, one "
+        "function an operator"
+    )
+
+
+def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) -> Gradients:
+    """What the rule of a node's operator gives; what it refuses, or does not know, names the node."""
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     attributes = {
         key: value.decode() if isinstance(value, bytes) else value for key, value in attributes.items()
@@ -237,7 +245,7 @@ def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) 
     try:
         return rule(*arguments, **attributes)
     except ModelError as error:
-        raise type(error)(f"node {_name(node)}: {error}") from error
+        raise type(error)(f"node {_name(node)}: {error.message}", settings=error.settings) from error
 
 
 def _crosses(node: onnx.NodeProto, path: set[str]) -> bool:

@@ -13,7 +13,7 @@ from sise_rt.export.gradients.rules import RULES
 from sise_rt.export.ir.builder import Builder
 from sise_rt.export.ir.types import TensorType
 
-from sise_rt.errors import ModelError, UnsupportedOperator
+from sise_rt.errors import ArgumentError, ModelError, UnsupportedOperator
 
 rng = np.random.default_rng(2)
 X = rng.standard_normal((2, 3, 4, 4))
@@ -613,15 +613,21 @@ MIXED = [
         ("steps", ["pixels"], "'steps' depends on 'pixels' only through operators that are constant"),
         ("whole", ["pixels"], "tensor 'whole' is int64; gradients exist between float tensors"),
         ("a", ["whole"], "tensor 'whole' is int64"),
-        ("a", "pixels", "different tensor names in a list, not 'pixels'"),
-        ("a", [], "different tensor names in a list"),
-        ("a", ["pixels", "pixels"], "different tensor names in a list"),
     ],
 )
 def test_vjp_refuses(output, inputs, message):
     model = model_of(MIXED, [value("pixels", [3]), value("other", [3])], [value("a", [3]), value("b", [3])])
     with pytest.raises(ModelError, match=message):
         vjp(model, output, inputs)
+
+
+@pytest.mark.parametrize("inputs", ["pixels", [], ["pixels", "pixels"]], ids=repr)
+def test_vjp_takes_different_names_in_a_list(inputs):
+    model = model_of(MIXED[:1], [value("pixels", [3])], [value("a", [3])])
+    with pytest.raises(
+        ArgumentError, match=f"different tensor names in a list, not {re.escape(repr(inputs))}"
+    ):
+        vjp(model, "a", inputs)
 
 
 def test_vjp_refuses_a_tensor_of_unknown_type():
