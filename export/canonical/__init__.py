@@ -1,1 +1,1 @@
-"""One form for every model: opset, batch, shapes, ends, and where its blocks lie."""
+"""One form for every model: batch, shapes, layout, logits, and where its blocks lie."""

@@ -69,21 +69,21 @@ def free_batch(network: Network, batch: int) -> None:
     nodes: list[onnx.NodeProto] = []
     dependent = image_dependent(network.graph.nodes, ["images"])
     for node in network.graph.nodes:
-        free = RULES.get(node.op_type)
+        free = FREEING.get(node.op_type)
         if free is not None and any(name in dependent for name in node.input):
             nodes += free(network, measured.types, dependent, node, batch)
         nodes.append(node)
     network.graph = replace(network.graph, nodes=tuple(nodes))
 
 
-# Each gives the nodes to put before.
-Rule = Callable[[Network, Types, set[str], onnx.NodeProto, int], list[onnx.NodeProto]]
+# Lets a node take the batch from its input, where it spells it out; gives the nodes to put in front of it.
+Freeing = Callable[[Network, Types, set[str], onnx.NodeProto, int], list[onnx.NodeProto]]
 
 
 def _reshape(
     network: Network, types: Types, dependent: set[str], node: onnx.NodeProto, batch: int
 ) -> list[onnx.NodeProto]:
-    """The first extent is what is left, also where groups of channels join the batch."""
+    """Let the first extent be what is left, also where groups of channels join the batch."""
     target = _weight(network, node, 1)
     shape = types[node.output[0]].shape
     if target is None or not target.size or target[0] < 1 or 0 in shape:
@@ -96,7 +96,7 @@ def _reshape(
 def _resize(
     network: Network, types: Types, dependent: set[str], node: onnx.NodeProto, batch: int
 ) -> list[onnx.NodeProto]:
-    """Only the axes that change keep a size."""
+    """Give sizes to the axes that change only, so not to the batch."""
     sizes = _weight(network, node, 3)
     roi = _weight(network, node, 1)
     before = types[node.input[0]].shape
@@ -116,7 +116,7 @@ def _resize(
 def _slice(
     network: Network, types: Types, dependent: set[str], node: onnx.NodeProto, batch: int
 ) -> list[onnx.NodeProto]:
-    """The whole batch, whatever its size."""
+    """Take the whole batch, whatever its size."""
     starts, ends, axes, steps = (_weight(network, node, i) for i in range(1, 5))
     if starts is None or ends is None:
         return []
@@ -134,7 +134,7 @@ def _slice(
 def _expand(
     network: Network, types: Types, dependent: set[str], node: onnx.NodeProto, batch: int
 ) -> list[onnx.NodeProto]:
-    """The input's own batch."""
+    """Keep the input's own batch."""
     target, before = _weight(network, node, 1), types[node.input[0]].shape
     if target is not None and len(target) == len(before) and target[0] == before[0] == batch:
         node.input[1] = _constant(network, node, np.array([1, *target[1:]], np.int64))
@@ -144,7 +144,7 @@ def _expand(
 def _concat(
     network: Network, types: Types, dependent: set[str], node: onnx.NodeProto, batch: int
 ) -> list[onnx.NodeProto]:
-    """Constant maps are repeated for the batch of the others."""
+    """Repeat constant maps for the batch of the others."""
     shape = types[node.output[0]].shape
     if not shape or shape[0] != batch or attribute(node, "axis") % len(shape) == 0:
         return []
@@ -170,7 +170,7 @@ def _concat(
 def _broadcast(
     network: Network, types: Types, dependent: set[str], node: onnx.NodeProto, batch: int
 ) -> list[onnx.NodeProto]:
-    """One row of a constant that repeats it for a batch of several."""
+    """Keep one row of a constant that repeats it for a batch of several."""
     rank = len(types[node.output[0]].shape)
     for i, name in enumerate(node.input):
         value = network.weights.get(name)
@@ -180,7 +180,7 @@ def _broadcast(
     return []
 
 
-RULES: dict[str, Rule] = {
+FREEING: dict[str, Freeing] = {
     "Concat": _concat,
     "Expand": _expand,
     "Reshape": _reshape,

@@ -125,7 +125,7 @@ def _why_absent(
 
 
 def _cuts(network: Network) -> list[str]:
-    """Tensors that alone carry the image's information at some point, in order."""
+    """The tensors that alone carry the image's information at some point, in order."""
     nodes = network.graph.nodes
     dependent = image_dependent(nodes, ["images"])
     last_use = _last_uses(nodes)

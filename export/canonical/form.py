@@ -124,7 +124,7 @@ def _keep_zeros_around_pools(graph: onnx.GraphProto) -> None:
 
 
 def _pin_input(model: onnx.ModelProto, ends: Interface, image_size: tuple[int, int, int]) -> None:
-    """Declare a free batch and a fixed image; forget every other declared shape, they may be stale."""
+    """Declare a free batch and a fixed image; forget every other declared shape, which may be stale."""
     c, h, w = image_size
     wanted = (h, w, c) if ends.layout == "NHWC" else (c, h, w)
     if clash := [
@@ -206,7 +206,7 @@ def _acting(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], output:
 
 
 def _renamed(names: set[str], ends: Interface) -> dict[str, str]:
-    """New names for both ends, and for the model's tensors whose names are taken."""
+    """New names for input and output, and for the model's tensors whose names are taken."""
     renamed = {ends.image: "images", ends.output: "logits"}
     for name in sorted(names - renamed.keys()):
         if RESERVED.fullmatch(name):

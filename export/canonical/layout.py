@@ -74,7 +74,7 @@ def _extent(network: Network, name: str, axis: int) -> int | str | None:
 
 
 def to_nchw(network: Network) -> None:
-    """Take channels first: drop the leading Transpose, or undo the caller's before the network."""
+    """Let the network take channels first: drop its leading Transpose, or put the reverse in front of it."""
     image = network.types["images"]
     n, h, w, c = image.shape
     network.types["images"] = replace(image, shape=(n, c, h, w))

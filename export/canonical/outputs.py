@@ -80,7 +80,7 @@ def _is_float_cast(network: Network, node: onnx.NodeProto) -> bool:
 
 
 def _take_logarithm(network: Network) -> None:
-    """Let the logits be the logarithms of what are probabilities on every image that was tried."""
+    """Let the logits be the outputs' logarithms, where these were probabilities on every image tried."""
     sample = network.sample
     if sample is None or sample.dtype.kind != "f" or sample.min(initial=0.0) < 0:
         return

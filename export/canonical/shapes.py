@@ -235,7 +235,7 @@ def _fold_inputs(network: Network, node: onnx.NodeProto) -> None:
 
 
 def _name_squeezed_axes(network: Network, node: onnx.NodeProto) -> None:
-    """Let a Squeeze of every axis of one element leave the batch alone where that is one image."""
+    """Name the axes of a Squeeze of all axes of one element, so that it leaves a batch of one image alone."""
     shape = network.types[node.input[0]].shape
     axes = np.flatnonzero([extent == 1 for extent in shape]).astype(np.int64)
     if not axes.size:  # an empty list would mean every axis
@@ -261,7 +261,7 @@ def _gather_within_images(network: Network) -> None:
 
 
 def _within_images(network: Network, gather: onnx.NodeProto, flat: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """What computes the same as `gather` for each image by itself; nothing where there is no such thing."""
+    """The nodes that compute what `gather` does for each image by itself; none where it mixes images."""
     name, output = gather.input[1], gather.output[0]
     axis = next((a.i for a in gather.attribute if a.name == "axis"), 0)
     if axis != 0 or flat.op_type not in ("Reshape", "Flatten") or name not in network.measured:

@@ -52,7 +52,7 @@ class Inferred:
 
 
 def unknown_shape(name: str) -> ModelError:
-    """The error that says so, and what would help."""
+    """The error of a tensor whose shape is not known before the model runs."""
     return ModelError(
         f"the shape of tensor {name!r} is not known before the model runs: give every input a fixed shape "
         "(python -m onnxruntime.tools.make_dynamic_shape_fixed); one leading batch dimension may stay free"

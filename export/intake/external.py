@@ -140,7 +140,7 @@ def _append(out: BinaryIO, tensor: TensorProto, pieces: Iterable[bytes]) -> int:
 
 
 def _raw(tensor: TensorProto) -> bytes | None:
-    """The bytes of a tensor that is inside the model, None where it has no plain ones."""
+    """The bytes of a tensor that is inside the model, None for text."""
     if tensor.data_type == TensorProto.STRING:
         return None
     try:

@@ -144,7 +144,7 @@ def _first_convolution(model: onnx.ModelProto, image: str) -> tuple[int | None, 
 
 
 def check_operators(nodes: Iterable[onnx.NodeProto], weights: Mapping[str, np.ndarray]) -> None:
-    """Refuse kinds of models that one operator gives away.
+    """Refuse the kinds of models that a single operator tells to be unfit.
 
     Raises:
         ModelError: it detects objects, draws random numbers, or computes with integers throughout.

@@ -94,7 +94,7 @@ def _opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
 
 
 def _check_functions(model: onnx.ModelProto) -> None:
-    """Functions that lead back to themselves would be put in for ever, doubling ones nearly so."""
+    """Refuse functions that inlining would repeat for ever, as they call themselves, or nearly so."""
     bodies = {(f.domain, f.name): [*f.node, *_inner(f.node)] for f in model.functions}
     if len(bodies) < len(model.functions):
         raise ModelError("two functions of the model have one name: export the model again")
@@ -136,7 +136,7 @@ def _inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
 
 
 def _check_graph(graph: onnx.GraphProto, opsets: Mapping[str, int], outer: frozenset[str]) -> None:
-    """One graph, then those inside its nodes; `outer` are the tensors around it."""
+    """Check a graph, then those inside its nodes; `outer` are the tensors around it."""
     weights = [w.name for w in graph.initializer] + [w.values.name for w in graph.sparse_initializer]
     inputs = [value.name for value in graph.input]
     computed = [name for node in graph.node for name in node.output if name]
@@ -248,7 +248,7 @@ def _check_attributes(node: onnx.NodeProto, schema: defs.OpSchema) -> None:
 
 
 def _check_tensor(tensor: TensorProto, name: str) -> None:
-    """A small tensor has the data of its shape; that of large ones is checked as it is taken out."""
+    """Refuse a small tensor without the data of its shape; large ones are checked as they are taken out."""
     shape = list(tensor.dims)
     if min(shape, default=0) < 0:
         raise ModelError(f"weight {name[:100]!r} is damaged: its shape is {shape[:9]}")

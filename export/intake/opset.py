@@ -100,7 +100,7 @@ def _keep_old_resizes(model: onnx.ModelProto) -> None:
 def _apart(
     model: onnx.ModelProto, node: onnx.NodeProto, scales: np.ndarray, taken: set[str]
 ) -> tuple[onnx.NodeProto, onnx.NodeProto]:
-    """A Resize as two: of the axes that shrink, then of those that grow."""
+    """Two Resizes in place of one: of the axes that shrink, then of those that grow."""
     names = [fresh(f"{node.output[0]}_{part}", taken) for part in ("shrunk", "shrinking", "growing")]
     taken.update(names)
     both = []

@@ -90,7 +90,7 @@ def check_sizes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None
 
 
 def _check_arithmetic(node: onnx.NodeProto, constants: Constants) -> None:
-    """What makes sizes absurd, and what ends the process in ONNX Runtime 1.31: the smallest integer by -1."""
+    """Refuse what makes sizes absurd, or ends ONNX Runtime 1.31's process: the smallest integer by -1."""
     for name in node.input[:2]:
         if name not in constants or helper.tensor_dtype_to_np_dtype(constants[name].data_type).kind != "i":
             continue
@@ -114,7 +114,7 @@ def _count(values: Sequence[np.ndarray]) -> float:
 
 
 def _value(tensor: TensorProto) -> np.ndarray:
-    """A small constant's numbers, nothing where it is none; that it is sound was checked."""
+    """A small constant's numbers, empty for any other one; `check_model` saw that it is sound."""
     if tensor.data_location == TensorProto.EXTERNAL or prod(tensor.dims) > SMALL:
         return np.empty(0)
     value = numpy_helper.to_array(tensor)

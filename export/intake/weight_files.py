@@ -1,4 +1,4 @@
-"""Weights in files beside a model: which tensors have them, where they lie, and that this is inside."""
+"""Weights in files beside a model: which tensors have them, and where they lie in its folder."""
 
 from __future__ import annotations
 

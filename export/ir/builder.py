@@ -90,7 +90,7 @@ class Builder:
         return np.asarray(self._weights[name])
 
     def reshape_like(self, g: str, x: str) -> str:
-        """`g` with the shape of the network's tensor `x`, both of as many elements."""
+        """`g` in the shape of the network's tensor `x`, which has as many elements."""
         shape = self.shape(x)
         if shape.count(None) <= 1:
             return self.Reshape(

@@ -12,7 +12,7 @@ PAGE = 4096  # external data starts on a page, so that it can be mapped
 
 
 def mapped_offsets(weights: Mapping[str, np.ndarray]) -> tuple[Path | None, dict[str, int]]:
-    """Which weights are whole mapped tensors: their file, and each one's byte offset in it."""
+    """The file that whole weights are mapped from, and the byte offset in it of each of these weights."""
     whole = {
         name: value for name, value in weights.items() if isinstance(value, np.memmap) and _mapping(value)
     }

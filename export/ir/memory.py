@@ -1,4 +1,4 @@
-"""What a pass holds in memory, an image: the tensors that are alive at the same time."""
+"""What the pass of one image holds in memory: the tensors that are alive at the same time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .network import Network
 
 
 def pass_bytes(network: Network) -> dict[str, int]:
-    """Bytes an image, weights aside: `forward`, the most that is alive at once, and `backward`.
+    """The bytes that an image needs, weights aside: `forward` (the most alive at once), `backward`.
 
     A backward pass needs what the forward pass made, so all of that is alive, and gradients beside it. What
     ONNX Runtime saves by fusing and by working in place is not counted.
@@ -32,7 +32,7 @@ def pass_bytes(network: Network) -> dict[str, int]:
 
 
 def _bytes(network: Network, name: str) -> int:
-    """Of one image's part of a tensor; nothing for one whose extents are not fixed."""
+    """The bytes of one image's part of a tensor; 0 where its extents are not fixed."""
     kind = network.types.get(name)
     if kind is None or any(isinstance(extent, str) for extent in kind.shape):
         return 0

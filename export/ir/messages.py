@@ -11,7 +11,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def gist(error: BaseException) -> str:
-    """What an exception was raised from says in its first line, cut to 300 characters.
+    """The first line of what an exception was raised from, cut to 300 characters.
 
     Empty lines and colours are left out. So are the settings of an error of sise-rt: whoever raises it again
     passes them on. Where there is no text, it is the exception's type.

@@ -1,4 +1,4 @@
-"""What a tensor is of: its element type and its shape."""
+"""The type of a tensor: that of its elements, and its shape."""
 
 from __future__ import annotations
 

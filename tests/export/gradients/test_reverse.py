@@ -624,10 +624,9 @@ def test_vjp_refuses(output, inputs, message):
 @pytest.mark.parametrize("inputs", ["pixels", [], ["pixels", "pixels"]], ids=repr)
 def test_vjp_takes_different_names_in_a_list(inputs):
     model = model_of(MIXED[:1], [value("pixels", [3])], [value("a", [3])])
-    with pytest.raises(
-        ArgumentError, match=f"different tensor names in a list, not {re.escape(repr(inputs))}"
-    ):
+    with pytest.raises(ArgumentError) as caught:
         vjp(model, "a", inputs)
+    assert f"different tensor names in a list, not {inputs!r}" in str(caught.value)
 
 
 def test_vjp_refuses_a_tensor_of_unknown_type():
