@@ -28,7 +28,7 @@ from ..ir.types import TensorType
 from .batch_axis import settle_batch
 from .layout import to_nchw
 from .outputs import resolve_activation, strip_activation, to_rank_two
-from .shapes import fold_shapes
+from .shape_arithmetic import fold_shapes
 
 RESERVED = re.compile(  # names that the canonical form and the graphs of the bundle use themselves
     "images?|images_channels_last|logits|logits_of_other_rank|logits_shape|positive_logit|negative_logit|"
