@@ -178,6 +178,8 @@ def note(report, words):
 
 @pytest.mark.parametrize("opset", [7, 9, 11, 13, 17, 18, 20, 21, 23, 26])
 def test_opsets(tmp_path, opset):
+    if opset > onnx.defs.onnx_opset_version():
+        pytest.skip("this onnx does not know the operator set")
     report, _ = checked(made(classifier, opset=opset), tmp_path)
     assert report.manifest.opset == max(opset, 18)
 

@@ -293,7 +293,7 @@ def test_without_onnx_runtime_the_reason_is_said():
         "try:\n    import sise_rt.export.examine\n"
         "except ProviderError as error:\n    print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert "ONNX Runtime cannot be imported" in done.stdout
 
 

@@ -70,7 +70,8 @@ def ratio(folder, channels, layers) -> tuple[float, int]:
     pytest.importorskip("resource")
     # Without this, glibc keeps part of what was freed, by an amount that does not grow with the model.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}
-    arguments = [sys.executable, "-c", textwrap.dedent(MEASURE), str(folder), str(channels), str(layers)]
+    program = [sys.executable, "-P", "-c", textwrap.dedent(MEASURE)]
+    arguments = [*program, str(folder), str(channels), str(layers)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     found, size = done.stdout.split()

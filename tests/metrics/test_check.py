@@ -42,7 +42,8 @@ def test_against_masks_made_by_hand(explainer):
         curves["insertion"].append(psi(np.where(here, image[0], blurred)[None])[0])
         curves["deletion"].append(psi(np.where(here, 0, image[0])[None])[0])
     for name, curve in curves.items():
-        assert found[name] == pytest.approx(np.trapezoid(curve) / (len(curve) - 1), abs=1e-5)
+        area = (np.sum(curve) - (curve[0] + curve[-1]) / 2) / (len(curve) - 1)  # by the trapezoid rule
+        assert found[name] == pytest.approx(area, abs=1e-5)
 
 
 def test_the_record_holds_it(explainer):

@@ -140,10 +140,14 @@ def test_cmyk_jpeg():
     assert np.abs(loaded.astype(int) - (0, 255, 255)).max() <= 3
 
 
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PGM"])
 def test_sixteen_bit_grey_is_scaled_and_not_clipped(form):
     values = np.array([[0, 257, 400, 32896, 65535]], np.uint16)
-    loaded = load_image(encoded(Image.fromarray(values), form))
+    if form == "PGM":  # older Pillows read it and cannot write it
+        content = b"P5 5 1 65535\n" + values.astype(">u2").tobytes()
+    else:
+        content = encoded(Image.fromarray(values), form)
+    loaded = load_image(content)
     np.testing.assert_array_equal(loaded[0, :, 0], [0, 1, 2, 128, 255])
     assert loaded.shape == (1, 5, 3)
 

@@ -7,7 +7,6 @@ from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.canonical.blocks import find_blocks, named_blocks
 from sise_rt.export.canonical.form import canonical
 from sise_rt.export.examine import examine
-from sise_rt.export.intake.from_torch import to_onnx
 from sise_rt.export.intake.interface import interface
 from sise_rt.export.ir.builder import Builder
 
@@ -296,6 +295,8 @@ def test_vgg16(network):
 
 def test_resnet18_of_torchvision_and_its_module_names(torchvision, tmp_path):
     torch = pytest.importorskip("torch")
+    from sise_rt.export.intake.from_torch import to_onnx
+
     path, modules, _ = to_onnx(torchvision.models.resnet18(), torch.randn(1, 3, 64, 64), tmp_path)
     source = onnx.load(path)
     net = canonical(source, tmp_path, interface(source), (3, 64, 64), None)
