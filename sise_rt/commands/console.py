@@ -14,6 +14,7 @@ import click
 from sise_rt.bundle import Block, Manifest
 from sise_rt.explanation import Explanation
 from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
+from sise_rt.running.sessions import PROVIDERS
 from sise_rt.wording import counted
 
 # Exit codes.
@@ -23,7 +24,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 PROVIDER = click.option(
     "--provider",
-    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
+    type=click.Choice(["auto", *PROVIDERS]),
     default="auto",
     show_default=True,
     help="What runs the model; auto is CUDA where it is there, else the CPU.",
