@@ -28,10 +28,10 @@ INTRODUCTION = f"""# Operators with a gradient
 
 Printed by `python docs/operators.py > docs/operators.md`; do not edit.
 
-The rules are in [`export/rules.py`](../export/rules.py), in terms of the operator's inputs, its output y
-and the gradient g there. A model is raised to operator set {OLDEST} and keeps a newer one; "since" lists
-the versions of each operator's signature in the sets {OLDEST} to {NEWEST}, which the tests compare with the
-rules.
+The rules are in [`export/gradients/rules/`](../export/gradients/rules/), in terms of the operator's inputs,
+its output y and the gradient g there. A model is raised to operator set {OLDEST} and keeps a newer one;
+"since" lists the versions of each operator's signature in the sets {OLDEST} to {NEWEST}, which the tests
+compare with the rules.
 
 Other operators, attributes that a rule does not know, and what the notes exclude are refused by name where
 they lie between a block and the class scores; elsewhere they do not matter. An input that takes no gradient
