@@ -20,6 +20,7 @@ RUNTIME = ("base", "pictures", "running", "phases", "methods", "explaining", "ev
 EXPORT = ("ir", "intake", "canonical", "gradients", "graphs", "proof", "exporting")
 # What each room of the export may import of the runtime; of the runtime, only the commands import the export.
 BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
+    "canonical": ("base", "running"),  # shapes are measured by running the network
     "proof": ("base", "pictures", "running", "phases"),
     "exporting": ("base", "pictures", "running", "phases"),
 }
