@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sise_rt import load
 from sise_rt.errors import MethodError, SiseError
-from sise_rt.evaluation.datasets import FORMATS
+from sise_rt.evaluation.datasets import FORMATS, read_dataset
+from sise_rt.evaluation.measure import Plan
+from sise_rt.evaluation.run import run, settings_of_run
+from sise_rt.evaluation.store import SUMMARY
+from sise_rt.evaluation.summary import summarise
+from sise_rt.files import write_whole
 from sise_rt.methods import Request, parse, repeated
 from sise_rt.metrics.agreement import METRICS as TRUTH
 from sise_rt.metrics.check import CURVES
@@ -161,14 +167,7 @@ def evaluate(
     _refuse_format(form, annotations)
     requests = _requests(methods)
     _refuse_metrics(metrics, form, step)
-    from sise_rt import load
-    from sise_rt.evaluation.datasets import read_dataset
-    from sise_rt.evaluation.measure import Plan
-    from sise_rt.evaluation.report import write_report
-    from sise_rt.evaluation.run import run, settings_of_run
-    from sise_rt.evaluation.store import SUMMARY
-    from sise_rt.evaluation.summary import summarise
-    from sise_rt.files import write_whole
+    from sise_rt.evaluation.report import write_report  # which draws
 
     dataset = read_dataset(folder, form, annotations, None if only is None else _lines(only))
     explainer = load(bundle, provider, threads)

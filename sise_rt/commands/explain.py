@@ -153,12 +153,7 @@ def explain(
     targets: tuple[str, ...],
     top_k: int,
     out: Path,
-    mu: float | None,
-    fusion: str | None,
     preset: str | None,
-    budget: float | None,
-    max_passes: int | None,
-    max_seconds: float | None,
     methods: list[Request],
     check: bool,
     blocks: bool,
@@ -170,6 +165,7 @@ def explain(
     max_pixels: int,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Explain predictions: an overlay .png, the map as .npy, and a .json record for each image and target.
 
@@ -188,8 +184,7 @@ def explain(
         raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")
     _refuse_clashes(images, out)
     alone = [asked.label for asked in methods] == ["sise"]
-    limits = {"budget": budget, "max_passes": max_passes, "max_seconds": max_seconds}
-    requests = _requests(methods, preset, {"mu": mu, "fusion": fusion, **limits})
+    requests = _requests(methods, preset, options)
     if blocks and not any(asked.method.blocks for asked in requests):
         raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(map(str, requests))}")
     explainer = load(bundle, provider, threads, memory, tf32)
@@ -220,9 +215,8 @@ def explain(
         failed += bool(problems)
         if interrupt.asked:
             raise KeyboardInterrupt
-    done = len(images) - failed
-    if done > 1 and not (as_json or quiet):
-        click.echo(rate(done, time.perf_counter() - start))
+    if len(images) - failed > 1 and not (as_json or quiet):
+        click.echo(rate(len(images) - failed, time.perf_counter() - start))
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)

@@ -2,7 +2,7 @@
 
 from .method import Method, Option, Range
 from .query import Answer, BlockEvidence, Call, Clock, Finding, Nothing, Preview, Progress, Query, Stop
-from .request import PRESETS, Request, parse, parse_all, preset_options, repeated, request
+from .requests import PRESETS, Request, parse, parse_all, preset_options, repeated, request
 from .table import METHODS
 
 __all__ = [

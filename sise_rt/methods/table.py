@@ -15,7 +15,7 @@ FIRST = "sise"  # in every list; the others follow by name
 def _methods() -> Mapping[str, Method]:
     package = __name__.rpartition(".")[0]
     names = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
-    modules = [import_module(f"{package}.{name}") for name in sorted(names - {"table", "request"})]
+    modules = [import_module(f"{package}.{name}") for name in sorted(names - {"table", "requests"})]
     methods = [module.METHOD for module in modules if hasattr(module, "METHOD")]
     return {method.name: method for method in sorted(methods, key=lambda m: (m.name != FIRST, m.name))}
 

@@ -250,7 +250,7 @@ def test_without_gradients_every_map_is_kept(cnn, tmp_path):
     assert [block.kept for block in explanation.blocks] == [8, 12, 16]
     assert explanation.masks == sum(varied)
     assert explanation.warnings[0].startswith("exported without gradients: no map is selected")
-    with pytest.raises(BundleError, match="m was exported without gradients, which sise:mu=0.5 needs: leave mu"):
+    with pytest.raises(BundleError, match=r"without gradients, which sise:mu=0\.5 needs: leave mu"):
         explainer.explain(picture, mu=0.5)
 
 
