@@ -1,6 +1,7 @@
 """The pages: short lines, links that lead somewhere, and examples that are the house's own."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -60,6 +61,45 @@ def test_links_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(str(target.resolve().relative_to(ROOT)))):
             broken.append(link)
     assert not broken
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_files_and_names_that_a_page_tells_exist(page):
+    files = re.findall(
+        r"\b((?:sise_rt|export|tests|benchmarks|examples|docs)/[\w/.]+\.(?:py|md|json))\b", text(page)
+    )
+    # `xgrad_cam` is the example of a method, which the package does not have.
+    assert [file for file in files if not (ROOT / file).exists() and "xgrad_cam" not in file] == []
+    assert [name for name in set(DOTTED.findall(text(page))) if not exists(name)] == []
+
+
+def test_names_that_a_docstring_tells_exist():
+    wrong = []
+    for folder in ("sise_rt", "export", "benchmarks", "examples"):
+        for path in (ROOT / folder).rglob("*.py"):
+            names = re.findall(rf"`({DOTTED.pattern})`", path.read_text(encoding="utf-8"))
+            wrong += [f"{path.relative_to(ROOT)}: {name}" for name in names if not exists(name)]
+    assert not wrong
+
+
+DOTTED = re.compile(r"\bsise_rt(?:\.\w+)+")
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module of the package, or something in one."""
+    whole = name
+    while name:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError:
+            name = name.rpartition(".")[0]
+            continue
+        for part in whole.removeprefix(name).split(".")[1:]:
+            if not hasattr(module, part):
+                return False
+            module = getattr(module, part)
+        return True
+    return False
 
 
 def test_the_example_of_a_rule_is_the_houses_own():

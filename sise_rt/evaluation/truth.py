@@ -1,7 +1,7 @@
 """Ground truth becomes a mask over the model's input.
 
 The mask is drawn on the original picture and sampled where the model's input lies, at the pixel under the
-centre of each input pixel: the inverse of `sise_rt.preprocess.to_original`.
+centre of each input pixel: the inverse of `sise_rt.pictures.placement.to_original`.
 """
 
 from __future__ import annotations
