@@ -17,10 +17,10 @@ from sise_rt.evaluation.measure import TRUTH_METRICS
 from sise_rt.evaluation.store import append, open_report
 from sise_rt.evaluation.truth import draw, to_input
 from sise_rt.metrics.check import check_map, confidence_in
-from sise_rt.phases.features import confidences
 from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.reading import MAX_PIXELS, load_image
 from sise_rt.running.engine import Engine
+from sise_rt.running.logits import confidences
 
 DATA = MATERIAL / "images" / "imagenet_val"
 BATCH = 8

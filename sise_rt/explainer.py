@@ -25,11 +25,12 @@ from .methods import (
     parse_all,
     request,
 )
-from .phases.features import confidences, extract, extract_best
+from .phases.features import extract, extract_best
 from .phases.fusion import normalise
 from .pictures.picture import Picture, prepare
 from .pictures.reading import MAX_PIXELS
 from .running.engine import Engine
+from .running.logits import confidences
 from .targets import resolve_target
 
 

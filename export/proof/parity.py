@@ -12,7 +12,7 @@ import onnx
 
 from sise_rt.bundle import PROBE, Block
 from sise_rt.errors import ModelError, ParityError
-from sise_rt.phases.features import confidences
+from sise_rt.running.logits import confidences
 from sise_rt.running.sessions import Sessions, run_features
 from sise_rt.running.verify import (
     HALF_SCORE_TOLERANCE,

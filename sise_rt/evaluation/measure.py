@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from sise_rt import metrics
-from sise_rt.errors import ModelError, NoEvidence
+from sise_rt.errors import NoEvidence
 from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
 from sise_rt.methods import Request
 from sise_rt.metrics.agreement import METRICS as TRUTH_METRICS
 from sise_rt.metrics.check import METRICS as MODEL_METRICS
 from sise_rt.metrics.check import check_map, confidence_in
-from sise_rt.phases.features import confidences
 from sise_rt.pictures.placement import Placement
 from sise_rt.pictures.reading import MAX_PIXELS
+from sise_rt.running.finite import require_finite
+from sise_rt.running.logits import confidences
 
 from .samples import Problem, Sample
 from .store import CURVE_POINTS
@@ -99,8 +100,7 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
     # Folders may move, so what is said of the picture names it as the data set does.
     picture = explainer.prepare(folder / sample.image, max_pixels=plan.max_pixels, name=sample.image)
     trust = confidences(explainer.engine.forward(picture.tensor), explainer.manifest.activation)[0]
-    if not np.isfinite(trust).all():
-        raise ModelError("the model's logits are not finite for this image")
+    require_finite("logits", "for this image", trust)
     problems: list[Problem] = []
     pairs = _pairs(sample, plan, trust, picture.placement, folder, problems)
     rows: list[dict[str, Any]] = []

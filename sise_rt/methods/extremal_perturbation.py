@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sise_rt.errors import MethodError, ModelError
+from sise_rt.errors import MethodError
 from sise_rt.pictures.resizing import resize_map
+from sise_rt.running.finite import require_finite
 
 from .method import Method, Option, Range
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
@@ -75,8 +76,7 @@ def logit_slope(query: Query, target: int, tick: Callable[[int], None]) -> Slope
     def slope(masks: np.ndarray) -> np.ndarray:
         images = query.image * masks[:, None].astype(np.float32)
         gradient, logits = query.engine.image_gradient(images, query.one_hot(target, len(masks)))
-        if not (np.isfinite(gradient).all() and np.isfinite(logits).all()):
-            raise ModelError("the model's logits or gradients are not finite for masked copies of this image")
+        require_finite("logits or gradients", "for masked copies of this image", gradient, logits)
         tick(len(masks))
         return np.einsum("achw,chw->ahw", gradient, query.image[0], dtype=np.float64)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sise_rt.errors import ModelError
+from sise_rt.running.finite import require_finite
 
 from .method import Method
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
@@ -35,8 +35,7 @@ def weighted_last_block(query: Query, clock: Clock, weights: Weights) -> list[An
     def explain_one(_: int, target: int, clock: Clock) -> Finding | Nothing:
         with clock("scoring"):
             maps, gradient, _logits = query.engine.last_block_gradient(query.image, query.one_hot(target))
-        if not (np.isfinite(maps).all() and np.isfinite(gradient).all()):
-            raise ModelError("the model's maps or gradients are not finite for this image")
+        require_finite("maps or gradients", "for this image", maps, gradient)
         with clock("fusion"):
             maps, gradient = maps[0].astype(np.float64), gradient[0].astype(np.float64)
             combined = np.einsum("k,khw->hw", weights(maps, gradient), maps)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sise_rt.errors import ModelError
+from sise_rt.running.finite import require_finite
 
 from .method import Method, Option, Range
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
 
 VARIANTS = ("figure", "notebook")
+NUMBERS = "maps, gradients or logits"
 
 
 def integrated_grad_cam(query: Query, call: Call, clock: Clock, *, steps: int, variant: str) -> list[Answer]:
@@ -41,7 +42,7 @@ def integrated_grad_cam(query: Query, call: Call, clock: Clock, *, steps: int, v
     def explain_one(_: int, target: int, clock: Clock) -> Finding | Nothing:
         with clock("scoring"):
             start = query.engine.last_block_gradient(black, query.one_hot(target))[0].astype(np.float64)
-            check_finite(start)
+            require_finite(NUMBERS, "on the way to this image", start)
 
             def cams(part: slice) -> np.ndarray:
                 ways = [i / steps for i in range(first + part.start, first + part.stop)]
@@ -49,7 +50,8 @@ def integrated_grad_cam(query: Query, call: Call, clock: Clock, *, steps: int, v
                 maps, gradient, logits = query.engine.last_block_gradient(
                     black + t * (query.image - black), query.one_hot(target, len(t))
                 )
-                check_finite(maps, gradient, logits)
+                # A ReLU would hide one that is minus infinity.
+                require_finite(NUMBERS, "on the way to this image", maps, gradient, logits)
                 weights = gradient.mean(axis=(2, 3), dtype=np.float64)
                 if variant == "figure":
                     each = np.einsum("tk,tkhw->thw", weights, maps - start)
@@ -62,12 +64,6 @@ def integrated_grad_cam(query: Query, call: Call, clock: Clock, *, steps: int, v
         return Finding(raw=raw, passes=steps + 1, batch=batches.size) if raw.any() else Nothing()
 
     return each_target(query, clock, explain_one)
-
-
-def check_finite(*numbers: np.ndarray) -> None:
-    """Raise ModelError for an infinity or NaN in what the network gave; ReLU would hide one of -inf."""
-    if not all(np.isfinite(values).all() for values in numbers):
-        raise ModelError("the model's maps, gradients or logits are not finite on the way to this image")
 
 
 METHOD = Method(

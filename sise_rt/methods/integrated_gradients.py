@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sise_rt.errors import ModelError
 from sise_rt.running.batches import Batches
+from sise_rt.running.finite import require_finite
 
 from .method import Method, Option, Range
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
@@ -53,8 +53,7 @@ def attributions(
         middles = [(2 * i + 1) / (2 * steps) for i in range(part.start, part.stop)]
         t = np.array(middles, np.float32)[:, None, None, None]
         gradient, logits = query.engine.image_gradient(t * query.image, query.one_hot(target, len(t)))
-        if not (np.isfinite(gradient).all() and np.isfinite(logits).all()):
-            raise ModelError("the model's logits or gradients are not finite on the way to this image")
+        require_finite("logits or gradients", "on the way to this image", gradient, logits)
         np.add(total, gradient.sum(axis=0, dtype=np.float64), out=total)
 
     batches.each(steps, add, tick)

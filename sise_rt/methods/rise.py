@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sise_rt.errors import MethodError, ModelError, OutOfMemory
-from sise_rt.phases.features import confidences
-from sise_rt.phases.masks import CONSTANT
+from sise_rt.errors import MethodError, OutOfMemory
+from sise_rt.pictures.flatness import CONSTANT
 from sise_rt.pictures.resizing import resize_map
+from sise_rt.running.finite import require_finite
+from sise_rt.running.logits import confidences
 
 from .method import Method, Option, Range
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
@@ -45,8 +46,8 @@ def rise(
         except OutOfMemory:
             rng.bit_generator.state = before  # fewer of the same masks come next
             raise
-        if not np.isfinite(logits).all():  # the confidence of an infinite one may be finite
-            raise ModelError("the model's logits are not finite for masked copies of this image")
+        # The confidence of an infinite logit may be finite.
+        require_finite("logits", "for masked copies of this image", logits)
         psi = confidences(logits, query.engine.manifest.activation)[:, query.targets]
         np.minimum(lowest, psi.min(axis=0), out=lowest)
         np.maximum(highest, psi.max(axis=0), out=highest)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sise_rt.phases.masks import constant_maps, is_constant
+from sise_rt.phases.masks import constant_maps
+from sise_rt.pictures.flatness import is_constant
 
 from .method import Method
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from sise_rt.errors import ModelError
 from sise_rt.explanation import Explanation
 from sise_rt.metrics import (
     Confidence,
@@ -20,9 +19,10 @@ from sise_rt.metrics import (
     kept_pixels,
     masked_confidence,
 )
-from sise_rt.phases.features import confidences
 from sise_rt.pictures.picture import prepare
 from sise_rt.running.engine import Engine
+from sise_rt.running.finite import require_finite
+from sise_rt.running.logits import confidences
 
 CURVES: dict[str, Callable[..., Curve]] = {"insertion": insertion, "deletion": deletion}
 METRICS = ("drop", "increase", *CURVES)
@@ -54,8 +54,7 @@ def confidence_in(engine: Engine, target: int) -> Confidence:
 
     def confidence(images: np.ndarray) -> np.ndarray:
         psi = confidences(engine.forward(images), engine.manifest.activation)[:, target]
-        if not np.isfinite(psi).all():
-            raise ModelError("the model's confidences are not finite for masked copies of this image")
+        require_finite("confidences", "for masked copies of this image", psi)
         return psi
 
     return confidence

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sise_rt.bundle import BEST
-from sise_rt.errors import ModelError
 from sise_rt.running.engine import Engine
+from sise_rt.running.finite import require_finite
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,8 @@ def extract(engine: Engine, image: np.ndarray, targets: np.ndarray) -> Features:
     for target in targets if engine.manifest.has_gradients else targets[:1]:
         maps, scores, logits = engine.features(image, target[None])
         alphas.append(scores)
-    finite = all(
-        np.isfinite(values).all() for values in (logits, *maps, *(a for scores in alphas for a in scores))
-    )
-    if not finite:
-        raise ModelError("the model's feature maps, gradients or logits are not finite for this image")
+    every_alpha = (alpha for scores in alphas for alpha in scores)
+    require_finite("feature maps, gradients or logits", "for this image", logits, *maps, *every_alpha)
     return Features(
         [a[0] for a in maps],
         [np.concatenate(scores) for scores in zip(*alphas, strict=True)],
@@ -74,13 +71,3 @@ def extract_best(engine: Engine, image: np.ndarray, count: int) -> tuple[np.ndar
     others = extract(engine, image, order[1:])
     alphas = [np.concatenate(pair) for pair in zip(first.alphas, others.alphas, strict=True)]
     return order, Features(first.maps, alphas, first.logits, first.passes + others.passes)
-
-
-def confidences(logits: np.ndarray, activation: str) -> np.ndarray:
-    """Probabilities (..., classes) of logits, in float64: softmax, or sigmoid per class."""
-    z = logits.astype(np.float64)
-    if activation == "softmax":
-        p = np.exp(z - z.max(axis=-1, keepdims=True))
-        return p / p.sum(axis=-1, keepdims=True)
-    e = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1 / (1 + e), e / (1 + e))

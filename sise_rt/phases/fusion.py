@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .masks import is_constant
+from sise_rt.pictures.flatness import is_constant
 
 STEEPNESS = 100.0  # of the soft threshold
 

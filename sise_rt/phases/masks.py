@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sise_rt.errors import ArgumentError
-
-CONSTANT = 1e-6  # a map whose range is below this share of max(1, its largest value) has no shape to show
+from sise_rt.pictures.flatness import is_constant
 
 
 def select(alpha: np.ndarray, mu: float) -> np.ndarray:
@@ -28,11 +27,6 @@ def select(alpha: np.ndarray, mu: float) -> np.ndarray:
 def select_all(maps: int) -> np.ndarray:
     """Every map, where there are no gradient scores to choose by: bool (maps,)."""
     return np.ones(maps, bool)
-
-
-def is_constant(minimum: np.ndarray, maximum: np.ndarray) -> np.ndarray:
-    """Whether maps with these extremes are flat, so that they cannot be normalised; element-wise."""
-    return maximum - minimum < CONSTANT * np.maximum(1, np.abs(maximum))
 
 
 def constant_maps(maps: np.ndarray) -> np.ndarray:

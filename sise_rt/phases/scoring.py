@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sise_rt.errors import ModelError
+from sise_rt.pictures.flatness import is_constant
 from sise_rt.pictures.resizing import resize_map
 from sise_rt.running.batches import Batches
 from sise_rt.running.engine import Scorer
-
-from .masks import is_constant
+from sise_rt.running.finite import require_finite
 
 AT_ONCE = 2**20  # values of enlarged maps, where only their extremes are asked for
 
@@ -107,8 +106,7 @@ class MaskedScoring:
             ModelError: the confidences are not finite.
         """
         new = Scores(index, *self._scorer(self._maps[block][index], self.batches.size))
-        if not np.isfinite(new.confidences).all():
-            raise ModelError("the model's confidences are not finite for masked copies of this image")
+        require_finite("confidences", "for masked copies of this image", new.confidences)
         before = self._by_block[block]
         self._by_block[block] = new if before is None else _joined(before, new)
         self._scored, self.largest = self._scored + len(index), max(self.largest, len(index))

@@ -9,11 +9,11 @@ import numpy as np
 
 from sise_rt.bundle import PROBE, Manifest, Preprocess
 from sise_rt.errors import BundleError
-from sise_rt.phases.features import confidences
-from sise_rt.phases.masks import is_constant
+from sise_rt.pictures.flatness import is_constant
 from sise_rt.pictures.resizing import resize_map
 
 from .engine import Engine
+from .logits import confidences, log_odds, log_odds_gradient
 from .sessions import Sessions, run
 
 # Relative to the largest reference value. On another machine's rounding some units fall on the other side of
@@ -177,7 +177,7 @@ def chain_error(
         (found,) = _run(engine, graph, [image], [logits.shape])
         errors.append(relative_error(found, logits))
     if (graph := graphs["last_block_gradient"]) and alphas:
-        cotangents = log_odds_cotangents(logits, int(targets[0]), engine.manifest.activation)
+        cotangents = log_odds_gradient(logits, int(targets[0]), engine.manifest.activation)
         shapes = [maps[-1].shape, maps[-1].shape, logits.shape]
         _, gradient, _ = _run(engine, graph, [image, cotangents], shapes)
         errors.append(relative_error(gradient.mean(axis=(2, 3), dtype=np.float64), alphas[-1]))
@@ -221,7 +221,7 @@ def image_gradient(engine: Sessions, image: np.ndarray, targets: np.ndarray) -> 
     """The gradient of the target's log-odds with respect to the image (1, C, H, W), float64."""
     manifest = engine.manifest
     logits = _at_once(engine, engine.session(manifest.graphs["forward"]), image)
-    cotangents = log_odds_cotangents(logits, int(targets[0]), manifest.activation)
+    cotangents = log_odds_gradient(logits, int(targets[0]), manifest.activation)
     shapes = [image.shape, logits.shape]
     gradient, _ = _run(engine, manifest.graphs["image_gradient"], [image, cotangents], shapes)
     return gradient.astype(np.float64)
@@ -280,18 +280,6 @@ def slope_error(engine: Sessions, image: np.ndarray, targets: np.ndarray, gradie
     return float(best)
 
 
-def log_odds_cotangents(logits: np.ndarray, target: int, activation: str) -> np.ndarray:
-    """The gradient (N, classes) float32 of the target's log-odds with respect to the logits."""
-    chosen = np.zeros(logits.shape)
-    chosen[:, target] = 1
-    if activation == "softmax":
-        z = logits.astype(np.float64)
-        z[:, target] = -np.inf
-        others = np.exp(z - z.max(axis=1, keepdims=True))
-        chosen -= others / others.sum(axis=1, keepdims=True)
-    return chosen.astype(np.float32)
-
-
 def _classified(engine: Sessions, sessions: Sequence[Any], maps: np.ndarray) -> np.ndarray:
     """The logits (N, classes) of changed feature maps (N, K, h, w), by the graphs behind them."""
     for session in sessions:
@@ -305,16 +293,6 @@ def _at_once(engine: Sessions, session: Any, values: np.ndarray) -> np.ndarray:
     name = session.get_inputs()[0].name
     parts = [values[start : start + count] for start in range(0, len(values), count)]
     return np.concatenate([run(session, {name: part})[0] for part in parts])
-
-
-def log_odds(logits: np.ndarray, target: int, activation: str) -> np.ndarray:
-    """The target's log-odds (N,) in float64: z_c - logsumexp_{j != c} z_j for softmax, z_c for sigmoid."""
-    z = logits.astype(np.float64)
-    if activation == "sigmoid":
-        return z[:, target]
-    others = np.delete(z, target, axis=1)
-    top = others.max(axis=1)
-    return z[:, target] - top - np.log(np.exp(others - top[:, None]).sum(axis=1))
 
 
 def _run(

@@ -31,9 +31,9 @@ from sise_rt.evaluation.report import write_report
 from sise_rt.evaluation.summary import summarise
 from sise_rt.evaluation.truth import draw, to_input
 from sise_rt.methods import parse
-from sise_rt.phases.features import confidences
 from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.reading import load_image
+from sise_rt.running.logits import confidences
 
 for needed in command.EXTRA:
     pytest.importorskip(needed, reason="pip install 'sise-rt[evaluate]'")

@@ -7,7 +7,7 @@ import pytest
 import sise_rt
 from sise_rt.errors import BundleError
 from sise_rt.metrics.check import STEPS, check
-from sise_rt.phases.features import confidences
+from sise_rt.running.logits import confidences
 
 
 @pytest.fixture(scope="module")

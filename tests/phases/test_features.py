@@ -7,7 +7,7 @@ import pytest
 
 import sise_rt
 from sise_rt.errors import ModelError
-from sise_rt.phases.features import confidences, extract, extract_best
+from sise_rt.phases.features import extract, extract_best
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +61,3 @@ def test_numbers_that_are_not_finite_are_a_model_error(explainer, image, value):
     image[0, 0, 5, 5] = value
     with pytest.raises(ModelError, match="not finite"):
         extract(explainer.engine, image, np.array([0]))
-
-
-def test_confidences():
-    z = np.array([0.0, np.log(3.0)], np.float32)
-    assert confidences(z, "softmax") == pytest.approx([0.25, 0.75])
-    assert confidences(z, "sigmoid") == pytest.approx([0.5, 0.75])
-    large = np.array([1000.0, -1000.0], np.float32)
-    assert confidences(large, "softmax").tolist() == [1.0, 0.0]
-    assert confidences(large, "sigmoid").tolist() == [1.0, 0.0]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sise_rt.phases.masks import constant_maps, is_constant, select
+from sise_rt.phases.masks import constant_maps, select
+from sise_rt.pictures.flatness import is_constant
 
 
 @pytest.mark.parametrize(

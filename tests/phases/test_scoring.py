@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import sise_rt
-from sise_rt.phases.features import confidences, extract
+from sise_rt.phases.features import extract
 from sise_rt.phases.scoring import MaskedScoring, Scores, usable_maps, visualization_map
 from sise_rt.running.batches import Batches
+from sise_rt.running.logits import confidences
 
 SIZE = (32, 32)
 TARGETS = np.array([1, 4])

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 import sise_rt
 from sise_rt.bundle import MANIFEST, PROBE, WEIGHTS, sha256
 from sise_rt.errors import BundleError
-from sise_rt.running.verify import TOLERANCES, failures, log_odds, relative_error, tolerances, verify
+from sise_rt.running.verify import TOLERANCES, failures, relative_error, tolerances, verify
 
 
 @pytest.fixture
@@ -134,14 +134,3 @@ def test_relative_error():
 def test_failures_name_what_is_above_or_no_number():
     errors = {"logits": 1e-9, "maps": float("nan"), "chain": 1.0}
     assert failures(errors) == ["maps nan is above 1e-03", "chain 1.0e+00 is above 1e-04"]
-
-
-@pytest.mark.parametrize("target", [0, 2])
-def test_log_odds_are_those_of_the_probability(target):
-    z = np.random.default_rng(0).standard_normal((4, 3))
-    softmax = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-    sigmoid = 1 / (1 + np.exp(-z))
-    for p, activation in ((softmax, "softmax"), (sigmoid, "sigmoid")):
-        expected = np.log(p[:, target] / (1 - p[:, target]))
-        assert np.allclose(log_odds(z, target, activation), expected)
-    assert np.isfinite(log_odds(np.array([[800.0, 0.0, -800.0]]), target, "softmax")).all()
