@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from variants import measure, parsed
 
+from sise_rt.graphs import head_graph
 from sise_rt.phases.features import Features, extract
 from sise_rt.phases.fusion import fuse, normalise, otsu
 from sise_rt.phases.masks import constant_maps, select
@@ -27,8 +28,8 @@ def logit_scores(engine: Engine, image: np.ndarray, features: Features, target: 
     one_hot[0, target] = 1
     _, gradient, _ = engine.last_block_gradient(image, one_hot)
     found = [gradient.mean(axis=(2, 3))[0]]
-    for head, maps in zip(engine.manifest.graphs["heads"][-2::-1], features.maps[-2::-1], strict=True):
-        session = engine.session(head)
+    for index in range(len(features.maps) - 1, 0, -1):
+        session, maps = engine.sessions.open(head_graph(index)), features.maps[index - 1]
         names = [slot.name for slot in session.get_inputs()]
         gradient, alpha = session.run(None, dict(zip(names, (maps[None], gradient), strict=True)))
         found.append(alpha[0])

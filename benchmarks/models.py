@@ -20,6 +20,7 @@ from reference import MATERIAL, photos
 from sise_rt.export import export
 
 import sise_rt
+from sise_rt.graphs import block_graph
 from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.reading import load_image
 from sise_rt.running.verify import verify
@@ -58,15 +59,15 @@ def main() -> None:
             )
             explainer = sise_rt.load(report.path, "cpu")
             errors = verify(explainer.engine)
-            graphs = report.manifest.graphs
-            chain = [explainer.engine.session(graph) for graph in (*graphs["blocks"], graphs["classifier"])]
+            pieces = [*map(block_graph, range(1, len(report.manifest.blocks) + 1)), "classifier"]
+            chain = [explainer.engine.sessions.open(piece) for piece in pieces]
             answers = []
             for photo, label in labelled:
                 tensor, _ = preprocess(load_image(photo), report.manifest.preprocess)
                 logits = tensor
                 for session in chain:
                     logits = session.run(None, {session.get_inputs()[0].name: logits})[0]
-                if report.manifest.input["layout"] == "NHWC":
+                if report.manifest.input.layout == "NHWC":
                     tensor = tensor.transpose(0, 2, 3, 1)
                 answers.append((logits.argmax(), bare.run(None, {slot.name: tensor})[0].argmax(), label))
             found, expected, labels = np.array(answers).T

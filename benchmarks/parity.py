@@ -26,7 +26,7 @@ import sise_rt
 from sise_rt.phases.features import Features, extract
 from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.reading import load_image
-from sise_rt.running.verify import relative_error
+from sise_rt.running.consistency import relative_error
 
 NEAR = 1e-5  # of the layer's largest input: such a unit may fall on either side
 
@@ -68,7 +68,7 @@ def with_gates(network: Network) -> Relu:
 
 def relu_outputs(explainer: sise_rt.Explainer, tensor: np.ndarray, target: int) -> list[np.ndarray]:
     """Which units are on in the runtime's own forward pass: where its Relu nodes, in order, are above 0."""
-    folder, graph = explainer.engine.folder, explainer.manifest.graphs["features"]
+    folder, graph = explainer.engine.folder, explainer.manifest.graphs.features
     model = onnx.load(folder / graph, load_external_data=False)
     names = [node.output[0] for node in model.graph.node if node.op_type == "Relu"]
     present = {value.name for value in model.graph.output}

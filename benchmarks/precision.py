@@ -52,9 +52,9 @@ def row(name: str, folder: Path) -> str:
         )
     except ParityError as error:
         return str(error)
-    gate = half.manifest.parity["gate"]
+    gate = half.manifest.parity.gate
     keys = (("correlation", ".5f"), ("lowest_correlation", ".5f"), ("jaccard", ".3f"), ("confidence", ".4f"))
-    cells = [*(format(gate[key], form) for key, form in keys), f"{gate['peak']:.0f}"]
+    cells = [*(format(getattr(gate, key), form) for key, form in keys), f"{gate.peak:.0f}"]
     return " | ".join([*cells, *(f"{_megabytes(report.path):.1f}" for report in (full, half))])
 
 

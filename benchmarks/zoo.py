@@ -250,35 +250,35 @@ def _measured(bundle: Path, manifest: Any, tolerances: dict[str, float]) -> Reco
     count, found = len(manifest.blocks), manifest.parity
     with np.load(bundle / PROBE, allow_pickle=False) as probe:
         scales = [float(np.abs(probe[f"alpha_{i}"]).max()) for i in range(1, count + 1)]
-    compared = found["compared"].get("alpha", 0)
-    if reasons := failures(found["errors"], tolerances):
+    compared = found.compared.alpha
+    if reasons := failures(found.errors, tolerances):
         verdict = {"verdict": "failed", "reason": "; ".join(reasons)}
     elif not all(scales):
         verdict = {"verdict": "failed", "reason": "a block's reference gradient is zero: nothing is compared"}
     elif compared < count:
         verdict = {
             "verdict": "unchecked",
-            "reason": f"alpha compared for {compared} of {count} blocks only ({found['reference']})",
+            "reason": f"alpha compared for {compared} of {count} blocks only ({found.reference})",
         }
     else:
         verdict = {"verdict": "ok", "reason": ""}
     return verdict | {
         "blocks": [[block.channels, block.height, block.width] for block in manifest.blocks],
         "operators": path_operators(bundle, manifest.graphs),
-        "errors": found["errors"],
+        "errors": found.errors,
         "compared": compared,
-        "reference": found["reference"],
+        "reference": found.reference,
         "alpha_scales": scales,
     }
 
 
-def path_operators(bundle: Path, graphs: dict[str, Any]) -> list[str]:
+def path_operators(bundle: Path, graphs: Any) -> list[str]:
     """The operators between the first block's output and the logits through which a gradient flows."""
     import onnx
     from sise_rt.export.gradients.reverse import gradient_path
 
     found: set[str] = set()
-    for name in (*graphs["blocks"][1:], graphs["classifier"]):
+    for name in (*graphs.blocks[1:], graphs.classifier):
         graph = onnx.load(bundle / name, load_external_data=False).graph
         weights = {w.name for w in graph.initializer}
         inputs = [value.name for value in graph.input if value.name not in weights]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sise_rt.bundle import LATER, MANIFEST, PROBE, Block, Manifest, sha256
+from sise_rt.bundle import MANIFEST, PROBE, Manifest, sha256
 from sise_rt.errors import ModelError
 from sise_rt.running.sessions import Sessions, onnxruntime
 from sise_rt.wording import counted
@@ -22,20 +22,11 @@ except ImportError as error:
         "exporting needs onnx: pip install 'sise-rt[export]', or 'sise-rt[torch]' for torch models"
     ) from error
 
-from .canonical.blocks import find_blocks, named_blocks
-from .canonical.form import canonical
-from .canonical.layout import channels_first
-from .graphs.half import score_in_half
-from .graphs.heads import heads
-from .graphs.link import features_graph, score_graph
-from .graphs.split import split
-from .graphs.vjps import forward_graph, gradient_graphs
-from .intake.sources import Source, open_source
-from .ir.memory import pass_bytes
-from .ir.network import Network
-from .proof.gate import Progress, gate
-from .proof.parity import measure, save_probe
-from .settings import class_labels, gate_pictures, image_size, preprocessing
+from .graphs.building import build_graphs
+from .preparation import Preparation, prepare
+from .proof.gate import Progress, judge
+from .proof.parity import measure
+from .settings import gate_pictures
 from .write import new_bundle, write_graphs, write_manifest
 
 if TYPE_CHECKING:
@@ -116,85 +107,40 @@ def export(
             `fp32`; nothing is left on disk.
         ImageError: one of `gate_images` cannot be read.
         OutputError: the bundle cannot be written there.
+        ArgumentError: `precision` and `gate_images` do not go together, or are none.
     """
     output = Path(output)
     pictures = gate_pictures(precision, gate_images)
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as name, new_bundle(output, overwrite) as folder:
-        scratch = Path(name)
-        opened = open_source(
-            source, scratch, example=example, weights=weights, size=input_size, output=output_name
+        prepared = prepare(
+            source,
+            Path(name),
+            example=example,
+            weights=weights,
+            activation=activation,
+            labels=labels,
+            output_name=output_name,
+            input_size=input_size,
+            preprocess=preprocess,
         )
-        size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
-        source_tensors = [name for node in opened.model.graph.node for name in node.output]
-        settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
-        network = canonical(opened.model, scratch, opened.ends, size, activation)
-        two_sided = "negative_logit" in network.types
-        named, assumed_labels, left_out = class_labels(labels, opened.metadata, network.classes, two_sided)
-        found = (
-            named_blocks(network, blocks, opened.modules, source_tensors) if blocks else find_blocks(network)
-        )
-        found = channels_first(network, found)
-        pieces = split(network, found)
-        gradient_heads = heads(network, pieces, found) if gradients else []
-        score = score_graph(network, pieces)
-        shipped = score_in_half(network, score) if precision == "fp16" else score
-        linked = [features_graph(pieces, gradient_heads, found), shipped]
-        others = [forward_graph(network)]
-        if gradients:
-            gradients_of, without = gradient_graphs(network, found)
-            others += gradients_of
-            network.notes.extend(without)
-        offsets = write_graphs(folder, network, [*pieces, *gradient_heads, *linked, *others])
-        all_assumed = (*opened.assumed, assumed_size, *assumed, assumed_labels, *network.assumed)
-        manifest = Manifest(
-            name=output.name.removesuffix(".sise"),
-            input=dict(zip(("channels", "height", "width"), size, strict=True))
-            | {"layout": network.layout}
-            | ({"batch": network.batch} if network.batch else {}),
-            preprocess=settings,
-            activation=network.activation,
-            labels=named,
-            classes=network.classes,
-            blocks=tuple(found),
-            graphs={
-                "features": "features.onnx",
-                "score": "score.onnx",
-                "classifier": "classifier.onnx",
-                "blocks": [f"{piece.name}.onnx" for piece in pieces[:-1]],
-                "heads": [f"{head.name}.onnx" for head in gradient_heads],
-                **dict.fromkeys(LATER, ""),
-                **{graph.name: f"{graph.name}.onnx" for graph in others},
-            },
-            opset=network.opsets[""],
-            source={
-                "format": opened.format,
-                "name": opened.name,
-                "sha256": opened.sha256,
-                "producer": opened.producer,
-            },
-            memory=pass_bytes(network),
-            parity={},
-            assumed=tuple(note for note in all_assumed if note),
-            licence=licence or opened.metadata.get("licence"),
-            files=_hashes(folder),
-            precision=precision,
-        )
-        manifest = _gated(folder, manifest, opened, network, found)
+        network, cuts = prepared.network, prepared.find_blocks(blocks)
+        bundle = output.name.removesuffix(".sise")
+        manifest = prepared.manifest(bundle, cuts, gradients=gradients, precision=precision, licence=licence)
+        graphs = build_graphs(network, manifest)
+        offsets = write_graphs(folder, network, graphs.files)
+        paths = manifest.graphs.without(graphs.missing)
+        manifest = _with_parity(folder, replace(manifest, graphs=paths, files=_hashes(folder)), prepared)
         if pictures:
             sessions = Sessions(folder, manifest, provider="cpu")
-            judged = gate(sessions, network, (score, shipped), offsets, pictures, progress)
-            manifest = replace(manifest, parity={**manifest.parity, "gate": judged.record()})
+            pair = (graphs.score, graphs.shipped_score)
+            judged = judge(sessions, network, pair, offsets, pictures, progress)
+            manifest = replace(manifest, parity=replace(manifest.parity, gate=judged.record()))
         write_manifest(folder, manifest)
-    warnings = list(opened.warnings)
-    if not gradients:
-        maps = sum(block.channels for block in found)
-        warnings.append(f"without gradients no map is selected: up to {maps} masks are scored for an image")
-    return Report(output, manifest, tuple(_notes(opened, network, manifest, left_out)), tuple(warnings))
+    notes = (*prepared.notes(), *graphs.notes, *_limits_of_proof(manifest, prepared))
+    return Report(output, manifest, notes, tuple(_warnings(manifest, prepared)))
 
 
-def _gated(
-    folder: Path, manifest: Manifest, opened: Source, network: Network, blocks: Sequence[Block]
-) -> Manifest:
+def _with_parity(folder: Path, manifest: Manifest, prepared: Preparation) -> Manifest:
     """The manifest with the parity that was measured, whose probe is stored beside the graphs.
 
     Raises:
@@ -203,28 +149,35 @@ def _gated(
     """
     sessions = Sessions(folder, manifest, provider="cpu")
     try:
-        parity, stored = measure(sessions, opened, network, blocks)
+        parity, probe = measure(sessions, prepared.source, prepared.network)
     except MemoryError as error:
-        pixels = f"{manifest.input['height']}x{manifest.input['width']} pixels"
         raise ModelError(
-            f"images of {pixels} need more memory than there is: set a smaller --input-size"
+            f"images of {manifest.input.height}x{manifest.input.width} pixels need more memory than there "
+            "is: choose a smaller input size",
+            settings=("input_size",),
         ) from error
-    save_probe(folder, stored)
+    probe.save(folder)
     return replace(manifest, parity=parity, files={**manifest.files, PROBE: sha256(folder / PROBE)})
 
 
-def _notes(opened: Source, network: Network, manifest: Manifest, left_out: str | None) -> Iterator[str]:
-    """What was found, left out and assumed, and what the parity does not cover."""
-    yield from (*opened.notes, *network.notes, *([left_out] if left_out else []))
-    yield from (f"assumed: {note}" for note in manifest.assumed if note not in opened.warnings)
-    compared, blocks = manifest.parity["compared"]["alpha"], len(manifest.blocks)
-    if manifest.has_gradients and opened.program is not None and compared < blocks:
+def _limits_of_proof(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
+    """What the parity does not cover."""
+    compared, blocks = manifest.parity.compared.alpha, len(manifest.blocks)
+    if manifest.has_gradients and prepared.source.program is not None and compared < blocks:
         yield f"alpha compared with torch autograd for {compared} of {counted(blocks, 'block')}"
-    if manifest.parity.get("quantised"):
+    if manifest.parity.quantised:
         yield (
             "the model is quantised: its gradients pass straight through the rounding, as in training; "
             "they are not compared with central differences, as a step function has none"
         )
+
+
+def _warnings(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
+    """What makes the bundle mean something else than one would think."""
+    yield from prepared.source.warnings
+    if not manifest.has_gradients:
+        maps = sum(block.channels for block in manifest.blocks)
+        yield f"without gradients no map is selected: up to {maps} masks are scored for an image"
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sise_rt.bundle import Block
-from sise_rt.errors import ModelError, SiseError
+from sise_rt.errors import ModelError, SiseError, UnsupportedOperator
 from sise_rt.wording import counted
 
-from .canonical.blocks import find_blocks, named_blocks
-from .canonical.form import canonical
-from .canonical.layout import channels_first
 from .gradients.reverse import missing_rules
-from .graphs.heads import heads
-from .graphs.split import split
-from .intake.sources import open_source
-from .settings import class_labels, image_size
+from .graphs.building import build_graphs
+from .ir.network import Network
+from .ir.nodes import operator
+from .preparation import prepare
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Examination:
         activation: `softmax` or `sigmoid`, or None likewise.
         blocks: the block outputs; empty if there are none or the model was refused before.
         notes: what would be assumed.
-        refusals: why the export would fail, a line each; empty if it would not.
+        refusals: why the export would fail; empty if it would not.
         only_gradients: whether an export without gradients would go through all the same.
     """
 
@@ -41,7 +38,7 @@ class Examination:
     activation: str | None
     blocks: tuple[Block, ...]
     notes: tuple[str, ...]
-    refusals: tuple[str, ...]
+    refusals: tuple[SiseError, ...]
     only_gradients: bool = False
 
 
@@ -63,38 +60,37 @@ def examine(
         blocks: tensor names of the block outputs; None finds them.
     """
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as scratch:
+        if weights is None and str(source).startswith(("torchvision:", "timm:")):
+            weights = "none"
         try:
-            if weights is None and str(source).startswith(("torchvision:", "timm:")):
-                weights = "none"
-            opened = open_source(source, Path(scratch), weights=weights, size=input_size, output=output_name)
-            size, assumed = image_size(opened.ends, input_size, opened.metadata)
-            source_tensors = [name for node in opened.model.graph.node for name in node.output]
-            network = canonical(opened.model, Path(scratch), opened.ends, size, None)
-        except SiseError as error:
-            return Examination(None, None, None, (), (), (str(error),))
-        assumptions = [f"assumed: {note}" for note in (assumed, *network.assumed) if note]
-        _, _, left_out = class_labels(None, opened.metadata, network.classes, False)
-        notes = (*opened.notes, *network.notes, *([left_out] if left_out else []), *assumptions)
-        known = (size, network.classes, network.activation)
-        try:
-            found = tuple(
-                named_blocks(network, blocks, opened.modules, source_tensors)
-                if blocks
-                else find_blocks(network)
+            prepared = prepare(
+                source, Path(scratch), weights=weights, output_name=output_name, input_size=input_size
             )
+        except SiseError as error:
+            return Examination(None, None, None, (), (), (error,))
+        network = prepared.network
+        told = (prepared.preprocess.input_size, network.classes, network.activation)
+        try:
+            cuts = prepared.find_blocks(blocks)
         except ModelError as error:
-            return Examination(*known, (), notes, (str(error),))
-        found = tuple(channels_first(network, found))
-        missing = missing_rules(network.graph.nodes, ["logits"], [found[0].tensor])
-        if not missing:
-            try:
-                heads(network, split(network, found), found)
-            except ModelError as error:  # a rule that does not cover the way its operator is used
-                return Examination(*known, found, notes, (str(error),), only_gradients=True)
-        counts = Counter(f"{node.domain}.{node.op_type}".lstrip(".") for node in missing)
-        first = {f"{node.domain}.{node.op_type}".lstrip("."): node.name for node in reversed(missing)}
-        refusals = tuple(
-            f"no gradient rule for operator {op} ({counted(count, 'node')}, the first is {first[op]!r})"
-            for op, count in sorted(counts.items())
+            return Examination(*told, (), tuple(prepared.notes()), (error,))
+        if refusals := _without_rules(network, cuts[0]):
+            return Examination(*told, cuts, tuple(prepared.notes()), refusals, only_gradients=True)
+        try:
+            graphs = build_graphs(network, prepared.manifest("model", cuts))
+        except ModelError as error:  # a rule that does not cover the way its operator is used
+            return Examination(*told, cuts, tuple(prepared.notes()), (error,), only_gradients=True)
+        return Examination(*told, cuts, (*prepared.notes(), *graphs.notes), ())
+
+
+def _without_rules(network: Network, first: Block) -> tuple[SiseError, ...]:
+    """A refusal for each operator behind the first block that has no gradient rule."""
+    missing = missing_rules(network.graph.nodes, ["logits"], [first.tensor])
+    counts = Counter(map(operator, missing))
+    example = {operator(node): node.name for node in reversed(missing)}
+    return tuple(
+        UnsupportedOperator(
+            f"no gradient rule for operator {kind} ({counted(count, 'node')}, the first is {example[kind]!r})"
         )
-        return Examination(*known, found, notes, refusals, only_gradients=bool(refusals))
+        for kind, count in sorted(counts.items())
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sise_rt.bundle import PRECISIONS, Preprocess
-from sise_rt.errors import ModelError
+from sise_rt.errors import ArgumentError, ModelError
 from sise_rt.pictures.reading import PICTURES
 from sise_rt.wording import counted
 
@@ -57,7 +57,8 @@ def _image_size(
         if (height or wanted[0], width or wanted[1]) != wanted:
             raise ModelError(
                 f"the model takes {height or 'any'}x{width or 'any'} pixels, "
-                f"which contradicts --input-size {wanted[0]}x{wanted[1]}"
+                f"which contradicts an input size of {wanted[0]}x{wanted[1]}",
+                settings=("input_size",),
             )
         return (channels, *wanted), None
     if height and width:
@@ -65,14 +66,16 @@ def _image_size(
     if described:
         return (channels, height or described[1], width or described[2]), None
     height, width = height or SIZE, width or SIZE
-    return (channels, height, width), f"input size {height}x{width} (set --input-size)"
+    return (channels, height, width), f"input size {height}x{width} (can be set)"
 
 
 def _number(key: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{key} is {str(value)[:60]!r}, where a number is needed") from error
+        raise ModelError(
+            f"{key} is {str(value)[:60]!r}, where a number is needed", settings=(key,)
+        ) from error
 
 
 def preprocessing(
@@ -96,14 +99,14 @@ def preprocessing(
     if channels != 3:
         convention |= {"mean": (0.0,) * channels, "std": (1.0,) * channels}
     origin = metadata.get("described_by", "")
-    known = {key: metadata[key] for key in convention if metadata.get(key) is not None}
-    values: dict[str, Any] = convention | known | {k: v for k, v in given.items() if v is not None}
+    described = {key: metadata[key] for key in convention if metadata.get(key) is not None}
+    values: dict[str, Any] = convention | described | {k: v for k, v in given.items() if v is not None}
     assumed = []
     for key in convention:
         if given.get(key) is not None:
             continue
-        if key not in known:
-            assumed.append(f"{key} {_shown(values[key])} (set --{key.replace('_', '-')})")
+        if key not in described:
+            assumed.append(f"{key} {_shown(values[key])} (can be set)")
         elif metadata.get("of_other_weights"):
             assumed.append(f"{key} {_shown(values[key])} (as for {origin})")
     try:
@@ -115,8 +118,9 @@ def preprocessing(
             )
             if len(values[key]) != channels:
                 raise ModelError(
-                    f"--{key} has {counted(len(values[key]), 'value')} for {counted(channels, 'channel')}: "
-                    "give one, or one a channel"
+                    f"{key} has {counted(len(values[key]), 'value')} for {counted(channels, 'channel')}: "
+                    "give one, or one a channel",
+                    settings=(key,),
                 )
         settings = Preprocess(
             input_size=size,
@@ -132,19 +136,23 @@ def preprocessing(
         raise
     except (ValueError, TypeError) as error:
         raise ModelError(str(error)) from error
-    _check_normalisation(settings, {key for key in given if given[key] is not None}, known.keys())
+    chosen = {key for key in given if given[key] is not None}
+    _refuse_half_a_normalisation(settings, chosen, chosen | described.keys())
     return settings, assumed
 
 
-def _check_normalisation(settings: Preprocess, given: Set[str], known: Set[str]) -> None:
+def _refuse_half_a_normalisation(settings: Preprocess, given: Set[str], stated: Set[str]) -> None:
     """Refuse half a normalisation (ImageNet's would complete it), and one on another scale than assumed."""
-    stated = given | known
     if given & {"mean", "std"} and not {"mean", "std"} <= stated:
-        raise ModelError("--mean and --std go together: a model was trained with both (a std of 1 is none)")
+        raise ModelError(
+            "mean and std go together: a model was trained with both (a std of 1 is none)",
+            settings=("mean", "std"),
+        )
     if "mean" in given and "scale" not in stated and max(map(abs, settings.mean)) > LARGEST_SCALED_MEAN:
         raise ModelError(
-            f"--mean {_shown(settings.mean)} is on the scale of pixels 0 to 255: give --scale 1 (pixels are "
-            "not divided), or the mean of pixels divided by 255"
+            f"mean {_shown(settings.mean)} is on the scale of pixels 0 to 255: give a scale of 1 (pixels are "
+            "not divided), or the mean of pixels divided by 255",
+            settings=("mean", "scale"),
         )
 
 
@@ -163,7 +171,7 @@ def class_labels(
         if two_sided and len(labels) == 1:
             labels = [f"not {labels[0]}", labels[0]]
         if len(labels) != classes:
-            raise ModelError(_other_count(len(labels), classes))
+            raise ModelError(_other_count(len(labels), classes), settings=("labels",))
         return tuple(labels), None, None
     labels = metadata.get("labels") or []
     if len(labels) == classes:
@@ -172,7 +180,7 @@ def class_labels(
     reason = metadata.get("labels_left_out")
     if labels:
         reason = _other_count(len(labels), classes)
-    left_out = f"labels of {metadata['described_by']} left out: {reason} (set --labels)" if reason else None
+    left_out = f"labels of {metadata['described_by']} left out: {reason} (can be given)" if reason else None
     return ("negative", "positive") if two_sided else (), None, left_out
 
 
@@ -184,7 +192,7 @@ def _read_labels(path: Path) -> list[str]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"labels cannot be read from {path}: {error}") from error
+        raise ModelError(f"labels cannot be read from {path}: {error}", settings=("labels",)) from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -201,36 +209,45 @@ def gate_pictures(precision: str, folder: str | Path | None) -> list[Path]:
             order of their names.
 
     Raises:
-        ModelError: there is no such precision; the folder is missing, or needless, or has no pictures.
+        ArgumentError: there is no such precision; the folder is missing, or needless, or has no pictures.
     """
     if precision not in PRECISIONS:
-        raise ModelError(f"no precision {precision!r}; known are {', '.join(PRECISIONS)}")
+        raise ArgumentError(
+            f"no precision {precision!r}; known are {', '.join(PRECISIONS)}", settings=("precision",)
+        )
     if precision == "fp32":
         if folder is not None:
-            raise ModelError("--gate-images judges --precision fp16, which was not asked for: leave one out")
+            raise ArgumentError(
+                "pictures judge the precision fp16, which was not asked for: leave them out, or ask for it",
+                settings=("gate_images", "precision"),
+            )
         return []
     if folder is None:
-        raise ModelError(
-            "--precision fp16 rounds, and what that does to explanations depends on the model: give "
-            f"--gate-images FOLDER, some {GATE_PICTURES} pictures of the kind that the model is for"
+        raise ArgumentError(
+            "fp16 rounds, and what that does to explanations depends on the model: give a folder of some "
+            f"{GATE_PICTURES} pictures of the kind that it is for",
+            settings=("gate_images",),
         )
     folder, suffixes = Path(folder), (*PICTURES, ".npy")
     try:
         if not folder.is_dir():
-            raise ModelError(f"{str(folder)!r}: no such folder: --gate-images names a folder of pictures")
-        found = sorted(
+            raise ArgumentError(
+                f"{str(folder)!r}: no such folder, where a folder of pictures is needed",
+                settings=("gate_images",),
+            )
+        pictures = sorted(
             path
             for path in folder.rglob("*")
             if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
         )
+    except ArgumentError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(f"{str(folder)!r} cannot be read: {error}") from error
-    if not found:
-        raise ModelError(
-            f"{folder} has no pictures: --gate-images takes some {GATE_PICTURES} of the kind that the model "
-            "is for"
+        raise ArgumentError(f"{str(folder)!r} cannot be read: {error}", settings=("gate_images",)) from error
+    if not pictures:
+        raise ArgumentError(
+            f"{folder} has no pictures: some {GATE_PICTURES} are needed, of the kind that the model is for",
+            settings=("gate_images",),
         )
-    count = min(len(found), GATE_PICTURES)
-    return [found[i * len(found) // count] for i in range(count)]
+    count = min(len(pictures), GATE_PICTURES)
+    return [pictures[i * len(pictures) // count] for i in range(count)]

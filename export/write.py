@@ -106,14 +106,16 @@ def _check_free(output: Path, overwrite: bool) -> None:
         ) from error
     own = {PurePosixPath(path) for path in (MANIFEST, *manifest.files)}
     own |= {folder for path in own for folder in path.parents}
-    found = (PurePosixPath(path.relative_to(output).as_posix()) for path in output.rglob("*"))
-    if foreign := sorted(str(path) for path in found if path not in own):
+    present = (PurePosixPath(path.relative_to(output).as_posix()) for path in output.rglob("*"))
+    if foreign := sorted(str(path) for path in present if path not in own):
         raise OutputError(
             f"{output} exists already and holds what is not the bundle's ({', '.join(foreign[:3])}"
             f"{', ...' if len(foreign) > 3 else ''}), so it stays as it is: choose another name"
         )
     if not overwrite:
-        raise OutputError(f"{output} exists already: give --overwrite (overwrite=True) to replace it")
+        raise OutputError(
+            f"{output} exists already, and is replaced only if that is asked for", settings=("overwrite",)
+        )
 
 
 def _move(scratch: Path, output: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .bundle import Manifest, read_bundle
-from .errors import ArgumentError, MethodError, ModelError, NoEvidence
+from .errors import ArgumentError, MethodError, NoEvidence
 from .explanation import Explanation, Prediction
 from .methods import (
     METHODS,
@@ -30,7 +30,9 @@ from .phases.fusion import normalise
 from .pictures.picture import Picture, prepare
 from .pictures.reading import MAX_PIXELS
 from .running.engine import Engine
+from .running.finite import require_finite
 from .running.logits import confidences
+from .running.sessions import Sessions
 from .targets import resolve_target
 
 
@@ -54,7 +56,7 @@ class Explainer:
         tf32: bool = False,
     ):
         self.manifest: Manifest = read_bundle(bundle)
-        self.engine = Engine(bundle, self.manifest, provider, threads, memory, tf32)
+        self.engine = Engine(Sessions(bundle, self.manifest, provider, threads, tf32), memory)
 
     def __repr__(self) -> str:
         """The model, its input, and what runs it."""
@@ -87,8 +89,7 @@ class Explainer:
             ImageError: the picture cannot be used.
             ModelError: the model's numbers are not finite for this picture.
         """
-        logits = extract(self.engine, self.prepare(image).tensor, np.zeros(1, np.int64)).logits
-        return confidences(logits, self.manifest.activation)
+        return confidences(self._logits(self.prepare(image).tensor), self.manifest.activation)
 
     def require(self, methods: Sequence[str | Request]) -> list[Request]:
         """Find out whether the bundle has what some methods need, and open it.
@@ -299,11 +300,10 @@ class Explainer:
 
     def _logits(self, image: np.ndarray) -> np.ndarray:
         """(classes,); by the features graph where an older bundle has no other."""
-        if not self.manifest.graphs["forward"]:
+        if not self.manifest.graphs.forward:
             return extract(self.engine, image, np.zeros(1, np.int64)).logits
         logits = self.engine.forward(image)[0]
-        if not np.isfinite(logits).all():
-            raise ModelError("the model's logits are not finite for this image")
+        require_finite("logits", "for this image", logits)
         return logits
 
     def _explanation(

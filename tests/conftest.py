@@ -129,6 +129,42 @@ def small_model_of_one(small_model, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def specs_of():
+    """The function that gives the specs of a network's graphs, `(network, blocks)`."""
+    pytest.importorskip("onnx")
+    from sise_rt.export.settings import preprocessing
+
+    from sise_rt.bundle import LATER, Manifest
+    from sise_rt.graphs import block_graph, graph_specs, head_graph
+    from sise_rt.manifest import GraphPaths, ImageInput, Origin, Parity
+
+    def made(network, blocks):
+        indices = range(1, len(blocks) + 1)
+        pieces, heads = (tuple(f"{name(i)}.onnx" for i in indices) for name in (block_graph, head_graph))
+        further = [f"{name}.onnx" for name in LATER]
+        return graph_specs(
+            Manifest(
+                name="made",
+                input=ImageInput(*network.image_size, network.layout, network.batch),
+                preprocess=preprocessing(network.image_size, {}, {})[0],
+                activation=network.activation,
+                labels=(),
+                classes=network.classes,
+                blocks=tuple(blocks),
+                graphs=GraphPaths("features.onnx", "score.onnx", "classifier.onnx", pieces, heads, *further),
+                opset=18,
+                source=Origin(),
+                parity=Parity(),
+                assumed=(),
+                licence=None,
+                files={},
+            )
+        )
+
+    return made
+
+
+@pytest.fixture(scope="session")
 def small_bundle(small_model, tmp_path_factory) -> Path:
     """Its bundle; tests that change it work on a copy."""
     from sise_rt.export import export

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import sise_rt
-from sise_rt.bundle import MANIFEST, PROBE, WEIGHTS, Manifest, parse_manifest, read_bundle, sha256
+from sise_rt.bundle import LATER, MANIFEST, PROBE, WEIGHTS, Manifest, parse_manifest, read_bundle, sha256
 from sise_rt.errors import BundleError
 
 
@@ -85,18 +85,32 @@ CONTRADICTIONS = {
     "a block too few": ("graphs/blocks", ["blocks/01.onnx"], "every block needs"),
     "labels": ("labels", ["a", "b"], "2 labels for 5 classes"),
     "no classes": ("classes", 0, "0 classes, where at least 1"),
-    "classes true": ("classes", True, "classes of the manifest missing or of the wrong type"),
+    "classes true": ("classes", True, r"Expected `int`, got `bool` - at `\$\.classes`"),
     "activation": ("activation", "argmax", "unknown activation 'argmax'"),
     "input": ("input/height", 64, "differ"),
-    "free height": ("input/height", None, "differ"),
-    "labels that are numbers": ("labels", [1, 2, 3, 4, 5], "labels of the manifest"),
-    "name": ("name", 7, "name of the manifest"),
-    "licence": ("licence", 7, "licence of the manifest"),
-    "no opset": ("opset", ..., "opset of the manifest missing"),
-    "blocks of numbers": ("blocks", [1, 2, 3], "blocks of the manifest"),
-    "a block without a tensor": ("blocks/1/tensor", ..., "tensor of a block missing"),
-    "a block of half a map": ("blocks/1/channels", 0.5, "channels of a block"),
-    "a graph that is a number": ("graphs/score", 3, "score of graphs"),
+    "free height": ("input/height", None, r"Expected `int`, got `null` - at `\$\.input\.height`"),
+    "labels that are numbers": (
+        "labels",
+        [1, 2, 3, 4, 5],
+        r"Expected `str`, got `int` - at `\$\.labels\[0\]`",
+    ),
+    "a batch of two": ("input/batch", 2, "unknown batch 2"),
+    "a batch true": ("input/batch", True, r"`\$\.input\.batch`"),
+    "a parity that is a number": ("parity", 3, r"`\$\.parity`"),
+    "an error that is a text": ("parity/errors/maps", "small", r"`\$\.parity\.errors\[\.\.\.\]`"),
+    "a source that is a text": ("source", "model.onnx", r"`\$\.source`"),
+    "huge classes": ("classes", 10**400, "5 labels for 1000"),
+    "name": ("name", 7, r"`\$\.name`"),
+    "licence": ("licence", 7, r"Expected `str \| null`, got `int` - at `\$\.licence`"),
+    "no opset": ("opset", ..., "missing required field `opset`"),
+    "blocks of numbers": ("blocks", [1, 2, 3], r"`\$\.blocks\[0\]`"),
+    "a block without a tensor": (
+        "blocks/1/tensor",
+        ...,
+        r"missing required field `tensor` - at `\$\.blocks\[1\]`",
+    ),
+    "a block of half a map": ("blocks/1/channels", 0.5, r"`\$\.blocks\[1\]\.channels`"),
+    "a graph that is a number": ("graphs/score", 3, r"`\$\.graphs\.score`"),
     "a graph that is no file": ("graphs/score", "other.onnx", "other.onnx is not listed"),
     "input size of two": ("preprocess/input_size", [32, 32], "input_size"),
     "input size of none": ("preprocess/input_size", [], "input_size"),
@@ -114,7 +128,7 @@ CONTRADICTIONS = {
     "mean infinite": ("preprocess/mean", [0, 0, float("inf")], "mean inf, where -1e9 to 1e9 is needed"),
     "mean NaN": ("preprocess/mean", [0, float("nan"), 0], "mean nan, where"),
     "mean huge": ("preprocess/mean", [0, 0, 10**400], r"mean 1000\d*\.\.\., where"),
-    "mean a text": ("preprocess/mean", ["0", 0, 0], "mean of preprocess"),
+    "mean a text": ("preprocess/mean", ["0", 0, 0], r"`\$\.preprocess\.mean\[0\]`"),
     "std zero": ("preprocess/std", [1, 1, 0], "std 0, where 1e-9 to 1e9 is needed"),
     "std too small for float32": ("preprocess/std", [1, 1, 1e-60], "std 1e-60, where"),
     "std NaN": ("preprocess/std", [1, float("nan"), 1], "std nan, where"),
@@ -131,6 +145,52 @@ def test_a_contradictory_manifest(small_bundle, case):
     with pytest.raises(BundleError, match=message) as caught:
         parse_manifest(text, "here/manifest.json")
     assert str(caught.value).startswith("here/manifest.json: ")
+
+
+@pytest.mark.parametrize("field", ["schema_version", "name", "input", "blocks", "memory", "parity", "files"])
+def test_deep_nesting_is_no_recursion(small_bundle, field):
+    text = json.dumps(manifest_of(small_bundle) | {field: "here"}).replace('"here"', "[" * 900 + "]" * 900)
+    with pytest.raises(BundleError, match=r"^here/manifest\.json"):
+        parse_manifest(text, "here/manifest.json")
+
+
+def test_what_a_later_version_nests_deeply_is_not_looked_at(small_bundle):
+    text = json.dumps(manifest_of(small_bundle) | {"mood": "here"}).replace('"here"', "[" * 900 + "]" * 900)
+    assert parse_manifest(text, "here") == read_bundle(small_bundle)
+
+
+def test_what_does_not_apply_is_not_written(small_bundle):
+    """The manifest on disk is what it was before its parts were typed: no `batch`, `gate` or `quantised`."""
+    data = manifest_of(small_bundle)
+    assert json.loads(read_bundle(small_bundle).to_json()) == data
+    assert list(data["input"]) == ["channels", "height", "width", "layout"]
+    assert list(data["parity"]) == ["reference", "compared", "errors"]
+    manifest = parse_manifest(json.dumps(changed(data, "input/batch", 1)), "here")
+    assert json.loads(manifest.to_json())["input"]["batch"] == 1
+
+
+OLDER = {
+    "1.0": ("precision", "memory", *(f"graphs/{name}" for name in LATER)),
+    "1.1": ("precision", "memory"),
+    "1.2": ("precision", "memory"),
+}
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_older_manifests_are_read(small_bundle, version):
+    data = changed(manifest_of(small_bundle), "parity/pictures", 1) | {"schema_version": version}
+    for path in OLDER[version]:
+        data = changed(data, path, ...)
+    manifest = parse_manifest(json.dumps(data), "here")
+    assert (manifest.precision, manifest.memory, manifest.parity.gate) == ("fp32", {}, None)
+    assert bool(manifest.graphs.forward) is (version != "1.0")
+    assert manifest.takes_best is (version == "1.2")
+
+
+def test_keys_that_are_no_text(small_bundle):
+    text = json.dumps(manifest_of(small_bundle) | {"\ud800": 1})
+    with pytest.raises(BundleError, match=r"here: .*surrogates not allowed"):
+        parse_manifest(text, "here")
 
 
 UNSAFE = ["../x", "a/../../x", "/etc/passwd", "..\\x", "C:\\x", "C:x", "\\\\host\\x", "", ".", "nul\0"]

@@ -13,7 +13,7 @@ import sise_rt
 from sise_rt.phases.features import extract
 from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.reading import load_image
-from sise_rt.running.verify import relative_error
+from sise_rt.running.consistency import relative_error
 
 
 @pytest.fixture(scope="module")

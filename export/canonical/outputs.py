@@ -186,5 +186,6 @@ def to_rank_two(network: Network) -> None:
         nodes.append(helper.make_node("Concat", [negative, positive], ["logits"], "both_sides", axis=1))
         one = network.types["logits"]
         network.types |= {positive: one, negative: one, "logits": replace(one, shape=(batch, 2))}
+        network.two_sided = True
         network.notes.append("the single logit z is explained from both sides: class 0 is -z, class 1 is z")
     network.graph = replace(network.graph, nodes=tuple(nodes))

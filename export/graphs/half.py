@@ -6,6 +6,8 @@ input and output. What is not known to be safe in float16 stays in float32 too, 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 from onnx import TensorProto
@@ -53,7 +55,8 @@ def score_in_half(network: Network, score: Graph) -> Graph:
     if steps := next((node for node in trunk if node.op_type == "QuantizeLinear"), None):
         raise ModelError(
             f"the network is quantised already, as by node {steps.name or steps.output[0]!r}: float16 would "
-            "round its steps once more; export with --precision fp32"
+            "round its steps once more; export it in fp32",
+            settings=("precision",),
         )
     inside = {id(node) for node in trunk}
     for node in score.nodes:
@@ -61,7 +64,7 @@ def score_in_half(network: Network, score: Graph) -> Graph:
             halving.add(node)
         else:
             halving.add_as_it_is(node)
-    return Graph.of(score.name, halving.op.nodes, score.inputs, score.outputs)
+    return score.by(halving.op.nodes)
 
 
 class _Halving:
@@ -136,7 +139,8 @@ def _halved(name: str, weight: np.ndarray, node: onnx.NodeProto, limit: bool) ->
         raise ModelError(
             f"weight {name!r} of node {node.name or node.output[0]!r} ({operator(node)}) reaches "
             f"{np.abs(weight[beyond]).max():.3g}, and float16 ends at {LARGEST:.0f}: "
-            "export with --precision fp32"
+            "export it in fp32",
+            settings=("precision",),
         )
     if weight.size == 1 and weight.any() and not value.any():  # what keeps a sum from being zero, say
         value = np.copysign(np.full_like(value, TINIEST), weight).astype(np.float16)
@@ -170,7 +174,7 @@ def rounded(network: Network, half: Graph) -> Graph:
         op.nodes.append(copy)
         for name in written:
             op.Cast(exact[name], to=TensorProto.FLOAT16, names=(name,))
-    return Graph.of("rounded", op.nodes, half.inputs, half.outputs)
+    return half.by(op.nodes)
 
 
 def with_peaks(network: Network, score: Graph, half: Graph) -> tuple[Graph, list[str]]:
@@ -189,8 +193,9 @@ def with_peaks(network: Network, score: Graph, half: Graph) -> tuple[Graph, list
     peaks = [op.Reshape(op.ReduceMax(op.Abs(name), keepdims=0), one) for name in names]
     op.Concat(*peaks, axis=0, names=("peaks",))
     network.adopt(op)
-    network.types["peaks"] = TensorType(TensorProto.FLOAT, (len(names),))
-    return Graph.of("reference", [*score.nodes, *op.nodes], score.inputs, (*score.outputs, "peaks")), names
+    declared = {**score.declared, "peaks": TensorType(TensorProto.FLOAT, (len(names),))}
+    wider = replace(score, outputs=(*score.outputs, "peaks"), declared=declared)
+    return wider.by([*score.nodes, *op.nodes]), names
 
 
 def _is_half(network: Network, name: str) -> bool:

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from onnx import TensorProto
 
-from sise_rt.bundle import Block
 from sise_rt.errors import UnsupportedOperator
+from sise_rt.graphs import GraphSpec, head_graph
 
 from ..gradients.reverse import reverse
 from ..ir.builder import Builder
 from ..ir.network import OWN_PREFIX, Graph, Network
-from ..ir.types import TensorType
+from .contract import graph_by
 
 
-def gradient_name(index: int) -> str:
-    """The gradient of the log-odds at the output of block `index` (from 1), shaped like the output."""
-    return f"gradient_{index}"
-
-
-def alpha_name(index: int) -> str:
-    """The gradient scores of block `index` (from 1), shaped (N, K)."""
-    return f"alpha_{index}"
-
-
-def heads(network: Network, pieces: Sequence[Graph], blocks: Sequence[Block]) -> list[Graph]:
-    """Build one head a block; their constants and tensor types join the network's.
+def gradient_heads(network: Network, pieces: Sequence[Graph], specs: Mapping[str, GraphSpec]) -> list[Graph]:
+    """Build one head a block; their constants join the network's.
 
     Head b takes the output of block b and the gradient at the output of block b + 1 (the last head:
     `targets`, int64 (N,), of which a negative one is the class with the highest logit), recomputes what lies
@@ -36,38 +26,31 @@ def heads(network: Network, pieces: Sequence[Graph], blocks: Sequence[Block]) ->
 
     Args:
         network: the canonical network.
-        pieces: from `split`: one graph a block, then the classifier.
-        blocks: the block outputs.
+        pieces: from `cut_at_blocks`: one graph a block, then the classifier.
+        specs: of the heads, by name.
 
     Raises:
         UnsupportedOperator: an operator between a block output and the logits has no gradient rule.
     """
-    network.types["targets"] = TensorType(TensorProto.INT64, (network.batch,))
-    built = []
-    for index in range(len(blocks), 0, -1):
-        block, ahead = blocks[index - 1], pieces[index]
-        dtype = network.types[block.tensor].dtype
-        op = Builder(f"{OWN_PREFIX}head{index}/", network.types, network.weights, dtype)
-        if index == len(blocks):
-            given = "targets"
-            seed = log_odds_gradient(op, network)
-        else:
-            given = seed = gradient_name(index + 1)
-        try:
-            gradient = reverse(op, ahead.nodes, {ahead.outputs[0]: seed}, [block.tensor])[block.tensor]
-        except UnsupportedOperator as error:
-            raise UnsupportedOperator(f"{error}; --without-gradients exports without them") from error
-        op.Identity(gradient, names=[gradient_name(index)])
-        op.ReduceMean(gradient_name(index), op.constant([2, 3]), keepdims=0, names=[alpha_name(index)])
-        network.adopt(op)
-        network.types[gradient_name(index)] = network.types[block.tensor]
-        network.types[alpha_name(index)] = TensorType(
-            network.types[block.tensor].element, (network.batch, block.channels)
+    heads: list[Graph] = []
+    for index in range(len(pieces) - 1, 0, -1):
+        spec, ahead = specs[head_graph(index)], pieces[index]
+        (block, given), (gradient, alpha) = (
+            (one.name, other.name) for one, other in (spec.inputs, spec.outputs)
         )
-        forward = [*ahead.nodes, *op.nodes]
-        outputs = (gradient_name(index), alpha_name(index))
-        built.append(Graph.of(f"heads/{index:02d}", forward, (block.tensor, given), outputs))
-    return built[::-1]
+        op = Builder(f"{OWN_PREFIX}head{index}/", network.types, network.weights, network.types[block].dtype)
+        seed = given if heads else log_odds_gradient(op, network)
+        try:
+            at_block = reverse(op, ahead.nodes, {ahead.outputs[0]: seed}, [block])[block]
+        except UnsupportedOperator as error:
+            raise UnsupportedOperator(
+                f"{error.message}; without gradients it can be exported", settings=("gradients",)
+            ) from error
+        op.Identity(at_block, names=[gradient])
+        op.ReduceMean(gradient, op.constant([2, 3]), keepdims=0, names=[alpha])
+        network.adopt(op)
+        heads.append(graph_by(spec, [*ahead.nodes, *op.nodes]))
+    return heads[::-1]
 
 
 def log_odds_gradient(op: Builder, network: Network) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -21,12 +21,21 @@ SHAPE_READERS = frozenset({"Shape", "Size"})
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order that turn `inputs` into `outputs`; weights and types live in the network."""
+    """Nodes in topological order that turn `inputs` into `outputs`; weights live in the network.
+
+    Attributes:
+        name: of the graph.
+        nodes: in topological order.
+        inputs: tensor names.
+        outputs: likewise.
+        declared: the types of inputs and outputs that the graph says itself; the others are the network's.
+    """
 
     name: str
     nodes: tuple[onnx.NodeProto, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    declared: Mapping[str, TensorType] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -34,6 +43,10 @@ class Graph:
     ) -> Graph:
         """The part of `nodes` that leads from `inputs` to `outputs`."""
         return cls(name, tuple(needed(nodes, outputs, inputs)), inputs, outputs)
+
+    def by(self, nodes: Sequence[onnx.NodeProto]) -> Graph:
+        """The same inputs and outputs, by other nodes."""
+        return replace(self, nodes=tuple(needed(nodes, self.outputs, self.inputs)))
 
 
 @dataclass
@@ -48,6 +61,7 @@ class Network:
         activation: `softmax` or `sigmoid`, what turns logits into confidences.
         removed: the operator (Softmax, LogSoftmax, Sigmoid) that the source ended in, None for logits.
         layout: `NCHW` or `NHWC`, the source's input layout.
+        two_sided: whether the source gives a single logit z, and the network both sides, (-z, z).
         rearranged: for each block output that was brought to channels first, the tensor with channels last.
         measured: the two runs' values of tensors that depend on the image through shapes alone.
         sample: the output, as the source has it, for images of noise.
@@ -62,6 +76,7 @@ class Network:
     activation: str
     removed: str | None = None
     layout: str = "NCHW"
+    two_sided: bool = False
     rearranged: dict[str, str] = field(default_factory=dict)
     measured: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     sample: np.ndarray | None = None
@@ -128,6 +143,7 @@ def to_model(
         location: file of the external data, relative to the bundle; None puts every weight inside the model.
         offsets: byte offset in that file of each external weight; a weight without an offset stays inside.
     """
+    types = {**network.types, **graph.declared}
     used = {name for node in graph.nodes for name in node.input}
     initializers = []
     for name in sorted(used & network.weights.keys()):
@@ -138,8 +154,8 @@ def to_model(
     proto = helper.make_graph(
         list(graph.nodes),
         graph.name,
-        [_value(name, network.types[name]) for name in graph.inputs],
-        [_value(name, network.types[name]) for name in graph.outputs],
+        [_value(name, types[name]) for name in graph.inputs],
+        [_value(name, types[name]) for name in graph.outputs],
         initializers,
     )
     domains = {node.domain for node in graph.nodes} | {""}

@@ -133,8 +133,8 @@ def autograd_reference(
         undo = {"Softmax": torch.log, "Sigmoid": torch.logit}
         logits = undo[removed](output) if removed in undo else output
         odds = log_odds(logits.flatten(1), target, activation).sum()
-        found = torch.autograd.grad(odds, [*maps.values(), pictures])
-        gradients = {name: g.numpy() for name, g in zip([*maps, "images"], found, strict=True)}
+        of_odds = torch.autograd.grad(odds, [*maps.values(), pictures])
+        gradients = {name: g.numpy() for name, g in zip([*maps, "images"], of_odds, strict=True)}
     return output.detach().numpy(), {name: value.detach().numpy() for name, value in maps.items()}, gradients
 
 

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
+from sise_rt.graphs import alpha_name
 from sise_rt.running.sessions import Sessions
 
-from ..graphs.heads import alpha_name
 from ..intake.sources import Source
 from ..ir.cpu_sessions import Level, give_back_memory, open_session, quiet_options
 from ..ir.mapping import unload
 from ..ir.network import Network
 from .autograd import autograd_reference, inputs_of_kinks
+from .original import Reference
 
 
 def by_autograd(
@@ -24,13 +25,8 @@ def by_autograd(
     target: int,
     tensors: Sequence[str],
     values: Mapping[str, np.ndarray] | None = None,
-) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray | None]:
-    """What torch gives for an image, in float64.
-
-    Returns:
-        The output, the maps (1, K, h, w) and gradient scores (1, K) of the blocks that torch has, and the
-        image's gradient.
-    """
+) -> Reference:
+    """What torch gives for an image, in float64; its tensors take `values` in place of their own."""
     names = {network.rearranged.get(tensor, tensor): tensor for tensor in tensors}
     output, maps, gradients = autograd_reference(
         source.program, image, target, network.activation, network.removed, list(names), values
@@ -40,11 +36,11 @@ def by_autograd(
     give_back_memory()
     last = {name for name in names if name != names[name]}
     maps, gradients = (
-        {names[n]: v.transpose(0, 3, 1, 2) if n in last else v for n, v in found.items()}
-        for found in (maps, gradients)
+        {names[n]: v.transpose(0, 3, 1, 2) if n in last else v for n, v in by_name.items()}
+        for by_name in (maps, gradients)
     )
     alphas = {tensor: gradient.mean(axis=(2, 3)) for tensor, gradient in gradients.items()}
-    return output, maps, alphas, of_image
+    return Reference(output, maps, alphas, of_image)
 
 
 def on_same_side(
@@ -53,8 +49,8 @@ def on_same_side(
     network: Network,
     inputs: dict[str, np.ndarray],
     tensors: Sequence[str],
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray | None]:
-    """Gradient scores by block tensor, the bundle's and torch's, and torch's gradient of the image.
+) -> tuple[dict[str, np.ndarray], Reference]:
+    """The bundle's gradient scores by block tensor, and torch's numbers on the bundle's sides of all kinks.
 
     Torch's operators with a kink take the values that enter them in the bundle's own run.
 
@@ -67,16 +63,15 @@ def on_same_side(
     """
     outputs, values = _values(sessions, source, inputs)
     target = int(inputs["targets"][0])
-    _, _, alphas, of_image = by_autograd(source, network, inputs["images"], target, tensors, values)
-    found = {tensor: outputs[alpha_name(i)] for i, tensor in enumerate(tensors, 1)}
-    return found, alphas, of_image
+    reference = by_autograd(source, network, inputs["images"], target, tensors, values)
+    return {tensor: outputs[alpha_name(i)] for i, tensor in enumerate(tensors, 1)}, reference
 
 
 def _values(
     sessions: Sessions, source: Source, inputs: dict[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """From one run of the features graph: its outputs, and what enters operators with a kink."""
-    model = onnx.load(sessions.folder / sessions.manifest.graphs["features"], load_external_data=False)
+    model = onnx.load(sessions.folder / sessions.manifest.graphs.features, load_external_data=False)
     produced = {name for node in model.graph.node for name in node.output}
     outputs = [value.name for value in model.graph.output]
     inner = [name for name in inputs_of_kinks(source.program) if name in produced]

@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx
 
-from sise_rt.bundle import PROBE, Block
 from sise_rt.errors import ModelError, ParityError
+from sise_rt.manifest import Compared, Parity, SourcePrecision
+from sise_rt.running import consistency
+from sise_rt.running.consistency import relative_error
 from sise_rt.running.logits import confidences
-from sise_rt.running.sessions import Sessions, run_features
-from sise_rt.running.verify import (
-    HALF_SCORE_TOLERANCE,
-    QUANTISED_TOLERANCES,
-    TOLERANCES,
-    cell_sums,
-    chain_error,
-    differences_error,
-    failures,
-    image_gradient,
-    probe_tensor,
-    relative_error,
-    score_error,
-    slope_error,
-)
+from sise_rt.running.probe import Probe, cell_sums, probe_tensor
+from sise_rt.running.sessions import FeaturePass, Sessions, run_features
+from sise_rt.running.verify import HALF_SCORE_TOLERANCE, QUANTISED_TOLERANCES, TOLERANCES, failures
 
-from ..intake.interface import Interface
 from ..intake.sources import Source
-from ..ir.cpu_sessions import Level, give_back_memory, open_session, quiet_options
-from ..ir.messages import gist
+from ..ir.cpu_sessions import give_back_memory
 from ..ir.network import Network, image_dependent
+from .original import Reference, by_file
 
 CLEAN = 1e-4  # an error of alpha that no unit on the other side of its kink explains
 IMAGE_CLEAN = 1e-2  # likewise of the image's gradient, in which every unit counts by itself
 EXPORT_TOLERANCES = TOLERANCES | {"alpha": 1e-3}  # on this machine, against the source itself
 HALF_TOLERANCE = 5e-2  # of results in half precision, whose every step rounds to three digits
-INPUTS = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(uint8)": np.uint8,
-}
 
 
 def allowed_errors(quantised: bool, precision: str) -> dict[str, float]:
@@ -75,21 +55,32 @@ def probe_picture(channels: int, height: int, width: int, seed: int) -> np.ndarr
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """The probe picture's errors, what is stored of it, and the number of blocks compared by kind.
+class _ProbeRun:
+    """The bundle's own numbers for the probe picture and the class that it predicts.
 
-    `own_kinks` is alpha's error with torch's units on their own sides, where `errors` has the other.
+    Attributes:
+        sessions: of the bundle.
+        picture: (C, H, W) uint8.
+        image: (1, C, H, W) float32, the model's input.
+        targets: (1,) int64.
+        linked: what the features graph gives.
+        image_gradient: (1, C, H, W), None where there is none to compare.
     """
 
-    errors: dict[str, float]
-    stored: dict[str, np.ndarray]
-    compared: dict[str, int]
-    own_kinks: float | None
+    sessions: Sessions
+    picture: np.ndarray
+    image: np.ndarray
+    targets: np.ndarray
+    linked: FeaturePass
+    image_gradient: np.ndarray | None
+
+    @property
+    def tensors(self) -> list[str]:
+        """The blocks' outputs."""
+        return [block.tensor for block in self.sessions.manifest.blocks]
 
 
-def measure(
-    sessions: Sessions, source: Source, network: Network, blocks: Sequence[Block]
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def measure(sessions: Sessions, source: Source, network: Network) -> tuple[Parity, Probe]:
     """Compare a freshly written bundle with its source.
 
     Logits and feature maps are compared with torch on the exported program where torch is the source, with
@@ -103,166 +94,180 @@ def measure(
     unit is on another side.
 
     Returns:
-        The manifest's parity entry, and the arrays to store for `sise_rt.verify`.
+        The manifest's parity, and what is stored for `sise_rt.running.verify`.
 
     Raises:
         ParityError: an error is above its tolerance.
+        ModelError: the bundle or the source cannot be run, or the source's numbers are not finite.
     """
-    found = _compare(sessions, source, network, blocks)
-    if source.program is None:
-        reference = "the original ONNX model" + (" in float32" if source.raw is not None else "")
-    elif found.compared["alpha"]:
-        reference = "torch autograd, float64"
-        if found.own_kinks is not None:
-            reference += ", each unit on the bundle's side of its kink"
-    else:
-        reference = "torch's exported program, float64; central differences for alpha"
     quantised = is_quantised(network)
-    if failed := failures(found.errors, allowed_errors(quantised, sessions.manifest.precision)):
-        raise ParityError(f"the bundle's numbers differ from the source's ({reference}): {'; '.join(failed)}")
-    errors = {name: float(f"{value:.3g}") for name, value in found.errors.items()}
-    entry: dict[str, Any] = {"reference": reference, "compared": found.compared, "errors": errors}
-    if found.own_kinks is not None:
-        entry["alpha_with_own_kinks"] = float(f"{found.own_kinks:.3g}")
-    if quantised:
-        entry["quantised"] = True
-    if source.raw is not None:
-        image = probe_tensor(found.stored["image"], sessions.manifest.preprocess)
-        entry["precision"] = _precision(source, network, image)
-    return entry, found.stored
+    run = _run_probe(sessions, quantised)
+    reference = _reference(run, source, network)
+    own, output = _in_the_same_terms(run.linked.logits[0], reference.output.reshape(-1), network)
+    errors = {"logits": relative_error(own, output)} | _errors_of_gradients(run, reference)
+    own_kinks = None
+    off = max(errors.get("alpha", 0.0), errors.get("image_gradient", 0.0) / IMAGE_CLEAN * CLEAN)
+    if reference.alphas and off > CLEAN:
+        own_kinks = errors["alpha"]
+        on_same_side, errors_there = _on_same_side(run, source, network)
+        errors |= errors_there
+        reference = replace(on_same_side, output=reference.output, maps=reference.maps)
+    complete = quantised or len(reference.alphas) == len(run.tensors)
+    errors |= _errors_within(run, differences=not complete)
+    against = _described(source, reference, own_kinks)
+    if failed := failures(errors, allowed_errors(quantised, sessions.manifest.precision)):
+        raise ParityError(f"the bundle's numbers differ from the source's ({against}): {'; '.join(failed)}")
+    parity = Parity(
+        reference=against,
+        compared=Compared(len(reference.maps), len(reference.alphas) if run.linked.alphas else 0),
+        errors={name: _short(error) for name, error in errors.items()},
+        alpha_with_own_kinks=None if own_kinks is None else _short(own_kinks),
+        quantised=quantised,
+        precision=None if source.raw is None else _precision(source, network, run.image),
+    )
+    return parity, _stored(run, reference, output, of_confidences=bool(network.removed))
 
 
-def _compare(sessions: Sessions, source: Source, network: Network, blocks: Sequence[Block]) -> _Comparison:
-    spec = sessions.manifest.preprocess
-    picture = probe_picture(*spec.input_size, seed=0)
-    image = probe_tensor(picture, spec)
-    target, maps, alphas, logits = _features(sessions, image)
+def _run_probe(sessions: Sessions, quantised: bool) -> _ProbeRun:
+    """Run the bundle on the probe picture; no session stays open."""
+    manifest = sessions.manifest
+    picture = probe_picture(*manifest.preprocess.input_size, seed=0)
+    image = probe_tensor(picture, manifest.preprocess)
+    session = sessions.open("features")
+    targets = run_features(session, manifest, image, np.zeros(1, np.int64)).logits.argmax(axis=1)
+    maps, alphas, logits = run_features(session, manifest, image, targets)
+    # ONNX Runtime's own arrays would keep the session's memory, weights included.
+    linked = FeaturePass([a.copy() for a in maps], [a.copy() for a in alphas], logits.copy())
+    del session, maps, alphas, logits
     give_back_memory()
-    targets = np.array([target])
-    tensors = [block.tensor for block in blocks]
-    source_alphas: dict[str, np.ndarray] = {}
-    source_gradient = None
-    if source.program is not None:
-        from .kinks import by_autograd, on_same_side
+    gradient = None
+    if "image_gradient" in sessions.specs and not quantised:
+        gradient = consistency.image_gradient(sessions, image, targets)
+    return _ProbeRun(sessions, picture, image, targets, linked, gradient)
 
-        output, source_maps, source_alphas, source_gradient = by_autograd(
-            source, network, image, target, tensors
-        )
+
+def _reference(run: _ProbeRun, source: Source, network: Network) -> Reference:
+    """What the source gives for the probe picture.
+
+    Raises:
+        ModelError: its numbers are not finite.
+    """
+    if source.program is None:
+        reference = by_file(source.path, source.ends, network, run.image, run.tensors)
     else:
-        output, source_maps = _original(source.path, source.ends, network, image, tensors)
-    if not np.isfinite(output).all():
+        from .kinks import by_autograd
+
+        reference = by_autograd(source, network, run.image, int(run.targets[0]), run.tensors)
+    if not np.isfinite(reference.output).all():
         raise ModelError(
             "the source itself gives numbers that are not finite for the probe picture, so there is nothing "
             "to compare with: check its weights, and the preprocessing that was assumed"
         )
-    output = output.reshape(-1)
-    if network.removed:
-        kind, found = "confidences", confidences(logits[0], network.activation)
-        output = np.exp(output) if network.removed == "LogSoftmax" else output
-        output = np.array([1 - output[0], output[0]]) if output.size == 1 else output
-    else:
-        kind, found = "logits", logits[0]
-        output = np.array([-output[0], output[0]]) if output.size == 1 else output
-    stored = {"image": picture, "target": np.array(target), kind: output}
-    errors = {"logits": relative_error(found, output)}
-    for name, measured, references in (("maps", maps, source_maps), ("alpha", alphas, source_alphas)):
-        pairs = [(m, references[t]) for t, m in zip(tensors, measured, strict=False) if t in references]
+    return reference
+
+
+def _in_the_same_terms(
+    logits: np.ndarray, output: np.ndarray, network: Network
+) -> tuple[np.ndarray, np.ndarray]:
+    """The bundle's logits and the source's output, both (classes,), as what the source gives.
+
+    A source of one output stands for two classes.
+    """
+    if not network.removed:
+        return logits, np.array([-output[0], output[0]]) if output.size == 1 else output
+    output = np.exp(output) if network.removed == "LogSoftmax" else output
+    output = np.array([1 - output[0], output[0]]) if output.size == 1 else output
+    return confidences(logits, network.activation), output
+
+
+def _errors_of_gradients(run: _ProbeRun, reference: Reference) -> dict[str, float]:
+    """Errors of maps, gradient scores and the image's gradient, where there is something to compare."""
+    errors = {}
+    compared = (("maps", run.linked.maps, reference.maps), ("alpha", run.linked.alphas, reference.alphas))
+    for name, measured, references in compared:
+        pairs = [(m, references[t]) for t, m in zip(run.tensors, measured, strict=False) if t in references]
         if pairs:
-            errors[name] = max(relative_error(m, reference) for m, reference in pairs)
-    differentiable = sessions.manifest.graphs["image_gradient"] and not is_quantised(network)
-    if differentiable:
-        own_gradient = image_gradient(sessions, image, targets)
+            errors[name] = max(relative_error(m, expected) for m, expected in pairs)
+    if run.image_gradient is not None:
         errors["image_gradient"] = (
-            slope_error(sessions, image, targets, own_gradient)
-            if source_gradient is None
-            else _distance(own_gradient, source_gradient)
+            consistency.slope_error(run.sessions, run.image, run.targets, run.image_gradient)
+            if reference.image_gradient is None
+            else _distance(run.image_gradient, reference.image_gradient)
         )
-    own_kinks = None
-    off = max(errors.get("alpha", 0.0), errors.get("image_gradient", 0.0) / IMAGE_CLEAN * CLEAN)
-    if source_alphas and off > CLEAN:
-        own_kinks = errors["alpha"]
-        inputs = {"images": image, "targets": targets}
-        found_alphas, source_alphas, source_gradient = on_same_side(
-            sessions, source, network, inputs, tensors
-        )
-        errors["alpha"] = _alpha_error(found_alphas, source_alphas)
-        # What `verify` compares later: more outputs may move a unit in the graph that was run for the values.
-        shipped = _alpha_error(dict(zip(tensors, alphas, strict=True)), source_alphas)
-        if shipped > TOLERANCES["alpha"]:
-            errors["alpha"] = shipped
-        if differentiable and source_gradient is not None:
-            errors["image_gradient"] = _distance(own_gradient, source_gradient)
-    if differentiable:
-        stored["image_gradient"] = cell_sums(own_gradient if source_gradient is None else source_gradient)
-    for i, (tensor, block_maps) in enumerate(zip(tensors, maps, strict=True), 1):
-        stored[f"maps_{i}"] = source_maps.get(tensor, block_maps)[0].mean(axis=(1, 2))
-    for i, (tensor, alpha) in enumerate(zip(tensors, alphas, strict=False), 1):
-        stored[f"alpha_{i}"] = source_alphas.get(tensor, alpha)[0]
-    errors["chain"] = chain_error(sessions, image, targets, maps, alphas, logits)
-    errors["score"] = score_error(sessions, image, targets, maps)
-    if alphas and len(source_alphas) < len(blocks) and not is_quantised(network):
-        errors["differences"] = differences_error(sessions, targets, maps, alphas)
-    compared = {"maps": len(source_maps), "alpha": len(source_alphas) if alphas else 0}
-    return _Comparison(errors, stored, compared, own_kinks)
+    return errors
 
 
-def _distance(found: np.ndarray, reference: np.ndarray) -> float:
+def _on_same_side(run: _ProbeRun, source: Source, network: Network) -> tuple[Reference, dict[str, float]]:
+    """Torch's numbers with every unit on the bundle's side of its kink, and the errors against them."""
+    from .kinks import on_same_side
+
+    inputs = {"images": run.image, "targets": run.targets}
+    own, reference = on_same_side(run.sessions, source, network, inputs, run.tensors)
+    errors = {"alpha": _alpha_error(own, reference.alphas)}
+    # What `verify` compares later: more outputs may move a unit in the graph that was run for the values.
+    shipped = _alpha_error(dict(zip(run.tensors, run.linked.alphas, strict=True)), reference.alphas)
+    if shipped > TOLERANCES["alpha"]:
+        errors["alpha"] = shipped
+    if run.image_gradient is not None and reference.image_gradient is not None:
+        errors["image_gradient"] = _distance(run.image_gradient, reference.image_gradient)
+    return reference, errors
+
+
+def _errors_within(run: _ProbeRun, differences: bool) -> dict[str, float]:
+    """How far the bundle's graphs are from each other, and where it matters from central differences."""
+    sessions, image, targets, linked = run.sessions, run.image, run.targets, run.linked
+    errors = {
+        "chain": consistency.chain_error(sessions, image, targets, linked),
+        "score": consistency.score_error(sessions, image, targets, linked.maps),
+    }
+    if differences and linked.alphas:
+        errors["differences"] = consistency.differences_error(sessions, targets, linked)
+    return errors
+
+
+def _described(source: Source, reference: Reference, own_kinks: float | None) -> str:
+    """What the bundle was compared with, for people to read."""
+    if source.program is None:
+        return "the original ONNX model" + (" in float32" if source.raw is not None else "")
+    if not reference.alphas:
+        return "torch's exported program, float64; central differences for alpha"
+    side = ", each unit on the bundle's side of its kink" if own_kinks is not None else ""
+    return f"torch autograd, float64{side}"
+
+
+def _stored(run: _ProbeRun, reference: Reference, output: np.ndarray, of_confidences: bool) -> Probe:
+    """What the bundle keeps: the source's numbers, and its own where the source has none."""
+    gradient = run.image_gradient
+    if gradient is not None and reference.image_gradient is not None:
+        gradient = reference.image_gradient
+    maps = [reference.maps.get(tensor, a) for tensor, a in zip(run.tensors, run.linked.maps, strict=True)]
+    alphas = zip(run.tensors, run.linked.alphas, strict=False)
+    return Probe(
+        image=run.picture,
+        target=int(run.targets[0]),
+        output=output,
+        of_confidences=of_confidences,
+        map_means=tuple(a[0].mean(axis=(1, 2)) for a in maps),
+        alphas=tuple(reference.alphas.get(tensor, alpha)[0] for tensor, alpha in alphas),
+        image_gradient=None if gradient is None else cell_sums(gradient),
+    )
+
+
+def _short(error: float) -> float:
+    return float(f"{error:.3g}")
+
+
+def _distance(measured: np.ndarray, reference: np.ndarray) -> float:
     """Of two vectors, relative to the reference's length."""
     scale = float(np.linalg.norm(reference))
-    return float(np.linalg.norm(found - reference)) / (scale or 1.0)
+    return float(np.linalg.norm(measured - reference)) / (scale or 1.0)
 
 
-def _alpha_error(found: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]) -> float:
-    return max(relative_error(found[tensor], reference) for tensor, reference in references.items())
+def _alpha_error(own: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]) -> float:
+    return max(relative_error(own[tensor], reference) for tensor, reference in references.items())
 
 
-def _features(
-    sessions: Sessions, image: np.ndarray
-) -> tuple[int, list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """The predicted class, and what the features graph gives for it; the session is closed again."""
-    session = sessions.open_features()
-    logits = run_features(session, sessions.manifest, image, np.zeros(1, np.int64))[2]
-    target = int(np.argmax(logits[0]))
-    maps, alphas, logits = run_features(session, sessions.manifest, image, np.array([target]))
-    # ONNX Runtime's own arrays would keep the session's memory, weights included.
-    return target, [a.copy() for a in maps], [a.copy() for a in alphas], logits.copy()
-
-
-def save_probe(folder: Path, stored: dict[str, np.ndarray]) -> None:
-    """Store the source's numbers on the probe picture beside the graphs."""
-    arrays: dict[str, Any] = {name: _compact(value) for name, value in stored.items()}
-    np.savez_compressed(folder / PROBE, **arrays)
-
-
-def _compact(value: np.ndarray) -> np.ndarray:
-    return value.astype(np.float32) if value.dtype.kind == "f" else value
-
-
-def _original(
-    path: Path, ends: Interface, network: Network, image: np.ndarray, tensors: Sequence[str]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The source's own output, and those of its tensors that still go by a block's name."""
-    model = onnx.load(path, load_external_data=False)
-    known = {name for node in model.graph.node for name in node.output}
-    found = [tensor for tensor in tensors if tensor in known]
-    outputs = {value.name for value in model.graph.output}
-    wanted = dict.fromkeys((ends.output, *found))
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in outputs)
-    try:
-        session = open_session(model.SerializeToString(), quiet_options(Level.ORT_DISABLE_ALL), path.parent)
-        if network.layout == "NHWC":
-            image = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
-        image = np.repeat(image, ends.dims[0] or 1, axis=0)  # the original may have a fixed batch
-        image = image.astype(INPUTS[session.get_inputs()[0].type])
-        output, *values = session.run([ends.output, *found], {ends.image: image})
-    except Exception as error:
-        raise ModelError(f"the original model does not run: {gist(error)}") from error
-    # Only tensors of the same layout can be compared: NHWC maps went through a transposition on the way.
-    same = {t: v[:1] for t, v in zip(found, values, strict=True) if v.shape[1:] == network.types[t].shape[1:]}
-    return output.reshape(ends.dims[0] or 1, -1)[:1], same
-
-
-def _precision(source: Source, network: Network, image: np.ndarray) -> dict[str, Any]:
+def _precision(source: Source, network: Network, image: np.ndarray) -> SourcePrecision:
     """How far the source in its own precision is from itself in float32, for the manifest.
 
     Raises:
@@ -272,11 +277,11 @@ def _precision(source: Source, network: Network, image: np.ndarray) -> dict[str,
     kinds = " and ".join(source.precision)
     # Whole pixels are whole in the probe picture too, unless the user asks for another preprocessing.
     image = np.round(image) if "uint8" in source.precision else image
-    reference, _ = _original(source.path, source.ends, network, image, [])
+    reference = by_file(source.path, source.ends, network, image, []).output
     try:
-        output, _ = _original(source.raw, source.ends, network, image, [])
+        output = by_file(source.raw, source.ends, network, image, []).output
     except ModelError:  # it has no kernels for doubles and bfloat16 on every machine
-        return {"source": kinds, "error": None}
+        return SourcePrecision(kinds, None)
     error = relative_error(output.astype(np.float32), reference)
     tolerance = HALF_TOLERANCE if "16" in kinds else EXPORT_TOLERANCES["logits"]
     if not error <= tolerance:
@@ -285,4 +290,4 @@ def _precision(source: Source, network: Network, image: np.ndarray) -> dict[str,
             f"{tolerance:.0e}"
             + (": it takes whole pixels, so leave mean, std and scale to it" if "uint8" in kinds else "")
         )
-    return {"source": kinds, "error": float(f"{error:.3g}")}
+    return SourcePrecision(kinds, _short(error))

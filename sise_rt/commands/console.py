@@ -117,7 +117,7 @@ def described(manifest: Manifest, path: Path) -> str:
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     image = manifest.input
     return (
-        f"{path}: input {image['channels']}x{image['height']}x{image['width']}, "
+        f"{path}: input {image.channels}x{image.height}x{image.width}, "
         f"{counted(manifest.classes, 'class', 'classes')}, {manifest.activation}, opset {manifest.opset}, "
         f"{size / 1e6:.1f} MB\n{block_table(manifest.blocks)}"
     )

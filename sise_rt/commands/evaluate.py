@@ -186,7 +186,7 @@ def evaluate(
         batch_size=batch_size or BATCHES.get(explainer.engine.provider, GPU_BATCH),
         max_pixels=max_pixels,
     )
-    pixels = explainer.manifest.input["height"] * explainer.manifest.input["width"]
+    pixels = explainer.manifest.input.height * explainer.manifest.input.width
     if step is not None and step > pixels:
         raise click.BadParameter(f"the model's input has {pixels} pixels", param_hint="--step")
     settings = settings_of_run(explainer, bundle, form, plan)

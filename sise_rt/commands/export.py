@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from sise_rt.bundle import PRECISIONS
 from sise_rt.wording import counted
 
-from .command import Command
+from .command import Command, spelt
 from .console import QUIET, UNUSABLE, block_table, complain, described, parity_line, progress_bar
 
 
@@ -135,13 +136,6 @@ def export(
       sise-rt export timm:regnety_004 --weights finetuned.safetensors --labels labels.txt
       sise-rt export model.onnx --precision fp16 --gate-images photos/
     """
-    if precision == "fp16" and gate_images is None:
-        raise click.UsageError(
-            "--precision fp16 rounds, and what that does to explanations depends on the model: give "
-            "--gate-images FOLDER, some 20 pictures of the kind that it is for"
-        )
-    if precision == "fp32" and gate_images is not None:
-        raise click.UsageError("--gate-images judges --precision fp16, which was not asked for: leave it out")
     from sise_rt.export import export as export_bundle
     from sise_rt.export.proof.parity import allowed_errors
 
@@ -172,13 +166,13 @@ def export(
         click.echo(note, err=True)
     click.echo(described(report.manifest, report.path))
     parity = report.manifest.parity
-    allowed = allowed_errors(bool(parity.get("quantised")), report.manifest.precision)
-    click.echo(parity_line(parity["errors"], allowed))
-    if gate := parity.get("gate"):
+    allowed = allowed_errors(parity.quantised, report.manifest.precision)
+    click.echo(parity_line(parity.errors, allowed))
+    if gate := parity.gate:
         click.echo(
-            f"fp16 against fp32 on {counted(gate['images'], 'picture')}: explanations correlate at "
-            f"{gate['correlation']:.4f} in the mean, {gate['lowest_correlation']:.4f} at worst; Jaccard "
-            f"index of kept maps {gate['jaccard']:.4f}; largest value inside the network {gate['peak']:.3g}"
+            f"fp16 against fp32 on {counted(gate.images, 'picture')}: explanations correlate at "
+            f"{gate.correlation:.4f} in the mean, {gate.lowest_correlation:.4f} at worst; Jaccard "
+            f"index of kept maps {gate.jaccard:.4f}; largest value inside the network {gate.peak:.3g}"
         )
 
 
@@ -218,7 +212,7 @@ def inspect(
             click.echo("scores: the network in fp16, all else in fp32")
         if not manifest.has_gradients:
             click.echo("gradients: none (exported --without-gradients): every map that is not flat is a mask")
-        origin = [f"{key} {value}" for key, value in manifest.source.items() if value]
+        origin = [f"{key} {value}" for key, value in asdict(manifest.source).items() if value]
         click.echo(f"source: {', '.join(origin) or 'unknown'}")
         click.echo(f"licence: {manifest.licence or 'unknown'}")
         for note in manifest.assumed:
@@ -235,7 +229,7 @@ def inspect(
     for note in found.notes:
         click.echo(note)
     for refusal in found.refusals:
-        complain(refusal)
+        complain(spelt(refusal))
     if found.only_gradients:
         click.echo(f"all other steps work: sise-rt export {source} --without-gradients")
     if found.refusals:

@@ -133,7 +133,7 @@ class Call:
 
     def most_at_once(self, images: int) -> int:
         """How many of some images a pass may take where its size must not be found by trying."""
-        fixed = self._query.engine.manifest.input.get("batch")
+        fixed = self._query.engine.manifest.input.batch
         return int(fixed) if fixed else min(self._batch_size or images, images)
 
     def notes(self) -> list[str]:

@@ -46,13 +46,13 @@ class Batches:
         Raises:
             OutOfMemory: not even one image fits.
         """
-        found, at = [], 0
+        results, at = [], 0
         while at < count:
             size = self.size
             part = slice(at, min(at + size, count))
             start = time.perf_counter()
             try:
-                found.append(run(part))
+                results.append(run(part))
             except OutOfMemory:
                 if part.stop - at == 1:
                     raise
@@ -63,7 +63,7 @@ class Batches:
                 self._judge(size, (time.perf_counter() - start) / images)
             at = part.stop
             done(images)
-        return found
+        return results
 
     def _judge(self, size: int, seconds: float) -> None:
         """Take note of the seconds an image took; after some runs of a size, go on to the next."""

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from sise_rt.bundle import WEIGHTS, Manifest
-from sise_rt.errors import BundleError, ProviderError
+from sise_rt.errors import ArgumentError, BundleError, ProviderError
 
 from .batches import Batches
-from .sessions import Sessions, cannot_run, onnxruntime, run, run_features
+from .sessions import FeaturePass, Sessions, cannot_run, onnxruntime, run, run_features
 
 CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
 
@@ -22,79 +22,93 @@ MEMORY = 10**9
 _batches: dict[tuple, Batches] = {}
 
 
-class Engine(Sessions):
+class Engine:
     """Runs a bundle's graphs on one provider. Thread-safe: a session may be run from several threads.
 
     Args:
-        folder: the bundle.
-        manifest: its manifest, already checked.
-        provider: `auto` (CUDA where this ONNX Runtime and machine have it, else the CPU), `cpu`, `cuda` or
-            `tensorrt`.
-        threads: of the CPU; None takes the cores that the process may use.
+        sessions: of the bundle. Where they chose CUDA by themselves and it does not start, the CPU runs it.
         memory: bytes that the images of a pass may take, besides the model; None takes `MEMORY`.
-        tf32: let CUDA round to TensorFloat-32.
 
     Attributes:
-        provider: the one in use, as in the argument.
+        sessions: of the provider in use.
         warnings: what the user should know of the choice.
 
     Raises:
         ProviderError: the provider that was asked for is not there.
         BundleError: a graph cannot be loaded, or does not fit the manifest.
+        ArgumentError: `memory` is below 1.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        manifest: Manifest,
-        provider: str = "auto",
-        threads: int | None = None,
-        memory: int | None = None,
-        tf32: bool = False,
-    ):
-        super().__init__(folder, manifest, provider, threads, tf32)
+    def __init__(self, sessions: Sessions, memory: int | None = None):
         if memory is not None and memory < 1:
-            raise ValueError(f"memory is {memory}, at least 1 byte is needed")
-        self.warnings: list[str] = []
-        self.memory = memory or MEMORY
-        if memory and not manifest.memory:
-            self.warnings.append(
-                "the memory is not bounded: the bundle is of an older sise-rt and does not tell what a pass "
-                "takes; export it again"
-            )
-        if manifest.memory and manifest.memory["forward"] > self.memory:
-            self.warnings.append(
-                f"a single image takes about {manifest.memory['forward'] / 1e6:.3g} MB in a pass, more than "
-                f"the {self.memory / 1e6:.3g} MB allowed: images are run one at a time"
-            )
+            raise ArgumentError(f"memory is {memory}, at least 1 byte is needed", settings=("memory",))
+        self.sessions, self.memory = sessions, memory or MEMORY
+        self.warnings: list[str] = self._warnings_of_memory(asked=memory is not None)
         try:
             self._open()
         except ProviderError as error:
-            if provider != "auto":
+            if sessions.chosen:
                 raise
             self.warnings.append(f"running on the CPU: {error}")
-            self.provider = "cpu"
+            self.sessions = sessions.on_cpu()
             self._open()
-        if tf32 and self.provider == "cpu":
+        if sessions.tf32_allowed and self.provider == "cpu":
             self.warnings.append("TensorFloat-32 was allowed, which the CPU does not have")
-        if manifest.precision == "fp16" and self.provider == "cpu":
+        if self.manifest.precision == "fp16" and self.provider == "cpu":
             self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
         self._others: dict[str, Any] = {}
         self._opening = threading.Lock()
+
+    @property
+    def folder(self) -> Path:
+        """The bundle."""
+        return self.sessions.folder
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return self.sessions.manifest
+
+    @property
+    def provider(self) -> str:
+        """The provider in use: `cpu`, `cuda` or `tensorrt`."""
+        return self.sessions.provider
+
+    @property
+    def threads(self) -> int:
+        """How many cores the CPU's operators use."""
+        return self.sessions.threads
+
+    @property
+    def tf32(self) -> bool:
+        """Whether convolutions and matrix products may be rounded to TensorFloat-32."""
+        return self.sessions.tf32
+
+    def _warnings_of_memory(self, asked: bool) -> list[str]:
+        needed = self.manifest.memory
+        if not needed and asked:
+            return [
+                "the memory is not bounded: the bundle is of an older sise-rt and does not tell what a pass "
+                "takes; export it again"
+            ]
+        if needed and needed["forward"] > self.memory:
+            return [
+                f"a single image takes about {needed['forward'] / 1e6:.3g} MB in a pass, more than "
+                f"the {self.memory / 1e6:.3g} MB allowed: images are run one at a time"
+            ]
+        return []
 
     def _open(self) -> None:
         """Open the two graphs that SISE runs; on a CPU at the same time, as opening is slow there."""
         if self.provider == "cpu":
             with ThreadPoolExecutor(1) as pool:
-                score = pool.submit(self.open_score)
-                self.features_session = self.open_features()
+                score = pool.submit(self.sessions.open, "score")
+                self.features_session = self.sessions.open("features")
                 self.score_session = score.result()
         else:
-            self.features_session, self.score_session = self.open_features(), self.open_score()
+            self.features_session, self.score_session = map(self.sessions.open, ("features", "score"))
 
-    def features(
-        self, images: np.ndarray, targets: np.ndarray
-    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    def features(self, images: np.ndarray, targets: np.ndarray) -> FeaturePass:
         """Feature maps, gradient scores and logits, as `run_features` gives them."""
         return run_features(self.features_session, self.manifest, images, targets)
 
@@ -132,8 +146,10 @@ class Engine(Sessions):
             BundleError: the bundle does not have the graph.
         """
         with self._opening:
+            if name not in self.sessions.specs:
+                raise BundleError(f"{self.manifest.name} has no graph {name!r}: {self._reason(name)}")
             if name not in self._others:
-                self._others[name] = self._open_other(name)
+                self._others[name] = self.sessions.open(name)
             return self._others[name]
 
     def _run_other(self, name: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -144,34 +160,18 @@ class Engine(Sessions):
             ModelError: as `run`.
         """
         session, count = self.require(name), len(inputs["images"])
-        at_once = self.manifest.input.get("batch") or count
+        at_once = self.sessions.at_once(count)
         parts = [
             run(session, {key: value[start : start + at_once] for key, value in inputs.items()})
             for start in range(0, count, at_once)
         ]
         return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
 
-    def _open_other(self, name: str) -> Any:
-        size, logits = self.manifest.preprocess.input_size, ("logits", (self.manifest.classes,))
-        last, cotangents = self.manifest.blocks[-1], ("cotangents", (self.manifest.classes,))
-        shape = (last.channels, last.height, last.width)
-        expected: dict[str, list[tuple[str, tuple]]] = {
-            "forward": [("images", size), logits],
-            "last_block_gradient": [
-                *(("images", size), cotangents),
-                *((last.tensor, shape), ("last_block_gradient", shape), logits),
-            ],
-            "image_gradient": [("images", size), cotangents, ("image_gradient", size), logits],
-        }
-        if not self.manifest.graphs[name]:
-            raise BundleError(f"{self.manifest.name} has no graph {name!r}: {self._reason(name)}")
-        return self.open_fitting(name, expected[name])
-
     def _reason(self, name: str) -> str:
         """Why the bundle does not have a graph."""
         if name != "forward" and not self.manifest.has_gradients:
             return "it was exported without gradients"
-        if not self.manifest.graphs["forward"]:
+        if "forward" not in self.sessions.specs:
             return "it was exported by an older sise-rt: export it again"
         return "one of the model's operators has no gradient rule, the export says which"
 
@@ -184,8 +184,8 @@ class Engine(Sessions):
 
         Without a size the fastest that fits into the memory is found, once a process.
         """
-        if fixed := self.manifest.input.get("batch"):
-            return Batches((int(fixed),))
+        if fixed := self.manifest.input.batch:
+            return Batches((fixed,))
         if size is not None:
             return Batches((size,))
         most = self._most(graph)
@@ -250,8 +250,8 @@ class Scorer:
             for output in self._session.get_outputs():
                 self._binding.bind_output(output.name)
             self._session.run_with_iobinding(self._binding)
-            found = self._binding.copy_outputs_to_cpu()
+            outputs = self._binding.copy_outputs_to_cpu()
         except Exception as error:
             raise cannot_run(error) from error
-        confidences, low, high, area = (value[:count] for value in found)
+        confidences, low, high, area = (value[:count] for value in outputs)
         return confidences, low, high, area

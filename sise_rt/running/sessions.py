@@ -10,12 +10,13 @@ from contextlib import redirect_stdout
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sise_rt.bundle import Manifest
-from sise_rt.errors import BundleError, ModelError, OutOfMemory, ProviderError
+from sise_rt.errors import ArgumentError, BundleError, ModelError, OutOfMemory, ProviderError
+from sise_rt.graphs import graph_specs
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -30,6 +31,8 @@ OPTIONS: dict[str, dict[str, str]] = {
 
 # How ONNX Runtime, CUDA, cuBLAS and cuDNN say that memory is full.
 FULL = re.compile("bad_?alloc|bad allocation|allocate memory|out of memory|alloc_failed", re.IGNORECASE)
+
+ELEMENTS = {"tensor(float)": "float32", "tensor(int64)": "int64"}  # as ONNX Runtime calls them
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -105,28 +108,36 @@ def cannot_run(error: Exception) -> ModelError:
     return kind(f"the model cannot be run: {first_line(error)}")
 
 
-def run_features(
-    session: Any, manifest: Manifest, images: np.ndarray, targets: np.ndarray
-) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+class FeaturePass(NamedTuple):
+    """What a run of the features graph gives for N images and as many targets.
+
+    Attributes:
+        maps: A_b of each block, (N, K, h, w).
+        alphas: alpha_b of each block, (N, K); empty where the bundle has no gradients.
+        logits: (N, classes).
+    """
+
+    maps: list[np.ndarray]
+    alphas: list[np.ndarray]
+    logits: np.ndarray
+
+
+def run_features(session: Any, manifest: Manifest, images: np.ndarray, targets: np.ndarray) -> FeaturePass:
     """Run the features graph.
 
     Args:
-        session: from `Sessions.open_features`.
+        session: of the graph.
         manifest: of the bundle.
         images: (N, C, H, W) float32.
         targets: (N,) int64.
-
-    Returns:
-        A_b (N, K, h, w) of each block, alpha_b (N, K) of each block, logits (N, classes). A bundle
-        without gradients gives no alphas.
 
     Raises:
         ModelError: as `run`.
     """
     inputs = {"images": images} | ({"targets": targets} if manifest.has_gradients else {})
-    *found, logits = run(session, inputs)
+    *blocks, logits = run(session, inputs)
     count = len(manifest.blocks)
-    return found[:count], found[count:], logits
+    return FeaturePass(blocks[:count], blocks[count:], logits)
 
 
 def first_line(error: Exception) -> str:
@@ -158,10 +169,13 @@ class Sessions:
 
     Attributes:
         provider: the one in use, as in the argument.
+        chosen: whether the caller named it.
+        tf32_allowed: as the argument.
+        specs: what each of the bundle's graphs takes and gives, by name.
 
     Raises:
         ProviderError: this ONNX Runtime was not built with the provider.
-        ValueError: `threads` is below 1.
+        ArgumentError: `threads` is below 1.
     """
 
     def __init__(
@@ -173,23 +187,53 @@ class Sessions:
         tf32: bool = False,
     ):
         if threads is not None and threads < 1:
-            raise ValueError(f"threads is {threads}, at least 1 is needed")
+            raise ArgumentError(f"threads is {threads}, at least 1 is needed", settings=("threads",))
         self.folder, self.manifest = Path(folder), manifest
+        self.specs = graph_specs(manifest)
         self.threads = threads or available_threads()
-        self.provider, self._tf32 = _choose(provider), tf32
+        self.provider, self.chosen = _choose(provider), provider != "auto"
+        self.tf32_allowed = tf32
 
     @property
     def tf32(self) -> bool:
         """Whether convolutions and matrix products may be rounded to TensorFloat-32."""
-        return self._tf32 and self.provider != "cpu"
+        return self.tf32_allowed and self.provider != "cpu"
 
-    def session(self, graph: str) -> Any:
+    def on_cpu(self) -> Sessions:
+        """The same on the CPU."""
+        return Sessions(self.folder, self.manifest, "cpu", self.threads, self.tf32_allowed)
+
+    def open(self, name: str) -> Any:
         """A session for one of the bundle's graphs on the provider.
+
+        Args:
+            name: of `specs`.
 
         Raises:
             ProviderError: ONNX Runtime could not start the provider, or silently left it out.
-            BundleError: the graph cannot be loaded.
+            BundleError: the graph cannot be loaded, or its inputs and outputs are not those of its spec.
         """
+        spec = self.specs[name]
+        session = self._load(spec.path)
+        slots = [*session.get_inputs(), *session.get_outputs()]
+        tensors = [*spec.inputs, *spec.outputs]
+        try:
+            fits = len(slots) == len(tensors) and all(
+                tensor.fits(slot.name, ELEMENTS.get(slot.type, slot.type), tuple(slot.shape))
+                for slot, tensor in zip(slots, tensors, strict=True)
+            )
+        except UnicodeDecodeError:  # names of dimensions, of a file that nobody exported
+            fits = False
+        if not fits:
+            raise BundleError(f"{self.folder / spec.path} does not fit the manifest: export the bundle again")
+        return session
+
+    def at_once(self, images: int) -> int:
+        """How many of some images a pass takes."""
+        return self.manifest.input.batch or images
+
+    def _load(self, graph: str) -> Any:
+        """A session for a file of the bundle, whatever it takes and gives; raises as `open` does."""
         ort = onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -220,32 +264,4 @@ class Sessions:
                 f"{self.provider} was asked for, but ONNX Runtime could not start it on this machine "
                 f"(driver or CUDA libraries missing?) and offers {', '.join(session.get_providers())}"
             )
-        return session
-
-    def open_features(self) -> Any:
-        """A session for the features graph; raises as `session` does, or because it misfits the manifest."""
-        blocks, size = self.manifest.blocks, self.manifest.preprocess.input_size
-        expected = [("images", size), *([("targets", ())] if self.manifest.has_gradients else [])]
-        expected += [(block.tensor, (block.channels, block.height, block.width)) for block in blocks]
-        if self.manifest.has_gradients:
-            expected += [(f"alpha_{i}", (block.channels,)) for i, block in enumerate(blocks, 1)]
-        return self.open_fitting("features", [*expected, ("logits", (self.manifest.classes,))])
-
-    def open_score(self) -> Any:
-        """A session for the score graph; raises as `open_features` does."""
-        expected = [("image", self.manifest.preprocess.input_size), ("maps", (1, "h", "w")), ("targets", ())]
-        expected += [("confidences", ("T",)), ("minimum", ()), ("maximum", ()), ("area", ())]
-        return self.open_fitting("score", expected)
-
-    def open_fitting(self, name: str, expected: list[tuple[str, tuple]]) -> Any:
-        """A session for a graph whose tensors have to be those that the manifest describes."""
-        graph = self.manifest.graphs[name]
-        session = self.session(graph)
-        slots = [*session.get_inputs(), *session.get_outputs()]
-        try:
-            found = [(slot.name, tuple(slot.shape[1:])) for slot in slots]
-        except UnicodeDecodeError:  # names of dimensions, of a file that nobody exported
-            found = []
-        if found != expected:
-            raise BundleError(f"{self.folder / graph} does not fit the manifest: export the bundle again")
         return session

@@ -14,6 +14,7 @@ from sise_rt.export.ir.builder import Builder
 import sise_rt
 from sise_rt.bundle import parse_manifest
 from sise_rt.errors import BundleError, ModelError, ParityError
+from sise_rt.manifest import ImageInput
 from sise_rt.running.verify import failures, tolerances, verify
 
 SIZE = 24
@@ -287,7 +288,7 @@ def test_zeros_around_negative_values_stay_in_a_pool(tmp_path, value):
         return op.MaxPool(x, kernel_shape=[3, 3])
 
     report, _ = checked(made(lambda op, x: op.tail(op.body(x, middle=middle))), tmp_path)
-    assert report.manifest.parity["errors"]["maps"] < 1e-5
+    assert report.manifest.parity.errors["maps"] < 1e-5
 
 
 def test_maps_with_a_mean_of_zero(tmp_path):
@@ -346,11 +347,11 @@ def test_other_float_types(tmp_path, element, opset):
     report, _ = checked(model, tmp_path, reference=in_float32(model))
     kind = {HALF: "float16", DOUBLE: "float64", BFLOAT16: "bfloat16"}[element]
     assert note(report, f"from {kind} to float32")
-    precision = report.manifest.parity["precision"]
-    assert precision["source"] == kind
+    precision = report.manifest.parity.precision
+    assert precision.source == kind
     # ONNX Runtime has no convolution of doubles and bfloat16 numbers on a CPU.
-    assert (precision["error"] is not None) == (element == HALF)
-    assert "in float32" in report.manifest.parity["reference"]
+    assert (precision.error is not None) == (element == HALF)
+    assert "in float32" in report.manifest.parity.reference
 
 
 def test_half_precision_between_casts(tmp_path):
@@ -361,7 +362,7 @@ def test_half_precision_between_casts(tmp_path):
     model = made(build, dtype=np.float16)
     report, _ = checked(model, tmp_path, undo=softmax, rtol=5e-3)  # half precision has three digits
     assert report.manifest.activation == "softmax"
-    assert report.manifest.parity["precision"]["error"] < 5e-3
+    assert report.manifest.parity.precision.error < 5e-3
 
 
 def test_large_weights_in_half_precision(tmp_path):
@@ -391,7 +392,7 @@ def test_whole_pixels(tmp_path, order):
     settings = report.manifest.preprocess
     assert (settings.scale, settings.mean, settings.std) == (1, (0, 0, 0), (1, 1, 1))
     assert note(report, "uint8")
-    assert report.manifest.parity["precision"]["error"] < 1e-3
+    assert report.manifest.parity.precision.error < 1e-3
 
 
 def test_whole_pixels_and_a_metadata_of_floats(tmp_path):
@@ -460,8 +461,8 @@ def test_quantised_models(tmp_path, options):
     model, integer = quantised(tmp_path, **options)
     report, explainer = checked(integer, tmp_path, rtol=3e-2)
     assert note(report, "pass straight through the rounding")
-    assert report.manifest.parity["quantised"] is True
-    assert "differences" not in report.manifest.parity["errors"]
+    assert report.manifest.parity.quantised is True
+    assert "differences" not in report.manifest.parity.errors
     plain = tmp_path / "plain"
     plain.mkdir()
     _, reference = checked(model, plain)
@@ -533,7 +534,7 @@ def test_batches_that_are_spelt_out(tmp_path, middle, batch):
 
     model = made(build, (batch, 3, SIZE, SIZE), opset=13)
     report, explainer = checked(model, tmp_path)
-    assert "batch" not in report.manifest.input
+    assert report.manifest.input.batch is None
     images = np.random.default_rng(4).standard_normal((3, 3, SIZE, SIZE)).astype(np.float32)
     together = explainer.engine.features(images, np.zeros(3, np.int64))[2]
     np.testing.assert_allclose(together, original(model, images), rtol=1e-3, atol=1e-4)
@@ -546,7 +547,7 @@ def test_axes_of_one_element_are_squeezed_but_for_the_batch(tmp_path, batch):
         return op.Squeeze(op.Add(op.MatMul(x, op.weight(12, 5)), op.weight(5)))
 
     report, _ = checked(made(build, (batch, 3, SIZE, SIZE), opset=13), tmp_path)
-    assert "batch" not in report.manifest.input
+    assert report.manifest.input.batch is None
 
 
 def without_batch(op, x):
@@ -568,7 +569,7 @@ def one_row(op, x):
 def test_batches_of_one_that_stay(tmp_path, build):
     model = made(build, (1, 3, SIZE, SIZE))
     report, explainer = checked(model, tmp_path, undo=softmax if build is one_row else lambda z: z)
-    assert report.manifest.input["batch"] == 1
+    assert report.manifest.input.batch == 1
     assert any("scored one by one" in line for line in report.manifest.assumed)
     image = np.random.default_rng(2).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     found = explainer.explain(image, target=1, batch_size=8)
@@ -600,7 +601,7 @@ def test_batches_of_one_are_scored_like_free_ones(tmp_path):
             build if name == "free" else lambda op, x: _dropped(op, classifier(op, x)), (1, 3, SIZE, SIZE)
         )
         _, explainer = checked(model, folder)
-        assert explainer.manifest.input.get("batch") == (None if name == "free" else 1)
+        assert explainer.manifest.input.batch == (None if name == "free" else 1)
         image = np.random.default_rng(2).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
         maps.append(explainer.explain(image, target=1).map)
     np.testing.assert_allclose(*maps, atol=1e-4)
@@ -639,12 +640,7 @@ def test_channels_and_layouts(tmp_path, channels, nhwc):
 
     shape = ("N", 28, 40, channels) if nhwc else ("N", channels, 28, 40)
     report, _ = checked(made(build, shape), tmp_path, nhwc=nhwc)
-    assert report.manifest.input == {
-        "channels": channels,
-        "height": 28,
-        "width": 40,
-        "layout": "NHWC" if nhwc else "NCHW",
-    }
+    assert report.manifest.input == ImageInput(channels, 28, 40, "NHWC" if nhwc else "NCHW")
 
 
 @pytest.mark.parametrize("shape", [("N", 3, "H", "W"), (None,) * 4, None], ids=str)

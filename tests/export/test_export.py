@@ -14,8 +14,10 @@ from sise_rt.export.examine import examine
 import sise_rt
 from sise_rt.bundle import read_bundle
 from sise_rt.errors import BundleError, ModelError, OutputError, UnsupportedOperator
+from sise_rt.manifest import Compared, ImageInput
 from sise_rt.pictures.placement import preprocess
 from sise_rt.running.engine import Engine
+from sise_rt.running.sessions import Sessions
 from sise_rt.running.verify import verify
 
 SOURCE = """
@@ -121,7 +123,7 @@ LAYERS = ["stem", "layer1", "layer2", "layer3"]
 
 
 def test_torch_module_equals_autograd(torch_report, factory):
-    engine = Engine(torch_report.path, read_bundle(torch_report.path), provider="cpu")
+    engine = Engine(Sessions(torch_report.path, read_bundle(torch_report.path), "cpu"))
     assert [(block.channels, block.height) for block in engine.manifest.blocks] == [
         (8, 32),
         (8, 16),
@@ -141,20 +143,20 @@ def test_torch_module_equals_autograd(torch_report, factory):
 
 def test_parity_of_a_torch_module(torch_report):
     parity = torch_report.manifest.parity
-    assert parity["reference"] == "torch autograd, float64"
-    assert parity["compared"] == {"maps": 4, "alpha": 4}
-    assert parity["errors"]["alpha"] < 1e-4
+    assert parity.reference == "torch autograd, float64"
+    assert parity.compared == Compared(maps=4, alpha=4)
+    assert parity.errors["alpha"] < 1e-4
 
 
 def test_manifest_of_a_torch_module(torch_report):
     manifest = read_bundle(torch_report.path)
     assert isinstance(torch_report, Report)
     assert manifest == torch_report.manifest
-    assert manifest.source["format"] == "torch"
-    assert manifest.input == {"channels": 3, "height": 64, "width": 64, "layout": "NCHW"}
+    assert manifest.source.format == "torch"
+    assert manifest.input == ImageInput(channels=3, height=64, width=64, layout="NCHW", batch=None)
     assert any(note.startswith("activation softmax") for note in manifest.assumed)
     assert any(note.startswith("assumed: mean") for note in torch_report.notes)
-    engine = Engine(torch_report.path, manifest, provider="cpu")
+    engine = Engine(Sessions(torch_report.path, manifest, "cpu"))
     assert max(verify(engine).values()) < 2e-2
 
 
@@ -177,8 +179,8 @@ def test_factory_with_softmax_weights_and_blocks(factory, tmp_path):
     assert manifest.activation == "softmax"
     assert not any("activation" in note for note in manifest.assumed)
     assert (manifest.labels, manifest.licence) == (tuple("abcdef"), "MIT")
-    assert manifest.parity["compared"]["alpha"] == 2
-    assert manifest.parity["errors"]["alpha"] < 1e-4
+    assert manifest.parity.compared.alpha == 2
+    assert manifest.parity.errors["alpha"] < 1e-4
 
 
 # ---------------------------------------------------------------------------------------------- ONNX
@@ -240,7 +242,7 @@ def test_without_gradients_every_map_is_kept(cnn, tmp_path):
     assert not (report.path / "heads").exists()
     warning = "without gradients no map is selected: up to 36 masks are scored for an image"
     assert report.warnings == (warning,)
-    assert set(report.manifest.parity["errors"]) == {"logits", "maps", "chain", "score"}
+    assert set(report.manifest.parity.errors) == {"logits", "maps", "chain", "score"}
     explainer = sise_rt.load(report.path)
     assert set(verify(explainer.engine)) == {"logits", "maps", "chain", "score"}
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
@@ -265,11 +267,11 @@ def test_examining_tells_what_an_export_would_refuse(cnn, small_model, tmp_path)
     assert [block.channels for block in found.blocks] == [8, 12, 16]
     found = examine(without_rule(cnn, tmp_path / "m.onnx"))
     operator = "com.microsoft.QuickGelu"
-    assert found.refusals == (f"no gradient rule for operator {operator} (1 node, the first is 'strange')",)
+    (refusal,) = found.refusals
+    assert refusal.message == f"no gradient rule for operator {operator} (1 node, the first is 'strange')"
     assert found.only_gradients
-    assert examine(tmp_path / "missing.onnx").refusals == (
-        f"no such model file: {tmp_path / 'missing.onnx'}",
-    )
+    (refusal,) = examine(tmp_path / "missing.onnx").refusals
+    assert refusal.message == f"no such model file: {tmp_path / 'missing.onnx'}"
     model = onnx.load(small_model)
     node = next(node for node in model.graph.node if node.name == "b.conv2")
     pads = onnx.numpy_helper.from_array(np.array([0, 0, 3, 1, 0, 0, -1, 1]), "pads")
@@ -281,9 +283,9 @@ def test_examining_tells_what_an_export_would_refuse(cnn, small_model, tmp_path)
     next(a for a in node.attribute if a.name == "pads").ints[:] = [0] * 4
     onnx.save(model, tmp_path / "mirror.onnx")
     found = examine(tmp_path / "mirror.onnx")
-    assert found.refusals[0].startswith("node 'mirror': Pad has no rule for negative pads")
+    assert found.refusals[0].message.startswith("node 'mirror': Pad has no rule for negative pads")
     assert found.only_gradients
-    assert "no tensor 'nowhere'" in examine(small_model, blocks=["nowhere"]).refusals[0]
+    assert "no tensor 'nowhere'" in str(examine(small_model, blocks=["nowhere"]).refusals[0])
 
 
 def test_without_onnx_runtime_the_reason_is_said():
@@ -306,7 +308,7 @@ def test_labels_and_sizes_that_do_not_fit_are_said_when_examining(small_model, c
     assert any("keys of names are not 0 to 1" in note for note in report.notes)
     assert report.warnings == ()
     free = cnn(tmp_path / "free.onnx", size=None)
-    assert "300000x300000 pixels" in examine(free, input_size=(300_000, 300_000)).refusals[0]
+    assert "300000x300000 pixels" in str(examine(free, input_size=(300_000, 300_000)).refusals[0])
 
 
 def test_random_weights_are_recorded_once(torchvision, tmp_path):
@@ -335,8 +337,8 @@ def test_real_models(material, tmp_path, name, options, channels, layout):
     path = material / "models" / f"{name}.onnx"
     manifest = export(path, tmp_path / "m.sise", **options).manifest
     assert [block.channels for block in manifest.blocks] == channels
-    assert manifest.input["layout"] == layout
-    errors = manifest.parity["errors"]
+    assert manifest.input.layout == layout
+    errors = manifest.parity.errors
     assert errors["logits"] < 1e-4
     assert errors["maps"] < 1e-4
     assert errors["differences"] < 2e-2
@@ -350,7 +352,7 @@ def test_the_class_of_a_real_model_is_right(material, tmp_path):
 
     path = material / "models" / "cifar_resnet20.onnx"
     bundle = export(path, tmp_path / "m.sise").path
-    engine = Engine(bundle, read_bundle(bundle), provider="cpu")
+    engine = Engine(Sessions(bundle, read_bundle(bundle), "cpu"))
     images = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name

@@ -105,7 +105,7 @@ def test_an_interrupted_export_changes_nothing(small_bundle, tmp_path, stop, exi
 
 
 def test_what_exists_is_kept(old, tmp_path):
-    with pytest.raises(OutputError, match=r"a\.sise exists already: give --overwrite"):
+    with pytest.raises(OutputError, match=r"a\.sise exists already, .* \(see overwrite\)"):
         fill(old, overwrite=False)
     fill(old)
     assert (old / MANIFEST).read_text() == "new"

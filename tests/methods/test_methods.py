@@ -749,7 +749,7 @@ def test_one_logit(tmp_path):
 def test_graphs_of_one_image_at_a_time(small_model_of_one, small_bundle, tmp_path):
     """A model whose batch stays 1 gives what the same model with a free batch gives."""
     one = sise_rt.load(export(small_model_of_one, tmp_path / "one.sise").path)
-    assert one.manifest.input["batch"] == 1
+    assert one.manifest.input.batch == 1
     free = sise_rt.load(small_bundle)
     picture = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
     options = {"targets": [0, 3], "methods": ALL, "batch_size": 4}
@@ -806,7 +806,7 @@ def test_bundles_of_the_first_schema(explainer, tmp_path):
 
 def test_a_bundle_without_a_rule_for_the_image_gradient(explainer, monkeypatch):
     other = sise_rt.load(explainer.engine.folder)
-    monkeypatch.setitem(other.manifest.graphs, "image_gradient", "")
+    monkeypatch.delitem(other.engine.sessions.specs, "image_gradient")
     with pytest.raises(BundleError, match="no gradient rule, the export says which"):
         found_by(other, ["integrated-gradients"])
 

@@ -33,7 +33,7 @@ def test_several_targets_are_one_after_the_other(explainer, image):
 def test_the_best_classes_need_not_be_known(explainer, image, monkeypatch, schema, count):
     """In a bundle of today they cost a run each; an older one has to be asked for the logits first."""
     engine, runs = explainer.engine, []
-    monkeypatch.setattr(engine, "manifest", replace(explainer.manifest, schema_version=schema))
+    monkeypatch.setattr(engine.sessions, "manifest", replace(explainer.manifest, schema_version=schema))
     real = engine.features
     monkeypatch.setattr(engine, "features", lambda *given: runs.append(given[1].tolist()) or real(*given))
     order, found = extract_best(engine, image, count)

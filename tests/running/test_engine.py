@@ -13,11 +13,12 @@ from sise_rt.bundle import read_bundle
 from sise_rt.errors import BundleError, ModelError, OutOfMemory
 from sise_rt.running import engine as module
 from sise_rt.running.engine import Engine, Scorer
+from sise_rt.running.sessions import Sessions
 
 
 @pytest.fixture(scope="module")
 def engine(small_bundle) -> Engine:
-    return Engine(small_bundle, read_bundle(small_bundle), "cpu")
+    return Engine(Sessions(small_bundle, read_bundle(small_bundle), "cpu"))
 
 
 @pytest.fixture
@@ -39,9 +40,9 @@ def test_what_does_not_fit_is_a_model_error(engine, image, maps):
 
 def test_graphs_must_be_those_of_the_manifest(small_bundle):
     manifest = read_bundle(small_bundle)
-    swapped = replace(manifest, graphs={**manifest.graphs, "score": manifest.graphs["features"]})
+    swapped = replace(manifest, graphs=replace(manifest.graphs, score=manifest.graphs.features))
     with pytest.raises(BundleError, match="does not fit the manifest"):
-        Engine(small_bundle, swapped, "cpu")
+        Engine(Sessions(small_bundle, swapped, "cpu"))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 11, 16])
@@ -180,6 +181,6 @@ def test_what_ran_out_in_one_call_is_not_told_of_the_next(small_bundle, monkeypa
 def test_an_image_beyond_the_memory_is_said(small_bundle):
     manifest = read_bundle(small_bundle)
     needed = manifest.memory["forward"]
-    assert Engine(small_bundle, manifest, "cpu", memory=needed).warnings == []
-    (warning,) = Engine(small_bundle, manifest, "cpu", memory=needed - 1).warnings
+    assert Engine(Sessions(small_bundle, manifest, "cpu"), memory=needed).warnings == []
+    (warning,) = Engine(Sessions(small_bundle, manifest, "cpu"), memory=needed - 1).warnings
     assert warning.startswith("a single image takes about")

@@ -6,9 +6,9 @@ from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.canonical.blocks import find_blocks
 from sise_rt.export.canonical.form import canonical
 from sise_rt.export.canonical.layout import channel_axes, channels_first
-from sise_rt.export.graphs.heads import heads
+from sise_rt.export.graphs.heads import gradient_heads
 from sise_rt.export.graphs.link import features_graph
-from sise_rt.export.graphs.split import split
+from sise_rt.export.graphs.split import cut_at_blocks
 from sise_rt.export.intake.interface import interface
 from sise_rt.export.ir.builder import Builder
 from sise_rt.export.ir.network import to_model
@@ -58,24 +58,25 @@ def first(op, x):
     return rest(op, a, b)
 
 
-def run(network, tensors, images):
+def run(network, tensors, images, specs_of):
     blocks = channels_first(network, tensors)
-    pieces = split(network, blocks)
-    graph = features_graph(pieces, heads(network, pieces, blocks), blocks)
+    specs = specs_of(network, blocks)
+    pieces = cut_at_blocks(network, specs)
+    graph = features_graph(specs["features"], pieces, gradient_heads(network, pieces, specs))
     session = onnxruntime.InferenceSession(
         to_model(graph, network).SerializeToString(), providers=["CPUExecutionProvider"]
     )
     return blocks, session.run(None, {"images": images, "targets": np.array([1, 3])})
 
 
-def test_blocks_with_channels_last_equal_their_twin(tmp_path):
+def test_blocks_with_channels_last_equal_their_twin(tmp_path, specs_of):
     images = rng.standard_normal((2, 3, 16, 16)).astype(np.float32)
     twins = [build(tmp_path / name, body) for name, body in (("last", last), ("first", first))]
     results = []
     for network in twins:
         wanted = find_blocks(network)
         assert [(b.tensor, b.channels, b.height) for b in wanted] == [("sum", 6, 8), ("second", 8, 4)]
-        results.append(run(network, wanted, images))
+        results.append(run(network, wanted, images, specs_of))
     assert [block.tensor for block in results[0][0]] == ["sise_rt/sum/channels_first", "second"]
     assert twins[0].rearranged == {"sise_rt/sum/channels_first": "sum"}
     for a, b in zip(results[0][1], results[1][1], strict=True):

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sise_rt.export.canonical.blocks import find_blocks
 from sise_rt.export.canonical.form import canonical
-from sise_rt.export.graphs.split import split
+from sise_rt.export.graphs.split import cut_at_blocks
 from sise_rt.export.intake.interface import interface
 from sise_rt.export.ir.builder import Builder
 from sise_rt.export.ir.network import BATCH, to_model
@@ -54,15 +54,21 @@ def run(graph, network, value):
     return session.run(None, {graph.inputs[0]: value})[0]
 
 
-def check_pieces(network, expected, blocks):
-    pieces = split(network, find_blocks(network))
-    assert len(pieces) == blocks + 1
-    value = images
-    for piece in pieces:
-        onnx.checker.check_model(to_model(piece, network), full_check=True)
-        value = run(piece, network, value)
-    np.testing.assert_allclose(value, expected, 1e-5, 1e-6)
-    return pieces
+@pytest.fixture
+def check_pieces(specs_of):
+    """Whether a network falls into so many blocks, whose graphs chain to the expected output."""
+
+    def check(network, expected, blocks):
+        pieces = cut_at_blocks(network, specs_of(network, find_blocks(network)))
+        assert len(pieces) == blocks + 1
+        value = images
+        for piece in pieces:
+            onnx.checker.check_model(to_model(piece, network), full_check=True)
+            value = run(piece, network, value)
+        np.testing.assert_allclose(value, expected, 1e-5, 1e-6)
+        return pieces
+
+    return check
 
 
 def flat_gather(order):
@@ -81,13 +87,13 @@ def flat_gather(order):
     return body
 
 
-def test_indices_in_order_become_a_reshape(bring):
+def test_indices_in_order_become_a_reshape(bring, check_pieces):
     network, expected = bring(flat_gather([0, 1, 2, 3]))
     check_pieces(network, expected, 1)
     assert not {"Gather", "Shape", "Range"} & {node.op_type for node in network.graph.nodes}
 
 
-def test_indices_become_those_within_an_image(bring):
+def test_indices_become_those_within_an_image(bring, check_pieces):
     network, expected = bring(flat_gather([2, 0, 0, 3]))
     check_pieces(network, expected, 1)
     (gather,) = (node for node in network.graph.nodes if node.op_type == "Gather")
@@ -114,7 +120,7 @@ def test_what_depends_on_the_batch_alone_crosses_no_cut(bring):
         bring(body)
 
 
-def test_a_tensor_of_the_batch_is_made_again_in_each_piece(bring):
+def test_a_tensor_of_the_batch_is_made_again_in_each_piece(bring, check_pieces):
     def body(op, x):
         size = op.Concat(op.Shape(x, start=0, end=1), op.constant([4, 1, 1]), axis=0)
         code = op.Add(op.ConstantOfShape(size), op.constant(weights(4, 1, 1)))

@@ -7,8 +7,8 @@ import pytest
 from onnx import helper
 from sise_rt.export.canonical.blocks import find_blocks
 from sise_rt.export.canonical.form import canonical
-from sise_rt.export.graphs.heads import heads
-from sise_rt.export.graphs.split import split
+from sise_rt.export.graphs.heads import gradient_heads
+from sise_rt.export.graphs.split import cut_at_blocks
 from sise_rt.export.intake.interface import interface
 from sise_rt.export.ir.network import to_model
 
@@ -33,13 +33,14 @@ def log_odds(z, target, activation):
 @pytest.mark.parametrize(
     ("classes", "activation"), [(5, "softmax"), (5, "sigmoid"), (2, "softmax"), (1, "sigmoid")]
 )
-def test_scores_are_the_gradient_of_the_log_odds(cnn, tmp_path, classes, activation):
+def test_scores_are_the_gradient_of_the_log_odds(cnn, tmp_path, specs_of, classes, activation):
     model = onnx.load(cnn(tmp_path / "m.onnx", classes=classes))
     ends = interface(model)
     network = canonical(model, tmp_path, ends, ends.image_size, activation)
     blocks = find_blocks(network)
-    pieces = split(network, blocks)
-    built = heads(network, pieces, blocks)
+    specs = specs_of(network, blocks)
+    pieces = cut_at_blocks(network, specs)
+    built = gradient_heads(network, pieces, specs)
     assert [head.name for head in built] == ["heads/01", "heads/02", "heads/03"]
     forward = [runner(piece, network) for piece in pieces]
     rng = np.random.default_rng(0)
@@ -64,7 +65,7 @@ def test_scores_are_the_gradient_of_the_log_odds(cnn, tmp_path, classes, activat
         np.testing.assert_allclose(found, np.square(gradient, dtype=np.float64).sum((1, 2, 3)), 0.02)
 
 
-def test_an_operator_without_a_rule_is_named(cnn, tmp_path):
+def test_an_operator_without_a_rule_is_named(cnn, tmp_path, specs_of):
     model = onnx.load(cnn(tmp_path / "m.onnx"))
     last = next(node for node in model.graph.node if node.name == "b.relu")
     last.op_type, last.domain, last.name = "QuickGelu", "com.microsoft", "strange"
@@ -72,6 +73,6 @@ def test_an_operator_without_a_rule_is_named(cnn, tmp_path):
     inner.op_type, inner.domain, inner.name = "QuickGelu", "com.microsoft", "inner"
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     network = canonical(model, tmp_path, interface(model), (3, 32, 32), None)
-    blocks = find_blocks(network)
+    specs = specs_of(network, find_blocks(network))
     with pytest.raises(UnsupportedOperator, match=r"QuickGelu \(node 'strange'\); rules live in"):
-        heads(network, split(network, blocks), blocks)
+        gradient_heads(network, cut_at_blocks(network, specs), specs)

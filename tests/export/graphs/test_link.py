@@ -6,18 +6,20 @@ import onnx
 import pytest
 
 from sise_rt.bundle import read_bundle
+from sise_rt.graphs import block_graph, head_graph
 from sise_rt.running.engine import Engine
+from sise_rt.running.sessions import Sessions
 
 rng = np.random.default_rng(4)
 
 
 @pytest.fixture(scope="module")
 def engine(small_bundle):
-    return Engine(small_bundle, read_bundle(small_bundle), provider="cpu")
+    return Engine(Sessions(small_bundle, read_bundle(small_bundle), "cpu"))
 
 
-def run(engine, graph, *values):
-    session = engine.session(graph)
+def run(engine, name, *values):
+    session = engine.sessions.open(name)
     return session.run(None, {s.name: v for s, v in zip(session.get_inputs(), values, strict=True)})
 
 
@@ -25,13 +27,14 @@ def test_chain_of_files_equals_the_linked_graph(engine):
     images = rng.standard_normal((2, 3, 32, 32)).astype(np.float32)
     targets = np.array([1, 4])
     maps, alphas, logits = engine.features(images, targets)
-    graphs, value = engine.manifest.graphs, images
-    for path, expected in zip([*graphs["blocks"], graphs["classifier"]], [*maps, logits], strict=True):
-        (value,) = run(engine, path, value)
+    value = images
+    names = [*map(block_graph, range(1, len(maps) + 1)), "classifier"]
+    for name, expected in zip(names, [*maps, logits], strict=True):
+        (value,) = run(engine, name, value)
         np.testing.assert_allclose(value, expected, 1e-5, 1e-6)
     gradient = targets
-    for path, a, expected in reversed(list(zip(graphs["heads"], maps, alphas, strict=True))):
-        gradient, alpha = run(engine, path, a, gradient)
+    for index, a, expected in reversed(list(zip((1, 2, 3), maps, alphas, strict=True))):
+        gradient, alpha = run(engine, head_graph(index), a, gradient)
         np.testing.assert_allclose(alpha, expected, 1e-4, 1e-7)
 
 

@@ -165,7 +165,7 @@ def test_an_operator_without_a_rule_in_front(tmp_path):
     report = export(path, tmp_path / "m.sise")
     (note,) = [line for line in report.notes if "integrated gradients" in line]
     assert "Mod" in note
-    assert not report.manifest.graphs["image_gradient"]
+    assert not report.manifest.graphs.image_gradient
     assert not (report.path / "image_gradient.onnx").exists()
     explainer = sise_rt.load(report.path)
     images, cotangents = made("floats")
@@ -184,7 +184,7 @@ def test_weights_are_stored_once(engine):
     """The further graphs point into the same file."""
     folder = engine.folder
     for name in ("forward", "last_block_gradient", "image_gradient"):
-        model = onnx.load(folder / engine.manifest.graphs[name], load_external_data=False)
+        model = onnx.load(folder / engine.sessions.specs[name].path, load_external_data=False)
         places = {
             entry.value
             for w in model.graph.initializer

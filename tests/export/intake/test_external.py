@@ -112,7 +112,7 @@ def test_older_operator_sets(cnn, tmp_path, opset):
     outside = save(onnx.load(embedded), tmp_path / "model" / "m.onnx")
     expected, found = (export(path, tmp_path / f"{path.stem}.sise") for path in (embedded, outside))
     assert found.manifest.files["weights.bin"] == expected.manifest.files["weights.bin"]
-    assert found.manifest.parity["errors"] == expected.manifest.parity["errors"]
+    assert found.manifest.parity.errors == expected.manifest.parity.errors
 
 
 def test_the_sha256_covers_every_file(model, small_model, tmp_path, scratch):

@@ -1,15 +1,19 @@
 """Parity at export: what passes, and that a wrong gradient or a wrong map does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
 from sise_rt.export import export
 from sise_rt.export.gradients import rules
+from sise_rt.export.proof.original import by_file
 from sise_rt.export.proof.parity import EXPORT_TOLERANCES, probe_picture
 
 from sise_rt.bundle import read_bundle
 from sise_rt.errors import ParityError, SiseError
+from sise_rt.manifest import Compared
 
 
 @pytest.mark.parametrize("tail", ["", "Softmax", "LogSoftmax", "Sigmoid"])
@@ -17,12 +21,12 @@ from sise_rt.errors import ParityError, SiseError
 def test_small_models_pass(cnn, tmp_path, tail, batch):
     report = export(cnn(tmp_path / "m.onnx", tail=tail, batch=batch), tmp_path / "m.sise")
     parity = report.manifest.parity
-    assert parity["reference"] == "the original ONNX model"
-    assert parity["errors"].keys() == {"logits", "maps", "chain", "score", "differences", "image_gradient"}
-    assert parity["errors"]["logits"] < 1e-5
-    assert parity["errors"]["maps"] < 1e-5
-    assert parity["errors"]["chain"] < 1e-6
-    assert parity["errors"]["differences"] < 2e-2
+    assert parity.reference == "the original ONNX model"
+    assert parity.errors.keys() == {"logits", "maps", "chain", "score", "differences", "image_gradient"}
+    assert parity.errors["logits"] < 1e-5
+    assert parity.errors["maps"] < 1e-5
+    assert parity.errors["chain"] < 1e-6
+    assert parity.errors["differences"] < 2e-2
     with np.load(report.path / "parity.npz") as stored:
         assert ("confidences" if tail else "logits") in stored.files
 
@@ -60,13 +64,11 @@ def test_a_wrong_rule_fails_and_leaves_nothing(small_model, tmp_path, monkeypatc
 def test_a_wrong_forward_pass_fails(small_model, tmp_path, monkeypatch):
     from sise_rt.export.proof import parity
 
-    original = parity._original
-
     def other(*arguments):
-        output, maps = original(*arguments)
-        return output + 0.1 * np.abs(output).max(), maps
+        reference = by_file(*arguments)
+        return replace(reference, output=reference.output + 0.1 * np.abs(reference.output).max())
 
-    monkeypatch.setattr(parity, "_original", other)
+    monkeypatch.setattr(parity, "by_file", other)
     with pytest.raises(ParityError, match=r"logits .* is above"):
         export(small_model, tmp_path / "m.sise")
     assert list(tmp_path.iterdir()) == []
@@ -115,8 +117,8 @@ def test_blocks_that_autograd_does_not_know_are_said(tmp_path, monkeypatch, know
     monkeypatch.setattr(kinks, "autograd_reference", renamed)
     report = export(net, tmp_path / "m.sise", input_size=(32, 32))
     assert f"alpha compared with torch autograd for {known} of 2 blocks" in report.notes
-    assert report.manifest.parity["compared"] == {"maps": known, "alpha": known}
-    reference = report.manifest.parity["reference"]
+    assert report.manifest.parity.compared == Compared(maps=known, alpha=known)
+    reference = report.manifest.parity.reference
     assert reference == (
         "torch autograd, float64"
         if known
@@ -148,8 +150,8 @@ def test_units_on_the_other_side_of_their_kinks_are_no_error(tmp_path, monkeypat
     monkeypatch.setitem(EXPORT_TOLERANCES, "logits", 1.0)
     monkeypatch.setitem(EXPORT_TOLERANCES, "maps", 1.0)
     parity = export(torch_net(torch), tmp_path / "m.sise", input_size=(64, 64)).manifest.parity
-    assert parity["reference"] == "torch autograd, float64, each unit on the bundle's side of its kink"
-    assert parity["errors"]["alpha"] < 1e-5
+    assert parity.reference == "torch autograd, float64, each unit on the bundle's side of its kink"
+    assert parity.errors["alpha"] < 1e-5
 
 
 @pytest.mark.parametrize(("op_type", "rule"), [("Relu", wrong_relu), ("MaxPool", wrong_relu)])

@@ -1,0 +1,149 @@
+"""A model on its way to a bundle, up to where graphs are built: the same for an export and an examination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sise_rt.bundle import LATER, Block, Manifest, Preprocess
+from sise_rt.graphs import block_graph, head_graph
+from sise_rt.manifest import GraphPaths, ImageInput, Origin, Parity
+
+from .canonical.blocks import find_blocks, named_blocks
+from .canonical.form import canonical
+from .canonical.layout import channels_first
+from .intake.sources import Source, open_source
+from .ir.memory import pass_bytes
+from .ir.network import Network
+from .settings import class_labels, image_size, preprocessing
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is known of a model before it is cut into blocks.
+
+    Attributes:
+        source: the model as it came.
+        network: in canonical form.
+        tensors: those of the source, in order.
+        preprocess: of the bundle.
+        labels: one a class, or empty if unknown.
+        assumed: what the source did not say and the user did not give, but for the network's part.
+        left_out: why the source's labels are, None if they are not.
+    """
+
+    source: Source
+    network: Network
+    tensors: tuple[str, ...]
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+    assumed: tuple[str, ...]
+    left_out: str | None
+
+    def find_blocks(self, names: Sequence[str] | None) -> tuple[Block, ...]:
+        """The blocks of these names, or those that are found; their outputs become channels first.
+
+        Raises:
+            ModelError: there are none, or a name is unknown or no usable cut.
+        """
+        if names:
+            blocks = named_blocks(self.network, names, self.source.modules, self.tensors)
+        else:
+            blocks = find_blocks(self.network)
+        return tuple(channels_first(self.network, blocks))
+
+    def every_assumption(self) -> tuple[str, ...]:
+        """What was assumed so far, a line each."""
+        return (*self.source.assumed, *self.assumed, *self.network.assumed)
+
+    def notes(self) -> Iterator[str]:
+        """What was decided, left out and assumed so far, a line each."""
+        yield from (*self.source.notes, *self.network.notes)
+        if self.left_out:
+            yield self.left_out
+        warned = self.source.warnings
+        yield from (f"assumed: {note}" for note in self.every_assumption() if note not in warned)
+
+    def manifest(
+        self,
+        name: str,
+        blocks: Sequence[Block],
+        *,
+        gradients: bool = True,
+        precision: str = "fp32",
+        licence: str | None = None,
+    ) -> Manifest:
+        """The manifest of a bundle that has every graph, before its files and its parity are known."""
+        network, source = self.network, self.source
+        indices = range(1, len(blocks) + 1)
+        further = LATER if gradients else LATER[:1]
+        channels, height, width = self.preprocess.input_size
+        return Manifest(
+            name=name,
+            input=ImageInput(channels, height, width, network.layout, network.batch),
+            preprocess=self.preprocess,
+            activation=network.activation,
+            labels=self.labels,
+            classes=network.classes,
+            blocks=tuple(blocks),
+            graphs=GraphPaths(
+                "features.onnx",
+                "score.onnx",
+                "classifier.onnx",
+                tuple(f"{block_graph(index)}.onnx" for index in indices),
+                tuple(f"{head_graph(index)}.onnx" for index in indices if gradients),
+                **{graph: f"{graph}.onnx" for graph in further},
+            ),
+            opset=network.opsets[""],
+            source=Origin(source.format, source.name, source.sha256, source.producer),
+            parity=Parity(),
+            assumed=self.every_assumption(),
+            licence=licence or source.metadata.get("licence"),
+            files={},
+            precision=precision,
+            memory=pass_bytes(network),
+        )
+
+
+def prepare(
+    source: Any,
+    scratch: Path,
+    *,
+    example: Any = None,
+    weights: str | None = None,
+    activation: str | None = None,
+    labels: str | Path | Sequence[str] | None = None,
+    output_name: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
+) -> Preparation:
+    """Open a model and bring it into canonical form.
+
+    Args:
+        source: as for `export`, as are the others.
+        scratch: a folder that outlives the result, whose weights are mapped from files in it.
+        example: images for a torch module.
+        weights: for a model that is built here.
+        activation: what turns logits into confidences.
+        labels: of the classes, or a file of them.
+        output_name: which output to explain.
+        input_size: (height, width).
+        preprocess: under timm's key names.
+
+    Raises:
+        ModelError: the model cannot be exported; says what, where and what would help.
+    """
+    opened = open_source(
+        source, scratch, example=example, weights=weights, size=input_size, output=output_name
+    )
+    size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
+    tensors = tuple(name for node in opened.model.graph.node for name in node.output)
+    settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
+    network = canonical(opened.model, scratch, opened.ends, size, activation)
+    named, assumed_labels, left_out = class_labels(
+        labels, opened.metadata, network.classes, network.two_sided
+    )
+    notes = tuple(note for note in (assumed_size, *assumed, assumed_labels) if note)
+    return Preparation(opened, network, tensors, settings, named, notes, left_out)

@@ -1,0 +1,300 @@
+"""The manifest: what a program needs to know of a bundle. Its types are its schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .errors import BundleError
+from .wording import counted
+
+SCHEMA_VERSION = "1.3"
+PRECISIONS = ("fp32", "fp16")  # that masked copies are scored in
+COLORS = {1: ("GRAY",), 3: ("RGB", "BGR")}  # by channels; a picture has no others
+SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
+BEST = -1  # as a target of the features graph
+LATER = ("forward", "last_block_gradient", "image_gradient")  # graphs that bundles have from schema 1.1 on
+
+Number = int | float  # as JSON has it
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the model's input; key names are timm's, plus `color` and `scale`.
+
+    A pixel value p in [0, 255] becomes (p / scale - mean) / std, channels in the order of `color`.
+
+    Attributes:
+        input_size: (channels, height, width) of the model's input.
+        interpolation: `bilinear` or `bicubic`, both anti-aliased when shrinking.
+        crop_pct: the crop's share of the resized picture's side, in [0.01, 1].
+        crop_mode: `center` resizes the short side and crops the middle, `squash` ignores the aspect ratio.
+        mean: one value a channel, after scaling.
+        std: one value a channel, after scaling, positive.
+        color: `RGB` or `BGR` for 3 channels, `GRAY` for 1; `RGB` for any other number, where it says nothing:
+            such arrays are taken as they are.
+        scale: pixels are divided by it, positive.
+    """
+
+    input_size: tuple[int, int, int]
+    interpolation: str
+    crop_pct: Number
+    crop_mode: str
+    mean: tuple[Number, ...]
+    std: tuple[Number, ...]
+    color: str
+    scale: Number
+
+    def __post_init__(self) -> None:
+        """Refuse values that would give a wrong or non-finite input."""
+        size = self.input_size
+        _require(
+            len(size) == 3 and min(size) > 0,
+            f"input_size {size}, where (channels, height, width), all positive, is needed",
+        )
+        channels = size[0]
+        for key, known in (
+            ("interpolation", ("bilinear", "bicubic")),
+            ("crop_mode", ("center", "squash")),
+            ("color", ("RGB", "BGR", "GRAY")),
+        ):
+            value = getattr(self, key)
+            _require(value in known, f"{key} {_cut(value)}; known are {', '.join(known)}")
+        colors = COLORS.get(channels, ("RGB",))
+        _require(
+            self.color in colors,
+            f"color {self.color} does not go with {counted(channels, 'channel')} of the model's input: "
+            + (f"use {' or '.join(colors)}" if channels in COLORS else "leave it out, they come as they are"),
+        )
+        # So phrased, because NaN compares false; the limits keep float32 from overflowing.
+        _require(0.01 <= self.crop_pct <= 1, f"crop_pct {_cut(self.crop_pct)}, where 0.01 to 1 is needed")
+        for key in ("mean", "std"):
+            values = getattr(self, key)
+            _require(
+                len(values) == channels,
+                f"{key} of {counted(len(values), 'value')} for {counted(channels, 'channel')}",
+            )
+        for value in self.mean:
+            _require(abs(value) < LARGEST, f"mean {_cut(value)}, where -1e9 to 1e9 is needed")
+        for key, values in (("std", self.std), ("scale", (self.scale,))):
+            for value in values:
+                _require(SMALLEST < value < LARGEST, f"{key} {_cut(value)}, where 1e-9 to 1e9 is needed")
+
+
+def _require(valid: bool, what: str) -> None:
+    if not valid:
+        raise BundleError(f"preprocessing is not usable: {what}")
+
+
+def _cut(value: object) -> str:
+    return repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
+
+
+@dataclass(frozen=True)
+class Block:
+    """A convolutional block's output: tensor name, channels K, and spatial size (h, w)."""
+
+    name: str
+    tensor: str
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """What the graphs take for an image: extents, and whether several at a time.
+
+    Attributes:
+        channels: C.
+        height: H in pixels.
+        width: W in pixels.
+        layout: of the source model's input, `NCHW` or `NHWC`; the bundle's graphs take `NCHW`.
+        batch: 1 where the graphs take one image at a time, None where they take any number.
+    """
+
+    channels: int
+    height: int
+    width: int
+    layout: str = "NCHW"
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class GraphPaths:
+    """The files of the graphs, relative to the bundle; `sise_rt.graphs` says what each takes and gives.
+
+    Attributes:
+        features: SISE's phase 1.
+        score: SISE's phase 3.
+        classifier: behind the last block.
+        blocks: one a block.
+        heads: one a block, or none where the model was exported without gradients.
+        forward: like the two below for other methods than SISE, and empty where the bundle has it not.
+        last_block_gradient: likewise.
+        image_gradient: likewise.
+    """
+
+    features: str
+    score: str
+    classifier: str
+    blocks: tuple[str, ...]
+    heads: tuple[str, ...]
+    forward: str = ""
+    last_block_gradient: str = ""
+    image_gradient: str = ""
+
+    def without(self, names: Collection[str]) -> GraphPaths:
+        """The same, but for some of the graphs that a bundle may lack."""
+        kept = {name: "" if name in names else getattr(self, name) for name in LATER}
+        return GraphPaths(self.features, self.score, self.classifier, self.blocks, self.heads, **kept)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The model that was exported: its format, its name, its sha256, and what wrote it."""
+
+    format: str = ""
+    name: str = ""
+    sha256: str = ""
+    producer: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """For how many blocks the source gave feature maps, and gradient scores, to compare with."""
+
+    maps: int = 0
+    alpha: int = 0
+
+
+@dataclass(frozen=True)
+class SourcePrecision:
+    """What a source was in before it was brought to float32, and how far its results were from those then.
+
+    The error is None where this machine cannot run the source as it is.
+    """
+
+    source: str
+    error: float | None
+
+
+@dataclass(frozen=True)
+class HalfPrecision:
+    """Explanations by float16 scores against those by float32, on pictures that the model is for.
+
+    Attributes:
+        images: pictures that have an explanation.
+        left_out: pictures that have none in either precision.
+        masks: at most, of each picture.
+        correlation: Pearson's, of the explanation maps by the two precisions, in the mean.
+        lowest_correlation: of a picture.
+        jaccard: of the two sets of feature maps that entered them, in the mean.
+        confidence: the largest difference of a masked copy's confidence.
+        peak: the largest absolute value that float16 had to hold.
+    """
+
+    images: int
+    left_out: int
+    masks: int
+    correlation: float
+    lowest_correlation: float
+    jaccard: float
+    confidence: float
+    peak: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What the export measured; all at their defaults before that.
+
+    Attributes:
+        reference: what the bundle was compared with, for people to read.
+        compared: the number of blocks that were.
+        errors: by the names of `sise_rt.running.verify`.
+        alpha_with_own_kinks: the error of alpha before torch's units were put on the bundle's sides.
+        quantised: whether the network rounds to whole steps.
+        precision: of the source, None if it was in float32.
+        gate: of scores in float16, None for a bundle in float32.
+    """
+
+    reference: str = ""
+    compared: Compared = Compared()
+    errors: Mapping[str, float] = field(default_factory=dict)
+    alpha_with_own_kinks: float | None = None
+    quantised: bool = False
+    precision: SourcePrecision | None = None
+    gate: HalfPrecision | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a program needs to know of a bundle.
+
+    Attributes:
+        schema_version: `major.minor`; readers refuse another major.
+        name: the bundle's name.
+        input: what the graphs take for an image.
+        preprocess: how a picture becomes the input.
+        activation: `softmax` or `sigmoid`.
+        labels: one a class, or empty if unknown.
+        classes: the number of logits.
+        blocks: the block outputs in the order of the data.
+        graphs: where the graphs are.
+        opset: the ONNX operator set of the graphs.
+        source: the model that was exported.
+        parity: the errors measured at export.
+        assumed: what the source did not say and the user did not give.
+        licence: of the weights, or None if unknown.
+        files: sha256 of every file but the manifest, by path.
+        precision: `fp32`, or `fp16` where the score graph has its network in float16; everything that goes
+            into a graph or comes out of it is in float32 all the same. Since 1.3.
+        memory: bytes that an image takes in a `forward` pass and in a `backward` one, weights aside; empty in
+            a bundle before 1.3.
+    """
+
+    name: str
+    input: ImageInput
+    preprocess: Preprocess
+    activation: str
+    labels: tuple[str, ...]
+    classes: int
+    blocks: tuple[Block, ...]
+    graphs: GraphPaths
+    opset: int
+    source: Origin
+    parity: Parity
+    assumed: tuple[str, ...]
+    licence: str | None
+    files: Mapping[str, str]
+    schema_version: str = SCHEMA_VERSION
+    precision: str = PRECISIONS[0]
+    memory: Mapping[str, int] = field(default_factory=dict)
+
+    def label(self, index: int) -> str:
+        """The label of a class, its index where labels are unknown."""
+        return self.labels[index] if self.labels else str(index)
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether the bundle gives gradient scores; without them no map is preferred to another."""
+        return bool(self.graphs.heads)
+
+    @property
+    def takes_best(self) -> bool:
+        """Whether the target `BEST` of the features graph is the class with the highest logit: since 1.2."""
+        minor = self.schema_version.split(".")[1:2]
+        return self.has_gradients and bool(minor) and minor[0].isdecimal() and int(minor[0]) >= 2
+
+    def to_json(self) -> str:
+        """The manifest as written to `manifest.json`."""
+        data = asdict(self)
+        data |= {"input": _stated(self.input), "parity": _stated(self.parity)}
+        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def _stated(part: ImageInput | Parity) -> dict[str, Any]:
+    """A part of the manifest without what does not apply to the bundle."""
+    return {key: value for key, value in asdict(part).items() if value is not None and value is not False}

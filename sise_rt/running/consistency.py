@@ -1,0 +1,177 @@
+"""How far a bundle's graphs are from each other, and their gradients from slopes that are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sise_rt.errors import BundleError
+from sise_rt.graphs import block_graph, head_graph
+from sise_rt.pictures.flatness import is_constant
+from sise_rt.pictures.resizing import resize_map
+
+from .logits import confidences, log_odds, log_odds_gradient
+from .sessions import FeaturePass, Sessions, run
+
+LEAST_CONFIDENCE = 1e-3  # below it the rounding of large logits is a large share
+CHANNELS = 4  # probed by central differences in each block
+ROUNDING = 100  # units in the last place of a logit: differences of log-odds below it are no slope
+# Of the central differences, relative to the root mean square of the block's maps. A long step crosses more
+# kinks, a short one loses more digits, and a wrong gradient is wrong at every one: the best counts.
+STEPS = (1e-3, 3e-4, 3e-3)
+AGREED = 1e-2  # an error at which no other step is tried
+
+
+def relative_error(measured: np.ndarray, reference: np.ndarray) -> float:
+    """The largest absolute difference, relative to the largest absolute reference value."""
+    scale = float(np.abs(reference).max(initial=0.0))
+    difference = float(np.abs(measured.astype(np.float64) - reference).max(initial=0.0))
+    return difference / scale if scale else difference
+
+
+def chain_error(sessions: Sessions, image: np.ndarray, targets: np.ndarray, linked: FeaturePass) -> float:
+    """The other graphs' results against those of the features graph.
+
+    The per-block files run one after the other, forward and back; then the forward graph, and the last
+    block's gradient.
+
+    Args:
+        sessions: of the bundle.
+        image: (1, C, H, W) float32.
+        targets: (1,) int64.
+        linked: what the features graph gives for them.
+    """
+    maps, alphas, logits = linked
+    value, errors = image, []
+    names = [*(block_graph(index) for index in range(1, len(maps) + 1)), "classifier"]
+    for name, expected in zip(names, [*maps, logits], strict=True):
+        (value,) = _run(sessions, name, value)
+        errors.append(relative_error(value, expected))
+    gradient = targets
+    for index in range(len(alphas), 0, -1):
+        gradient, alpha = _run(sessions, head_graph(index), maps[index - 1], gradient)
+        errors.append(relative_error(alpha, alphas[index - 1]))
+    if "forward" in sessions.specs:
+        (again,) = _run(sessions, "forward", image)
+        errors.append(relative_error(again, logits))
+    if "last_block_gradient" in sessions.specs and alphas:
+        cotangents = log_odds_gradient(logits, int(targets[0]), sessions.manifest.activation)
+        _, gradient, _ = _run(sessions, "last_block_gradient", image, cotangents)
+        errors.append(relative_error(gradient.mean(axis=(2, 3), dtype=np.float64), alphas[-1]))
+    return max(errors)
+
+
+def differences_error(sessions: Sessions, targets: np.ndarray, linked: FeaturePass) -> float:
+    """Alpha of the strongest channels of each block against central differences of the log-odds.
+
+    Raising a whole map by t changes the log-odds by t * h * w * alpha, to first order.
+    """
+    count = len(linked.maps)
+    behind = [sessions.open(name) for name in (*map(block_graph, range(2, count + 1)), "classifier")]
+    worst = 0.0
+    for b, (block_maps, alpha) in enumerate(zip(linked.maps, linked.alphas, strict=True)):
+        error = _block_error(sessions, behind[b:], int(targets[0]), block_maps, alpha)
+        worst = float(np.maximum(worst, error))  # NaN stays
+    return worst
+
+
+def _block_error(
+    sessions: Sessions, behind: Sequence[Any], target: int, block_maps: np.ndarray, alpha: np.ndarray
+) -> float:
+    """One block's largest error; `behind` are the graphs from its output to the logits."""
+    unit = float(np.sqrt(np.mean(np.square(block_maps, dtype=np.float64))) or 1.0)
+    strongest = np.argsort(-np.abs(alpha[0]), kind="stable")[:CHANNELS]
+    exact = alpha[0, strongest].astype(np.float64)
+    positions = block_maps.shape[2] * block_maps.shape[3]
+    best = np.full(len(strongest), np.inf)
+    for step in STEPS:
+        moved = np.repeat(block_maps, 2 * len(strongest), axis=0)
+        for i, k in enumerate(strongest):
+            moved[2 * i, k] += step * unit
+            moved[2 * i + 1, k] -= step * unit
+        logits = moved
+        for session in behind:
+            logits = _in_passes(sessions, session, logits)
+        odds = log_odds(logits, target, sessions.manifest.activation)
+        length = 2 * step * unit * positions
+        # Where a map's level does not matter (before an instance normalisation), only rounding is left.
+        least = ROUNDING * np.finfo(np.float32).eps * float(np.abs(logits).max()) / length
+        off = np.abs((odds[0::2] - odds[1::2]) / length - exact) / max(np.abs(exact).max(), least)
+        best = np.minimum(best, off)  # NaN stays
+        if best.max() <= AGREED:
+            break
+    return float(best.max())
+
+
+def image_gradient(sessions: Sessions, image: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The gradient of the target's log-odds with respect to the image (1, C, H, W), float64."""
+    logits = _in_passes(sessions, sessions.open("forward"), image)
+    cotangents = log_odds_gradient(logits, int(targets[0]), sessions.manifest.activation)
+    gradient, _ = _run(sessions, "image_gradient", image, cotangents)
+    return gradient.astype(np.float64)
+
+
+def score_error(
+    sessions: Sessions, image: np.ndarray, targets: np.ndarray, maps: Sequence[np.ndarray]
+) -> float:
+    """Confidences of masked copies by the score graph against the forward graph, each block's widest map."""
+    size, masks, small = image.shape[2:], [], []
+    for block_maps in maps:
+        widest = block_maps[0, np.ptp(block_maps[0], axis=(1, 2)).argmax()]
+        mask = resize_map(widest, size).astype(np.float64)
+        if not is_constant(mask.min(), mask.max()):
+            small.append(widest)
+            masks.append((mask - mask.min()) / (mask.max() - mask.min()))
+    session = sessions.open("score")  # one of the two sessions at a time, as each holds the weights
+    scores = [run(session, {"image": image, "targets": targets, "maps": a[None, None]})[0][0] for a in small]
+    scores = [confidence.copy() for confidence in scores]
+    del session
+    forward = sessions.open("forward")
+    copies = [(image * mask).astype(np.float32) for mask in masks]
+    activation = sessions.manifest.activation
+    expected = [confidences(_in_passes(sessions, forward, copy), activation)[0, targets] for copy in copies]
+    off = np.abs(np.array(scores, np.float64) - np.array(expected))
+    return float(off.max(initial=0.0)) / max(float(np.max(expected, initial=0.0)), LEAST_CONFIDENCE)
+
+
+def slope_error(sessions: Sessions, image: np.ndarray, targets: np.ndarray, gradient: np.ndarray) -> float:
+    """The length of the image's gradient of the log-odds, against central differences along it."""
+    forward = sessions.open("forward")
+    length = float(np.linalg.norm(gradient))
+    if not length > 0:
+        return 0.0 if length == 0 else float("nan")
+    unit, best = float(np.linalg.norm(image) or 1.0), np.inf
+    for step in STEPS:
+        along = (step * unit / length * gradient).astype(np.float32)
+        moved = _in_passes(sessions, forward, np.concatenate([image + along, image - along]))
+        odds = log_odds(moved, int(targets[0]), sessions.manifest.activation)
+        slope = (odds[0] - odds[1]) / (2 * step * unit)
+        least = ROUNDING * np.finfo(np.float32).eps * float(np.abs(moved).max()) / (2 * step * unit)
+        best = np.minimum(best, abs(slope - length) / max(length, least))  # NaN stays
+        if best <= AGREED:
+            break
+    return float(best)
+
+
+def _in_passes(sessions: Sessions, session: Any, values: np.ndarray) -> np.ndarray:
+    """The only output of a graph of one input, which may take one image at a time."""
+    count, name = sessions.at_once(len(values)), session.get_inputs()[0].name
+    parts = [values[start : start + count] for start in range(0, len(values), count)]
+    return np.concatenate([run(session, {name: part})[0] for part in parts])
+
+
+def _run(sessions: Sessions, name: str, *values: np.ndarray) -> list[np.ndarray]:
+    """The outputs of one of the bundle's graphs for N images; its session is closed again.
+
+    Raises:
+        BundleError: they are not of the shapes that the manifest describes.
+    """
+    spec, session = sessions.specs[name], sessions.open(name)
+    inputs = {tensor.name: value for tensor, value in zip(spec.inputs, values, strict=True)}
+    # ONNX Runtime's own arrays would keep the session's memory.
+    outputs = [value.copy() for value in run(session, inputs)]
+    if [value.shape for value in outputs] != [(len(values[0]), *tensor.shape[1:]) for tensor in spec.outputs]:
+        raise BundleError(f"{sessions.folder / spec.path} does not fit the manifest: export the bundle again")
+    return outputs

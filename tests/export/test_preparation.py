@@ -1,0 +1,70 @@
+"""One preparation for an export and an examination: what is said before is what is done."""
+
+import onnx
+import pytest
+from sise_rt.export import export
+from sise_rt.export.examine import examine
+from sise_rt.export.preparation import prepare
+
+from sise_rt.errors import SiseError
+
+
+def mutilated(model, path, change):
+    loaded = onnx.load(model)
+    change(loaded)
+    onnx.save(loaded, path)
+    return path
+
+
+def with_a_mean_that_is_none(model):
+    model.metadata_props.add(key="mean", value="grey")
+
+
+def with_labels_that_do_not_fit(model):
+    model.metadata_props.add(key="names", value="{0: 'a', 7: 'b'}")
+
+
+@pytest.mark.parametrize("options", [{}, {"tail": "Softmax"}, {"classes": 1}, {"size": None}])
+def test_an_examination_says_what_an_export_does(cnn, tmp_path, options):
+    path = cnn(tmp_path / "m.onnx", **options)
+    examined, report = examine(path), export(path, tmp_path / "m.sise")
+    assert examined.refusals == ()
+    assert examined.notes == report.notes
+    assert examined.size == report.manifest.preprocess.input_size
+    assert (examined.classes, examined.activation) == (report.manifest.classes, report.manifest.activation)
+    assert examined.blocks == report.manifest.blocks
+
+
+def test_labels_that_are_left_out_are_said_before(small_model, tmp_path):
+    path = mutilated(small_model, tmp_path / "m.onnx", with_labels_that_do_not_fit)
+    report = export(path, tmp_path / "m.sise")
+    assert examine(path).notes == report.notes
+    assert any("left out: the keys of names" in note for note in report.notes)
+
+
+def test_preprocessing_that_is_refused_is_refused_before(small_model, tmp_path):
+    path = mutilated(small_model, tmp_path / "m.onnx", with_a_mean_that_is_none)
+    (refusal,) = examine(path).refusals
+    assert refusal.settings == ("mean",)
+    with pytest.raises(SiseError) as error:
+        export(path, tmp_path / "m.sise")
+    assert error.value.message == refusal.message == "mean is 'grey', where a number is needed"
+
+
+def test_the_manifest_names_every_graph_before_there_are_any(small_model, tmp_path):
+    prepared = prepare(small_model, tmp_path)
+    cuts = prepared.find_blocks(None)
+    manifest = prepared.manifest("small", cuts)
+    assert manifest.graphs.blocks == ("blocks/01.onnx", "blocks/02.onnx", "blocks/03.onnx")
+    assert manifest.graphs.heads == ("heads/01.onnx", "heads/02.onnx", "heads/03.onnx")
+    assert manifest.graphs.image_gradient == "image_gradient.onnx"
+    bare = prepared.manifest("small", cuts, gradients=False).graphs
+    assert (bare.heads, bare.forward, bare.last_block_gradient) == ((), "forward.onnx", "")
+
+
+@pytest.mark.parametrize(("classes", "two_sided"), [(1, True), (2, False)])
+def test_a_single_logit_has_two_sides(cnn, tmp_path, classes, two_sided):
+    labels = ["scratch", "none"][:classes]
+    prepared = prepare(cnn(tmp_path / "m.onnx", classes=classes), tmp_path, labels=labels)
+    assert prepared.network.two_sided is two_sided
+    assert prepared.labels == (("not scratch", "scratch") if two_sided else ("scratch", "none"))

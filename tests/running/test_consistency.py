@@ -1,0 +1,60 @@
+"""How far a bundle's graphs are from each other."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sise_rt.bundle import read_bundle
+from sise_rt.errors import BundleError
+from sise_rt.running.consistency import chain_error, relative_error
+from sise_rt.running.sessions import FeaturePass, Sessions, run_features
+
+
+def test_relative_error():
+    reference = np.array([1.0, -4.0])
+    assert relative_error(np.array([1.0, -3.0]), reference) == 0.25
+    assert relative_error(np.array([0.5]), np.zeros(1)) == 0.5
+    assert relative_error(np.zeros(0), np.zeros(0)) == 0
+    assert np.isnan(relative_error(np.array([np.nan]), np.ones(1)))
+
+
+@pytest.fixture
+def sessions(small_bundle):
+    return Sessions(small_bundle, read_bundle(small_bundle), "cpu")
+
+
+def passed(sessions):
+    """An image, a target, and what the features graph gives for them."""
+    image = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    targets = np.array([2])
+    return image, targets, run_features(sessions.open("features"), sessions.manifest, image, targets)
+
+
+@pytest.mark.parametrize("part", ["maps", "alphas", "logits"])
+def test_the_chain_sees_every_part(sessions, part):
+    image, targets, linked = passed(sessions)
+    assert chain_error(sessions, image, targets, linked) < 1e-5
+    values = getattr(linked, part)
+    changed = values * 1.1 if part == "logits" else [*values[:-1], values[-1] * np.float32(1.1)]
+    assert chain_error(sessions, image, targets, linked._replace(**{part: changed})) > 1e-2
+
+
+def test_results_of_another_shape_are_refused(sessions, monkeypatch):
+    image, targets, linked = passed(sessions)
+    real = Sessions.open
+
+    def cut(self, name):
+        session = real(self, name)
+        run = lambda _, inputs: [value[..., :-1] for value in session.run(None, inputs)]  # noqa: E731
+        return SimpleNamespace(run=run, get_inputs=session.get_inputs)
+
+    monkeypatch.setattr(Sessions, "open", cut)
+    with pytest.raises(BundleError, match=r"blocks.01\.onnx does not fit the manifest"):
+        chain_error(sessions, image, targets, linked)
+
+
+def test_without_gradients_there_is_no_way_back(sessions):
+    image, targets, linked = passed(sessions)
+    bare = FeaturePass(linked.maps, [], linked.logits)
+    assert chain_error(sessions, image, targets, bare) < 1e-5
