@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .answering import Explained, check_arguments, explain_picture, predict
 from .bundle import Manifest, read_bundle
-from .errors import ArgumentError, MethodError, NoEvidence
-from .explanation import Explanation, Prediction
-from .methods import (
-    METHODS,
-    Answer,
-    Call,
-    Clock,
-    Finding,
-    Preview,
-    Progress,
-    Query,
-    Request,
-    parse_all,
-    request,
-)
-from .phases.features import extract, extract_best
-from .phases.fusion import normalise
+from .errors import NoEvidence
+from .explanation import Explanation
+from .methods import METHODS, Preview, Progress, Request, parse_all, request
 from .pictures.picture import Picture, prepare
 from .pictures.reading import MAX_PIXELS
 from .running.engine import Engine
-from .running.finite import require_finite
 from .running.logits import confidences
 from .running.sessions import Sessions
-from .targets import resolve_target
 
 
 class Explainer:
@@ -89,7 +73,7 @@ class Explainer:
             ImageError: the picture cannot be used.
             ModelError: the model's numbers are not finite for this picture.
         """
-        return confidences(self._logits(self.prepare(image).tensor), self.manifest.activation)
+        return confidences(predict(self.engine, self.prepare(image).tensor), self.manifest.activation)
 
     def require(self, methods: Sequence[str | Request]) -> list[Request]:
         """Find out whether the bundle has what some methods need, and open it.
@@ -201,8 +185,8 @@ class Explainer:
             image,
             targets,
             [asked],
-            top_k,
-            max_pixels,
+            top_k=top_k,
+            max_pixels=max_pixels,
             batch_size=batch_size,
             progress=progress,
             preview=preview,
@@ -219,7 +203,7 @@ class Explainer:
         batch_size: int | None = None,
         progress: Progress | None = None,
         max_pixels: int = MAX_PIXELS,
-    ) -> dict[str, list[Explanation | NoEvidence]]:
+    ) -> Explained:
         """Explain the same targets by several methods, which share preprocessing and features.
 
         `methods` are names, with options as in `sise:mu=0.3`, or requests; their labels differ. The other
@@ -230,7 +214,13 @@ class Explainer:
         """
         requests = parse_all(methods)
         return self._explain(
-            image, targets, requests, top_k, max_pixels, batch_size=batch_size, progress=progress
+            image,
+            targets,
+            requests,
+            top_k=top_k,
+            max_pixels=max_pixels,
+            batch_size=batch_size,
+            progress=progress,
         )
 
     def _explain(
@@ -238,127 +228,27 @@ class Explainer:
         image: Any,
         targets: Sequence[int | str] | None,
         requests: Sequence[Request],
+        *,
         top_k: int,
         max_pixels: int,
-        *,
         batch_size: int | None,
         progress: Progress | None,
         preview: Preview | None = None,
-    ) -> dict[str, list[Explanation | NoEvidence]]:
-        _check(requests, targets, top_k, batch_size, preview)
+    ) -> Explained:
+        check_arguments(requests, targets, top_k, batch_size, preview)
         for asked in requests:
             asked.check(self.manifest)
-        clock = Clock()
         picture = self.prepare(image, max_pixels=max_pixels)
-        clock.add("preprocess", picture.seconds)
-        # Whatever its neighbours are, a method costs what it would alone: features tell the confidence.
-        with_features, without = clock, clock.copy()
-        logits, features = np.empty(0), None
-        if not all(asked.method.features for asked in requests):
-            with without("prediction"):
-                logits = self._logits(picture.tensor)
-        named = () if targets is None else targets
-        order = np.array([resolve_target(target, self.manifest) for target in named], np.int64)
-        if any(asked.method.features for asked in requests):
-            with with_features("features"):
-                if targets is None:
-                    order, features = extract_best(self.engine, picture.tensor, top_k)
-                else:
-                    features = extract(self.engine, picture.tensor, order)
-            logits = features.logits
-        elif targets is None:
-            order = np.argsort(-logits, kind="stable")[:top_k]
-        query = Query(self.engine, picture, order)
-        call = Call(query, features, batch_size=batch_size, progress=progress, preview=preview)
-        explained: dict[str, list[Explanation | NoEvidence]] = {}
-        for asked in requests:
-            clock = (with_features if asked.method.features else without).copy()
-            answers = zip(order.tolist(), self._answers(asked, query, call, clock), strict=True)
-            explained[asked.label] = [
-                answer
-                if isinstance(answer, NoEvidence)
-                else self._explanation(asked, query, target, logits, answer)
-                for target, answer in answers
-            ]
-        return explained
-
-    def _answers(self, asked: Request, query: Query, call: Call, clock: Clock) -> list[Answer]:
-        """What a method finds, with what the call found out about batches."""
-        if asked.method.graph:
-            with clock("loading"):
-                self.engine.require(asked.method.graph)
-        try:
-            answers = asked.method.run(query, call, clock, **asked.settings)
-        except MethodError as error:
-            raise MethodError(f"{asked}: {error.message}") from error
-        return [
-            answer
-            if isinstance(answer, NoEvidence)
-            else replace(answer, warnings=(*call.notes(), *answer.warnings))
-            for answer in answers
-        ]
-
-    def _logits(self, image: np.ndarray) -> np.ndarray:
-        """(classes,); by the features graph where an older bundle has no other."""
-        if not self.manifest.graphs.forward:
-            return extract(self.engine, image, np.zeros(1, np.int64)).logits
-        logits = self.engine.forward(image)[0]
-        require_finite("logits", "for this image", logits)
-        return logits
-
-    def _explanation(
-        self, asked: Request, query: Query, target: int, logits: np.ndarray, finding: Finding
-    ) -> Explanation:
-        """What is told of a finding; `logits` (classes,) are those of the whole picture."""
-        trust = confidences(logits, self.manifest.activation)
-        best = int(logits.argmax())  # where confidences are all but 1, logits still differ
-        warnings = [*self.engine.warnings, *finding.warnings]
-        map_ = normalise(finding.raw)
-        if map_ is None:
-            warnings.append("the map is constant: the explanation is all zero")
-            map_ = np.zeros_like(finding.raw)
-        return Explanation(
-            map=map_.astype(np.float32),
-            raw=finding.raw,
-            blocks=finding.blocks,
-            target=target,
-            label=self.manifest.label(target),
-            confidence=float(trust[target]),
-            predicted=Prediction(best, self.manifest.label(best), float(trust[best])),
-            method=asked.method.name,
-            settings=dict(asked.settings),
-            masks=finding.masks,
-            passes=finding.passes + (0 if asked.method.features else 1),  # and one for the confidence
-            seconds=dict(finding.seconds),
-            provider=self.engine.provider,
-            tf32=self.engine.tf32,
-            batch=finding.batch,
-            warnings=tuple(warnings),
-            partial=finding.partial,
-            guessed=finding.guessed,
-            name=query.picture.name,
-            model=self.manifest.name,
-            placement=query.picture.placement,
+        return explain_picture(
+            self.engine,
+            picture,
+            targets,
+            requests,
+            top_k=top_k,
+            batch_size=batch_size,
+            progress=progress,
+            preview=preview,
         )
-
-
-def _check(
-    requests: Sequence[Request],
-    targets: Sequence[int | str] | None,
-    top_k: int,
-    batch_size: int | None,
-    preview: Preview | None,
-) -> None:
-    """Raise for arguments that contradict each other or lie out of their ranges, before any work."""
-    if batch_size is not None and batch_size < 1:
-        raise ArgumentError("a batch has at least 1 image", settings=("batch_size",))
-    if top_k < 1:
-        raise ArgumentError("at least 1 class is explained", settings=("top_k",))
-    if targets is not None and len(targets) == 0:
-        raise ArgumentError("targets is empty; None explains the classes with the highest confidence")
-    if preview is not None and not any(asked.method.blocks for asked in requests):
-        names = ", ".join(map(str, requests))
-        raise MethodError(f"{names} has no map to show before its end", settings=("preview",))
 
 
 def load(

@@ -27,7 +27,7 @@ BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
 # The modules that lie in no folder of their room.
 LOOSE = {
     **dict.fromkeys(("bundle", "errors", "files", "graphs", "manifest", "wording"), "base"),
-    **dict.fromkeys(("explainer", "explanation", "metrics", "render", "targets"), "explaining"),
+    **dict.fromkeys(("answering", "explainer", "explanation", "metrics", "render", "targets"), "explaining"),
     "cli": "commands",
 }
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,21 +22,18 @@ from sise_rt.methods import Request, parse, repeated
 from sise_rt.metrics.agreement import METRICS as TRUTH
 from sise_rt.metrics.check import CURVES
 from sise_rt.metrics.check import METRICS as MODEL
-from sise_rt.wording import counted
 
-from .command import Command, spelt
-from .console import FAILED_IMAGES, MAX_PIXELS, PROVIDER, QUIET, THREADS, complain
+from .command import Command
+from .console import MAX_PIXELS, PROVIDER, QUIET, THREADS, complain
+from .evaluation_results import progress_of_images, tell
 
 if TYPE_CHECKING:
     from sise_rt.bundle import Manifest
-    from sise_rt.evaluation.run import Outcome
     from sise_rt.evaluation.samples import Dataset
 
 EXTRA = {"matplotlib": "plots", "jinja2": "the page", "defusedxml": "--format voc"}
 BATCHES = {"cpu": 8}  # fixed, not measured: the same numbers whenever an evaluation goes on
 GPU_BATCH = 64
-FEW = 20  # pictures
-LINE_SECONDS = 20.0  # between lines of progress in a log
 
 PAPERS = ("ebpg", "miou", "bbox", "drop", "increase")
 """SISE's own metrics."""
@@ -191,7 +184,7 @@ def evaluate(
         raise click.BadParameter(f"the model's input has {pixels} pixels", param_hint="--step")
     settings = settings_of_run(explainer, bundle, form, plan)
     try:
-        with _progress(quiet) as progress:
+        with progress_of_images(quiet) as progress:
             outcome = run(explainer, dataset, plan, report, settings, limit=limit, progress=progress)
     except KeyboardInterrupt:
         complain(f"the same command goes on with {report} where it was")
@@ -199,7 +192,7 @@ def evaluate(
     summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
     write_whole(report / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
     write_report(report, summary, explainer, dataset, plan, outcome)
-    _tell(summary, outcome, report, quiet=quiet)
+    tell(summary, outcome, report, quiet=quiet)
 
 
 # -------------------- before the work, not after it
@@ -267,90 +260,3 @@ def _targets(
     unused = [name for name in mapped if name not in dataset.classes]
     dataset.problems += [Problem("class of the class map without image", name) for name in unused]
     return match_classes(dataset.classes, manifest, mapped)
-
-
-def _tell(summary: dict[str, Any], outcome: Outcome, report: Path, *, quiet: bool) -> None:
-    """Print the means and what failed; that anything failed, or has no value at all, is the exit code."""
-    from sise_rt.evaluation.store import PAGE
-
-    if not quiet:
-        for line in summary_lines(summary):
-            click.echo(line)
-        click.echo(f"{report / PAGE}")
-    for image, error in outcome.failed.items():
-        complain(spelt(error) if image in error.message else f"{image}: {spelt(error)}")
-    empty = [
-        metric
-        for metric in summary["settings"]["metrics"]
-        if all(figures["metrics"][metric]["mean"] is None for figures in summary["methods"].values())
-    ]
-    if empty:
-        complain(
-            f"no picture has a value of {', '.join(empty)}; what was left out is listed in {report / PAGE}"
-        )
-    if outcome.failed:
-        total = len(outcome.records) + len(outcome.failed)
-        complain(f"{len(outcome.failed)} of {counted(total, 'image')} failed")
-    if outcome.failed or empty:
-        raise SystemExit(FAILED_IMAGES)
-
-
-def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
-    """The means, one line a method, and what was left out."""
-    counts = summary["counts"]
-    yield (
-        f"{counted(counts['evaluated'], 'picture')}, {counted(counts['pairs'], 'pair')} "
-        f"({counts['annotated']} annotated, {counts['predicted']} predicted)"
-    )
-    if counts["classified"]:
-        right = f"{counts['right']} of {counts['classified']}"
-        share = 100 * counts["right"] / counts["classified"]
-        yield f"  the model predicts an annotated class on {right} pictures ({share:.1f} %)"
-    if counts["changed"]:
-        yield f"  measured again, as they or their annotations have changed: {counts['changed']}"
-    for method, figures in summary["methods"].items():
-        values = (
-            f"{name} {'-' if entry['mean'] is None else format(100 * entry['mean'], '.1f')}"
-            for name, entry in figures["metrics"].items()
-        )
-        yield f"  {method}: {', '.join(values)} (%)"
-    if 0 < counts["evaluated"] < FEW:
-        yield f"  with fewer than {FEW} pictures the intervals are too narrow to be believed"
-    left = {kind: entry["count"] for kind, entry in summary["problems"].items()}
-    if missing := summary["missing_classes"]:
-        names = ", ".join(list(missing)[:5]) + (", ..." if len(missing) > 5 else "")
-        left[f"pairs of classes that are no class of the model ({names})"] = counts[
-            "pairs_of_missing_classes"
-        ]
-    if left:
-        yield "left out or changed: " + ", ".join(f"{kind} {count}" for kind, count in left.items())
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
-    """On standard error: a bar on a terminal, a line now and then elsewhere."""
-    if quiet:
-        yield None
-    elif sys.stderr.isatty():
-        shown = [""]
-        bar: Any = click.progressbar(
-            length=1, label="images", show_pos=True, item_show_func=lambda _: shown[0], file=sys.stderr
-        )
-        with bar:
-
-            def advance(done: int, total: int, image: str) -> None:
-                shown[0] = click.format_filename(image)
-                bar.length = total
-                bar.update(done - bar.pos)
-
-            yield advance
-    else:
-        last = [time.monotonic() - LINE_SECONDS]
-
-        def line(done: int, total: int, image: str) -> None:
-            if image and time.monotonic() - last[0] < LINE_SECONDS:
-                return
-            last[0] = time.monotonic()
-            click.echo(f"{done} of {total} images", err=True)
-
-        yield line

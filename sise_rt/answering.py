@@ -1,0 +1,172 @@
+"""One picture and its targets through one method or several: what they share is worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .errors import ArgumentError, MethodError, NoEvidence
+from .explanation import Explanation, Prediction
+from .methods import Answer, Call, Clock, Finding, Preview, Progress, Query, Request
+from .phases.features import extract, extract_best
+from .phases.fusion import normalise
+from .pictures.picture import Picture
+from .running.engine import Engine
+from .running.finite import require_finite
+from .running.logits import confidences
+from .targets import resolve_target
+
+Explained = dict[str, list[Explanation | NoEvidence]]
+"""By the label of each method, one explanation a target, or the reason why there is none."""
+
+
+def check_arguments(
+    requests: Sequence[Request],
+    targets: Sequence[int | str] | None,
+    top_k: int,
+    batch_size: int | None,
+    preview: Preview | None,
+) -> None:
+    """Find out before any work whether the arguments of a call can be.
+
+    Raises:
+        ArgumentError: one is out of its range.
+        MethodError: a preview is asked of methods that have none.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ArgumentError("a batch has at least 1 image", settings=("batch_size",))
+    if top_k < 1:
+        raise ArgumentError("at least 1 class is explained", settings=("top_k",))
+    if targets is not None and len(targets) == 0:
+        raise ArgumentError("targets is empty; None explains the classes with the highest confidence")
+    if preview is not None and not any(asked.method.blocks for asked in requests):
+        names = ", ".join(map(str, requests))
+        raise MethodError(f"{names} has no map to show before its end", settings=("preview",))
+
+
+def explain_picture(
+    engine: Engine,
+    picture: Picture,
+    targets: Sequence[int | str] | None,
+    requests: Sequence[Request],
+    *,
+    top_k: int,
+    batch_size: int | None,
+    progress: Progress | None,
+    preview: Preview | None,
+) -> Explained:
+    """Explain the targets of a picture by every method that is asked for.
+
+    Args:
+        engine: runs the bundle.
+        picture: prepared.
+        targets: class indices or labels; None explains the `top_k` classes with the highest confidence.
+        requests: with labels that differ.
+        top_k: at least 1.
+        batch_size: as for `Call`, as are the others.
+        progress: likewise.
+        preview: likewise.
+
+    Raises:
+        SiseError: as `Explainer.explain` does.
+    """
+    named = () if targets is None else targets
+    order = np.array([resolve_target(target, engine.manifest) for target in named], np.int64)
+    clock, features, logits = Clock(), None, np.empty(0)
+    clock.add("preprocess", picture.seconds)
+    # Whatever its neighbours are, a method costs what it would alone: features tell the confidence.
+    with_features, without = clock, clock.copy()
+    if not all(asked.method.features for asked in requests):
+        with without("prediction"):
+            logits = predict(engine, picture.tensor)
+    if any(asked.method.features for asked in requests):
+        with with_features("features"):
+            if targets is None:
+                order, features = extract_best(engine, picture.tensor, top_k)
+            else:
+                features = extract(engine, picture.tensor, order)
+        logits = features.logits
+    elif targets is None:
+        order = np.argsort(-logits, kind="stable")[:top_k]
+    query = Query(engine, picture, order)
+    call = Call(query, features, batch_size=batch_size, progress=progress, preview=preview)
+    explained: Explained = {}
+    for asked in requests:
+        clock = (with_features if asked.method.features else without).copy()
+        answers = zip(order.tolist(), _answers(asked, query, call, clock), strict=True)
+        explained[asked.label] = [
+            answer if isinstance(answer, NoEvidence) else _explanation(asked, query, target, logits, answer)
+            for target, answer in answers
+        ]
+    return explained
+
+
+def predict(engine: Engine, image: np.ndarray) -> np.ndarray:
+    """The logits (classes,) of an image (1, C, H, W).
+
+    By the features graph where an older bundle has no other.
+
+    Raises:
+        ModelError: the model cannot be run, or its logits are not finite.
+    """
+    if not engine.manifest.graphs.forward:
+        return extract(engine, image, np.zeros(1, np.int64)).logits
+    logits = engine.forward(image)[0]
+    require_finite("logits", "for this image", logits)
+    return logits
+
+
+def _answers(asked: Request, query: Query, call: Call, clock: Clock) -> list[Answer]:
+    """What a method finds, with what the call found out about batches."""
+    if asked.method.graph:
+        with clock("loading"):
+            query.engine.require(asked.method.graph)
+    try:
+        answers = asked.method.run(query, call, clock, **asked.settings)
+    except MethodError as error:
+        raise MethodError(f"{asked}: {error.message}", settings=error.settings) from error
+    return [
+        answer
+        if isinstance(answer, NoEvidence)
+        else replace(answer, warnings=(*call.notes(), *answer.warnings))
+        for answer in answers
+    ]
+
+
+def _explanation(
+    asked: Request, query: Query, target: int, logits: np.ndarray, finding: Finding
+) -> Explanation:
+    """What is told of a finding; `logits` (classes,) are those of the whole picture."""
+    engine, manifest = query.engine, query.engine.manifest
+    trust = confidences(logits, manifest.activation)
+    best = int(logits.argmax())  # where confidences are all but 1, logits still differ
+    warnings = [*engine.warnings, *finding.warnings]
+    map_ = normalise(finding.raw)
+    if map_ is None:
+        warnings.append("the map is constant: the explanation is all zero")
+        map_ = np.zeros_like(finding.raw)
+    return Explanation(
+        map=map_.astype(np.float32),
+        raw=finding.raw,
+        blocks=finding.blocks,
+        target=target,
+        label=manifest.label(target),
+        confidence=float(trust[target]),
+        predicted=Prediction(best, manifest.label(best), float(trust[best])),
+        method=asked.method.name,
+        settings=dict(asked.settings),
+        masks=finding.masks,
+        passes=finding.passes + (0 if asked.method.features else 1),  # and one for the confidence
+        seconds=dict(finding.seconds),
+        provider=engine.provider,
+        tf32=engine.tf32,
+        batch=finding.batch,
+        warnings=tuple(warnings),
+        partial=finding.partial,
+        guessed=finding.guessed,
+        name=query.picture.name,
+        model=manifest.name,
+        placement=query.picture.placement,
+    )
