@@ -43,8 +43,8 @@ class Bytes(click.ParamType):
         """Parse to a whole number of bytes."""
         if value is None or isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?) ?([KMG]?)B?", str(value), re.IGNORECASE | re.ASCII)
-        if found is None or not (size := int(float(found[1]) * UNITS[found[2].upper()])):
+        match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?) ?([KMG]?)B?", str(value), re.IGNORECASE | re.ASCII)
+        if match is None or not (size := int(float(match[1]) * UNITS[match[2].upper()])):
             self.fail(f"{value!r} is no amount of memory; write it as 800MB or 2GB", param, ctx)
         return size
 

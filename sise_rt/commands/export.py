@@ -220,18 +220,20 @@ def inspect(
         return
     from sise_rt.export.examine import examine
 
-    found = examine(source, weights=weights, output_name=output_name, input_size=input_size, blocks=blocks)
-    if found.size:
-        classes = counted(found.classes or 0, "class", "classes")
-        click.echo(f"input {'x'.join(map(str, found.size))}, {classes}, {found.activation}")
-    if found.blocks:
-        click.echo(block_table(found.blocks))
-    for note in found.notes:
+    examination = examine(
+        source, weights=weights, output_name=output_name, input_size=input_size, blocks=blocks
+    )
+    if examination.size:
+        classes = counted(examination.classes or 0, "class", "classes")
+        click.echo(f"input {'x'.join(map(str, examination.size))}, {classes}, {examination.activation}")
+    if examination.blocks:
+        click.echo(block_table(examination.blocks))
+    for note in examination.notes:
         click.echo(note)
-    for refusal in found.refusals:
+    for refusal in examination.refusals:
         complain(spelt(refusal))
-    if found.only_gradients:
+    if examination.only_gradients:
         click.echo(f"all other steps work: sise-rt export {source} --without-gradients")
-    if found.refusals:
+    if examination.refusals:
         raise SystemExit(UNUSABLE)
     click.echo(f"can be exported: sise-rt export {source}")
