@@ -1,4 +1,4 @@
-"""Small valid classifiers, of the kinds there are: what the fuzzer damages."""
+"""Small valid classifiers of many kinds: what the fuzzer damages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZE, CLASSES = 16, 4
 
 
 class Net:
-    """Nodes and weights as they are added; every method returns a tensor name."""
+    """A graph in the making; methods that add a node or a weight return the name of the tensor."""
 
     def __init__(self, seed: int, dtype: type = np.float32):
         self.rng, self.dtype = np.random.default_rng(seed), dtype

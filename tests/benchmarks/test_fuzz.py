@@ -1,6 +1,5 @@
 """The fuzzer: damaged models and bundles are refused in good order, and no defect escapes it."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -11,16 +10,16 @@ import onnx
 import pytest
 
 pytest.importorskip("onnxruntime")
-path = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
-spec = importlib.util.spec_from_file_location("fuzz", path)
-fuzz = importlib.util.module_from_spec(spec)
-sys.modules["fuzz"] = fuzz  # dataclasses look their module up
-spec.loader.exec_module(fuzz)
+pytest.importorskip("onnx")
+from benchmarks.fuzz import cases, children, contents, structure
+from benchmarks.fuzz.__main__ import report
+from benchmarks.fuzz.classifiers import MODELS
+from benchmarks.fuzz.mutations import MUTATIONS, write_case
 
 
 def test_damaged_models_and_bundles_are_refused_in_good_order():
-    command = [sys.executable, "-P", str(path), "--cases", "150", "--seed", "7"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "benchmarks.fuzz", "--cases", "150", "--seed", "7"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=children.ROOT)
     assert run.returncode == 0, run.stdout + run.stderr
     counts = dict(re.findall(r"^(\w+(?: \w+)?) +(\d+ +\d+)$", run.stdout, re.MULTILINE))
     models, bundles = zip(*(map(int, counts[kind].split()) for kind in counts), strict=True)
@@ -34,22 +33,30 @@ def test_damaged_models_and_bundles_are_refused_in_good_order():
 
 def test_a_case_is_the_same_each_time(tmp_path):
     written = [
-        fuzz.write_case(tmp_path / name, 5, seed).read_bytes()
-        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        write_case(tmp_path / name, 5, seed).read_bytes() for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert written[0] == written[1] != written[2]
 
 
 def test_what_is_damaged_is_sound(monkeypatch, tmp_path):
-    from classifiers import MODELS  # from beside the fuzzer, which put its folder on the path
-
     for build in MODELS:
         onnx.checker.check_model(build(), full_check=True)
         onnx.save(build(), tmp_path / f"{build.__name__}.onnx")
-        assert fuzz.export_model(tmp_path / f"{build.__name__}.onnx", tmp_path / build.__name__) == (
+        assert cases.export_model(tmp_path / f"{build.__name__}.onnx", tmp_path / build.__name__) == (
             "exported",
             "",
         )
+
+
+def test_every_way_to_damage_a_model_is_drawn_from():
+    ways = [
+        value
+        for module in (structure, contents)
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+    ]
+    assert set(ways) == set(MUTATIONS)
+    assert len(MUTATIONS) == len(set(MUTATIONS))
 
 
 def failing():
@@ -67,7 +74,7 @@ def overwriting():
 
 
 def filling():
-    bytearray(2 * fuzz.MEMORY)
+    bytearray(2 * cases.MEMORY)
     return "exported", ""
 
 
@@ -76,7 +83,7 @@ def stopped():
 
 
 DEFECTS = {failing: "exception", writing: "stray file", overwriting: "stray file", stopped: "memory"}
-if fuzz._peak(reset=True):
+if cases.peak(reset=True):
     DEFECTS[filling] = "memory"
 
 
@@ -84,11 +91,11 @@ if fuzz._peak(reset=True):
 def test_defects_are_found(work, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # the case goes elsewhere
     monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(fuzz, "MEMORY", 1 << 26)
-    monkeypatch.setattr(fuzz, "export_model", lambda path, output: work())
-    result = fuzz.run_case(0, 1, tmp_path / "0", tmp_path)
+    monkeypatch.setattr(cases, "MEMORY", 1 << 26)
+    monkeypatch.setattr(cases, "export_model", lambda path, output: work())
+    result = cases.run_case(0, 1, tmp_path / "0", tmp_path)
     assert result.kind == DEFECTS[work], result.text
-    assert "--seed 1 --only 0" in fuzz.report([result], 1)
+    assert "--seed 1 --only 0" in report([result], 1)
 
 
 @pytest.mark.parametrize(
@@ -99,15 +106,13 @@ def test_defects_are_found(work, monkeypatch, tmp_path):
         ("time.sleep(60)", "hang", "last words"),
     ],
 )
-def test_crashes_and_hangs_are_found(line, kind, words, monkeypatch, tmp_path):
+def test_crashes_and_hangs_are_found(line, kind, words, tmp_path):
     script = tmp_path / "child.py"
     script.write_text(
         "import os, sys, time\nprint('\"ready\"', flush=True)\nsys.stdin.readline()\n"
         f"print('last words', file=sys.stderr, flush=True)\n{line}\n"
     )
-    monkeypatch.setattr(fuzz, "__file__", str(script))
-    monkeypatch.setattr(fuzz, "SECONDS", 1)
-    child = fuzz.Child(tmp_path, 1)
+    child = children.Child(tmp_path, 1, [sys.executable, str(script)], seconds=1)
     try:
         for case in (4, 5):  # a new process takes over
             result = child.run(case)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-# What stands for a tensor x, as (operator, inputs, attributes); the inputs are "x", "_" for none, the result
-# of the operator before as ">", or constants.
 Step = tuple[str, tuple[Any, ...], dict[str, Any]]
+"""Operator, inputs, attributes. An input is the tensor "x" on the image's way, ">" for what the operator
+before gives, "_" for none, or a constant."""
 I64, F32, U8 = np.int64, np.float32, np.uint8
 
 
@@ -19,13 +19,13 @@ def _step(op: str, *inputs: Any, **attributes: Any) -> Step:
 
 
 def _added(*steps: Step) -> list[Step]:
-    """What the steps compute has no part in the image's shape: its mean is added to x."""
+    """Steps whose result has another shape than x: its mean is added to x."""
     mean = _step("ReduceMean", ">", keepdims=0)
     return [*steps, _step("Cast", ">", to=1), mean, _step("Add", "x", ">")]
 
 
-def hostile(rng: random.Random) -> list[Step]:
-    """One or a few operators in a row, drawn from all there are."""
+def hostile_operators(rng: random.Random) -> list[Step]:
+    """One or a few operators in a row; the last one's result takes the place of x."""
     n = rng.choice((0, -1, 1 << 20, 1 << 31, 1 << 36, 1 << 45, 1 << 62))
     some = rng.choice((0, -1, 3, 1 << 20, 1 << 31, 1 << 62, -(1 << 63)))
     choices: list[list[Step]] = [

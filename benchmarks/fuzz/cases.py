@@ -1,0 +1,164 @@
+"""One case: what is damaged, what is done with it, and how that ends.
+
+    python -m benchmarks.fuzz.cases FOLDER SEED
+
+runs the cases whose numbers come in on standard input, with the sound bundle of FOLDER, and answers each with
+a JSON line on standard output; its first line says that it is ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import random
+import re
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.fuzz.bundles import damage_bundle
+from benchmarks.fuzz.mutations import write_case
+
+SECONDS = 30  # a case may take
+ADDRESSES = 6 << 30  # bytes of address space of a process; ONNX Runtime's libraries take 1 GB of it
+MEMORY = 1 << 30  # bytes that a case may add; a valid one adds some MB
+BUNDLES = 4  # one case in so many is a bundle
+SOUND = "sound.sise"  # the bundle that is damaged
+# What the limit of memory has stopped; a bundle's graphs may ask for what they like.
+FULL = re.compile("bad_alloc|(fail|unable).{0,20} allocate|more memory than there is", re.IGNORECASE)
+DEFECTS = ("exception", "crash", "hang", "memory", "stray file", "not finite")
+
+Ending = tuple[str, str]
+"""`exported`, `loaded` or one of DEFECTS, and what there is to say of it."""
+
+
+@dataclass
+class Result:
+    """How a case ended.
+
+    Attributes:
+        case: its number.
+        kind: `exported`, `loaded`, the name of a SiseError, or one of DEFECTS.
+        text: what was raised, or what is wrong.
+        seconds: that it took.
+    """
+
+    case: int
+    kind: str
+    text: str = ""
+    seconds: float = 0.0
+
+
+def run_case(case: int, seed: int, folder: Path, bundle: Path) -> Result:
+    """Run one case in this process, in a folder that does not exist yet."""
+    from sise_rt.errors import SiseError
+
+    (folder / "cwd").mkdir(parents=True)
+    (folder / "tmp").mkdir()
+    tempfile.tempdir = str(folder / "tmp")
+    os.chdir(folder / "cwd")
+    work = prepare(case, seed, folder, bundle)
+    before, memory = _files(folder), peak(reset=True)
+    start = time.perf_counter()
+    try:
+        kind, text = work()
+    except SiseError as error:
+        kind, text = type(error).__name__, str(error)
+    except Exception:
+        kind, text = "exception", traceback.format_exc()
+    seconds = time.perf_counter() - start
+    stray = sorted(path for path in before.keys() ^ _files(folder).keys() if not path.startswith("out.sise"))
+    changed = [path for path, stat in _files(folder).items() if before.get(path, stat) != stat]
+    if stray or changed:
+        kind, text = "stray file", f"{[*stray, *changed]} after: {text}"
+    elif (grown := peak() - memory) > MEMORY or (not is_bundle(case) and FULL.search(text)):
+        kind, text = "memory", f"{grown / 2**20:.0f} MiB: {text}"
+    return Result(case, kind, text, seconds)
+
+
+def prepare(case: int, seed: int, folder: Path, bundle: Path) -> Callable[[], Ending]:
+    """Write the case's files; the function that then runs it."""
+    if is_bundle(case):
+        damaged = damage_bundle(bundle, folder / "in.sise", random.Random(f"{seed}/{case}"))
+        return lambda: explain_bundle(damaged, "loaded")
+    path = write_case(folder, case, seed)
+    return lambda: export_model(path, folder / "out.sise")
+
+
+def export_model(path: Path, output: Path) -> Ending:
+    """Export, and use the bundle where one is made."""
+    from sise_rt.export import export
+
+    export(path, output)
+    return explain_bundle(output, "exported")
+
+
+def explain_bundle(path: Path, kind: str) -> Ending:
+    """Load, explain, verify: `kind`, or that numbers were not finite."""
+    import sise_rt
+    from sise_rt.errors import NoEvidence
+    from sise_rt.running.verify import verify
+
+    explainer = sise_rt.load(path, "cpu", 1)
+    channels, height, width = explainer.manifest.preprocess.input_size
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (min(height, 64), min(width, 64), channels), np.uint8)
+    with contextlib.suppress(NoEvidence):
+        explanation = explainer.explain(picture[..., 0] if channels == 1 else picture, batch_size=2)
+        if not np.isfinite(explanation.map).all():
+            return "not finite", "the explanation map"
+    verify(explainer.engine)
+    return kind, ""
+
+
+def _files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of every file below a folder."""
+    files = ((path, path.lstat()) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    return {str(path.relative_to(folder)): (stat.st_size, stat.st_mtime_ns) for path, stat in files}
+
+
+def peak(reset: bool = False) -> int:
+    """The most memory that this process has held since the last reset, in bytes."""
+    with contextlib.suppress(OSError):
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    return 0
+
+
+def is_bundle(case: int) -> bool:
+    """Whether a case damages a bundle, and not a model."""
+    return case % BUNDLES == BUNDLES - 1
+
+
+def serve(folder: Path, seed: int) -> None:
+    """Answer until standard input ends."""
+    import sise_rt.export  # noqa: F401  # its time is no case's
+
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints is no answer
+    bundle = folder / SOUND
+    print(json.dumps("ready"), file=answers)
+    for line in sys.stdin:
+        case = int(line)
+        faulthandler.dump_traceback_later(SECONDS - 2)  # where it hangs
+        result = run_case(case, seed, folder / str(case), bundle)
+        faulthandler.cancel_dump_traceback_later()
+        print(json.dumps(vars(result)), file=answers)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]))
