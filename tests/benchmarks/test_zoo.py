@@ -1,20 +1,20 @@
 """The zoo benchmark: what it measures, what it calls ok, and that a run can be taken up again."""
 
-import importlib.util
 import json
 import re
+import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+import torch
 
-spec = importlib.util.spec_from_file_location("zoo", Path(__file__).parents[2] / "benchmarks" / "zoo.py")
-zoo = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(zoo)
+from benchmarks.zoo import examination, networks, processes, sources
+from benchmarks.zoo.results import read_results
+from benchmarks.zoo.table import markdown
 
 SIZE = (3, 24, 24)
 
@@ -41,13 +41,13 @@ def built(monkeypatch):
     def build(source):
         torch.manual_seed(0)
         model = Cnn().eval()
-        zoo.liven(model, SIZE)
+        networks.liven(model, SIZE)
         return model, SIZE
 
     from sise_rt.export.proof import parity
 
     monkeypatch.setattr(parity, "EXPORT_TOLERANCES", dict(parity.EXPORT_TOLERANCES))
-    monkeypatch.setattr(zoo, "build", build)
+    monkeypatch.setattr(examination, "build", build)
 
 
 def record(source="timm:a", section="timm", **changes):
@@ -64,61 +64,59 @@ def record(source="timm:a", section="timm", **changes):
 
 
 def test_a_model_is_ok_where_alpha_was_compared_for_every_block(built):
-    found = zoo.examine("timm:small")
-    assert (found["verdict"], found["reason"]) == ("ok", "")
-    assert found["blocks"] == [[4, 24, 24], [6, 12, 12]]
-    assert (found["compared"], found["reference"]) == (2, "torch autograd, float64")
-    assert 0 < found["errors"]["alpha"] < 1e-3
-    assert {"Conv", "Relu", "Sigmoid", "Mul", "Add", "ReduceMean"} <= set(found["operators"])
-    assert found["parameters"] == sum(p.numel() for p in Cnn().parameters())
+    result = examination.examine("timm:small")
+    assert (result["verdict"], result["reason"]) == ("ok", "")
+    assert result["blocks"] == [[4, 24, 24], [6, 12, 12]]
+    assert (result["compared"], result["reference"]) == (2, "torch autograd, float64")
+    assert 0 < result["errors"]["alpha"] < 1e-3
+    assert {"Conv", "Relu", "Sigmoid", "Mul", "Add", "ReduceMean"} <= set(result["operators"])
+    assert result["parameters"] == sum(p.numel() for p in Cnn().parameters())
 
 
 def test_a_wrong_gradient_is_reported_with_its_numbers(built, monkeypatch):
     from sise_rt.export.gradients import rules
 
     monkeypatch.setitem(rules.RULES, "Sigmoid", lambda op, gradient, y, x: [gradient])
-    found = zoo.examine("timm:small")
-    assert found["verdict"] == "failed"
-    assert found["errors"]["alpha"] > 1e-3
-    assert re.search(r"alpha \S+ is above 1e-03", found["reason"])
+    result = examination.examine("timm:small")
+    assert result["verdict"] == "failed"
+    assert result["errors"]["alpha"] > 1e-3
+    assert re.search(r"alpha \S+ is above 1e-03", result["reason"])
 
 
 def test_a_refusal_keeps_its_words(built, monkeypatch):
     from sise_rt.export.gradients import rules
 
     monkeypatch.delitem(rules.RULES, "Sigmoid")
-    found = zoo.examine("timm:small")
-    assert found["verdict"] == "refused"
-    assert "Sigmoid" in found["reason"]
-    assert found["input"] == [3, 24, 24]
+    result = examination.examine("timm:small")
+    assert result["verdict"] == "refused"
+    assert "Sigmoid" in result["reason"]
+    assert result["input"] == [3, 24, 24]
 
 
 def test_no_branch_is_idle_and_batch_norm_knows_its_input():
     torch.manual_seed(0)
     model = Cnn().eval()
     before = model.first.weight.clone()
-    zoo.liven(model, SIZE)
+    networks.liven(model, SIZE)
     assert not any(module.training for module in model.modules())
     assert model.branch.weight.abs().min() > 0
     assert torch.equal(model.first.weight, before), "values that differ are the family's own"
-    assert (model.norm.bias - zoo.CENTRE).abs().max() < 1
-    values = model.first(zoo.pictures(SIZE)).detach().numpy()
+    assert (model.norm.bias - networks.CENTRE).abs().max() < 1
+    values = model.first(networks.pictures(SIZE)).detach().numpy()
     np.testing.assert_allclose(model.norm.running_mean, values.mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(model.norm.running_var, values.var((0, 2, 3), ddof=1), rtol=1e-3)
     torch.manual_seed(0)
     again = Cnn().eval()
-    zoo.liven(again, SIZE)
+    networks.liven(again, SIZE)
     assert torch.equal(again.branch.weight, model.branch.weight)
 
 
 def test_the_latest_result_counts_and_a_line_cut_off_does_not(tmp_path):
     path = tmp_path / "results.jsonl"
-    assert zoo.read_results(path) == {}
+    assert read_results(path) == {}
     lines = [json.dumps(record(reason=reason)) for reason in ("first", "second")]
     path.write_text("\n".join([*lines, '{"source": "timm:b", "ver']))
-    assert {source: found["reason"] for source, found in zoo.read_results(path).items()} == {
-        "timm:a": "second"
-    }
+    assert {source: latest["reason"] for source, latest in read_results(path).items()} == {"timm:a": "second"}
 
 
 @pytest.mark.parametrize(
@@ -130,12 +128,12 @@ def test_the_latest_result_counts_and_a_line_cut_off_does_not(tmp_path):
     ],
 )
 def test_a_process_that_does_not_finish_is_a_failure_with_a_reason(monkeypatch, code, seconds, reason):
-    started = zoo.subprocess.Popen
+    started = subprocess.Popen
     monkeypatch.setattr(
-        zoo.subprocess, "Popen", lambda command, **options: started([sys.executable, "-c", code], **options)
+        subprocess, "Popen", lambda command, **options: started([sys.executable, "-c", code], **options)
     )
-    found = zoo.run_one("timm:a", [0], seconds, 100, set())
-    assert (found["verdict"], found["reason"]) == ("failed", reason)
+    result = processes.run_one("timm:a", [0], seconds, 100, set())
+    assert (result["verdict"], result["reason"]) == ("failed", reason)
 
 
 def test_the_table_has_the_counts_and_the_reasons():
@@ -144,7 +142,7 @@ def test_the_table_has_the_counts_and_the_reasons():
     measured |= {"operators": ["Conv", "Relu"], "blocks": [[8, 32, 48], [16, 16, 24]], "errors": errors}
     fine = record("timm:fine", verdict="ok", reason="", **measured)
     partly = record("timm:partly", verdict="unchecked", reason="renamed", **measured | {"compared": 1})
-    lines = zoo.markdown([fine, partly, record("timm:b")]).splitlines()
+    lines = markdown([fine, partly, record("timm:b")]).splitlines()
     assert "| timm, convolutional | 3 | 1 | 1 | 0 | 1 | 3.0e-07 |" in lines
     cells = "| `timm:fine` | 5.4 | 64x96 | 8/16 | 2 | 12 | 1.0e-07 | 2.0e-07 | 3.0e-07 | ok |"
     assert cells in lines
@@ -155,12 +153,12 @@ def test_the_table_has_the_counts_and_the_reasons():
 
 def test_the_lists_name_each_model_once_and_only_those_there_are(torchvision):
     timm = pytest.importorskip("timm")
-    found = zoo.sections()
-    assert len(set(zoo.TIMM)) == len(zoo.TIMM)
-    assert len(set(zoo.HYBRIDS)) == len(zoo.HYBRIDS)
-    assert set(zoo.LARGE) <= {source.removeprefix("torchvision:") for source in found}
-    names = {source.removeprefix("timm:") for source in found if source.startswith("timm:")}
+    listed = sources.sections()
+    assert len(set(sources.TIMM)) == len(sources.TIMM)
+    assert len(set(sources.HYBRIDS)) == len(sources.HYBRIDS)
+    assert set(sources.LARGE) <= {source.removeprefix("torchvision:") for source in listed}
+    names = {source.removeprefix("timm:") for source in listed if source.startswith("timm:")}
     assert names <= set(timm.list_models())
     models = torchvision.models
     classifiers = {f"torchvision:{name}" for name in models.list_models(module=models)}
-    assert {source for source in found if source.startswith("torchvision:")} == classifiers
+    assert {source for source in listed if source.startswith("torchvision:")} == classifiers
