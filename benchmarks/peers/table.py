@@ -1,12 +1,13 @@
-"""Print what `benchmarks/peers.py` has measured, as a table in Markdown.
+"""What `benchmarks.peers` has measured, as a table in Markdown.
 
-python benchmarks/peers/table.py FOLDER
+python -m benchmarks.peers.table FOLDER
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,9 +17,12 @@ import numpy as np
 HEAD = "peer | method | s (min to max) | passes | ms/pass | x bare | same | MB | ready | first | installed"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read and print."""
-    measured = json.loads((Path(sys.argv[1]) / "measured.json").read_text())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args(arguments)
+    measured = json.loads((options.folder / "measured.json").read_text())
     turns = measured["turns"]
     bare = [turn["bare"] for turn in turns]
     print(
@@ -33,8 +37,8 @@ def main() -> None:
     print()
     for row in measured["failed"]:
         print(f"- {row['peer']} {row['method']} failed: {row['reason']}")
-    for peer, found in measured["environments"].items():
-        print(f"- {peer}: {found['versions']}")
+    for peer, environment in measured["environments"].items():
+        print(f"- {peer}: {environment['versions']}")
     idle = sum(turn["disturbed"] for turn in turns) / sum(turn["seconds"] for turn in turns)
     print(f"\nAll that waited used {100 * idle:.1f} % of a core together while one worked.")
 
@@ -69,12 +73,12 @@ def agreement(row: dict[str, Any], own: list[dict[str, Any]], turns: list[dict[s
     """The lowest correlation of a row's maps with its twin's; nothing where it has none."""
     twins = {turn["photo"]: turn["map"] for turn in turns if named(turn) == ("sise-rt", row["twin"])}
     pairs = {(turn["map"], twins[turn["photo"]]) for turn in own if turn["photo"] in twins}
-    found = [np.corrcoef(np.load(one).ravel(), np.load(other).ravel())[0, 1] for one, other in pairs]
-    return f"{min(found):.4f}" if found else ""
+    correlations = [np.corrcoef(np.load(one).ravel(), np.load(other).ravel())[0, 1] for one, other in pairs]
+    return f"{min(correlations):.4f}" if correlations else ""
 
 
 def processor() -> str:
-    """Its name."""
+    """The processor's name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown CPU")
 

@@ -22,9 +22,9 @@ def prepare(method: str, settings: Settings, count: Count) -> Explain:
         image = torch.from_numpy(normalised(picture))
         if method == "occlusion":
             window, strides = (3, 16, 16), (3, 8, 8)
-            found = occlusion.attribute(image, window, strides, target=target, perturbations_per_eval=16)
+            shares = occlusion.attribute(image, window, strides, target=target, perturbations_per_eval=16)
         else:
-            found = gradients.attribute(image, target=target, n_steps=50, internal_batch_size=16)
-        return found[0].sum(0).detach().abs().numpy()
+            shares = gradients.attribute(image, target=target, n_steps=50, internal_batch_size=16)
+        return shares[0].sum(0).detach().abs().numpy()
 
     return explain

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from peer import Count, Explain, Settings, normalised
-from reference import Network, features, fused, log_odds, norm01
 from torch.nn.functional import interpolate
 from torch_model import load
+
+from benchmarks.reference import Network, features, fused, log_odds, norm01
 
 BATCH = 16
 

@@ -38,9 +38,9 @@ def answer(explain: Explain, count: Count, request: dict[str, Any]) -> dict[str,
     picture = np.load(request["photo"])
     count.forward = count.backward = 0
     start = time.perf_counter()
-    found = explain(picture, request["target"])
+    explanation = explain(picture, request["target"])
     seconds = time.perf_counter() - start
-    np.save(request["map"], found)
+    np.save(request["map"], explanation)
     status = Path("/proc/self/status").read_text().splitlines()
     (peak,) = (int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     return {

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from peer import Count, Settings
-from reference import MATERIAL, import_torchvision
+
+from benchmarks.material import MODELS
+from benchmarks.reference import import_torchvision
 
 
 def load(settings: Settings, count: Count) -> torch.nn.Module:
@@ -15,7 +17,7 @@ def load(settings: Settings, count: Count) -> torch.nn.Module:
     torch.set_num_threads(settings["threads"])
     name = settings["model"]
     model = getattr(import_torchvision().models, name)(weights=None)
-    with np.load(MATERIAL / "models" / f"{name}.npz") as weights:
+    with np.load(MODELS / f"{name}.npz") as weights:
         model.load_state_dict({key: torch.from_numpy(weights[key]) for key in weights.files}, strict=False)
 
     def counted(_module: object, _inputs: object, logits: torch.Tensor) -> None:

@@ -1,0 +1,1 @@
+"""How fast does sise-rt explain beside other packages? `python -m benchmarks.peers`."""
