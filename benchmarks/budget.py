@@ -1,7 +1,7 @@
 """SISE with a budget against exact SISE: which masks to score, and how many.
 
-    python benchmarks/budget.py BUNDLE -o REPORT [--limit 100] [--data FOLDER --format voc --only LIST]
-    python benchmarks/evidence.py REPORT
+    python -m benchmarks.budget BUNDLE -o REPORT [--limit 100] [--data FOLDER --format voc --only LIST]
+    python -m benchmarks.evidence REPORT
 
 Every mask of a photo is scored once, and every policy is given what it asks for: the paper's thresholds mu,
 the highest gradient scores of each block with and without predicting the other masks, masks far from each
@@ -11,11 +11,11 @@ REPORT gets one line a picture; run it again to go on after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from variants import measure, parsed
 
+from benchmarks.variants import Variant, measure, parse
 from sise_rt.errors import NoEvidence
 from sise_rt.methods import Query
 from sise_rt.methods.sise import sise
@@ -32,16 +32,15 @@ THRESHOLDS = (0.3, 0.5, 0.75)
 SHARE = 0.1  # of the masks, where policies are compared
 
 Chosen = list[np.ndarray]
+"""Indices of maps, ascending, one array a block."""
 
 
 def quiet(_: int) -> None:
     """No progress."""
 
 
-def variants(
-    engine: Engine, image: np.ndarray, target: int, seed: int
-) -> Iterator[tuple[str, np.ndarray, int]]:
-    """Name, map (H, W) and forward passes of each policy that finds a map."""
+def variants(engine: Engine, image: np.ndarray, target: int, seed: int) -> Iterator[Variant]:
+    """Each policy that comes to a map."""
     targets = np.array([target])
     features = extract(engine, image, targets)
     scoring = MaskedScoring(engine.scorer(image, targets), features.maps, engine.batches("score"))
@@ -54,16 +53,16 @@ def variants(
             scoring.scores(b, index, quiet)
     query = Query(engine, image, targets, "picture", phase_1=features, shared={"maps": scoring})
 
-    def asked(**options: float) -> Iterator[tuple[np.ndarray, int]]:
-        (found,) = sise(query, **options)
-        if not isinstance(found, NoEvidence):
-            yield found.raw, found.passes
+    def product(name: str, **options: float) -> Iterator[Variant]:
+        (finding,) = sise(query, **options)
+        if not isinstance(finding, NoEvidence):
+            yield Variant(name, finding.raw, finding.passes)
 
-    yield from (("exact", *found) for found in asked())
+    yield from product("exact")
     for budget in BUDGETS:
-        yield from ((f"budget {budget:g}", *found) for found in asked(budget=budget))
+        yield from product(f"budget {budget:g}", budget=budget)
     for mu in THRESHOLDS:
-        yield from ((f"mu {mu:g}", *found) for found in asked(mu=mu))
+        yield from product(f"mu {mu:g}", mu=mu)
     count = round(SHARE * sum(map(len, chosen)))
     best, far, drawn = by_alpha(features, chosen), spread(features, chosen), at_random(chosen, seed)
     for name, order, predicted in (
@@ -75,11 +74,11 @@ def variants(
         some = parts(order[: max(2, count)], chosen)
         map_ = fused(features, scoring, chosen, some, image.shape[2:], predicted)
         if map_ is not None:
-            yield f"{name} {SHARE:g}", map_, features.passes + sum(map(len, some))
+            yield Variant(f"{name} {SHARE:g}", map_, features.passes + sum(map(len, some)))
 
 
 def by_alpha(features: Features, chosen: Chosen) -> np.ndarray:
-    """Masks by the share of their block's masks with a higher gradient score."""
+    """An order of all masks: by the share of their block's masks that have a higher gradient score."""
     places = []
     for alpha, index in zip(features.alphas, chosen, strict=True):
         place = np.empty(len(index))
@@ -89,9 +88,9 @@ def by_alpha(features: Features, chosen: Chosen) -> np.ndarray:
 
 
 def spread(features: Features, chosen: Chosen) -> np.ndarray:
-    """Masks by farthest-first traversal (Gonzalez 1985), from the one with the highest gradient score."""
-    found = [pooled_masks(maps[i]) for maps, i in zip(features.maps, chosen, strict=True) if len(i)]
-    points = np.concatenate(found)
+    """An order of all masks: farthest first (Gonzalez 1985), from the one with the highest gradient score."""
+    pooled = [pooled_masks(maps[i]) for maps, i in zip(features.maps, chosen, strict=True) if len(i)]
+    points = np.concatenate(pooled)
     order = [int(by_alpha(features, chosen)[0])]
     away = ((points - points[order[0]]) ** 2).sum(axis=1)
     while len(order) < len(points):
@@ -102,12 +101,17 @@ def spread(features: Features, chosen: Chosen) -> np.ndarray:
 
 
 def at_random(chosen: Chosen, seed: int) -> np.ndarray:
-    """Masks in an order of their own for each picture."""
+    """A random order of all masks."""
     return np.random.default_rng(seed).permutation(sum(map(len, chosen)))
 
 
 def parts(order: np.ndarray, chosen: Chosen) -> Chosen:
-    """Which maps of each block the first masks of an order are, ascending."""
+    """The masks of an order, block by block.
+
+    Args:
+        order: places in the concatenation of `chosen`.
+        chosen: the maps of each block that there are to score.
+    """
     ends = np.cumsum([0, *map(len, chosen)])
     return [
         index[np.sort(order[(order >= start) & (order < end)] - start)]
@@ -116,9 +120,14 @@ def parts(order: np.ndarray, chosen: Chosen) -> Chosen:
 
 
 def fused(
-    features: Features, scoring: MaskedScoring, chosen: Chosen, some: Chosen, size: tuple, predicted: bool
+    features: Features,
+    scoring: MaskedScoring,
+    chosen: Chosen,
+    some: Chosen,
+    size: tuple[int, int],
+    predicted: bool,
 ) -> np.ndarray | None:
-    """The map of some masks, with the others' confidences predicted or without them."""
+    """The map (H, W) of some of the chosen masks, and with `predicted` of what is predicted of the others."""
     scores: list[Scores | None]
     if predicted:
         partial = PartialScoring(scoring, features.maps, chosen, features.alphas, size)
@@ -139,9 +148,9 @@ def fused(
     return fuse(maps, otsu) if maps else None
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure every picture that is not in the report yet."""
-    measure("budget", parsed(__doc__, limit=100), variants)
+    measure("budget", parse(__doc__, 100, arguments), variants)
 
 
 if __name__ == "__main__":

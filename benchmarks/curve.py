@@ -1,20 +1,21 @@
 """How far maps of fewer passes are from exact SISE, drawn over the share of the passes.
 
-    python benchmarks/curve.py REPORT [REPORT...] -o docs/budgets.png
+    python -m benchmarks.curve REPORT [REPORT...] -o docs/budgets.png
 
-Each REPORT is of `benchmarks/budget.py`. Budgets are set beside the paper's thresholds mu: paired differences
+Each REPORT is of `benchmarks.budget`. Budgets are set beside the paper's thresholds mu: paired differences
 with bootstrap 95 % intervals, in points (areas under curves times 100), positive where a map is better.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from evidence import by_method, rows_of, values
 
+from benchmarks.evidence import Rows, by_method, rows_of, values
 from sise_rt.evaluation.summary import bootstrap, by_image
 
 matplotlib.use("Agg")
@@ -23,10 +24,10 @@ COLOURS = {"budget": "#1f6fb4", "mu": "#c8682b"}
 
 
 def points(report: Path, kind: str, metric: str) -> list[tuple[float, float, float, float]]:
-    """Share of the passes, difference and interval of each setting of a kind, by share."""
+    """Percent of the passes, difference, and its interval's way down and up, of each setting of a kind."""
     groups = by_method(rows_of(report, 1.0))
     exact, whole = values(groups["exact"], metric), passes(groups["exact"])
-    found = []
+    settings = []
     for method, rows in groups.items():
         if method.split()[0] != kind:
             continue
@@ -34,16 +35,16 @@ def points(report: Path, kind: str, metric: str) -> list[tuple[float, float, flo
         pairs = {pair: METRICS[metric][1] * (own[pair] - exact[pair]) for pair in own.keys() & exact.keys()}
         (mean,), (interval,) = bootstrap([by_image(pairs)])
         low, high = interval
-        found.append((100 * passes(rows) / whole, mean, mean - low, high - mean))
-    return sorted(found)
+        settings.append((100 * passes(rows) / whole, mean, mean - low, high - mean))
+    return sorted(settings)
 
 
-def passes(rows: list) -> float:
+def passes(rows: Rows) -> float:
     """Mean number of forward passes."""
     return float(np.mean([row["passes"] for _, row in rows]))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Draw one row of axes a report."""
     import matplotlib.pyplot as plt
 
@@ -52,10 +53,10 @@ def main() -> None:
     )
     parser.add_argument("reports", nargs="+", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    shape = len(arguments.reports), len(METRICS)
+    options = parser.parse_args(arguments)
+    shape = len(options.reports), len(METRICS)
     figure, axes = plt.subplots(*shape, figsize=(11, 2.6 * shape[0]), squeeze=False, layout="constrained")
-    for line, report in zip(axes, arguments.reports, strict=True):
+    for line, report in zip(axes, options.reports, strict=True):
         for axis, (metric, (name, _)) in zip(line, METRICS.items(), strict=True):
             axis.axhline(0, color="0.6", linewidth=0.8)
             for kind, colour in COLOURS.items():
@@ -67,7 +68,7 @@ def main() -> None:
             axis.set_xlabel("passes, % of exact SISE")
         line[0].set_ylabel("points, up is better")
         line[0].legend()
-    figure.savefig(arguments.out, dpi=110)
+    figure.savefig(options.out, dpi=110)
 
 
 if __name__ == "__main__":

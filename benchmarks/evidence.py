@@ -1,7 +1,7 @@
 """Tables from evaluations: the paper's Table 1 with intervals, and paired differences to the first method.
 
     sise-rt evaluate ... -o REPORT
-    python benchmarks/evidence.py REPORT [--max-truth 0.5] [--methods sise,grad-cam]
+    python -m benchmarks.evidence REPORT [--max-truth 0.5] [--methods sise,grad-cam]
 
 Figures are means in percent (areas under curves times 100) with bootstrap 95 % intervals over pictures.
 `--max-truth` keeps the pictures whose smallest ground truth covers less than that share of the input, and
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +35,23 @@ NAMES = {
 }
 COST = {"passes": 0, "seconds": 2}  # digits behind the point
 Rows = list[tuple[str, dict[str, Any]]]
+"""Pictures and rows of a report."""
 Pair = tuple[str, str | None, int]
+"""A picture, a class and a target."""
 
 
 def rows_of(report: Path, most: float) -> Rows:
-    """(picture, row) of a report; with `most` below 1 only of pictures with a truth smaller than that."""
+    """The rows of a report; with `most` below 1 only of pictures with a truth smaller than that share."""
     whole, _, _ = (report / ROWS).read_text("utf-8").rpartition("\n")  # behind it a crash left a torn line
     records: dict[str, list[dict[str, Any]]] = {}
     for record in map(json.loads, whole.splitlines()):
         records[record["image"]] = record["rows"]
-    found = []
+    kept = []
     for image, rows in records.items():
         alone = len({row["target"] for row in rows}) == 1
-        kept = rows if most >= 1 else small_truth(rows, most)
-        found += [(image, row | {"alone": alone}) for row in kept]
-    return found
+        of_image = rows if most >= 1 else small_truth(rows, most)
+        kept += [(image, row | {"alone": alone}) for row in of_image]
+    return kept
 
 
 def small_truth(rows: list[dict[str, Any]], most: float) -> list[dict[str, Any]]:
@@ -65,24 +68,24 @@ def small_truth(rows: list[dict[str, Any]], most: float) -> list[dict[str, Any]]
 
 def by_method(rows: Rows) -> dict[str, Rows]:
     """The rows of each method, in the report's order."""
-    found: dict[str, Rows] = {}
+    groups: dict[str, Rows] = {}
     for image, row in rows:
-        found.setdefault(row["method"], []).append((image, row))
-    return found
+        groups.setdefault(row["method"], []).append((image, row))
+    return groups
 
 
 def values(rows: Rows, metric: str) -> dict[Pair, float]:
-    """One method's values of a metric by picture, class and target; what has none is left out."""
-    found = {}
+    """One method's values of a metric, times 100; pairs without a value are left out."""
+    by_pair = {}
     for image, row in rows:
         value = row["metrics"].get(metric)
         if value is not None:
-            found[image, row.get("class"), row["target"]] = 100 * float(value)
-    return found
+            by_pair[image, row.get("class"), row["target"]] = 100 * float(value)
+    return by_pair
 
 
 def cell(pairs: dict[Pair, float], signed: bool = False) -> str:
-    """Mean and half the width of its interval."""
+    """The mean and half the width of its interval; empty without a value."""
     (mean,), (interval,) = bootstrap([by_image(pairs)])
     if mean is None:
         return ""
@@ -108,9 +111,9 @@ def table(groups: dict[str, Rows], metrics: list[str]) -> list[str]:
     return lines
 
 
-def mean(found: list[float], scale: float, digits: int) -> str:
-    """Empty without a value."""
-    return f"{scale * np.mean(found):.{digits}f}" if found else ""
+def mean(numbers: list[float], scale: float, digits: int) -> str:
+    """The mean times `scale`; empty without a number."""
+    return f"{scale * np.mean(numbers):.{digits}f}" if numbers else ""
 
 
 def without_value(groups: dict[str, Rows], metrics: list[str]) -> str:
@@ -126,7 +129,7 @@ def without_value(groups: dict[str, Rows], metrics: list[str]) -> str:
 
 
 def differences(groups: dict[str, Rows], metrics: list[str]) -> list[str]:
-    """Mean of (method - first method) on the pairs that both have."""
+    """Means of a method's values minus the first method's, of the pairs that both have; one row a method."""
     first, *others = groups
     lines = [
         f"| minus {first} | {' | '.join(NAMES[m] for m in metrics)} |",
@@ -143,7 +146,7 @@ def differences(groups: dict[str, Rows], metrics: list[str]) -> list[str]:
     return lines
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -151,12 +154,12 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("--max-truth", type=float, default=1.0)
     parser.add_argument("--methods", help="comma-separated; by default all, in the report's order")
-    arguments = parser.parse_args()
-    rows = rows_of(arguments.report, arguments.max_truth)
+    options = parser.parse_args(arguments)
+    rows = rows_of(options.report, options.max_truth)
     groups = by_method(rows)
     if not groups:
         parser.error("the report has no such pair")
-    methods = arguments.methods.split(",") if arguments.methods else list(groups)
+    methods = options.methods.split(",") if options.methods else list(groups)
     if unknown := [name for name in methods if name not in groups]:
         parser.error(f"the report has no {unknown[0]!r}; it has {', '.join(groups)}")
     metrics = [m for m in NAMES if any(m in row["metrics"] for _, row in rows)]

@@ -1,6 +1,6 @@
 """SISE on the runtime against SISE written from the equations in float64, on real photos.
 
-    python benchmarks/exactness.py --photos 10 --model resnet18
+    python -m benchmarks.exactness --photos 10 --model resnet18
 
 Prints a line a photo: masks scored; kept maps that differ, and the largest gradient score among them relative
 to the block's largest; the largest error of a normalised V_b, with the reference's own selection and with the
@@ -11,43 +11,42 @@ runtime's selection; and how many pixels these are.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from reference import (
+
+import sise_rt
+from benchmarks.material import photos
+from benchmarks.reference import (
     Network,
     confidence,
     exported,
     features,
     fused,
     norm01,
-    photos,
     resnet,
     selected,
     undecided,
     visualizations,
 )
-
-import sise_rt
 from sise_rt.phases.features import extract
 from sise_rt.phases.masks import select
-from sise_rt.pictures.placement import preprocess
-from sise_rt.pictures.reading import load_image
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=10)
     parser.add_argument("--model", choices=("resnet18", "resnet50"), default="resnet18")
     parser.add_argument("--mu", type=float, default=0.0)
-    arguments = parser.parse_args()
-    network = resnet(arguments.model, torch.float64)
+    options = parser.parse_args(arguments)
+    network = resnet(options.model, torch.float64)
     print(f"{'photo':34} masks  flips  (alpha)  V own    V same   explanation  pixels left out", flush=True)
-    with exported(arguments.model) as bundle:
+    with exported(options.model) as bundle:
         explainer = sise_rt.load(bundle)
-        rows = [compare(explainer, network, photo, arguments.mu) for photo in photos(arguments.photos)]
+        rows = [compare(explainer, network, photo, options.mu) for photo in photos(options.photos)]
     worst = [max(column) for column in zip(*rows, strict=True)]
     print(f"worst of {len(rows)} photos: V own {worst[0]:.1e}, V same {worst[1]:.1e}, E {worst[2]:.1e}")
 
@@ -56,18 +55,17 @@ def compare(
     explainer: sise_rt.Explainer, network: Network, photo: Path, mu: float
 ) -> tuple[float, float, float]:
     """One photo's errors: of V with the reference's selection, with the runtime's, and of the explanation."""
-    spec = explainer.manifest.preprocess
-    tensor, _ = preprocess(load_image(photo), spec)
-    explanation = explainer.explain(photo, mu=mu)
+    picture = explainer.prepare(photo)
+    explanation = explainer.explain(picture, mu=mu)
     target = explanation.target
-    found = extract(explainer.engine, tensor, np.array([target]))
-    image = torch.from_numpy(tensor).double()
+    runtime = extract(explainer.engine, picture.tensor, np.array([target]))
+    image = torch.from_numpy(picture.tensor).double()
     # Eq. 6 as it stands: the gradient of the probability, which float64 can afford.
     _, maps, alphas = features(network, image, lambda z: confidence(z, "softmax")[:, target])
     flips, farthest, own, same = 0, 0.0, [], []
-    for a, alpha, alpha_found in zip(maps, alphas, found.alphas, strict=True):
+    for a, alpha, runtime_alpha in zip(maps, alphas, runtime.alphas, strict=True):
         alpha = alpha.numpy()
-        choices = [selected(alpha, mu), select(alpha_found[0], mu)]
+        choices = [selected(alpha, mu), select(runtime_alpha[0], mu)]
         differ = choices[0] != choices[1]
         flips += int(differ.sum())
         farthest = max(farthest, float(np.max(np.abs(alpha[differ] / alpha.max() - mu), initial=0.0)))
@@ -75,7 +73,10 @@ def compare(
         own.append(norm01(v_own))
         same.append(norm01(v_same))
     u = [block.visualization for block in explanation.blocks]
-    errors = [max(float(abs(f - r).max()) for f, r in zip(u, ref, strict=True)) for ref in (own, same)]
+    errors = [
+        max(float(abs(ours - exact).max()) for ours, exact in zip(u, reference, strict=True))
+        for reference in (own, same)
+    ]
     expected = fused(same)
     left_out = undecided(same, expected.thresholds)
     error = float(abs(explanation.raw - expected.raw)[~left_out].max())

@@ -2,8 +2,8 @@
 
     python -m benchmarks.growth [--rounds 3]
 
-A ResNet-18 on the CPU, one dimension at a time: seconds of each phase, medians over photos of the material,
-which are found through SISE_RT_MATERIAL; and the peak memory of a process that explains one of them.
+A ResNet-18 on the CPU, one dimension at a time: seconds of each phase, medians over photos; and the peak
+memory of a process that explains one of them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import sise_rt
-from benchmarks.speed import NORMAL, PEAK, exported, photos, run_apart
+from benchmarks.material import IMAGENET_NORM
+from benchmarks.speed import PEAK, exported, photos_over_again, run_apart
 
 MASKS = 32
 
@@ -52,41 +53,41 @@ def resnet18(folder: Path, side: int, blocks: int = 5) -> Path:
             activation="softmax",
             input_size=(side, side),
             blocks=tensors[-blocks:],
-            preprocess=NORMAL,
+            preprocess=IMAGENET_NORM,
         )
     return other
 
 
 def grown(name: str, bundle: Path, rounds: int, options: dict[str, Any], top_k: int = 1) -> str:
     """A line of medians; the peak is that of a process of its own."""
-    explainer, found = sise_rt.load(bundle, "cpu"), []
-    for photo in photos(rounds):
+    explainer, rows = sise_rt.load(bundle, "cpu"), []
+    for photo in photos_over_again(rounds):
         first, *_ = explainer.explain_targets(photo, top_k=top_k, **options)
         assert isinstance(first, sise_rt.Explanation)
         scoring, surrogate = first.seconds["scoring"], first.seconds.get("surrogate", 0.0)
-        found.append([
+        rows.append([
             *(first.masks, first.seconds["features"], scoring, 1e3 * scoring / first.masks),
             *(surrogate, first.seconds["fusion"]),
         ])  # fmt: skip
-    masks, *seconds = (median(column) for column in zip(*found, strict=True))
+    masks, *seconds = (median(column) for column in zip(*rows, strict=True))
     features, scoring, each, surrogate, fusion = seconds
-    peak = run_apart(PEAK, bundle, next(iter(photos(1))), json.dumps(options | {"top_k": top_k}))
+    peak = run_apart(PEAK, bundle, photos_over_again(1)[0], json.dumps(options | {"top_k": top_k}))
     return (
         f"{name:18} {masks:5.0f}  {features:8.3f}  {scoring:7.2f}  {each:7.1f}  {surrogate:9.3f}"
         f"  {fusion:6.3f}  {peak:7.0f}"
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", type=Path, help="a folder to keep the bundles in")
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as scratch:
-        folder = arguments.models or Path(scratch)
+        folder = options.models or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        for line in growth(folder, arguments.rounds):
+        for line in growth(folder, options.rounds):
             print(line, flush=True)
 
 

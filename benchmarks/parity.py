@@ -1,6 +1,6 @@
 """Logits, feature maps, gradient scores and selections against torch autograd, on real photos.
 
-    python benchmarks/parity.py --photos 10
+    python -m benchmarks.parity --photos 10
 
 A unit whose input rounds to the other side of a ReLU's kink changes the gradient, and float32 does that in
 torch as well. Hence three comparisons, all relative to the largest value:
@@ -20,12 +20,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from reference import Network, exported, features, log_odds, photos, resnet, selected
 
 import sise_rt
+from benchmarks.material import photos
+from benchmarks.reference import Network, exported, features, log_odds, resnet, selected
 from sise_rt.phases.features import Features, extract
-from sise_rt.pictures.placement import preprocess
-from sise_rt.pictures.reading import load_image
 from sise_rt.running.consistency import relative_error
 
 NEAR = 1e-5  # of the layer's largest input: such a unit may fall on either side
@@ -86,80 +85,80 @@ def relu_outputs(explainer: sise_rt.Explainer, tensor: np.ndarray, target: int) 
 
 
 Numbers = tuple[np.ndarray, Sequence[np.ndarray], Sequence[np.ndarray]]
+"""Logits (classes,), and of each block the feature maps (K, h, w) and the gradient scores (K,)."""
 
 
 def of_runtime(features: Features) -> Numbers:
-    """Logits, maps and gradient scores of the first target."""
+    """What the runtime has for the first target."""
     return features.logits, features.maps, [alpha[0] for alpha in features.alphas]
 
 
 def of_torch(network: Network, tensor: np.ndarray, target: int, dtype: torch.dtype) -> Numbers:
-    """The same, with autograd."""
+    """What torch's autograd has for an image (1, C, H, W)."""
     image = torch.from_numpy(tensor).to(dtype)
     logits, maps, alphas = features(network, image, lambda z: log_odds(z, target, "softmax"))
     return logits.numpy(), [a.numpy() for a in maps], [alpha.numpy() for alpha in alphas]
 
 
-def errors(found: Numbers, reference: Numbers) -> list[float]:
+def errors(numbers: Numbers, reference: Numbers) -> list[float]:
     """Relative errors of the logits, of the worst block's maps, and of the worst block's gradient scores."""
     return [
-        relative_error(found[0], reference[0]),
-        *(max(map(relative_error, found[i], reference[i])) for i in (1, 2)),
+        relative_error(numbers[0], reference[0]),
+        *(max(map(relative_error, numbers[i], reference[i])) for i in (1, 2)),
     ]
 
 
-def flips(found: Numbers, reference: Numbers, mu: float) -> tuple[int, float]:
-    """How many maps only one of both keeps, and how far from the threshold, relative to the largest score."""
+def flips(numbers: Numbers, reference: Numbers, mu: float) -> tuple[int, float]:
+    """How many maps only one of both keeps, and how far from the threshold, relative to the largest alpha."""
     count, farthest = 0, 0.0
-    for a, b in zip(found[2], reference[2], strict=True):
+    for a, b in zip(numbers[2], reference[2], strict=True):
         differ = selected(a, mu) != selected(b, mu)
         count += int(differ.sum())
         farthest = max(farthest, float(np.max(np.abs(b[differ] / b.max() - mu), initial=0.0)))
     return count, farthest
 
 
-def main() -> None:
+PAIRS = ("runtime - torch32", "runtime - torch64", "torch32 - torch64", "runtime - same side")
+
+
+def measure(name: str, count: int) -> None:
+    """Print what differs on each photo, and at most."""
+    single, double, gated = (resnet(name, t) for t in (torch.float32, torch.float64, torch.float64))
+    relu, worst = with_gates(gated), np.zeros(15)
+    print(f"\n{name}: relative errors of logits, maps, alpha; kept maps that differ (their distance)")
+    with exported(name) as bundle:
+        explainer = sise_rt.load(bundle)
+        for photo in photos(count):
+            tensor = explainer.prepare(photo).tensor
+            target = int(np.argmax(extract(explainer.engine, tensor, np.zeros(1, np.int64)).logits))
+            runtime = of_runtime(extract(explainer.engine, tensor, np.array([target])))
+            relu.gates, relu.near, relu.far = relu_outputs(explainer, tensor, target), 0, 0
+            torch32 = of_torch(single, tensor, target, torch.float32)
+            torch64 = of_torch(double, tensor, target, torch.float64)
+            same_side = of_torch(gated, tensor, target, torch.float64)
+            print(photo.stem)
+            pairs = (runtime, torch32), (runtime, torch64), (torch32, torch64), (runtime, same_side)
+            row: list[float] = []
+            for what, pair in zip(PAIRS, pairs, strict=True):
+                differences, (differ, distance) = errors(*pair), flips(*pair, mu=0.0)
+                row += differences
+                print(f"  {what:20}", *(f"{e:.1e}" for e in differences), f" {differ:3d} ({distance:.1e})")
+            print(f"  units on the other side: {relu.near} near their kink, {relu.far} farther", flush=True)
+            worst = np.maximum(worst, [*row, flips(runtime, same_side, mu=0.0)[1], relu.near, relu.far])
+    print(f"{name}, worst of {count} photos:")
+    for i, what in enumerate(PAIRS):
+        print(f"  {what:20}", *(f"{e:.1e}" for e in worst[3 * i : 3 * i + 3]))
+    print(f"  kept maps that differ from the same side's: at most {worst[12]:.1e} from the threshold")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=10)
     parser.add_argument("--models", nargs="+", default=["resnet18", "resnet50"])
-    arguments = parser.parse_args()
-    for name in arguments.models:
-        single, double, gated = (resnet(name, t) for t in (torch.float32, torch.float64, torch.float64))
-        relu, worst = with_gates(gated), np.zeros(15)
-        print(f"\n{name}: relative errors of logits, maps, alpha; kept maps that differ (their distance)")
-        with exported(name) as bundle:
-            explainer = sise_rt.load(bundle)
-            for photo in photos(arguments.photos):
-                tensor, _ = preprocess(load_image(photo), explainer.manifest.preprocess)
-                target = int(np.argmax(extract(explainer.engine, tensor, np.zeros(1, np.int64)).logits))
-                runtime = of_runtime(extract(explainer.engine, tensor, np.array([target])))
-                relu.gates, relu.near, relu.far = relu_outputs(explainer, tensor, target), 0, 0
-                torch32 = of_torch(single, tensor, target, torch.float32)
-                torch64 = of_torch(double, tensor, target, torch.float64)
-                same_side = of_torch(gated, tensor, target, torch.float64)
-                print(photo.stem)
-                pairs = {
-                    "runtime - torch32": (runtime, torch32),
-                    "runtime - torch64": (runtime, torch64),
-                    "torch32 - torch64": (torch32, torch64),
-                    "runtime - same side": (runtime, same_side),
-                }
-                row: list[float] = []
-                for what, (found, reference) in pairs.items():
-                    found_errors, (count, distance) = errors(found, reference), flips(found, reference, 0.0)
-                    row += found_errors
-                    print(
-                        f"  {what:20}", *(f"{e:.1e}" for e in found_errors), f" {count:3d} ({distance:.1e})"
-                    )
-                print(
-                    f"  units on the other side: {relu.near} near their kink, {relu.far} farther", flush=True
-                )
-                worst = np.maximum(worst, [*row, flips(runtime, same_side, 0.0)[1], relu.near, relu.far])
-        print(f"{name}, worst of {arguments.photos} photos:")
-        for i, what in enumerate(pairs):
-            print(f"  {what:20}", *(f"{e:.1e}" for e in worst[3 * i : 3 * i + 3]))
-        print(f"  kept maps that differ from the same side's: at most {worst[12]:.1e} from the threshold")
+    options = parser.parse_args(arguments)
+    for name in options.models:
+        measure(name, options.photos)
 
 
 if __name__ == "__main__":

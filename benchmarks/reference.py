@@ -1,8 +1,11 @@
-"""SISE written from its equations in float64, one full-size mask at a time: what the runtime must give."""
+"""SISE written from its equations in float64, one full-size mask at a time: what the runtime must give.
+
+Images are (1, C, H, W), preprocessed; the feature maps A_b of a block (K, h, w); its visualization map V_b
+(H, W). This file needs torch and NumPy only, as other packages' environments import it (`peers/scripts`).
+"""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,15 +17,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-MATERIAL = Path(os.environ.get("SISE_RT_MATERIAL", Path(__file__).parents[2] / "shared" / "material"))
-NORMAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-
-
-def photos(count: int) -> list[Path]:
-    """The first `count` real photos of the material."""
-    images = MATERIAL / "images"
-    found = [p for folder in ("photos", "imagenet_photos") for p in sorted((images / folder).iterdir())]
-    return found[:count]
+from benchmarks.material import IMAGENET_NORM, MODELS
 
 
 @contextmanager
@@ -31,15 +26,14 @@ def exported(name: str) -> Iterator[Path]:
     import_torchvision()
     from sise_rt.export import export
 
-    weights = MATERIAL / "models" / f"{name}.npz"
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as folder:
         yield export(
             f"torchvision:{name}",
             Path(folder) / f"{name}.sise",
-            weights=str(weights),
+            weights=str(MODELS / f"{name}.npz"),
             activation="softmax",
             input_size=(224, 224),
-            preprocess=NORMAL,
+            preprocess=IMAGENET_NORM,
         ).path
 
 
@@ -59,36 +53,36 @@ def import_torchvision() -> Any:
 
 
 class Network:
-    """A torch model and the modules whose last outputs are the blocks'.
+    """A torch model that also gives the feature maps of its blocks.
 
     Args:
         model: images (N, C, H, W) to logits.
-        taps: one module a block.
+        taps: one module a block, whose output is the block's.
     """
 
     def __init__(self, model: torch.nn.Module, taps: Sequence[torch.nn.Module]):
         self.model, self._taps = model.eval().requires_grad_(False), taps
-        self._found: dict[int, torch.Tensor] = {}
+        self._outputs: dict[int, torch.Tensor] = {}
         for index, tap in enumerate(taps):
             tap.register_forward_hook(self._keep(index))
 
     def _keep(self, index: int) -> Callable[..., None]:
         def hook(_module: object, _inputs: object, output: torch.Tensor) -> None:
-            self._found.setdefault(index, output)  # the first, where a module is used again
+            self._outputs.setdefault(index, output)  # the first, where a module is used again
 
         return hook
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Logits (N, classes) and every block's output (N, K, h, w)."""
-        self._found.clear()
+        self._outputs.clear()
         logits = self.model(images)
-        return logits, [self._found[i] for i in range(len(self._taps))]
+        return logits, [self._outputs[i] for i in range(len(self._taps))]
 
 
 def resnet(name: str, dtype: torch.dtype) -> Network:
     """ResNet `name` of torchvision with the material's weights; five blocks as in the paper."""
     model = getattr(import_torchvision().models, name)(weights=None).to(dtype)
-    with np.load(MATERIAL / "models" / f"{name}.npz") as weights:
+    with np.load(MODELS / f"{name}.npz") as weights:
         state = {key: torch.from_numpy(weights[key]).to(dtype) for key in weights.files}
     model.load_state_dict(state, strict=False)
     for module in model.modules():
@@ -98,12 +92,12 @@ def resnet(name: str, dtype: torch.dtype) -> Network:
 
 
 def confidence(logits: torch.Tensor, activation: str) -> torch.Tensor:
-    """Psi of every class, (N, classes)."""
+    """The confidence Psi in every class, (N, classes) in [0, 1]."""
     return logits.softmax(1) if activation == "softmax" else logits.sigmoid()
 
 
 def log_odds(logits: torch.Tensor, target: int, activation: str) -> torch.Tensor:
-    """Of the target, (N,)."""
+    """The log-odds of the target's confidence, (N,)."""
     if activation == "sigmoid":
         return logits[:, target]
     others = torch.cat([logits[:, :target], logits[:, target + 1 :]], 1)
@@ -113,14 +107,20 @@ def log_odds(logits: torch.Tensor, target: int, activation: str) -> torch.Tensor
 def features(
     network: Network, image: torch.Tensor, score: Callable[[torch.Tensor], torch.Tensor]
 ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-    """Logits (classes,), A_b (K, h, w) and alpha_b (K,), eq. 6: the mean over locations of d score / d A."""
+    """Logits (classes,), and of each block A_b (K, h, w) and the gradient scores alpha_b (K,) of eq. 6.
+
+    Args:
+        network: in evaluation mode.
+        image: (1, C, H, W).
+        score: of logits (1, classes), what alpha is the derivative of: its mean over the locations of A_b.
+    """
     logits, maps = network(image.clone().requires_grad_())
     gradients = torch.autograd.grad(score(logits).sum(), maps)
     return logits[0].detach(), [m[0].detach() for m in maps], [g[0].mean((1, 2)) for g in gradients]
 
 
 def selected(alpha: np.ndarray, mu: float) -> np.ndarray:
-    """Eq. 7 and 8, bool (K,)."""
+    """Which maps are kept, bool (K,): those whose alpha exceeds mu times the largest (eq. 7 and 8), and 0."""
     beta = max(alpha)
     return np.array([a > mu * beta and a > 0 for a in alpha])
 
@@ -134,7 +134,16 @@ def visualizations(
     activation: str,
     choices: Sequence[np.ndarray],
 ) -> list[np.ndarray]:
-    """V_b (H, W), eq. 10-12, for each choice of kept maps (K,); a mask that several choose is scored once."""
+    """V_b (H, W) of eq. 10 to 12 for each choice of maps to keep; a mask that several keep is scored once.
+
+    Args:
+        network: in evaluation mode.
+        image: (1, C, H, W).
+        maps: A_b (K, h, w).
+        target: class index.
+        activation: "softmax" or "sigmoid".
+        choices: each bool (K,).
+    """
     size = tuple(image.shape[2:])
     totals, counts = [np.zeros(size) for _ in choices], [0] * len(choices)
     for k in np.flatnonzero(np.any(choices, axis=0)):
@@ -174,14 +183,19 @@ def otsu_threshold(values: np.ndarray, bins: int = 256) -> float:
 
 @dataclass(frozen=True)
 class Fused:
-    """Fig. 5: the explanation's raw values (H, W), and the threshold of each block but the first."""
+    """An explanation.
+
+    Attributes:
+        raw: (H, W), before its normalisation to [0, 1].
+        thresholds: Otsu's, of every block but the first.
+    """
 
     raw: np.ndarray
     thresholds: list[float]
 
 
 def fused(maps: Sequence[np.ndarray]) -> Fused:
-    """Fig. 5, of U_1 ... U_B (H, W) in [0, 1]."""
+    """The normalised visualization maps U_1 ... U_B, (H, W) in [0, 1], fused as in figure 5 of the paper."""
     raw, thresholds = maps[0], [otsu_threshold(u) for u in maps[1:]]
     for u, threshold in zip(maps[1:], thresholds, strict=True):
         raw = (raw + u) * (u > threshold)

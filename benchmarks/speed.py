@@ -11,41 +11,31 @@ start     a new process, from its start to the first masks that are scored, with
 images    photos per second of `sise-rt explain` over a folder, exact and with the preset `fast`.
 memory    the peak of a process that explains one photo, over that of one which only loads the bundle.
 
-The material's models and photos are found through SISE_RT_MATERIAL. Figures are medians of the rounds, with
-the smallest and the largest.
+Figures are medians of the rounds, with the smallest and the largest.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
 
 import numpy as np
 import onnxruntime
 
 import sise_rt
+from benchmarks.material import IMAGES, PREPROCESS, onnx_file
 from sise_rt.running.sessions import available_threads
 
-MATERIAL = Path(os.environ.get("SISE_RT_MATERIAL", Path(__file__).parents[2] / "shared" / "material"))
-PHOTOS = MATERIAL / "images" / "photos"
 BATCHES = (1, 2, 4, 8, 16)
-NORMAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-# Preprocessing, and the threshold that keeps a round of the largest network below a minute.
-NETWORKS: dict[str, tuple[dict[str, Any], float]] = {
-    "resnet18": (NORMAL, 0.0),
-    "resnet50": (NORMAL, 0.5),
-    "squeezenet_v1_0": ({"mean": (104, 117, 123), "std": (1, 1, 1), "scale": 1.0, "color": "BGR"}, 0.0),
-    "keras_mobilenetv2_nhwc": ({"mean": (127.5,) * 3, "std": (127.5,) * 3, "scale": 1.0}, 0.0),
-}
+# With the threshold mu that keeps a round of the largest network below a minute.
+NETWORKS = {"resnet18": 0.0, "resnet50": 0.5, "squeezenet_v1_0": 0.0, "keras_mobilenetv2_nhwc": 0.0}
 START = """
 import sys, time
 import sise_rt
@@ -73,20 +63,14 @@ def exported(name: str, folder: Path) -> tuple[Path, Path]:
     """A model of the material as an ONNX file, and its bundle; made once."""
     from sise_rt.export import export
 
-    source, bundle = MATERIAL / "models" / f"{name}.onnx", folder / f"{name}.sise"
-    if not source.exists():
-        source = folder / f"{name}.onnx"
-    if not source.exists():
-        weights = MATERIAL / "models" / f"{name}.npz"
-        command = [MATERIAL / "build_resnet_onnx.py", weights, source, name]
-        subprocess.run([sys.executable, *map(str, command)], check=True)
+    source, bundle = onnx_file(name, folder), folder / f"{name}.sise"
     if not bundle.exists():
         export(
             source,
             bundle,
             activation=None if "keras" in name else "softmax",
             input_size=(224, 224) if name.startswith("resnet") else None,
-            preprocess=NETWORKS[name][0],
+            preprocess=PREPROCESS[name],
         )
     return source, bundle
 
@@ -94,8 +78,12 @@ def exported(name: str, folder: Path) -> tuple[Path, Path]:
 class Between:
     """A progress callback that times the bare model between the batches.
 
+    Args:
+        run: runs the bare model on one batch and gives the seconds an image.
+        images: how many a batch has.
+
     Attributes:
-        seconds: per image, of each pass.
+        seconds: per image, of each bare pass.
         spent: seconds in the callback.
     """
 
@@ -133,13 +121,13 @@ def bare(source: Path) -> Callable[[int], float]:
 def overhead(folder: Path, rounds: int) -> Iterator[str]:
     """Ratio to the bare model, network by network."""
     yield f"{'network':24} {'mu':>4} masks  bare ms (batch)  explain s (batch)  ratio"
-    for name, (_, mu) in NETWORKS.items():
+    for name, mu in NETWORKS.items():
         source, bundle = exported(name, folder)
         run = bare(source)
         batch = min(BATCHES, key=lambda size: min(run(size) for _ in range(4)))
         explainer = sise_rt.load(bundle, "cpu")
         ratios, seconds, passes, masks = [], [], [], []
-        for photo in photos(rounds):
+        for photo in photos_over_again(rounds):
             between = Between(partial(run, batch), batch)
             start = time.perf_counter()
             explanation = explainer.explain(photo, mu=mu, progress=between)
@@ -158,8 +146,8 @@ def targets(folder: Path, rounds: int) -> Iterator[str]:
     yield f"{'network':24} one s  masks  five s  masks  ratio"
     for name, mu in (("resnet18", 0.0), ("resnet18", 0.3)):
         explainer = sise_rt.load(exported(name, folder)[1], "cpu")
-        ratios, found = [], []
-        for photo in photos(rounds):
+        ratios, rows = [], []
+        for photo in photos_over_again(rounds):
             seconds, masks = [], []
             for count in (1, 5):
                 start = time.perf_counter()
@@ -167,8 +155,8 @@ def targets(folder: Path, rounds: int) -> Iterator[str]:
                 seconds.append(time.perf_counter() - start)
                 masks.append(getattr(first, "masks", 0))
             ratios.append(seconds[1] / seconds[0])
-            found.append((seconds[0], masks[0], seconds[1], masks[1]))
-        one, few, five, more = (median(column) for column in zip(*found, strict=True))
+            rows.append((seconds[0], masks[0], seconds[1], masks[1]))
+        one, few, five, more = (median(column) for column in zip(*rows, strict=True))
         yield f"{f'{name} mu {mu:g}':24} {one:5.2f}  {few:5.0f}  {five:6.2f}  {more:5.0f}  {spread(ratios)}"
 
 
@@ -176,7 +164,7 @@ def start(folder: Path, rounds: int) -> Iterator[str]:
     """From the start of a process to the first masks scored."""
     bundle = exported("resnet50", folder)[1]
     seconds = []
-    for photo in photos(rounds):
+    for photo in photos_over_again(rounds):
         begin = time.perf_counter()
         with subprocess.Popen(
             [sys.executable, "-c", START, bundle, photo], stdout=subprocess.PIPE
@@ -191,17 +179,17 @@ def start(folder: Path, rounds: int) -> Iterator[str]:
 def images(folder: Path, rounds: int) -> Iterator[str]:
     """Photos per second of the command, its start included."""
     bundle = exported("resnet18", folder)[1]
-    some = photos(6)  # whose names differ
+    photos = photos_over_again(6)  # six have names of their own
     for preset in ("exact", "fast"):
         rates = []
         for _ in range(rounds if preset == "fast" else 1):
             with tempfile.TemporaryDirectory() as out:
-                arguments = ["explain", *some, "-m", bundle, "-o", out, "--preset", preset, "--quiet"]
+                arguments = ["explain", *photos, "-m", bundle, "-o", out, "--preset", preset, "--quiet"]
                 begin = time.perf_counter()
                 subprocess.run([sys.executable, "-c", COMMAND, *map(str, arguments)], check=True)
-                assert len(list(Path(out).glob("*.npy"))) == len(some)
-                rates.append(len(some) / (time.perf_counter() - begin))
-        yield f"resnet18, {len(some)} photos, --preset {preset}: {spread(rates, '.3f')} photos a second"
+                assert len(list(Path(out).glob("*.npy"))) == len(photos)
+                rates.append(len(photos) / (time.perf_counter() - begin))
+        yield f"resnet18, {len(photos)} photos, --preset {preset}: {spread(rates, '.3f')} photos a second"
 
 
 def memory(folder: Path, rounds: int) -> Iterator[str]:
@@ -209,29 +197,29 @@ def memory(folder: Path, rounds: int) -> Iterator[str]:
     yield f"{'network':24} loaded MB  explained MB"
     for name in NETWORKS:
         bundle = exported(name, folder)[1]
-        peaks: list[list[float]] = [[], []]
-        for photo in photos(min(rounds, 3)):
-            for explain, found in zip(("", '{"mu": 0.5}'), peaks, strict=True):
-                found.append(run_apart(PEAK, bundle, photo, explain))
-        yield f"{name:24} {median(peaks[0]):9.0f}  {median(peaks[1]):12.0f}"
+        loaded, explained = [], []
+        for photo in photos_over_again(min(rounds, 3)):
+            loaded.append(run_apart(PEAK, bundle, photo, ""))
+            explained.append(run_apart(PEAK, bundle, photo, '{"mu": 0.5}'))
+        yield f"{name:24} {median(loaded):9.0f}  {median(explained):12.0f}"
 
 
 def run_apart(code: str, *arguments: Path | str) -> float:
-    """The kB that a process of its own prints, in MB."""
+    """Run Python code that prints kB in a process of its own; MB."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) * 1024 / 1e6
 
 
-def photos(count: int) -> list[Path]:
-    """Photos of the material, over again where there are too few."""
-    found = sorted(PHOTOS.iterdir())
-    return [found[i % len(found)] for i in range(count)]
+def photos_over_again(count: int) -> list[Path]:
+    """Photos of the material's folder `photos`, over again where there are too few."""
+    there = sorted((IMAGES / "photos").iterdir())
+    return [there[i % len(there)] for i in range(count)]
 
 
 PARTS = {"overhead": overhead, "targets": targets, "start": start, "images": images, "memory": memory}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -239,15 +227,15 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", type=Path, help="a folder to keep the bundles in")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - PARTS.keys():
+    options = parser.parse_args(arguments)
+    if unknown := set(options.parts) - PARTS.keys():
         parser.error(f"no part {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as scratch:
-        folder = arguments.models or Path(scratch)
+        folder = options.models or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        for part in arguments.parts or PARTS:
+        for part in options.parts or PARTS:
             print(f"\n{part}")
-            for line in PARTS[part](folder, arguments.rounds):
+            for line in PARTS[part](folder, options.rounds):
                 print(line, flush=True)
 
 

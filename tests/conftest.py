@@ -1,6 +1,6 @@
 """What several tests need: real pictures, torchvision as the reference, a small network and its bundle."""
 
-import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# For benchmarks, examples and docs. Behind the installed packages: the folder sise_rt here lacks an `export`.
+sys.path.append(str(ROOT))
 
 
 @pytest.fixture(scope="session")
 def material() -> Path:
     """The folder of real pictures and models, which the repository does not hold."""
-    folder = Path(os.environ.get("SISE_RT_MATERIAL", ROOT / ".." / "shared" / "material")).resolve()
+    from benchmarks.material import MATERIAL
+
+    folder = MATERIAL.resolve()
     if not folder.is_dir():
         pytest.skip(f"no material at {folder}: set SISE_RT_MATERIAL")
     return folder

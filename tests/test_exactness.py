@@ -1,9 +1,7 @@
 """SISE as a whole against independent references: torch autograd, and full-size masks in float64.
 
-The references are those of `benchmarks/parity.py` and `benchmarks/exactness.py`, which measure more pictures.
+The references are those of `benchmarks.parity` and `benchmarks.exactness`, which measure more pictures.
 """
-
-import importlib
 
 import numpy as np
 import onnx
@@ -11,23 +9,13 @@ import pytest
 
 import sise_rt
 from sise_rt.phases.features import extract
-from sise_rt.pictures.placement import preprocess
-from sise_rt.pictures.reading import load_image
 from sise_rt.running.consistency import relative_error
 
+pytest.importorskip("torch")
+import torch
 
-@pytest.fixture(scope="module")
-def parity(torchvision, request):
-    """The benchmark of that name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(request.config.rootpath / "benchmarks")
-        yield importlib.import_module("parity")
-
-
-@pytest.fixture(scope="module")
-def reference(parity):
-    """SISE from its equations."""
-    return importlib.import_module("reference")
+from benchmarks import parity, reference
+from benchmarks.material import onnx_file
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +24,18 @@ def explainer(small_bundle) -> sise_rt.Explainer:
 
 
 @pytest.fixture(scope="module")
-def resnet18(material, tmp_path_factory):
+def resnet18(material, torchvision, tmp_path_factory):
     """A bundle of the material's ResNet-18."""
     from sise_rt.export import export
 
     folder = tmp_path_factory.mktemp("resnet18")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(material)
-        build = importlib.import_module("build_resnet_onnx").build
-    build(material / "models/resnet18.npz", folder / "resnet18.onnx", "resnet18")
-    return export(
-        folder / "resnet18.onnx", folder / "resnet18.sise", activation="softmax", input_size=(224, 224)
-    ).path
+    source = onnx_file("resnet18", folder)
+    return export(source, folder / "resnet18.sise", activation="softmax", input_size=(224, 224)).path
 
 
 @pytest.fixture(scope="module")
 def small_network(small_model):
     """The small network in torch, in float64: images to logits and the three block outputs."""
-    torch = pytest.importorskip("torch")
     functional = torch.nn.functional
     weights = {
         tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()).double()
@@ -85,41 +67,37 @@ def small_network(small_model):
 @pytest.mark.parametrize("target", range(5))
 def test_the_small_network_against_autograd(explainer, small_network, target):
     image = np.random.default_rng(9).standard_normal((1, 3, 32, 32)).astype(np.float32)
-    found = extract(explainer.engine, image, np.array([target]))
-    torch = pytest.importorskip("torch")
+    features = extract(explainer.engine, image, np.array([target]))
     x = torch.from_numpy(image).double().requires_grad_()
     logits, maps = small_network(x)
     probability = logits.softmax(1)[0, target]
     gradients = torch.autograd.grad(probability, maps)
-    assert relative_error(found.logits, logits[0].detach().numpy()) < 1e-5
+    assert relative_error(features.logits, logits[0].detach().numpy()) < 1e-5
     slope = (probability * (1 - probability)).item()  # from the probability (eq. 6) to its log-odds
-    for a, alpha, reference, gradient in zip(found.maps, found.alphas, maps, gradients, strict=True):
-        assert relative_error(a, reference[0].detach().numpy()) < 1e-5
+    for a, alpha, expected, gradient in zip(features.maps, features.alphas, maps, gradients, strict=True):
+        assert relative_error(a, expected[0].detach().numpy()) < 1e-5
         assert relative_error(alpha[0], gradient[0].mean((1, 2)).numpy() / slope) < 1e-4
 
 
-def test_resnet18_against_autograd_on_photos(parity, resnet18, material):
+def test_resnet18_against_autograd_on_photos(resnet18, material):
     """Must hold to 1e-4 where units at a ReLU's kink take the runtime's side of it; see the benchmark."""
-    torch = pytest.importorskip("torch")
     network = parity.resnet("resnet18", torch.float64)
     relu = parity.with_gates(network)
     explainer = sise_rt.load(resnet18, "cpu")
     for photo in ("dog_and_cat.png", "eagle.jpg"):
-        picture = load_image(material / "images/photos" / photo)
-        tensor, _ = preprocess(picture, explainer.manifest.preprocess)
+        tensor = explainer.prepare(material / "images/photos" / photo).tensor
         target = int(np.argmax(extract(explainer.engine, tensor, np.zeros(1, np.int64)).logits))
-        found = parity.of_runtime(extract(explainer.engine, tensor, np.array([target])))
+        runtime = parity.of_runtime(extract(explainer.engine, tensor, np.array([target])))
         relu.gates = parity.relu_outputs(explainer, tensor, target)
-        reference = parity.of_torch(network, tensor, target, torch.float64)
-        assert max(parity.errors(found, reference)) < 1e-4
-        assert parity.flips(found, reference, 0.0)[1] < 1e-4
+        autograd = parity.of_torch(network, tensor, target, torch.float64)
+        assert max(parity.errors(runtime, autograd)) < 1e-4
+        assert parity.flips(runtime, autograd, 0.0)[1] < 1e-4
         assert relu.far == 0
         assert relu.near < 100
 
 
-def compare(reference, network, picture, explanation, target: int, mu: float) -> None:
+def compare(network, picture, explanation, target: int, mu: float) -> None:
     """Hold an explanation against float64 and full-size masks; the tolerances are those of the project."""
-    torch = pytest.importorskip("torch")
     image = torch.from_numpy(picture.tensor).double()
     _, maps, alphas = reference.features(
         network, image, lambda z: reference.confidence(z, "softmax")[:, target]
@@ -140,16 +118,15 @@ def compare(reference, network, picture, explanation, target: int, mu: float) ->
 
 @pytest.mark.parametrize("target", range(5))
 @pytest.mark.parametrize("mu", [0.0, 0.4])
-def test_the_small_network_against_the_equations(reference, explainer, small_network, target, mu):
+def test_the_small_network_against_the_equations(explainer, small_network, target, mu):
     picture = explainer.prepare(np.random.default_rng(2).integers(0, 256, (48, 40, 3), dtype=np.uint8))
     explanation = explainer.explain(picture, target, mu=mu, batch_size=3)
-    compare(reference, small_network, picture, explanation, target, mu)
+    compare(small_network, picture, explanation, target, mu)
 
 
-def test_resnet18_against_the_equations_on_a_photo(reference, resnet18, material):
-    torch = pytest.importorskip("torch")
+def test_resnet18_against_the_equations_on_a_photo(resnet18, material):
     explainer = sise_rt.load(resnet18, "cpu")
     photo = explainer.prepare(material / "images/photos/dog_and_cat.png")
     explanation = explainer.explain(photo, mu=0.8, batch_size=4)
     network = reference.resnet("resnet18", torch.float64)
-    compare(reference, network, photo, explanation, explanation.target, 0.8)
+    compare(network, photo, explanation, explanation.target, 0.8)

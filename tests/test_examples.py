@@ -6,7 +6,6 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,8 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+
+from examples import adversarial, service
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -52,9 +53,6 @@ def test_own_torch_model(tmp_path):
 
 
 def test_service(small_bundle, picture):
-    spec = spec_from_file_location("service", EXAMPLES / "service.py")
-    service = module_from_spec(spec)
-    spec.loader.exec_module(service)
     with service.make_server(str(small_bundle), 0, "cpu") as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/"
@@ -81,14 +79,6 @@ def test_service(small_bundle, picture):
         server.shutdown()
 
 
-@pytest.fixture
-def adversarial():
-    spec = spec_from_file_location("adversarial", EXAMPLES / "adversarial.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def as_other(model, path, *, half=False, last=False):
     """The model in float16 without its pool (whose gradient the CPU has for float32 only), or taking NHWC."""
     model = onnx.load(model)
@@ -113,7 +103,7 @@ def as_other(model, path, *, half=False, last=False):
 
 
 @pytest.mark.parametrize("kind", ["as it is", "half", "last"])
-def test_adversarial(small_model, picture, tmp_path, adversarial, kind):
+def test_adversarial(small_model, picture, tmp_path, kind):
     model = small_model
     if kind != "as it is":
         model = as_other(small_model, tmp_path / "other.onnx", **{kind: True})
@@ -184,7 +174,7 @@ BAD = {
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("case", BAD)
-def test_adversarial_refuses_in_one_line(small_model, picture, tmp_path, monkeypatch, adversarial, case):
+def test_adversarial_refuses_in_one_line(small_model, picture, tmp_path, monkeypatch, case):
     changed, words = BAD[case]
     (tmp_path / "model.onnx").write_bytes(small_model.read_bytes())
     monkeypatch.chdir(tmp_path)

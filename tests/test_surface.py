@@ -1,26 +1,15 @@
 """The demo's generator of metal surfaces: repeatable pictures whose masks are true."""
 
 import csv
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[1] / "examples" / "surface"
+from examples.surface import generate as surface
 
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"surface_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-surface = load("generate")
 DEFECTS = surface.CLASSES[1:]
 
 
@@ -80,7 +69,7 @@ def test_picture_does_not_depend_on_the_others_of_its_set():
 
 
 def test_command_writes_images_masks_and_labels(tmp_path):
-    command = [sys.executable, str(FOLDER / "generate.py"), str(tmp_path), "--count", "6", "--seed", "2"]
+    command = [sys.executable, surface.__file__, str(tmp_path), "--count", "6", "--seed", "2"]
     subprocess.run(command, check=True)
     with open(tmp_path / "labels.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -95,7 +84,8 @@ def test_command_writes_images_masks_and_labels(tmp_path):
 
 def test_network_has_five_resolutions_and_is_small():
     torch = pytest.importorskip("torch")
-    network = load("network")
+    from examples.surface import network
+
     model = network.SurfaceNet().eval()
     sides = []
     for level in range(1, 6):

@@ -1,8 +1,6 @@
 """What the benchmarks do with reports: which rows count, and what an interrupted one leaves."""
 
-import importlib
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -10,26 +8,8 @@ from PIL import Image
 
 import sise_rt
 
-for needed in ("torch", "matplotlib"):
-    pytest.importorskip(needed, reason="pip install 'sise-rt[evaluate]', and torch")
-
-
-@pytest.fixture(scope="module")
-def benchmark(request):
-    """A benchmark by its name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(request.config.rootpath / "benchmarks")
-        yield importlib.import_module
-
-
-@pytest.fixture(scope="module")
-def evidence(benchmark):
-    return benchmark("evidence")
-
-
-@pytest.fixture(scope="module")
-def ablation(benchmark):
-    return benchmark("ablation")
+pytest.importorskip("matplotlib", reason="pip install 'sise-rt[evaluate]'")
+from benchmarks import ablation, evidence
 
 
 def row(name, target, area, metrics, *, predicted=False, method="sise"):
@@ -50,7 +30,7 @@ def report(folder, *records, tail=""):
     return folder
 
 
-def test_a_limit_on_the_truth_keeps_or_drops_whole_pictures(evidence, tmp_path):
+def test_a_limit_on_the_truth_keeps_or_drops_whole_pictures(tmp_path):
     report(
         tmp_path,
         (
@@ -72,19 +52,18 @@ def test_a_limit_on_the_truth_keeps_or_drops_whole_pictures(evidence, tmp_path):
     assert len(evidence.rows_of(tmp_path, 1.0)) == 7
 
 
-def test_two_classes_of_one_target_are_two_pairs(evidence, tmp_path, monkeypatch, capsys):
+def test_two_classes_of_one_target_are_two_pairs(tmp_path, capsys):
     pairs = [row("x", 3, 0.1, {"ebpg": 0.8}), row("y", 3, 0.1, {"ebpg": 0.4})]
     others = [{**pair, "method": "rise", "metrics": {"ebpg": 0.3}} for pair in pairs]
     report(tmp_path, ("a", [*pairs, *others]), ("b", [*pairs, *others]))
-    monkeypatch.setattr(sys, "argv", ["evidence.py", str(tmp_path)])
-    evidence.main()
+    evidence.main([str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "2 pictures, 4 pairs with an annotated class, 0 predicted classes."
     assert "| sise | 60.0 ± 0.0 | 15.0 | 5 | 1.00 |" in lines
     assert "| rise | -30.0 ± 0.0 |" in lines
 
 
-def test_cost_is_of_pictures_with_one_target_whatever_is_left_of_them(evidence, tmp_path):
+def test_cost_is_of_pictures_with_one_target_whatever_is_left_of_them(tmp_path):
     one = [row("x", 3, 0.1, {"ebpg": 0.8})]
     shared = {"passes": 95, "seconds": 9.0}
     two = [row("x", 3, 0.9, {"ebpg": 0.8}) | shared, row("y", 4, 0.1, {"ebpg": 0.4}) | shared]
@@ -94,34 +73,32 @@ def test_cost_is_of_pictures_with_one_target_whatever_is_left_of_them(evidence, 
         assert evidence.table(groups, ["ebpg"])[2].endswith("| 5 | 1.00 |")
 
 
-def test_missing_values_are_counted_and_repeated_lines_are_not(evidence, tmp_path, monkeypatch, capsys):
+def test_missing_values_are_counted_and_repeated_lines_are_not(tmp_path, capsys):
     lacking = [row("x", 3, 0.1, {"ebpg": None}), row("x", 3, 0.1, {"ebpg": 0.5}, method="rise")]
     whole = [row("x", 3, 0.1, {"ebpg": 0.8}), row("x", 3, 0.1, {"ebpg": 0.5}, method="rise")]
     report(tmp_path, ("a", whole), ("b", whole), ("b", lacking))
-    monkeypatch.setattr(sys, "argv", ["evidence.py", str(tmp_path)])
-    evidence.main()
+    evidence.main([str(tmp_path)])
     printed = capsys.readouterr().out
     assert printed.endswith("\n\nWithout a value: sise EBPG 1.\n")
     assert "| sise | 80.0 |" in printed
 
 
 @pytest.mark.parametrize("arguments", [["--methods", "magic"], ["--max-truth", "0.01"]])
-def test_what_a_report_has_not_is_one_message(evidence, tmp_path, monkeypatch, capsys, arguments):
+def test_what_a_report_has_not_is_one_message(tmp_path, capsys, arguments):
     report(tmp_path, ("a", [row("x", 3, 0.1, {"ebpg": 0.8})]))
-    monkeypatch.setattr(sys, "argv", ["evidence.py", str(tmp_path), *arguments])
     with pytest.raises(SystemExit):
-        evidence.main()
+        evidence.main([str(tmp_path), *arguments])
     assert "the report has no" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(5, [3, 2]), (4, [2]), (3, [1, 2]), (2, []), (1, [])])
-def test_random_blocks_have_names_of_their_own(ablation, count, sizes):
+def test_random_blocks_have_names_of_their_own(count, sizes):
     drawn = ablation.draws(count, 1)
     assert [len(set(blocks)) for blocks in drawn.values()] == sizes
     assert all(0 <= block < count for blocks in drawn.values() for block in blocks)
 
 
-def test_an_ablation_goes_on_behind_a_torn_line(ablation, small_bundle, tmp_path, monkeypatch):
+def test_an_ablation_goes_on_behind_a_torn_line(small_bundle, tmp_path, monkeypatch):
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
     explainer = sise_rt.load(small_bundle, "cpu")
@@ -134,8 +111,8 @@ def test_an_ablation_goes_on_behind_a_torn_line(ablation, small_bundle, tmp_path
         lines.append(f"{i}.png,{explainer.confidences(data / f'{i}.png').argmax()},{box}")
     (data / "boxes.csv").write_text("\n".join(lines) + "\n")
     monkeypatch.setattr("sise_rt.metrics.check.drop", lambda *_: np.array([np.nan]))  # of confidence 0
-    monkeypatch.setattr(sys, "argv", ["ablation.py", str(small_bundle), "-o", str(out), "--data", str(data)])
-    ablation.main()
+    arguments = [str(small_bundle), "-o", str(out), "--data", str(data)]
+    ablation.main(arguments)
     path = out / "rows.jsonl"
     whole = path.read_bytes()
     records = [json.loads(line) for line in whole.splitlines()]
@@ -146,5 +123,5 @@ def test_an_ablation_goes_on_behind_a_torn_line(ablation, small_bundle, tmp_path
         assert all(row["metrics"]["drop"] is None for row in record["rows"])
         assert all(0 <= row["metrics"]["ebpg"] <= 1 for row in record["rows"])
     path.write_bytes(whole[:-20])
-    ablation.main()
+    ablation.main(arguments)
     assert path.read_bytes() == whole

@@ -1,6 +1,5 @@
 """Every gradient rule against central differences of ONNX Runtime's own forward pass, and against torch."""
 
-import importlib.util
 import inspect
 import re
 from dataclasses import dataclass
@@ -815,11 +814,9 @@ def parameters(op_type):
 def table():
     if onnx.defs.onnx_opset_version() < 24:
         pytest.skip("needs the operator sets up to 24")
-    path = Path(__file__).parents[3] / "docs" / "operators.py"
-    spec = importlib.util.spec_from_file_location("operators", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from docs import operators
+
+    return operators
 
 
 def test_signatures_and_defaults_are_onnxs(table):
