@@ -19,6 +19,7 @@ from sise_rt.phases.features import Features, extract
 from sise_rt.phases.fusion import fuse, normalise, otsu
 from sise_rt.phases.masks import constant_maps, select
 from sise_rt.phases.scoring import MaskedScoring, Scores, usable_maps, visualization_map
+from sise_rt.pictures.picture import Picture
 from sise_rt.running.engine import Engine
 
 # The visualization map of a block, of its maps (K, h, w), their scores, which are usable (K,), and the size.
@@ -67,9 +68,9 @@ def normal_map(
     return visualization_map(maps, scores, 0, usable, size)
 
 
-def variants(engine: Engine, image: np.ndarray, target: int, seed: int) -> Iterator[Variant]:
+def variants(engine: Engine, picture: Picture, target: int, seed: int) -> Iterator[Variant]:
     """Each variant that has a usable block."""
-    targets, size = np.array([target]), image.shape[2:]
+    image, targets = picture.tensor, np.array([target])
     features = extract(engine, image, targets)
     scoring = MaskedScoring(engine.scorer(image, targets), features.maps, engine.batches("score"))
     flat = [constant_maps(maps) for maps in features.maps]
@@ -81,7 +82,7 @@ def variants(engine: Engine, image: np.ndarray, target: int, seed: int) -> Itera
             index = np.flatnonzero(keep & ~flat[b])
             scores = scoring.scores(b, index, lambda _: None) if len(index) else None
             usable = usable_maps(keep, scores)
-            v = None if scores is None else combine(maps, scores, usable, size)
+            v = None if scores is None else combine(maps, scores, usable, image.shape[2:])
             blocks.append((None if v is None else normalise(v), len(index)))
         return blocks
 

@@ -16,15 +16,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmarks.variants import Variant, measure, parse
-from sise_rt.errors import NoEvidence
-from sise_rt.methods import Query
-from sise_rt.methods.sise import sise
+from sise_rt.methods import Call, Clock, Finding, Query, request
 from sise_rt.phases.budget import PartialScoring
 from sise_rt.phases.features import Features, extract
 from sise_rt.phases.fusion import fuse, normalise, otsu
 from sise_rt.phases.masks import constant_maps, select
 from sise_rt.phases.scoring import MaskedScoring, Scores, usable_maps, visualization_map
 from sise_rt.phases.surrogate import pooled_masks
+from sise_rt.pictures.picture import Picture
 from sise_rt.running.engine import Engine
 
 BUDGETS = (0.2, 0.1, 0.05)
@@ -39,11 +38,12 @@ def quiet(_: int) -> None:
     """No progress."""
 
 
-def variants(engine: Engine, image: np.ndarray, target: int, seed: int) -> Iterator[Variant]:
+def variants(engine: Engine, picture: Picture, target: int, seed: int) -> Iterator[Variant]:
     """Each policy that comes to a map."""
-    targets = np.array([target])
-    features = extract(engine, image, targets)
-    scoring = MaskedScoring(engine.scorer(image, targets), features.maps, engine.batches("score"))
+    query = Query(engine, picture, np.array([target]))
+    features = extract(engine, query.image, query.targets)
+    call = Call(query, features)
+    scoring = call.scoring()
     chosen = [
         np.flatnonzero(select(alpha[0], 0.0) & ~constant_maps(maps))
         for maps, alpha in zip(features.maps, features.alphas, strict=True)
@@ -51,12 +51,12 @@ def variants(engine: Engine, image: np.ndarray, target: int, seed: int) -> Itera
     for b, index in enumerate(chosen):
         if len(index):
             scoring.scores(b, index, quiet)
-    query = Query(engine, image, targets, "picture", phase_1=features, shared={"maps": scoring})
 
     def product(name: str, **options: float) -> Iterator[Variant]:
-        (finding,) = sise(query, **options)
-        if not isinstance(finding, NoEvidence):
-            yield Variant(name, finding.raw, finding.passes)
+        asked = request("sise", **options)
+        (answer,) = asked.method.run(query, call, Clock(), **asked.settings)
+        if isinstance(answer, Finding):
+            yield Variant(name, answer.raw, answer.passes)
 
     yield from product("exact")
     for budget in BUDGETS:
@@ -72,7 +72,7 @@ def variants(engine: Engine, image: np.ndarray, target: int, seed: int) -> Itera
         ("random, rest predicted", drawn, True),
     ):
         some = parts(order[: max(2, count)], chosen)
-        map_ = fused(features, scoring, chosen, some, image.shape[2:], predicted)
+        map_ = fused(features, scoring, chosen, some, query.size, predicted)
         if map_ is not None:
             yield Variant(f"{name} {SHARE:g}", map_, features.passes + sum(map(len, some)))
 

@@ -18,6 +18,7 @@ from sise_rt.evaluation.measure import TRUTH_METRICS
 from sise_rt.evaluation.store import append, open_report
 from sise_rt.evaluation.truth import draw, to_input
 from sise_rt.metrics.check import check_map, confidence_in
+from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.reading import MAX_PIXELS
 from sise_rt.running.engine import Engine
 from sise_rt.running.logits import confidences
@@ -39,8 +40,8 @@ class Variant(NamedTuple):
     passes: int
 
 
-Variants = Callable[[Engine, np.ndarray, int, int], Iterator[Variant]]
-"""From an engine, an image (1, C, H, W), a target and a seed to the variants."""
+Variants = Callable[[Engine, Picture, int, int], Iterator[Variant]]
+"""From an engine, a picture, a target and a seed to the variants."""
 
 
 def parse(description: str, limit: int, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -88,7 +89,7 @@ def measure(name: str, options: argparse.Namespace, variants: Variants) -> None:
             continue
         confidence = confidence_in(engine, target)
         rows = []
-        for variant in variants(engine, picture.tensor, target, right):
+        for variant in variants(engine, picture, target, right):
             checked = check_map(variant.map, picture.tensor[0], trust[target], confidence, batch=BATCH)
             metrics = {key: metric(variant.map, marked) for key, metric in TRUTH_METRICS.items()}
             metrics |= checked.values

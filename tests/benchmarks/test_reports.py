@@ -9,7 +9,7 @@ from PIL import Image
 import sise_rt
 
 pytest.importorskip("matplotlib", reason="pip install 'sise-rt[evaluate]'")
-from benchmarks import ablation, evidence
+from benchmarks import ablation, budget, evidence
 
 
 def row(name, target, area, metrics, *, predicted=False, method="sise"):
@@ -125,3 +125,19 @@ def test_an_ablation_goes_on_behind_a_torn_line(small_bundle, tmp_path, monkeypa
     path.write_bytes(whole[:-20])
     ablation.main(arguments)
     assert path.read_bytes() == whole
+
+
+def test_policies_are_of_the_same_masks(small_bundle):
+    explainer = sise_rt.load(small_bundle, "cpu")
+    rng = np.random.default_rng(5)
+    picture = explainer.prepare(np.kron(rng.integers(0, 255, (4, 4, 3)), np.ones((8, 8, 1))).astype(np.uint8))
+    target = int(explainer.confidences(picture).argmax())
+    variants = {v.name: v for v in budget.variants(explainer.engine, picture, target, 1)}
+    whole = explainer.explain(picture, target)
+    np.testing.assert_allclose(variants["exact"].map, whole.raw, atol=1e-6)
+    assert variants["exact"].passes == whole.passes
+    compared = [v for name, v in variants.items() if name.endswith(f" {budget.SHARE:g}")]
+    assert len(compared) == 5
+    assert len({v.passes for v in compared if "budget" not in v.name}) == 1
+    assert all(v.map.shape == whole.raw.shape for v in variants.values())
+    assert max(v.passes for v in compared) < 0.5 * whole.passes
