@@ -110,7 +110,7 @@ def test_the_example_of_a_rule_is_the_houses_own():
 
 
 def test_the_example_of_a_method_explains(small_bundle):
-    (program,) = code("CONTRIBUTING.md", "A method")
+    program, test = code("CONTRIBUTING.md", "A method")
     names = {"__package__": "sise_rt.methods", "__name__": "sise_rt.methods.xgrad_cam"}
     exec(compile(ast.parse(program), "xgrad_cam.py", "exec"), names)
     method = names["METHOD"]
@@ -119,6 +119,7 @@ def test_the_example_of_a_method_explains(small_bundle):
     request = Request(method, method.settings({}), method.name)
     explanation = sise_rt.load(small_bundle, "cpu").explain(picture, "b", method=request)
     assert explanation.method == "xgrad-cam"
+    ast.parse(test)
     assert explanation.map.max() == 1
 
 
