@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -35,15 +37,21 @@ def check_arguments(
         ArgumentError: one is out of its range.
         MethodError: a preview is asked of methods that have none.
     """
-    if batch_size is not None and batch_size < 1:
-        raise ArgumentError("a batch has at least 1 image", settings=("batch_size",))
-    if top_k < 1:
-        raise ArgumentError("at least 1 class is explained", settings=("top_k",))
+    if batch_size is not None and not _is_positive(batch_size):
+        raise ArgumentError(f"a batch has at least 1 image, not {batch_size!r}", settings=("batch_size",))
+    if not _is_positive(top_k):
+        raise ArgumentError(f"at least 1 class is explained, not {top_k!r}", settings=("top_k",))
+    if isinstance(targets, (str, int)):
+        raise ArgumentError(f"targets is a list, not {targets!r}", settings=("targets",))
     if targets is not None and len(targets) == 0:
         raise ArgumentError("targets is empty; None explains the classes with the highest confidence")
     if preview is not None and not any(asked.method.blocks for asked in requests):
         names = ", ".join(map(str, requests))
         raise MethodError(f"{names} has no map to show before its end", settings=("preview",))
+
+
+def _is_positive(number: object) -> bool:
+    return isinstance(number, SupportsIndex) and not isinstance(number, bool) and operator.index(number) > 0
 
 
 def explain_picture(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import ceil
@@ -20,6 +19,7 @@ from .pictures.picture import Picture, in_rgb
 from .pictures.placement import Placement, to_original
 from .pictures.reading import load_image
 from .render import overlay, save_png, strip
+from .saving import base_name, refuse_foreign
 from .wording import counted
 
 MOST_IN_A_ROW = 6  # pictures, so that a comparison still fits on a screen
@@ -34,7 +34,7 @@ class Prediction:
     confidence: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """Why the model gave a picture its confidence in one target.
 
@@ -164,19 +164,21 @@ class Explanation:
             The files, pictures first.
 
         Raises:
-            OutputError: a file cannot be written.
+            OutputError: a file cannot be written, or one of that name is no earlier result of the same
+                picture, model, target and method.
             ArgumentError: `blocks` without a picture, or the picture is another one.
             ImageError: the picture cannot be read.
         """
         if blocks and picture is None:
             raise ArgumentError("a strip of blocks needs the picture: give it as well", settings=("picture",))
         folder = Path(folder)
-        base = f"{Path(self.name).stem if stem is None else stem}.{self.target}"
-        base += f".{file_label(label)}" if label else ""
+        base = base_name(Path(self.name).stem if stem is None else stem, self.target, label)
+        record = self.record()
+        refuse_foreign(folder, base, record)
         shown = None if picture is None else _shown(picture, self)
         array = io.BytesIO()
         np.save(array, self.map, allow_pickle=False)
-        text = json.dumps(self.record(), indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: a path with a null character
@@ -235,8 +237,3 @@ def _shown(picture: Any, explanation: Explanation) -> np.ndarray:
             settings=("picture",),
         )
     return in_rgb(pixels)
-
-
-def file_label(text: str) -> str:
-    """A method with its options as part of a file name: `sise:mu=0.3` becomes `sise-mu-0.3`."""
-    return re.sub(r"[^\w.+-]+", "-", text)

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
+HALF = 500  # characters of a message that is cut, at its beginning and its end
+# What moves a terminal's cursor, colours it, begins a line, or turns the direction of the text.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A number and its noun: `1 block`, `2 blocks`, `2 classes` where the plural is given."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def printable(text: str) -> str:
+    """A text in one line that does nothing to a terminal: control characters are written as escapes."""
+    return CONTROL.sub(lambda control: control[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def printable_json(text: str) -> str:
+    """The same for JSON in one line, whose strings then still mean what they meant."""
+    return CONTROL.sub(lambda control: f"\\u{ord(control[0]):04x}", text)
+
+
+def short(text: str) -> str:
+    """A message that fits on a screen, whatever was given: the middle of a very long one is left out."""
+    left_out = len(text) - 2 * HALF
+    return text if left_out <= 0 else f"{text[:HALF]} [{left_out} characters left out] {text[-HALF:]}"

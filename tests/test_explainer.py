@@ -397,6 +397,28 @@ def test_a_picture_is_prepared_once(explainer, picture, explanation, monkeypatch
     assert explainer.prepare(prepared) is prepared
 
 
+def test_explanations_are_told_apart_without_comparing_arrays(explanation):
+    assert explanation == explanation
+    assert explanation != replace(explanation)
+
+
+def test_saving_replaces_no_file_of_the_users(explanation, picture, tmp_path):
+    (tmp_path / "image.1.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists already and is no result"):
+        explanation.save(tmp_path, picture)
+    assert (tmp_path / "image.1.png").read_bytes() == b"mine"
+    assert len(list(tmp_path.iterdir())) == 1
+    explanation.save(tmp_path / "new", picture)
+    explanation.save(tmp_path / "new", picture)
+    for changes, key in (
+        ({"model": "other"}, "model"),
+        ({"method": "rise"}, "method"),
+        ({"name": "x"}, "image"),
+    ):
+        with pytest.raises(OutputError, match=f"is a result of another {key}"):
+            replace(explanation, **changes).save(tmp_path / "new", picture, "image")
+
+
 def test_what_it_is_shows_in_an_interpreter(explainer, explanation):
     assert repr(explainer) == ("<Explainer of 'small': 3 x 32 x 32, 5 classes (softmax), 3 blocks, on cpu>")
     assert repr(explanation).startswith("<Explanation of 'image': b (1), confidence 0.")
@@ -412,7 +434,12 @@ def test_the_options_are_named_and_typed():
 
 @pytest.mark.parametrize(
     ("arguments", "setting"),
-    [({"batch_size": 0}, "batch_size"), ({"top_k": 0}, "top_k"), ({"targets": []}, "targets")],
+    [
+        *(({"batch_size": size}, "batch_size") for size in (0, 1.5, True, "4")),
+        *(({"top_k": count}, "top_k") for count in (0, 2.0, None)),
+        *(({"targets": targets}, "targets") for targets in ([], "abc", 3)),
+        ({"method": None}, "a method is a name or a Request, not None"),
+    ],
 )
 def test_arguments_that_cannot_be(explainer, picture, arguments, setting):
     with pytest.raises(ValueError, match=setting) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from sise_rt.bundle import Block, Manifest
 from sise_rt.explanation import Explanation
 from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
 from sise_rt.running.sessions import PROVIDERS
-from sise_rt.wording import counted
+from sise_rt.wording import counted, printable, printable_json, short
 
 # Exit codes.
 FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
@@ -65,13 +66,18 @@ MAX_PIXELS = click.option(
 )
 
 
+def at_terminal() -> bool:
+    """Whether somebody watches standard error, which may be closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A bar over masks on standard error; none where that is no terminal."""
-    if hidden or not sys.stderr.isatty():
+    if hidden or not at_terminal():
         yield None
         return
-    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+    with click.progressbar(length=1, label=printable(label), file=sys.stderr) as bar:
 
         def show(scored: int, total: int) -> None:
             bar.length, bar.finished = total, False  # the next method begins where the last one ended
@@ -80,7 +86,7 @@ def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None
         yield show
 
 
-def summary(explanation: Explanation, picture: Path) -> str:
+def summary(explanation: Explanation, picture: Path) -> list[str]:
     """One line for an explanation, and one for each warning."""
     seconds = sum(explanation.seconds.values())
     name = f"{explanation.label} ({explanation.target})"
@@ -89,17 +95,17 @@ def summary(explanation: Explanation, picture: Path) -> str:
     how = "" if explanation.method == "sise" else f"{explanation.method}, "
     masks, passes = explanation.masks, explanation.passes
     cost = counted(masks, "mask") if masks else counted(passes, "pass", "passes")
-    line = (
+    lines = [
         f"{Path(explanation.name).name}: {name}, confidence {explanation.confidence:.3f}, "
         f"{how}{cost} in {seconds:.1f} s -> {picture}"
-    )
+    ]
     if explanation.check:
         figures = (f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in explanation.check.items())
-        line += f"\n  check: {', '.join(figures)}"
+        lines.append(f"  check: {', '.join(figures)}")
     predicted = explanation.predicted
     if predicted.index != explanation.target:
-        line += f"\n  note: the model predicts {predicted.label}, confidence {predicted.confidence:.3f}"
-    return "\n".join([line, *(f"  note: {warning}" for warning in explanation.warnings)])
+        lines.append(f"  note: the model predicts {predicted.label}, confidence {predicted.confidence:.3f}")
+    return [*lines, *(f"  note: {warning}" for warning in explanation.warnings)]
 
 
 def rate(images: int, seconds: float) -> str:
@@ -112,18 +118,19 @@ def rate(images: int, seconds: float) -> str:
     return f"{counted(images, 'image')} in {took}, {speed}"
 
 
-def described(manifest: Manifest, path: Path) -> str:
+def described(manifest: Manifest, path: Path) -> list[str]:
     """A bundle in a few lines."""
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     image = manifest.input
-    return (
+    return [
         f"{path}: input {image.channels}x{image.height}x{image.width}, "
         f"{counted(manifest.classes, 'class', 'classes')}, {manifest.activation}, opset {manifest.opset}, "
-        f"{size / 1e6:.1f} MB\n{block_table(manifest.blocks)}"
-    )
+        f"{size / 1e6:.1f} MB",
+        *block_table(manifest.blocks),
+    ]
 
 
-def block_table(blocks: Sequence[Block]) -> str:
+def block_table(blocks: Sequence[Block]) -> list[str]:
     """One line a block."""
     rows = [
         f"  {b.name:<8} {counted(b.channels, 'map'):>10}{' ' * (b.channels == 1)}  "
@@ -131,7 +138,7 @@ def block_table(blocks: Sequence[Block]) -> str:
         for b in blocks
     ]
     maps = sum(b.channels for b in blocks)
-    return "\n".join([f"{counted(len(blocks), 'block')}, {counted(maps, 'map')}", *rows])
+    return [f"{counted(len(blocks), 'block')}, {counted(maps, 'map')}", *rows]
 
 
 def parity_line(errors: Mapping[str, float], tolerances: Mapping[str, float]) -> str:
@@ -140,6 +147,17 @@ def parity_line(errors: Mapping[str, float], tolerances: Mapping[str, float]) ->
     return "largest relative error: " + ", ".join(figures)
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines, whatever is in them: file names, labels and names of tensors come from anywhere."""
+    for line in lines:
+        click.echo(printable(line), err=err)
+
+
+def say_json(record: Mapping[str, Any]) -> None:
+    """Print a record as one line of JSON, with nothing in it that a terminal would act upon."""
+    click.echo(printable_json(json.dumps(record, ensure_ascii=False)))
+
+
 def complain(message: str) -> None:
     """One line on standard error."""
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    say(short(f"error: {' '.join(message.split())}"), err=True)

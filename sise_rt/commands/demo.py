@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .command import Command
-from .console import PROVIDER, THREADS, progress_bar, summary
+from .console import PROVIDER, THREADS, progress_bar, say, summary
 
 
 @click.command(cls=Command)
@@ -38,5 +38,5 @@ def demo(out: Path, provider: str, threads: int | None) -> None:
             picture = explainer.prepare(folder / "surface.png")
             explanation = explainer.explain(picture, progress=progress)
         files = explanation.save(out, picture, blocks=True)
-    click.echo(summary(explanation, files[0]))
-    click.echo(f"All blocks side by side: {files[1]}. Next: sise-rt export YOUR_MODEL.onnx")
+    say(*summary(explanation, files[0]))
+    say(f"All blocks side by side: {files[1]}. Next: sise-rt export YOUR_MODEL.onnx")

@@ -13,10 +13,10 @@ import click
 
 from sise_rt.evaluation.run import Outcome
 from sise_rt.evaluation.store import PAGE
-from sise_rt.wording import counted
+from sise_rt.wording import counted, printable
 
 from .command import spelt
-from .console import FAILED_IMAGES, complain
+from .console import FAILED_IMAGES, at_terminal, complain, say
 
 FEW = 20  # pictures
 LINE_SECONDS = 20.0  # between lines of progress in a log
@@ -26,8 +26,8 @@ def tell(summary: dict[str, Any], outcome: Outcome, report: Path, *, quiet: bool
     """Print the means and what failed; that anything failed, or has no value at all, is the exit code."""
     if not quiet:
         for line in summary_lines(summary):
-            click.echo(line)
-        click.echo(f"{report / PAGE}")
+            say(line)
+        say(f"{report / PAGE}")
     for image, error in outcome.failed.items():
         complain(spelt(error) if image in error.message else f"{image}: {spelt(error)}")
     empty = [
@@ -82,7 +82,7 @@ def progress_of_images(quiet: bool) -> Iterator[Callable[[int, int, str], None] 
     """On standard error: a bar on a terminal, a line now and then elsewhere."""
     if quiet:
         yield None
-    elif sys.stderr.isatty():
+    elif at_terminal():
         shown = [""]
         bar: Any = click.progressbar(
             length=1, label="images", show_pos=True, item_show_func=lambda _: shown[0], file=sys.stderr
@@ -90,7 +90,7 @@ def progress_of_images(quiet: bool) -> Iterator[Callable[[int, int, str], None] 
         with bar:
 
             def advance(done: int, total: int, image: str) -> None:
-                shown[0] = click.format_filename(image)
+                shown[0] = printable(image)
                 bar.length = total
                 bar.update(done - bar.pos)
 
@@ -102,6 +102,6 @@ def progress_of_images(quiet: bool) -> Iterator[Callable[[int, int, str], None] 
             if image and time.monotonic() - last[0] < LINE_SECONDS:
                 return
             last[0] = time.monotonic()
-            click.echo(f"{done} of {total} images", err=True)
+            say(f"{done} of {total} images", err=True)
 
         yield line

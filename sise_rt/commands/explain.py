@@ -28,9 +28,10 @@ from .console import (
     complain,
     progress_bar,
     rate,
+    say,
 )
 from .interrupt import Interrupt
-from .results import Wanted, check_writable, write_results
+from .results import Wanted, prepare_folder, write_results
 
 
 class Batch(click.ParamType):
@@ -192,7 +193,7 @@ def explain(
     if check:
         explainer.engine.require("forward")
     indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
-    check_writable(out)
+    prepare_folder(out, images, indices or range(explainer.manifest.classes))
     wanted = Wanted(out=out, named=not alone, check=check, blocks=blocks, as_json=as_json, quiet=quiet)
     failed, start = 0, time.perf_counter()
     for image in images:
@@ -216,7 +217,7 @@ def explain(
         if interrupt.asked:
             raise KeyboardInterrupt
     if len(images) - failed > 1 and not (as_json or quiet):
-        click.echo(rate(len(images) - failed, time.perf_counter() - start))
+        say(rate(len(images) - failed, time.perf_counter() - start))
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)

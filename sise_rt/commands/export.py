@@ -12,7 +12,7 @@ from sise_rt.bundle import PRECISIONS
 from sise_rt.wording import counted
 
 from .command import Command, spelt
-from .console import QUIET, UNUSABLE, block_table, complain, described, parity_line, progress_bar
+from .console import QUIET, UNUSABLE, block_table, complain, described, parity_line, progress_bar, say
 
 
 class Numbers(click.ParamType):
@@ -159,17 +159,17 @@ def export(
             overwrite=overwrite,
         )
     for warning in report.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     if quiet:
         return
     for note in report.notes:
-        click.echo(note, err=True)
-    click.echo(described(report.manifest, report.path))
+        say(note, err=True)
+    say(*described(report.manifest, report.path))
     parity = report.manifest.parity
     allowed = allowed_errors(parity.quantised, report.manifest.precision)
-    click.echo(parity_line(parity.errors, allowed))
+    say(parity_line(parity.errors, allowed))
     if gate := parity.gate:
-        click.echo(
+        say(
             f"fp16 against fp32 on {counted(gate.images, 'picture')}: explanations correlate at "
             f"{gate.correlation:.4f} in the mean, {gate.lowest_correlation:.4f} at worst; Jaccard "
             f"index of kept maps {gate.jaccard:.4f}; largest value inside the network {gate.peak:.3g}"
@@ -202,21 +202,21 @@ def inspect(
         from sise_rt.bundle import read_bundle
 
         manifest = read_bundle(path)
-        click.echo(described(manifest, path))
+        say(*described(manifest, path))
         settings = manifest.preprocess
-        click.echo(
+        say(
             f"preprocessing: {settings.crop_mode} crop {settings.crop_pct:g}, {settings.interpolation}, "
             f"{settings.color}, scale {settings.scale:g}, mean {settings.mean}, std {settings.std}"
         )
         if manifest.precision == "fp16":
-            click.echo("scores: the network in fp16, all else in fp32")
+            say("scores: the network in fp16, all else in fp32")
         if not manifest.has_gradients:
-            click.echo("gradients: none (exported --without-gradients): every map that is not flat is a mask")
+            say("gradients: none (exported --without-gradients): every map that is not flat is a mask")
         origin = [f"{key} {value}" for key, value in asdict(manifest.source).items() if value]
-        click.echo(f"source: {', '.join(origin) or 'unknown'}")
-        click.echo(f"licence: {manifest.licence or 'unknown'}")
+        say(f"source: {', '.join(origin) or 'unknown'}")
+        say(f"licence: {manifest.licence or 'unknown'}")
         for note in manifest.assumed:
-            click.echo(f"assumed: {note}")
+            say(f"assumed: {note}")
         return
     from sise_rt.export.examine import examine
 
@@ -225,15 +225,15 @@ def inspect(
     )
     if examination.size:
         classes = counted(examination.classes or 0, "class", "classes")
-        click.echo(f"input {'x'.join(map(str, examination.size))}, {classes}, {examination.activation}")
+        say(f"input {'x'.join(map(str, examination.size))}, {classes}, {examination.activation}")
     if examination.blocks:
-        click.echo(block_table(examination.blocks))
+        say(*block_table(examination.blocks))
     for note in examination.notes:
-        click.echo(note)
+        say(note)
     for refusal in examination.refusals:
         complain(spelt(refusal))
     if examination.only_gradients:
-        click.echo(f"all other steps work: sise-rt export {source} --without-gradients")
+        say(f"all other steps work: sise-rt export {source} --without-gradients")
     if examination.refusals:
         raise SystemExit(UNUSABLE)
-    click.echo(f"can be exported: sise-rt export {source}")
+    say(f"can be exported: sise-rt export {source}")

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import click
-
 import sise_rt
+
+from .console import say
 
 
 class Interrupt:
@@ -40,7 +40,7 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        click.echo("stopping after this pass; Ctrl-C again ends at once", err=True)
+        say("stopping after this pass; Ctrl-C again ends at once", err=True)
 
     def progress(self, show: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
         """A progress callback that shows, and stops what was interrupted."""

@@ -7,6 +7,7 @@ import click
 from sise_rt.methods import METHODS, Option
 
 from .command import Command
+from .console import say
 
 
 @click.command(cls=Command)
@@ -18,9 +19,9 @@ def methods() -> None:
       sise-rt methods
     """
     for name, method in METHODS.items():
-        click.echo(f"{name:22} {method.help}")
+        say(f"{name:22} {method.help}")
         for option in method.options:
-            click.echo(f"  {_typed(option):30} {option.help}")
+            say(f"  {_typed(option):30} {option.help}")
 
 
 def _typed(option: Option) -> str:

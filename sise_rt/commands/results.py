@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from sise_rt.errors import ModelError, NoEvidence, OutputError
+from sise_rt.saving import METHODS_SUFFIX, base_name, other_settings, refuse_foreign_files
 
-from .console import summary
+from .console import say, say_json, summary
 
 if TYPE_CHECKING:
     from sise_rt import Explainer, Explanation
@@ -66,21 +66,22 @@ def write_results(
             except ModelError as error:  # the map is there all the same
                 problems.append(f"--check: {error}")
             parts = [label if wanted.named else "", "partial" if stopped and explanation.partial else ""]
-            files = explanation.save(
-                wanted.out,
-                picture,
-                label=".".join(filter(None, parts)),
-                blocks=wanted.blocks and bool(explanation.blocks),
-            )
+            label_of_files = ".".join(filter(None, parts))
+            base = base_name(Path(explanation.name).stem, explanation.target, label_of_files)
+            replaced = other_settings(wanted.out, base, explanation.record(), explanation.settings)
+            strip = wanted.blocks and bool(explanation.blocks)
+            files = explanation.save(wanted.out, picture, label=label_of_files, blocks=strip)
+            if replaced and not wanted.quiet:
+                say(f"note: {files[0]} replaces an earlier result with {', '.join(replaced)}", err=True)
             if wanted.as_json:
                 record = explanation.record() | {"files": list(map(str, files))}
-                click.echo(json.dumps(record, ensure_ascii=False))
+                say_json(record)
             elif not wanted.quiet:
-                click.echo(summary(explanation, files[0]))
+                say(*summary(explanation, files[0]))
     if len(explained) > 1:
         for file in _side_by_side(explained, picture, wanted.out):
             if not (wanted.as_json or wanted.quiet):
-                click.echo(f"side by side: {file}")
+                say(f"side by side: {file}")
     return problems
 
 
@@ -97,19 +98,21 @@ def _side_by_side(explained: dict[str, list[Any]], picture: Picture, folder: Pat
         }
         first = next((e for e in shown.values() if e is not None), None)
         if first is not None:
-            files.append(folder / f"{Path(first.name).stem}.{first.target}.methods.png")
+            files.append(folder / f"{base_name(Path(first.name).stem, first.target)}{METHODS_SUFFIX}")
             save_png(files[-1], compare(shown, picture))
     return files
 
 
-def check_writable(folder: Path) -> None:
-    """Find out before the work, not after it."""
-    from sise_rt.files import write_whole
+def prepare_folder(folder: Path, images: Sequence[Path], targets: Iterable[int]) -> None:
+    """Find out before the work, not after it, whether results can be written, and what they would replace.
 
+    Raises:
+        OutputError: the folder cannot be written, or holds something else that a result may be called like.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".sise-rt-writable"
-        write_whole(probe, b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise OutputError(f"output folder {str(folder)!r} cannot be written: {error}") from error
+    refuse_foreign_files(folder, images, targets)

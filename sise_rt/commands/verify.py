@@ -9,7 +9,7 @@ import click
 from sise_rt.errors import BundleError
 
 from .command import Command
-from .console import PROVIDER, THREADS, parity_line
+from .console import PROVIDER, THREADS, parity_line, say
 
 
 @click.command(cls=Command)
@@ -28,9 +28,9 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
 
     explainer = load(bundle, provider, threads)
     manifest = explainer.manifest
-    click.echo(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
+    say(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
     errors = verify(explainer.engine)
-    click.echo(parity_line(errors, tolerances(manifest)))
+    say(parity_line(errors, tolerances(manifest)))
     if failed := failures(errors, tolerances(manifest)):
         raise BundleError(f"{bundle} does not give its source's numbers on this machine: {'; '.join(failed)}")
-    click.echo(f"{bundle} is sound on {explainer.engine.provider}")
+    say(f"{bundle} is sound on {explainer.engine.provider}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -156,7 +157,7 @@ def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, pi
 def test_a_budget_bounds_the_passes(sise, small_bundle, picture, tmp_path, arguments, settings):
     explain = ["explain", picture, "-m", small_bundle, "--json", "--memory", "80MB", "-o", tmp_path]
     (whole,) = map(json.loads, sise(*explain)[1].splitlines())
-    code, out, err = sise(*explain, *arguments)
+    code, out, err = sise(*explain[:-1], tmp_path / "in part", *arguments)
     assert (code, err) == (0, "")
     (record,) = map(json.loads, out.splitlines())
     assert {key: record[key] for key in settings} == settings
@@ -849,3 +850,117 @@ def test_an_error_names_the_options_of_the_command_that_was_called(
 
     monkeypatch.setattr("sise_rt.export.export", refuse)
     assert sise("export", tmp_path / "any.onnx") == (2, "", line)
+
+
+# ---------------------------------------------------------------------------------------------- surroundings
+
+
+def started(*arguments, **streams):
+    """The command in a process of its own, whose standard streams are the test's."""
+    code = "from sise_rt.cli import main; main()"
+    command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
+    return subprocess.run(command, check=False, **streams)
+
+
+def closed(number):
+    return lambda: os.close(number)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_closed_stream_does_not_stop_the_work(small_bundle, picture, tmp_path, number):
+    """And no file gets its number, into which a library would print."""
+    arguments = ("explain", picture, "-m", small_bundle, "-o", tmp_path)
+    assert started(*arguments, preexec_fn=closed(number)).returncode == 0
+    assert {path.suffix for path in tmp_path.iterdir()} >= {".png", ".npy", ".json"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_standard_output_is_one_line(small_bundle, picture, tmp_path):
+    with open("/dev/full", "w") as full:
+        arguments = ("explain", picture, "-m", small_bundle, "-o", tmp_path / "out")
+        done = started(*arguments, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard output cannot be written")
+    assert len(done.stderr.splitlines()) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+FORGED = "ev\x1b[31mil\x9b\u202e\nerror: forged"
+
+
+def test_names_do_nothing_to_a_terminal(sise, small_bundle, picture, tmp_path):
+    """Neither a file's, nor a label's, nor one that is wrong."""
+    hostile = Path(shutil.copy(picture, tmp_path / f"{FORGED}.png"))
+    said = [
+        sise("explain", hostile, "-m", small_bundle, "-o", tmp_path / "out"),
+        sise("explain", hostile, "-m", small_bundle, "-o", tmp_path / "out", "--json"),
+        sise("explain", tmp_path / f"{FORGED}.gif", "-m", small_bundle, "-o", tmp_path / "out"),
+        sise("explain", picture, "-m", small_bundle, "-t", FORGED, "-o", tmp_path / "out"),
+        sise("explain", picture, "-m", tmp_path / FORGED),
+        sise("explain", picture, "-m", small_bundle, "--method", FORGED),
+        sise(FORGED),
+    ]
+    for _, out, err in said:
+        for line in (out + err).splitlines():
+            assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", line)
+            assert not line.startswith("error: forged")
+    (record,) = map(json.loads, said[1][1].splitlines())
+    assert record["image"] == str(hostile)
+
+
+def test_a_message_fits_on_a_screen(sise, small_bundle, picture):
+    for arguments in (("-t", "1" * 5000), ("--method", f"rise:masks={'1' * 5000}"), ("--mu", "1" * 5000)):
+        code, _, err = sise("explain", picture, "-m", small_bundle, *arguments)
+        assert code == 2
+        assert max(map(len, err.splitlines())) < 1200
+
+
+# ---------------------------------------------------------------------------------------------- replacing
+
+
+def test_a_picture_of_the_users_own_is_never_replaced(sise, small_bundle, picture, tmp_path):
+    """Be it one that is to be explained, or any other file that a result would be called like."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    cell, other = (Path(shutil.copy(picture, mine / name)) for name in ("cell.png", "cell.0.png"))
+    before = other.read_bytes()
+    for arguments in ((cell, other, "-t", "0"), (cell, "-t", "0"), (cell,)):
+        code, out, err = sise("explain", *arguments, "-m", small_bundle, "-o", mine)
+        assert (code, out) == (2, "")
+        assert "cell.0.png' exists already and is no result of" in err
+        assert "(see --out)" in err
+    assert other.read_bytes() == before
+    assert sorted(path.name for path in mine.iterdir()) == ["cell.0.png", "cell.png"]
+    assert sise("explain", cell, "-t", "1", "-m", small_bundle, "-o", mine)[0] == 0  # called otherwise
+
+
+def test_a_result_is_replaced_by_one_of_the_same_thing(sise, small_bundle, picture, tmp_path):
+    explain = ("explain", picture, "-t", "0", "-m", small_bundle, "-o", tmp_path / "out")
+    assert sise(*explain)[0] == 0
+    assert sise(*explain)[2] == ""
+    code, _, err = sise(*explain, "--mu", "0.3")
+    assert code == 0
+    assert re.search(r"note: .*\.0\.png replaces an earlier result with mu 0\.0\n", err)
+
+
+def test_a_result_of_another_picture_stays(sise, small_bundle, picture, tmp_path):
+    other = tmp_path / "elsewhere" / picture.name
+    other.parent.mkdir()
+    shutil.copy(picture, other)
+    assert sise("explain", picture, "-t", "0", "-m", small_bundle, "-o", tmp_path / "out")[0] == 0
+    code, _, err = sise("explain", other, "-t", "0", "-m", small_bundle, "-o", tmp_path / "out")
+    assert code == 2
+    assert "is no result of" in err
+    assert sise("explain", other, "-t", "1", "-m", small_bundle, "-o", tmp_path / "out")[0] == 0
+
+
+def test_strips_of_methods_are_results_too(sise, small_bundle, picture, tmp_path):
+    out = tmp_path / "out"
+    explain = ("explain", picture, "-t", "0", "-m", small_bundle, "-o", out, "--method", "sise,grad-cam")
+    assert sise(*explain)[0] == 0
+    assert sise(*explain)[0] == 0
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / f"{picture.stem}.0.methods.png").write_bytes(b"mine")
+    assert sise(*explain[:-3], mine, *explain[-2:])[0] == 2
+    assert (mine / f"{picture.stem}.0.methods.png").read_bytes() == b"mine"

@@ -1,0 +1,122 @@
+"""What an explanation is saved as, and that nothing is replaced but an earlier result of the same thing."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import OutputError
+
+METHODS_SUFFIX = ".methods.png"  # of several methods side by side
+SUFFIXES = (".png", ".npy", ".json", ".blocks.png")
+ENDINGS = (METHODS_SUFFIX, ".blocks.png", ".png", ".npy", ".json")
+SAME = ("image", "model", "target", "method")  # of a record: whose result it is, whatever the settings were
+
+
+def base_name(stem: str, target: int, label: str = "") -> str:
+    """What the files of a result are called, without a suffix: `cat.281`, `cat.281.grad-cam`."""
+    return f"{stem}.{target}" + (f".{file_label(label)}" if label else "")
+
+
+def file_label(text: str) -> str:
+    """A method with its options as part of a file name: `sise:mu=0.3` becomes `sise-mu-0.3`."""
+    return re.sub(r"[^\w.+-]+", "-", text)
+
+
+def refuse_foreign(folder: Path, base: str, record: Mapping[str, Any]) -> None:
+    """See to it that saving a result replaces nothing but an earlier one of the same picture and target.
+
+    Args:
+        folder: where it is saved.
+        base: from `base_name`.
+        record: of the result that is to be saved.
+
+    Raises:
+        OutputError: a file of that name is no result, or one of another picture, model, target or method.
+    """
+    present = [
+        folder / f"{base}{suffix}" for suffix in SUFFIXES if os.path.lexists(folder / f"{base}{suffix}")
+    ]
+    if not present:
+        return
+    before = read_record(folder / f"{base}.json")
+    if before is None:
+        raise OutputError(
+            f"{str(present[0])!r} exists already and is no result of this kind, so it stays as it is: choose "
+            "another folder"
+        )
+    for key in SAME:
+        if _plain(key, before.get(key)) != _plain(key, record[key]):
+            raise OutputError(
+                f"{str(present[0])!r} is a result of another {key} ({_told(before.get(key))}), so it stays "
+                "as it is: choose another folder, or delete it"
+            )
+
+
+def refuse_foreign_files(folder: Path, images: Iterable[Path], targets: Iterable[int]) -> None:
+    """Find out before the work whether results of these pictures would replace something else.
+
+    Args:
+        folder: where they will be saved.
+        images: the pictures.
+        targets: class indices that may be explained.
+
+    Raises:
+        OutputError: a file that a result may be called like is none, or one of another picture.
+    """
+    by_stem = {image.stem: image for image in images}
+    wanted = {str(target) for target in targets}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        base = next((path.name[: -len(end)] for end in ENDINGS if path.name.endswith(end)), None)
+        image = None if base is None else _explained(base, by_stem, wanted)
+        if image is None:
+            continue
+        records = [read_record(path.with_name(f"{base}.json"))]
+        if path.name.endswith(METHODS_SUFFIX):
+            records = [read_record(other) for other in folder.glob(f"{glob.escape(base)}.*.json")]
+        pictures = {_plain("image", record["image"]) for record in records if record is not None}
+        if _plain("image", str(image)) not in pictures:
+            raise OutputError(
+                f"{str(path)!r} exists already and is no result of {image}, which could replace it: choose "
+                "another folder",
+                settings=("out",),
+            )
+
+
+def _explained(base: str, by_stem: Mapping[str, Path], targets: Collection[str]) -> Path | None:
+    """The picture that a result of that name would be of; None if it is no such name."""
+    for stem, image in by_stem.items():
+        if base.startswith(f"{stem}.") and base[len(stem) + 1 :].split(".")[0] in targets:
+            return image
+    return None
+
+
+def other_settings(folder: Path, base: str, record: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """What settings an earlier result of that name had, where they differ: `mu 0.3`."""
+    before = read_record(folder / f"{base}.json")
+    if before is None:
+        return []
+    return [f"{name} {before[name]}" for name in names if name in before and before[name] != record[name]]
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The record of an earlier result; None for a file that is none."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):  # ValueError: no JSON, or no UTF-8
+        return None
+    return record if isinstance(record, dict) and all(key in record for key in SAME) else None
+
+
+def _plain(key: str, value: Any) -> Any:
+    """A picture by where it lies, as far as its name tells that."""
+    return os.path.abspath(value) if key == "image" and isinstance(value, str) else value
+
+
+def _told(value: Any) -> str:
+    return str(value.get("label", value) if isinstance(value, dict) else value)
