@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.stdout.flush()
         sys.exit(0)
     except click.ClickException as error:
-        error.message = short(printable(error.message))
+        error.message = short(printable(error.message))  # type: ignore[misc]  # click has no other way in
         error.show()
         sys.exit(UNUSABLE)
     except MemoryError:

@@ -29,6 +29,7 @@ def check_arguments(
     targets: Sequence[int | str] | None,
     top_k: int,
     batch_size: int | None,
+    progress: Progress | None,
     preview: Preview | None,
 ) -> None:
     """Find out before any work whether the arguments of a call can be.
@@ -41,6 +42,11 @@ def check_arguments(
         raise ArgumentError(f"a batch has at least 1 image, not {batch_size!r}", settings=("batch_size",))
     if not _is_positive(top_k):
         raise ArgumentError(f"at least 1 class is explained, not {top_k!r}", settings=("top_k",))
+    for name, callback in (("progress", progress), ("preview", preview)):
+        if callback is not None and not callable(callback):
+            raise ArgumentError(
+                f"{name} is called while it runs, and {callback!r} cannot be", settings=(name,)
+            )
     if isinstance(targets, (str, int)):
         raise ArgumentError(f"targets is a list, not {targets!r}", settings=("targets",))
     if targets is not None and len(targets) == 0:

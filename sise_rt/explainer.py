@@ -235,7 +235,7 @@ class Explainer:
         progress: Progress | None,
         preview: Preview | None = None,
     ) -> Explained:
-        check_arguments(requests, targets, top_k, batch_size, preview)
+        check_arguments(requests, targets, top_k, batch_size, progress, preview)
         for asked in requests:
             asked.check(self.manifest)
         picture = self.prepare(image, max_pixels=max_pixels)

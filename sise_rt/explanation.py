@@ -19,7 +19,7 @@ from .pictures.picture import Picture, in_rgb
 from .pictures.placement import Placement, to_original
 from .pictures.reading import load_image
 from .render import overlay, save_png, strip
-from .saving import base_name, refuse_foreign
+from .saving import SUFFIXES, base_name, refuse_foreign
 from .wording import counted
 
 MOST_IN_A_ROW = 6  # pictures, so that a comparison still fits on a screen
@@ -161,7 +161,7 @@ class Explanation:
             blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs the picture.
 
         Returns:
-            The files, pictures first.
+            The files: overlay, map, record, strip, as far as they were written.
 
         Raises:
             OutputError: a file cannot be written, or one of that name is no earlier result of the same
@@ -191,7 +191,8 @@ class Explanation:
             drawn = {".png": self.overlay(shown)} | ({".blocks.png": self.strip(shown)} if blocks else {})
         for suffix, pixels in drawn.items():
             save_png(folder / f"{base}{suffix}", pixels)
-        return [folder / f"{base}{suffix}" for suffix in (*drawn, ".npy", ".json")]
+        written = [suffix for suffix in SUFFIXES if suffix in (".npy", ".json") or suffix in drawn]
+        return [folder / f"{base}{suffix}" for suffix in written]
 
     def __repr__(self) -> str:
         """What is explained, by what."""

@@ -73,8 +73,7 @@ def refuse_foreign_files(folder: Path, images: Iterable[Path], targets: Iterable
     wanted = {str(target) for target in targets}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         base = next((path.name[: -len(end)] for end in ENDINGS if path.name.endswith(end)), None)
-        image = None if base is None else _explained(base, by_stem, wanted)
-        if image is None:
+        if base is None or (image := _explained(base, by_stem, wanted)) is None:
             continue
         records = [read_record(path.with_name(f"{base}.json"))]
         if path.name.endswith(METHODS_SUFFIX):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from typing import SupportsIndex
 
 from .bundle import Manifest
 from .errors import TargetError
@@ -23,6 +24,8 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
         TargetError: no class or several classes have that name, or the index is out of range.
     """
     text = str(target).strip()
+    if not isinstance(target, (str, SupportsIndex)):
+        raise TargetError(f"target {target!r} is no label and no index; of several, name one at a time")
     if isinstance(target, bool) or not text:
         raise TargetError(f"target {target!r} is neither a class index nor a label")
     kind, _, rest = text.partition(":")

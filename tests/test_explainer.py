@@ -357,13 +357,13 @@ def test_the_record_holds_what_the_design_says(explanation):
 
 def test_saving(explanation, picture, tmp_path):
     files = explanation.save(tmp_path / "new" / "out", picture, blocks=True)
-    names = ["image.1.png", "image.1.blocks.png", "image.1.npy", "image.1.json"]
+    names = ["image.1.png", "image.1.npy", "image.1.json", "image.1.blocks.png"]
     assert [f.name for f in files] == names
     assert sorted(p.name for p in (tmp_path / "new/out").iterdir()) == sorted(names)
-    stored = np.load(files[2], allow_pickle=False)
+    stored = np.load(files[1], allow_pickle=False)
     assert stored.dtype == np.float32
     assert np.array_equal(stored, explanation.map)
-    assert json.loads(files[3].read_text("utf-8")) == explanation.record()
+    assert json.loads(files[2].read_text("utf-8")) == explanation.record()
     with Image.open(files[0]) as overlay:
         assert overlay.size == (40, 48)
     assert [f.name for f in explanation.save(tmp_path, picture, "other")] == [

@@ -39,4 +39,4 @@ def demo(out: Path, provider: str, threads: int | None) -> None:
             explanation = explainer.explain(picture, progress=progress)
         files = explanation.save(out, picture, blocks=True)
     say(*summary(explanation, files[0]))
-    say(f"All blocks side by side: {files[1]}. Next: sise-rt export YOUR_MODEL.onnx")
+    say(f"All blocks side by side: {files[-1]}. Next: sise-rt export YOUR_MODEL.onnx")

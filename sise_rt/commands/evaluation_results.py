@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from sise_rt.errors import ImageError
 from sise_rt.evaluation.run import Outcome
 from sise_rt.evaluation.store import PAGE
 from sise_rt.wording import counted, printable
@@ -29,7 +30,7 @@ def tell(summary: dict[str, Any], outcome: Outcome, report: Path, *, quiet: bool
             say(line)
         say(f"{report / PAGE}")
     for image, error in outcome.failed.items():
-        complain(spelt(error) if image in error.message else f"{image}: {spelt(error)}")
+        complain(spelt(error) if isinstance(error, ImageError) else f"{image}: {spelt(error)}")
     empty = [
         metric
         for metric in summary["settings"]["metrics"]

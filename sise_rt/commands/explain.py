@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sise_rt import Explainer, Stop, load
-from sise_rt.errors import BundleError, MethodError, ProviderError, SiseError
+from sise_rt.errors import BundleError, ImageError, MethodError, NoEvidence, ProviderError, SiseError
 from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, preset_options, repeated
 from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
@@ -60,7 +60,7 @@ class Methods(click.ParamType):
         try:
             requests = [parse(part.strip()) for part in str(value).split(",") if part.strip()]
         except MethodError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(error.message, param, ctx)
         if not requests or repeated(requests):
             self.fail("name at least one method, and none twice", param, ctx)
         return requests
@@ -72,15 +72,16 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
     return value
 
 
-def of_methods(name: str, accepted: click.ParamType | None = None) -> Callable[[Any], Any]:
+def of_methods(name: str) -> Callable[[Any], Any]:
     """The click option of an option that methods have, as the record of the first of them tells it."""
     owners = [method for method in METHODS.values() if method.has(name)]
     option, names = owners[0].option(name), " and ".join(method.name for method in owners)
     return click.option(
         f"--{name.replace('_', '-')}",
-        type=accepted or _click_type(option),
+        type=_click_type(option),
         callback=_number if option.kind is float else None,
-        help=f"Of {names}: {option.help[0].lower()}{option.help[1:]}",
+        help=f"Of {names}: {option.help[0].lower()}{option.help[1:].removesuffix('.')}; "
+        f"{option.off or option.default} by default.",
     )
 
 
@@ -90,7 +91,11 @@ def _click_type(option: Option) -> click.ParamType:
     limits = option.range
     low = None if math.isinf(limits.low) else limits.low
     high = None if math.isinf(limits.high) else limits.high
-    return click.FloatRange(low, high, min_open=limits.above, max_open=limits.below and high is not None)
+    open_low = limits.above or bool(option.off)  # whoever wants none leaves the option out
+    if option.kind is int:
+        first = None if low is None else int(low) + open_low
+        return click.IntRange(first, None if high is None else int(high))
+    return click.FloatRange(low, high, min_open=open_low, max_open=limits.below and high is not None)
 
 
 @click.command(cls=Command)
@@ -127,8 +132,8 @@ def _click_type(option: Option) -> click.ParamType:
     help="Of sise: exact, as by default, or fast, which scores a tenth of the masks as --budget 0.1 does.",
 )
 @of_methods("budget")
-@of_methods("max_passes", click.IntRange(1))  # whoever wants no limit leaves it out
-@of_methods("max_seconds", click.FloatRange(0, min_open=True))
+@of_methods("max_passes")
+@of_methods("max_seconds")
 @click.option(
     "--method",
     "methods",
@@ -198,21 +203,19 @@ def explain(
     failed, start = 0, time.perf_counter()
     for image in images:
         interrupt = Interrupt()
-        with progress_bar(image.name, hidden=quiet or as_json) as show, interrupt:
-            problems = _explain_one(
-                explainer,
-                image,
-                indices or None,
-                requests,
-                wanted,
-                interrupt,
-                top_k=min(top_k, explainer.manifest.classes),
-                batch_size=batch_size,
-                progress=interrupt.progress(show),
-                max_pixels=max_pixels,
-            )
+        problems = _explain_one(
+            explainer,
+            image,
+            indices or None,
+            requests,
+            wanted,
+            interrupt,
+            top_k=min(top_k, explainer.manifest.classes),
+            batch_size=batch_size,
+            max_pixels=max_pixels,
+        )
         for problem in problems:
-            complain(problem if str(image) in problem else f"{image}: {problem}")
+            complain(problem)
         failed += bool(problems)
         if interrupt.asked:
             raise KeyboardInterrupt
@@ -245,8 +248,10 @@ def _explain_one(
 ) -> list[str]:
     """Explain a picture, and write and print what was found; gives what went wrong with it."""
     try:
-        picture = explainer.prepare(image, max_pixels=max_pixels)
-        explained = explainer.explain_methods(picture, targets, requests, **options)
+        with progress_bar(image.name, hidden=wanted.quiet or wanted.as_json) as show, interrupt:
+            picture = explainer.prepare(image, max_pixels=max_pixels)
+            progress = interrupt.progress(show)
+            explained = explainer.explain_methods(picture, targets, requests, progress=progress, **options)
         return write_results(explainer, picture, explained, wanted, stopped=interrupt.asked)
     except MethodError as error:
         raise click.UsageError(spelt(error)) from error
@@ -254,10 +259,12 @@ def _explain_one(
         raise
     except Stop:  # of a method that has nothing to show before its end
         raise KeyboardInterrupt from None
-    except SiseError as error:
+    except (ImageError, NoEvidence) as error:  # which name the picture
         return [spelt(error)]
+    except SiseError as error:
+        return [f"{image}: {spelt(error)}"]
     except MemoryError:
-        return ["out of memory; try --batch-size 1"]
+        return [f"{image}: out of memory; try --batch-size 1"]
 
 
 def _requests(methods: list[Request], preset: str | None, options: dict[str, Any]) -> list[Request]:

@@ -76,7 +76,11 @@ BLOCKS = click.option(
 @BLOCKS
 @OUTPUT_NAME
 @INPUT_SIZE
-@click.option("--mean", type=Numbers(), help="One a channel, after --scale; for example 0.485,0.456,0.406.")
+@click.option(
+    "--mean",
+    type=Numbers(),
+    help="One a channel, after --scale, in the order of --color; as 0.485,0.456,0.406.",
+)
 @click.option("--std", type=Numbers(), help="One a channel, after --scale.")
 @click.option("--scale", type=float, help="Pixels are divided by it: 255 for [0, 1], 1 for none.")
 @click.option("--crop-pct", type=float, help="Share of the resized side that is cropped, as 0.875.")

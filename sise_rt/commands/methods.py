@@ -21,7 +21,8 @@ def methods() -> None:
     for name, method in METHODS.items():
         say(f"{name:22} {method.help}")
         for option in method.options:
-            say(f"  {_typed(option):30} {option.help}")
+            off = f" {option.default} is {option.off}." if option.off else ""
+            say(f"  {_typed(option):30} {option.help}{off}")
 
 
 def _typed(option: Option) -> str:

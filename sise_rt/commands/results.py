@@ -64,7 +64,7 @@ def write_results(
                 if wanted.check:
                     explanation = check(explainer.engine, explanation, picture)
             except ModelError as error:  # the map is there all the same
-                problems.append(f"--check: {error}")
+                problems.append(f"{picture.name}: --check: {error.message}")
             parts = [label if wanted.named else "", "partial" if stopped and explanation.partial else ""]
             label_of_files = ".".join(filter(None, parts))
             base = base_name(Path(explanation.name).stem, explanation.target, label_of_files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,8 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
         MethodError: an option of a method is out of its range.
         SiseError: the picture cannot be used, or the model cannot be run on it.
     """
-    # Folders may move, so what is said of the picture names it as the data set does.
-    picture = explainer.prepare(folder / sample.image, max_pixels=plan.max_pixels, name=sample.image)
+    picture = explainer.prepare(folder / sample.image, max_pixels=plan.max_pixels)
+    picture = replace(picture, name=sample.image)  # as rows name it: folders may move
     trust = confidences(explainer.engine.forward(picture.tensor), explainer.manifest.activation)[0]
     require_finite("logits", "for this image", trust)
     problems: list[Problem] = []

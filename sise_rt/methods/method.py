@@ -5,12 +5,16 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import inf
 from typing import Any
 
 import numpy as np
 
 from sise_rt.errors import MethodError
+
+# Arguments of `Explainer.explain` that are no option of a method, for whoever mistypes one.
+OF_EVERY_CALL = ("target", "method", "preset", "batch_size", "progress", "preview", "max_pixels")
 
 Value = int | float | str | tuple[float, ...]
 
@@ -40,7 +44,7 @@ class Range:
     def written(self, name: str) -> str:
         """The range as an inequality: `0 <= mu < 1`."""
         left = f"{self.low:g} {'<' if self.above else '<='} " if self.low > -inf else ""
-        right = f" {'<' if self.below else '<='} {self.high:g}" if self.high < inf else ""
+        right = f" {'<' if self.below else '<='} {self.high:g}" if self.high < inf or self.below else ""
         return f"{left}{name}{right}"
 
 
@@ -55,6 +59,7 @@ class Option:
         range: of a number, or of each of several.
         choices: of a text.
         selects: whether any value but the default selects maps by their gradient scores.
+        off: what the default stands for, where it is no value like the others, as `no limit`.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Option:
     range: Range = Range()
     choices: tuple[str, ...] = ()
     selects: bool = False
+    off: str = ""
 
     @property
     def kind(self) -> type:
@@ -93,7 +99,8 @@ class Option:
             raise MethodError(f"{self.name} is {value!r}, where {self.kind.__name__} is needed") from error
         if self.choices:
             raise MethodError(f"{self.name} is {value!r}; known are {', '.join(self.choices)}")
-        raise MethodError(f"{self.name} is {value!r}, where {self.range.written(self.name)} is needed")
+        off = f", and {self.default} is {self.off}" if self.off else ""
+        raise MethodError(f"{self.name} is {value!r}, where {self.range.written(self.name)} is needed{off}")
 
     def parsed(self, text: str) -> Value:
         """A value as it is typed; several numbers have a plus between them, as in `0.05+0.1`.
@@ -154,8 +161,12 @@ class Method:
         for option in self.options:
             if option.name == name:
                 return option
-        names = ", ".join(option.name for option in self.options) or "none"
-        raise MethodError(f"{self.name} has no option {name!r}; its options: {names}")
+        names = [option.name for option in self.options]
+        close = get_close_matches(name, [*names, *OF_EVERY_CALL], 1)
+        hint = f"; close: {close[0]}" if close else ""
+        raise MethodError(
+            f"{self.name} has no option {name!r}{hint}; its options: {', '.join(names) or 'none'}"
+        )
 
     def has(self, name: str) -> bool:
         """Whether it has an option of that name."""
@@ -167,8 +178,11 @@ class Method:
         Raises:
             MethodError: there is no such option, or a value is of another type, or out of its range.
         """
-        defaults = {option.name: option.default for option in self.options}
-        try:
-            return defaults | {name: self.option(name).checked(value) for name, value in given.items()}
-        except MethodError as error:
-            raise MethodError(f"{self.name}: {error.message}") from error
+        settings = {option.name: option.default for option in self.options}
+        for name, value in given.items():
+            option = self.option(name)
+            try:
+                settings[name] = option.checked(value)
+            except MethodError as error:
+                raise MethodError(f"{self.name}: {error.message}", settings=error.settings) from error
+        return settings

@@ -66,8 +66,10 @@ class Request:
         Raises:
             MethodError: the method has no such option, or not with that value.
         """
-        set_ = {key: self.settings[key] for key in self.given} | {name: value}
-        return Request(self.method, self.method.settings(set_), f"{self.label}:{name}={value}", tuple(set_))
+        given = {key: self.settings[key] for key in self.given} | {name: value}
+        several = isinstance(value, (tuple, list))
+        label = f"{self.label}:{name}={'+'.join(map(str, value)) if several else value}"
+        return Request(self.method, self.method.settings(given), label, tuple(given))
 
 
 def request(method: str | Request = "sise", preset: str | None = None, **options: Any) -> Request:
@@ -84,6 +86,8 @@ def request(method: str | Request = "sise", preset: str | None = None, **options
     """
     asked = method if isinstance(method, Request) else parse(method)
     for name, value in preset_options(preset).items():
+        if not asked.method.has(name):
+            raise MethodError(f"preset {preset!r} says nothing to {asked}: it sets {name}")
         if name in asked.given or options.get(name) is not None:
             raise MethodError(f"preset {preset!r} sets {name} as well: give one of them")
         asked = asked.having(name, value)
@@ -129,7 +133,7 @@ def parse(text: str) -> Request:
         try:
             given[key] = option.parsed(value)
         except MethodError as error:
-            raise MethodError(f"{text!r}: {error.message}") from error
+            raise MethodError(f"{text!r}: {error.message}", settings=error.settings) from error
     return Request(method, method.settings(given), text, tuple(given))
 
 

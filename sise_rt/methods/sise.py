@@ -235,12 +235,13 @@ METHOD = Method(
             "fusion", "otsu", "The paper's region of a block, or the authors' code's.", choices=tuple(REGIONS)
         ),
         Option("budget", 1.0, "The share of the masks to score.", Range(0, 1, above=True)),
-        Option("max_passes", 0, "Forward passes at most, 0 for any number.", Range(low=0)),
+        Option("max_passes", 0, "Forward passes at most.", Range(low=0), off="no limit"),
         Option(
             "max_seconds",
             0.0,
-            "Score for so long at most, features included; 0 for any time.",
+            "Seconds that features and scoring may take at most; loading and fusion come on top.",
             Range(0, inf, below=True),
+            off="no limit",
         ),
     ),
     features=True,

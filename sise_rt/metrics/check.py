@@ -82,7 +82,7 @@ def check_map(
         batch: images a forward pass.
 
     Raises:
-        ValueError: as the metrics do.
+        ArgumentError: as the metrics do.
     """
     asked = [name for name in METRICS if name in set(metrics)]
     values: dict[str, float] = {}
