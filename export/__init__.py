@@ -80,8 +80,8 @@ def export(
         output: folder of the bundle, by custom `NAME.sise`.
         example: for a torch module, float images (N, C, H, W) of the size it is deployed with.
         weights: for a model that is built here: a file (.safetensors, .npz, .pth), `DEFAULT` or `none`.
-        activation: `softmax` (one label) or `sigmoid` (several); None takes what the model ends in, else
-            assumes.
+        activation: what the outputs are: logits of one label (`softmax`) or of several (`sigmoid`), or
+            what is explained as it is (`none`), as an age; None finds out, assumes, or asks.
         labels: one a class, or a file with one a line.
         blocks: tensor names of the block outputs (or torch module names); None finds them.
         gradients: without them, the bundle keeps every map; for a model with an operator that has no rule.
@@ -174,7 +174,7 @@ def _limits_of_proof(manifest: Manifest, prepared: Preparation) -> Iterator[str]
 
 def _warnings(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
     """What makes the bundle mean something else than one would think."""
-    yield from prepared.source.warnings
+    yield from prepared.warnings()
     if not manifest.has_gradients:
         maps = sum(block.channels for block in manifest.blocks)
         yield f"without gradients no map is selected: up to {maps} masks are scored for an image"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sise_rt.bundle import Block
@@ -26,11 +26,12 @@ class Examination:
     Attributes:
         size: (channels, height, width) of the input, or None if the model was refused before.
         classes: the number of classes, or None likewise.
-        activation: `softmax` or `sigmoid`, or None likewise.
+        activation: `softmax`, `sigmoid` or `none`, or None likewise.
         blocks: the block outputs; empty if there are none or the model was refused before.
         notes: what would be assumed.
         refusals: why the export would fail; empty if it would not.
         only_gradients: whether an export without gradients would go through all the same.
+        warnings: what would make explanations mean something else than one would think.
     """
 
     size: tuple[int, int, int] | None
@@ -40,12 +41,14 @@ class Examination:
     notes: tuple[str, ...]
     refusals: tuple[SiseError, ...]
     only_gradients: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def examine(
     source: str | Path,
     *,
     weights: str | None = None,
+    activation: str | None = None,
     output_name: str | None = None,
     input_size: tuple[int, int] | None = None,
     blocks: Sequence[str] | None = None,
@@ -55,32 +58,44 @@ def examine(
     Args:
         source: an ONNX file, `torchvision:NAME`, `timm:NAME` or `package.module:factory`.
         weights: as for `export`; torchvision and timm models get random ones if None, enough for blocks.
+        activation: as for `export`.
         output_name: which output to explain, where there are several.
         input_size: (height, width), where the model leaves it free.
         blocks: tensor names of the block outputs; None finds them.
     """
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as scratch:
+        named = weights is not None
         if weights is None and str(source).startswith(("torchvision:", "timm:")):
             weights = "none"
         try:
             prepared = prepare(
-                source, Path(scratch), weights=weights, output_name=output_name, input_size=input_size
+                source,
+                Path(scratch),
+                weights=weights,
+                activation=activation,
+                output_name=output_name,
+                input_size=input_size,
             )
         except SiseError as error:
             return Examination(None, None, None, (), (), (error,))
         network = prepared.network
-        told = (prepared.preprocess.input_size, network.classes, network.activation)
+        # Random weights, where none were named, are no more than this examination's.
+        warnings = prepared.warnings() if named else tuple(network.warnings)
+        examined = Examination(
+            prepared.preprocess.input_size, network.classes, network.activation, (), (), (), warnings=warnings
+        )
         try:
             cuts = prepared.find_blocks(blocks)
         except ModelError as error:
-            return Examination(*told, (), tuple(prepared.notes()), (error,))
+            return replace(examined, notes=tuple(prepared.notes()), refusals=(error,))
+        examined = replace(examined, blocks=cuts, notes=tuple(prepared.notes()))
         if refusals := _without_rules(network, cuts[0]):
-            return Examination(*told, cuts, tuple(prepared.notes()), refusals, only_gradients=True)
+            return replace(examined, refusals=refusals, only_gradients=True)
         try:
             graphs = build_graphs(network, prepared.manifest("model", cuts))
         except ModelError as error:  # a rule that does not cover the way its operator is used
-            return Examination(*told, cuts, tuple(prepared.notes()), (error,), only_gradients=True)
-        return Examination(*told, cuts, (*prepared.notes(), *graphs.notes), ())
+            return replace(examined, refusals=(error,), only_gradients=True)
+        return replace(examined, notes=(*examined.notes, *graphs.notes))
 
 
 def _without_rules(network: Network, first: Block) -> tuple[SiseError, ...]:

@@ -58,6 +58,10 @@ class Preparation:
         """What was assumed so far, a line each."""
         return (*self.source.assumed, *self.assumed, *self.network.assumed)
 
+    def warnings(self) -> tuple[str, ...]:
+        """What makes explanations mean something else than one would think, a line each."""
+        return (*self.source.warnings, *self.network.warnings)
+
     def notes(self) -> Iterator[str]:
         """What was decided, left out and assumed so far, a line each."""
         yield from (*self.source.notes, *self.network.notes)
@@ -100,6 +104,7 @@ class Preparation:
             source=Origin(source.format, source.name, source.sha256, source.producer),
             parity=Parity(),
             assumed=self.every_assumption(),
+            warnings=self.warnings(),
             licence=licence or source.metadata.get("licence"),
             files={},
             precision=precision,
@@ -126,7 +131,7 @@ def prepare(
         scratch: a folder that outlives the result, whose weights are mapped from files in it.
         example: images for a torch module.
         weights: for a model that is built here.
-        activation: what turns logits into confidences.
+        activation: what the outputs are: `softmax`, `sigmoid` or `none`; None finds out.
         labels: of the classes, or a file of them.
         output_name: which output to explain.
         input_size: (height, width).
@@ -141,7 +146,7 @@ def prepare(
     size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
     tensors = tuple(name for node in opened.model.graph.node for name in node.output)
     settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
-    network = canonical(opened.model, scratch, opened.ends, size, activation)
+    network = canonical(opened.model, scratch, opened.ends, size, activation, settings)
     named, assumed_labels, left_out = class_labels(
         labels, opened.metadata, network.classes, network.two_sided
     )

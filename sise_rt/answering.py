@@ -156,7 +156,7 @@ def _explanation(
     engine, manifest = query.engine, query.engine.manifest
     trust = confidences(logits, manifest.activation)
     best = int(logits.argmax())  # where confidences are all but 1, logits still differ
-    warnings = [*engine.warnings, *finding.warnings]
+    warnings = [*manifest.warnings, *engine.warnings, *finding.warnings]
     map_ = normalise(finding.raw)
     if map_ is None:
         warnings.append("the map is constant: the explanation is all zero")
@@ -168,6 +168,7 @@ def _explanation(
         target=target,
         label=manifest.label(target),
         confidence=float(trust[target]),
+        activation=manifest.activation,
         predicted=Prediction(best, manifest.label(best), float(trust[best])),
         method=asked.method.name,
         settings=dict(asked.settings),

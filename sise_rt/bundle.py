@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from .errors import BundleError
-from .manifest import BEST, LATER, PRECISIONS, SCHEMA_VERSION, Block, Manifest, Preprocess
+from .manifest import ACTIVATIONS, BEST, LATER, PRECISIONS, SCHEMA_VERSION, Block, Manifest, Preprocess
 from .wording import counted
 
 __all__ = [
+    "ACTIVATIONS",
     "BEST",
     "LATER",
     "PRECISIONS",
@@ -71,7 +72,7 @@ def _refuse_contradictions(manifest: Manifest) -> None:
         raise BundleError(f"input {size} and preprocessing {manifest.preprocess.input_size} differ")
     if image.batch not in (None, 1):
         raise BundleError(f"unknown batch {image.batch!r}")
-    if manifest.activation not in ("softmax", "sigmoid"):
+    if manifest.activation not in ACTIVATIONS:
         raise BundleError(f"unknown activation {manifest.activation!r}")
     if manifest.precision not in PRECISIONS:
         raise BundleError(f"unknown precision {manifest.precision!r}; known are {', '.join(PRECISIONS)}")

@@ -27,7 +27,7 @@ MOST_IN_A_ROW = 6  # pictures, so that a comparison still fits on a screen
 
 @dataclass(frozen=True)
 class Prediction:
-    """The class with the highest confidence: index, label, and confidence in [0, 1]."""
+    """The class with the highest confidence: index, label, and confidence as that of an explanation."""
 
     index: int
     label: str
@@ -45,7 +45,8 @@ class Explanation:
         blocks: the evidence of each block, in the order of the data; empty where a method has none.
         target: class index.
         label: of the target.
-        confidence: of the model in the target, for the whole picture.
+        confidence: of the model in the target, for the whole picture, in [0, 1]; where `activation` is
+            `none`, the model's output for it, in whatever unit that is.
         predicted: the class with the highest confidence, which need not be the target.
         method: one of `sise_rt.methods.METHODS`.
         settings: the method's options, as `mu` (selection threshold) and `fusion` of SISE.
@@ -62,6 +63,7 @@ class Explanation:
         model: name of the bundle.
         placement: where the model's input lies in the picture.
         check: what `sise_rt.metrics.check.check` found, None if it was not asked.
+        activation: what makes confidences of the model's outputs: `softmax`, `sigmoid` or `none`.
     """
 
     map: np.ndarray = field(repr=False)
@@ -86,6 +88,15 @@ class Explanation:
     model: str
     placement: Placement
     check: Mapping[str, float | None] | None = None
+    activation: str = "softmax"
+
+    def said(self, confidence: float) -> str:
+        """A confidence of the model, or its output where that is explained itself, for people to read."""
+        return f"output {confidence:.4g}" if self.activation == "none" else f"confidence {confidence:.3f}"
+
+    def figure(self) -> str:
+        """The confidence in the target, or the output, as a picture's heading has it."""
+        return self.said(self.confidence).rpartition(" ")[2]
 
     def record(self) -> dict[str, Any]:
         """Everything but the pictures, ready for JSON."""
@@ -94,6 +105,7 @@ class Explanation:
             "model": self.model,
             "target": {"index": self.target, "label": self.label},
             "confidence": self.confidence,
+            "activation": self.activation,
             "predicted": asdict(self.predicted),
             "method": self.method,
             **self.settings,
@@ -139,7 +151,7 @@ class Explanation:
         maps = [(block.name, block.visualization) for block in self.blocks] + [("explanation", self.map)]
         placed = [(name, None if m is None else to_original(m, self.placement)[0]) for name, m in maps]
         seen = to_original(self.map, self.placement)[1]
-        heading = f"{self.label}  {self.confidence:.3f}"
+        heading = f"{self.label}  {self.figure()}"
         return strip(_shown(picture, self), placed, seen=seen, heading=heading)
 
     def save(
@@ -197,7 +209,7 @@ class Explanation:
     def __repr__(self) -> str:
         """What is explained, by what."""
         return (
-            f"<Explanation of {self.name!r}: {self.label} ({self.target}), confidence {self.confidence:.3f}, "
+            f"<Explanation of {self.name!r}: {self.label} ({self.target}), {self.said(self.confidence)}, "
             f"by {self.method} with {counted(self.masks, 'mask')}, map {self.map.shape[0]} x "
             f"{self.map.shape[1]}>"
         )
@@ -222,7 +234,7 @@ def compare(explanations: Mapping[str, Explanation | None], picture: Any) -> np.
         _shown(picture, first),
         placed,
         seen=seen,
-        heading=f"{first.label}  {first.confidence:.3f}",
+        heading=f"{first.label}  {first.figure()}",
         columns=ceil(tiles / ceil(tiles / MOST_IN_A_ROW)),
     )
 

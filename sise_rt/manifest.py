@@ -10,7 +10,8 @@ from typing import Any
 from .errors import BundleError
 from .wording import counted
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
+ACTIVATIONS = ("softmax", "sigmoid", "none")  # what makes confidences of the outputs
 PRECISIONS = ("fp32", "fp16")  # that masked copies are scored in
 COLORS = {1: ("GRAY",), 3: ("RGB", "BGR")}  # by channels; a picture has no others
 SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
@@ -238,7 +239,8 @@ class Manifest:
         name: the bundle's name.
         input: what the graphs take for an image.
         preprocess: how a picture becomes the input.
-        activation: `softmax` or `sigmoid`.
+        activation: `softmax` or `sigmoid`; `none`, since 1.4, where the output itself is explained and no
+            confidence is a probability.
         labels: one a class, or empty if unknown.
         classes: the number of logits.
         blocks: the block outputs in the order of the data.
@@ -253,6 +255,8 @@ class Manifest:
             into a graph or comes out of it is in float32 all the same. Since 1.3.
         memory: bytes that an image takes in a `forward` pass and in a `backward` one, weights aside; empty in
             a bundle before 1.3.
+        warnings: what makes explanations mean something else than one would think, a line each; every record
+            repeats them. Since 1.4.
     """
 
     name: str
@@ -272,6 +276,7 @@ class Manifest:
     schema_version: str = SCHEMA_VERSION
     precision: str = PRECISIONS[0]
     memory: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def label(self, index: int) -> str:
         """The label of a class, its index where labels are unknown."""

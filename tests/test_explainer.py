@@ -330,6 +330,7 @@ def test_the_record_holds_what_the_design_says(explanation):
         "model",
         "target",
         "confidence",
+        "activation",
         "predicted",
         "method",
         "mu",

@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from sise_rt.errors import ModelError
+from sise_rt.manifest import Preprocess
 
 from ..intake.interface import Interface, check_operators
 from ..intake.opset import drop_weights_from_inputs, raise_opset
@@ -27,7 +28,9 @@ from ..ir.nodes import attribute, rewire
 from ..ir.types import TensorType
 from .batch_axis import settle_batch
 from .layout import to_nchw
-from .outputs import resolve_activation, strip_activation, to_rank_two
+from .meaning import require_meaning, settle_meaning
+from .outputs import refuse_decision, show_both_sides, strip_activation, to_rank_two
+from .probes import outputs_for_probes
 from .shape_arithmetic import fold_shapes
 
 RESERVED = re.compile(  # names that the canonical form and the graphs of the bundle use themselves
@@ -43,6 +46,7 @@ def canonical(
     ends: Interface,
     image_size: tuple[int, int, int],
     activation: str | None,
+    preprocess: Preprocess | None = None,
 ) -> Network:
     """Bring a model into canonical form.
 
@@ -51,12 +55,14 @@ def canonical(
         scratch: a folder that outlives the network, whose weights are mapped from a file in it.
         ends: from `interface`.
         image_size: (channels, height, width) that the network is fixed to.
-        activation: `softmax` or `sigmoid`; None takes the one the model ends in, else assumes one and notes
-            it.
+        activation: `softmax`, `sigmoid` or `none`; None finds out what the outputs are, else assumes or asks.
+        preprocess: of the pictures that the network is tried with.
 
     Raises:
         ModelError: the model cannot be brought into this form; says where and why.
+        ArgumentError: there is no such activation.
     """
+    require_meaning(activation)
     if model.producer_name == PRODUCER:
         raise ModelError(
             "this file is part of a sise-rt bundle: export the model that the bundle was made from"
@@ -73,9 +79,13 @@ def canonical(
     fold_shapes(network)
     if network.layout == "NHWC":
         to_nchw(network)
-    strip_activation(network)
-    resolve_activation(network, activation)
+    refuse_decision(network)
+    if activation != "none":
+        strip_activation(network)
     to_rank_two(network)
+    settle_meaning(network, activation, lambda given: outputs_for_probes(given, preprocess))
+    if network.activation != "none":
+        show_both_sides(network)
     _prune(network)
     return network
 

@@ -86,7 +86,6 @@ def measure_shapes(network: Network, batches: tuple[int, int] = BATCHES) -> None
                 continue
             for name, small in made[0].items():
                 _learn(network, name, small, made[1][name], batches, name in derived)
-                network.sample = small if name == "logits" else network.sample
                 if name in derived:
                     network.measured[name] = (small, made[1][name])
             runs = [

@@ -58,7 +58,8 @@ def log_odds_gradient(op: Builder, network: Network) -> str:
 
     A target that is not known before the logits are costs no second pass: below 0 it is the best class.
 
-    The log-odds are z_c - logsumexp_{j != c} z_j for softmax and z_c for sigmoid. They rank and sign feature
+    The log-odds are z_c - logsumexp_{j != c} z_j for softmax and z_c for sigmoid; where
+    the output itself is explained, it is the output. They rank and sign feature
     maps as the probability does (the factor p (1 - p) is common and positive), and do not vanish where the
     model is sure.
     """
@@ -66,7 +67,7 @@ def log_odds_gradient(op: Builder, network: Network) -> str:
     targets = op.Where(op.Less("targets", op.constant(0)), best, "targets")
     off_on = op.constant(np.array([0, 1], op.dtype))
     chosen = op.OneHot(targets, op.constant(np.array([network.classes])), off_on, axis=1)
-    if network.activation == "sigmoid":
+    if network.activation != "softmax":
         return chosen
     others = op.Where(
         op.Cast(chosen, to=TensorProto.BOOL), op.constant(np.array(-np.inf, op.dtype)), "logits"

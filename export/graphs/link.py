@@ -48,7 +48,11 @@ def score_graph(spec: GraphSpec, network: Network, pieces: Sequence[Graph]) -> G
     op.ReduceSum(mask, everywhere, keepdims=0, names=("area",))
     op.Mul("image", mask, names=("images",))
     masks = list(op.nodes)
-    confidence = op.Softmax("logits", axis=1) if network.activation == "softmax" else op.Sigmoid("logits")
+    confidence = {
+        "softmax": lambda: op.Softmax("logits", axis=1),
+        "sigmoid": lambda: op.Sigmoid("logits"),
+        "none": lambda: "logits",
+    }[network.activation]()
     op.Gather(confidence, "targets", axis=1, names=("confidences",))
     confidences = op.nodes[len(masks) :]
     network.adopt(op)

@@ -58,15 +58,16 @@ class Network:
         weights: every initializer by name; graphs cut from the network share it.
         types: every tensor's type, weights included.
         opsets: operator set versions by domain.
-        activation: `softmax` or `sigmoid`, what turns logits into confidences.
-        removed: the operator (Softmax, LogSoftmax, Sigmoid) that the source ended in, None for logits.
+        activation: `softmax` or `sigmoid`, what turns logits into confidences; `none` where the output itself
+            is explained.
+        removed: the operator (Softmax, LogSoftmax, Sigmoid) whose result the source gives, None for logits.
         layout: `NCHW` or `NHWC`, the source's input layout.
         two_sided: whether the source gives a single logit z, and the network both sides, (-z, z).
         rearranged: for each block output that was brought to channels first, the tensor with channels last.
         measured: the two runs' values of tensors that depend on the image through shapes alone.
-        sample: the output, as the source has it, for images of noise.
         assumed: what neither the model nor the user said.
         notes: what was decided on the way and is worth saying.
+        warnings: what makes an explanation mean something else than one would think.
     """
 
     graph: Graph
@@ -79,9 +80,9 @@ class Network:
     two_sided: bool = False
     rearranged: dict[str, str] = field(default_factory=dict)
     measured: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    sample: np.ndarray | None = None
     assumed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def adopt(self, builder: Builder) -> None:
         """Take over the constants that a builder made."""

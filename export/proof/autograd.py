@@ -109,7 +109,7 @@ def autograd_reference(
         program: torch's exported program.
         images: (N, C, H, W).
         target: whose log-odds are differentiated.
-        activation: `softmax` or `sigmoid`.
+        activation: `softmax`, `sigmoid` or `none`.
         removed: the ONNX operator that the program's output went through, None for logits.
         tensors: names of the feature maps.
         values: what tensors of the program take instead of their own float64 values, by name. With those of a
@@ -130,20 +130,26 @@ def autograd_reference(
     output = output[0] if isinstance(output, (tuple, list)) else output
     maps, gradients = recorder.recorded, {}
     if maps:
-        undo = {"Softmax": torch.log, "Sigmoid": torch.logit}
+        undo = {"Softmax": torch.log, "Sigmoid": logit}
         logits = undo[removed](output) if removed in undo else output
-        odds = log_odds(logits.flatten(1), target, activation).sum()
+        odds = log_odds(logits.reshape(len(images), -1), target, activation).sum()
         of_odds = torch.autograd.grad(odds, [*maps.values(), pictures])
         gradients = {name: g.numpy() for name, g in zip([*maps, "images"], of_odds, strict=True)}
     return output.detach().numpy(), {name: value.detach().numpy() for name, value in maps.items()}, gradients
 
 
+def logit(p: torch.Tensor) -> torch.Tensor:
+    """The log-odds of probabilities, finite at 0 and 1 as the bundle has them."""
+    tiny = float(np.finfo(np.float32).tiny)
+    return p.clamp_min(tiny).log() - (1 - p).clamp_min(tiny).log()
+
+
 def log_odds(logits: torch.Tensor, target: int, activation: str) -> torch.Tensor:
-    """The target's log-odds, (N,); a single logit has the two sides -z and z."""
-    if logits.shape[1] == 1:
+    """The target's log-odds, (N,), or output; a single logit has the two sides -z and z."""
+    if logits.shape[1] == 1 and activation != "none":
         logits = torch.cat([-logits, logits], dim=1)
     chosen = logits[:, target]
-    if activation == "sigmoid":
+    if activation != "softmax":
         return chosen
     others = torch.cat([logits[:, :target], logits[:, target + 1 :]], dim=1)
     return chosen - others.logsumexp(dim=1)

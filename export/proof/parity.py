@@ -174,7 +174,7 @@ def _in_the_same_terms(
     A source of one output stands for two classes.
     """
     if not network.removed:
-        return logits, np.array([-output[0], output[0]]) if output.size == 1 else output
+        return logits, np.array([-output[0], output[0]]) if network.two_sided else output
     output = np.exp(output) if network.removed == "LogSoftmax" else output
     output = np.array([1 - output[0], output[0]]) if output.size == 1 else output
     return confidences(logits, network.activation), output

@@ -96,7 +96,7 @@ def summary(explanation: Explanation, picture: Path) -> list[str]:
     masks, passes = explanation.masks, explanation.passes
     cost = counted(masks, "mask") if masks else counted(passes, "pass", "passes")
     lines = [
-        f"{Path(explanation.name).name}: {name}, confidence {explanation.confidence:.3f}, "
+        f"{Path(explanation.name).name}: {name}, {explanation.said(explanation.confidence)}, "
         f"{how}{cost} in {seconds:.1f} s -> {picture}"
     ]
     if explanation.check:
@@ -104,7 +104,8 @@ def summary(explanation: Explanation, picture: Path) -> list[str]:
         lines.append(f"  check: {', '.join(figures)}")
     predicted = explanation.predicted
     if predicted.index != explanation.target:
-        lines.append(f"  note: the model predicts {predicted.label}, confidence {predicted.confidence:.3f}")
+        highest = "the highest is" if explanation.activation == "none" else "the model predicts"
+        lines.append(f"  note: {highest} {predicted.label}, {explanation.said(predicted.confidence)}")
     return [*lines, *(f"  note: {warning}" for warning in explanation.warnings)]
 
 

@@ -20,7 +20,7 @@ from sise_rt.evaluation.summary import summarise
 from sise_rt.files import write_whole
 from sise_rt.methods import Request, parse, repeated
 from sise_rt.metrics.agreement import METRICS as TRUTH
-from sise_rt.metrics.check import CURVES
+from sise_rt.metrics.check import CURVES, require_probabilities
 from sise_rt.metrics.check import METRICS as MODEL
 
 from .command import Command
@@ -164,6 +164,8 @@ def evaluate(
 
     dataset = read_dataset(folder, form, annotations, None if only is None else _lines(only))
     explainer = load(bundle, provider, threads)
+    if set(metrics) & set(MODEL):
+        require_probabilities(explainer.engine)
     targets, missing = _targets(dataset, explainer.manifest, class_map)
     if not targets and set(metrics) & set(TRUTH):
         reason = next(iter(missing.values()), "no picture has a class")

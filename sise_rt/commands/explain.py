@@ -14,6 +14,7 @@ import click
 from sise_rt import Explainer, Stop, load
 from sise_rt.errors import BundleError, ImageError, MethodError, NoEvidence, ProviderError, SiseError
 from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, preset_options, repeated
+from sise_rt.metrics.check import require_probabilities
 from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
 
@@ -126,6 +127,7 @@ def _click_type(option: Option) -> click.ParamType:
 )
 @of_methods("mu")
 @of_methods("fusion")
+@of_methods("scores")
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
@@ -196,7 +198,7 @@ def explain(
     explainer = load(bundle, provider, threads, memory, tf32)
     explainer.require(requests)
     if check:
-        explainer.engine.require("forward")
+        require_probabilities(explainer.engine)
     indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
     prepare_folder(out, images, indices or range(explainer.manifest.classes))
     wanted = Wanted(out=out, named=not alone, check=check, blocks=blocks, as_json=as_json, quiet=quiet)

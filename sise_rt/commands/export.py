@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sise_rt.bundle import PRECISIONS
+from sise_rt.bundle import ACTIVATIONS, PRECISIONS
 from sise_rt.wording import counted
 
 from .command import Command, spelt
@@ -49,6 +49,12 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
 
 
+ACTIVATION = click.option(
+    "--activation",
+    type=click.Choice(ACTIVATIONS),
+    help="What the outputs are: logits under a softmax (one label) or sigmoid (several), or none: the output "
+    "itself is explained. Found out by default.",
+)
 OUTPUT_NAME = click.option(
     "--output", "output_name", metavar="NAME", help="Which output to explain, if there are several."
 )
@@ -69,9 +75,7 @@ BLOCKS = click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="The bundle, a folder; by default NAME.sise here."
 )
 @click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision:, timm: and factories.")
-@click.option(
-    "--activation", type=click.Choice(["softmax", "sigmoid"]), help="What turns logits into confidences."
-)
+@ACTIVATION
 @click.option("--labels", type=click.Path(path_type=Path), help="File with one label a line.")
 @BLOCKS
 @OUTPUT_NAME
@@ -183,12 +187,14 @@ def export(
 @click.command(cls=Command)
 @click.argument("source", metavar="BUNDLE|SOURCE")
 @click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision: and timm:, random by default.")
+@ACTIVATION
 @BLOCKS
 @OUTPUT_NAME
 @INPUT_SIZE
 def inspect(
     source: str,
     weights: str | None,
+    activation: str | None,
     blocks: list[str] | None,
     output_name: str | None,
     input_size: tuple[int, int] | None,
@@ -221,11 +227,18 @@ def inspect(
         say(f"licence: {manifest.licence or 'unknown'}")
         for note in manifest.assumed:
             say(f"assumed: {note}")
+        for warning in manifest.warnings:
+            say(f"warning: {warning}")
         return
     from sise_rt.export.examine import examine
 
     examination = examine(
-        source, weights=weights, output_name=output_name, input_size=input_size, blocks=blocks
+        source,
+        weights=weights,
+        activation=activation,
+        output_name=output_name,
+        input_size=input_size,
+        blocks=blocks,
     )
     if examination.size:
         classes = counted(examination.classes or 0, "class", "classes")
@@ -234,6 +247,8 @@ def inspect(
         say(*block_table(examination.blocks))
     for note in examination.notes:
         say(note)
+    for warning in examination.warnings:
+        say(f"warning: {warning}", err=True)
     for refusal in examination.refusals:
         complain(spelt(refusal))
     if examination.only_gradients:

@@ -15,10 +15,17 @@ from sise_rt.phases.scoring import MaskedScoring
 from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.resizing import resize_map
 from sise_rt.running.batches import Batches
-from sise_rt.running.engine import Engine
+from sise_rt.running.engine import Engine, Scorer
+from sise_rt.running.log_odds_scorer import LogOddsScorer
 
 Progress = Callable[[int, int], None]
+SCORES = ("probability", "log-odds")  # that a mask may be weighted by
 Preview = Callable[[Sequence[np.ndarray | None]], None]
+
+
+SURE = 0.99  # a confidence above which a probability may be too near to 1 to move
+UNMOVED = "The model may not look at the picture"
+SATURATED = "The model is so sure that its probabilities are saturated"
 
 
 class Stop(Exception):
@@ -107,7 +114,7 @@ class Call:
         self.preview = preview
         self._query, self._features = query, features
         self._batch_size, self._progress = batch_size, progress
-        self._scoring: MaskedScoring | None = None
+        self._scoring: dict[str, MaskedScoring] = {}
         self._batches: dict[str, Batches] = {}
         self._old_notes: dict[str, int] = {}  # how many each had before this call
 
@@ -117,12 +124,21 @@ class Call:
         assert self._features is not None, "the method's record says that it needs no features"
         return self._features
 
-    def scoring(self) -> MaskedScoring:
-        """Masked scoring of the picture, which remembers what was scored."""
-        if self._scoring is None:
-            scorer = self._query.engine.scorer(self._query.image, self._query.targets)
-            self._scoring = MaskedScoring(scorer, self.features.maps, self.batches("score"))
-        return self._scoring
+    def scoring(self, scores: str = SCORES[0]) -> MaskedScoring:
+        """Masked scoring of the picture, which remembers what was scored.
+
+        Args:
+            scores: of `SCORES`; where the bundle explains the output itself, both are the output.
+        """
+        query, maps = self._query, self.features.maps
+        output = query.engine.manifest.activation == "none"
+        graph = "score" if output or scores == SCORES[0] else "forward"
+        if graph not in self._scoring:
+            make = Scorer if graph == "score" else LogOddsScorer
+            scorer, batches = make(query.engine, query.image, query.targets), self.batches(graph)
+            probable = graph == "score" and not output
+            self._scoring[graph] = MaskedScoring(scorer, maps, batches, probable)
+        return self._scoring[graph]
 
     def batches(self, graph: str) -> Batches:
         """How work for one of the bundle's graphs is split."""
@@ -208,10 +224,38 @@ class Nothing:
     Attributes:
         what: does not speak for it.
         why: if that is known.
+        advice: what that may mean, or would help.
+        settings: of the method, that would help.
     """
 
     what: str = "no feature map speaks"
     why: str = ""
+    advice: str = "The picture may be blank, or the class may not be in it"
+    settings: tuple[str, ...] = ()
+
+    def warning(self) -> str:
+        """The same of a map that there is all the same."""
+        return f"{self.what} in the target ({self.why}): the map shows the masks alone. {self.advice}"
+
+
+def undecided(query: Query, score: float, scores: str | None = None) -> Nothing:
+    """That all masks score alike, so that a map shows the masks and not the model.
+
+    Args:
+        query: what was asked.
+        score: of them all.
+        scores: of `SCORES`, what the method was asked to take; None where it has no choice.
+    """
+    if query.engine.manifest.activation == "none" or scores == SCORES[1]:
+        return Nothing("no mask changes the score", f"it is {score:.4g} under each", UNMOVED)
+    why = f"it is {score:.3f} under each, to the last digits"
+    if score < SURE:
+        return Nothing("no mask changes the confidence", why, UNMOVED)
+    if scores is None:
+        return Nothing("no mask changes the confidence", why, f"{SATURATED}: sise can score the log-odds")
+    return Nothing(
+        "no mask changes the confidence", why, f"{SATURATED}: scoring the log-odds may tell more", ("scores",)
+    )
 
 
 Answer = Finding | NoEvidence
@@ -242,5 +286,6 @@ def _no_evidence(query: Query, target: int, nothing: Nothing) -> NoEvidence:
     label = query.engine.manifest.label(target)
     return NoEvidence(
         f"{query.picture.name}: {nothing.what} for target {target} ({label})"
-        f"{': ' if nothing.why else ''}{nothing.why}. The picture may be blank, or the class may not be in it"
+        f"{': ' if nothing.why else ''}{nothing.why}. {nothing.advice}",
+        settings=nothing.settings,
     )

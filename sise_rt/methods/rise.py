@@ -11,7 +11,7 @@ from sise_rt.running.finite import require_finite
 from sise_rt.running.logits import confidences
 
 from .method import Method, Option, Range
-from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
+from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target, undecided
 
 
 def rise(
@@ -35,7 +35,7 @@ def rise(
     if cells > min(query.size):
         raise MethodError(f"cells {cells}: the input's shorter side has {min(query.size)} pixels only")
     rng = np.random.default_rng(seed)
-    total = np.zeros((len(query.targets), *query.size))
+    total, shown = np.zeros((len(query.targets), *query.size)), np.zeros(query.size)
     lowest, highest = np.full(len(query.targets), np.inf), np.full(len(query.targets), -np.inf)
 
     def score(part: slice) -> None:
@@ -52,15 +52,20 @@ def rise(
         np.minimum(lowest, psi.min(axis=0), out=lowest)
         np.maximum(highest, psi.max(axis=0), out=highest)
         np.add(total, np.einsum("mt,mhw->thw", psi, some.astype(np.float64)), out=total)
+        np.add(shown, some.sum(axis=0, dtype=np.float64), out=shown)
 
     batches = call.batches("forward")
     with clock("scoring"):
         batches.each(masks, score, call.ticker(masks))
 
     def explain_one(place: int, _: int, clock: Clock) -> Finding | Nothing:
-        if highest[place] - lowest[place] <= CONSTANT * highest[place]:  # what is left is the masks' noise
-            return Nothing("no mask changes the confidence")
-        raw = total[place] / (masks * share)
+        largest = max(abs(highest[place]), abs(lowest[place]))
+        if highest[place] - lowest[place] <= CONSTANT * largest:  # what is left is the masks' noise
+            return undecided(query, float(highest[place]))
+        raw = total[place]
+        if query.engine.manifest.activation == "none":  # outputs have no zero of their own
+            raw = raw - lowest[place] * shown
+        raw = raw / (masks * share)
         return Finding(raw=raw, passes=masks, masks=masks, batch=batches.size)
 
     return each_target(query, clock, explain_one)

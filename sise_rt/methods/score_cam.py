@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from sise_rt.phases.masks import constant_maps
+from sise_rt.phases.scoring import all_alike
 from sise_rt.pictures.flatness import is_constant
 
 from .method import Method
-from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
+from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target, undecided
 
 
 def score_cam(query: Query, call: Call, clock: Clock) -> list[Answer]:
@@ -30,12 +31,18 @@ def score_cam(query: Query, call: Call, clock: Clock) -> list[Answer]:
     def explain_one(place: int, _: int, clock: Clock) -> Finding | Nothing:
         with clock("fusion"):
             weights = scores.confidences[shaped, place].astype(np.float64)
+            if not scoring.probabilities and len(weights):  # outputs have no zero of their own
+                weights = weights - weights.min()
             combined = np.einsum("k,khw->hw", weights, maps[chosen[shaped]].astype(np.float64))
             raw = np.maximum(query.resized(combined), 0)
+        alike = all_alike([scores.of(chosen[shaped])] if shaped.any() else [], place)
+        unmoved = None if alike is None else undecided(query, alike)
         if not raw.any():
-            return Nothing()
+            return unmoved if unmoved and alike else Nothing()
+        warnings = (unmoved.warning(),) if unmoved else ()
         passes = call.features.passes + len(chosen)
-        return Finding(raw=raw, passes=passes, masks=len(chosen), batch=scoring.batches.size)
+        size = scoring.batches.size
+        return Finding(raw=raw, passes=passes, masks=len(chosen), batch=size, warnings=warnings)
 
     return each_target(query, clock, explain_one)
 

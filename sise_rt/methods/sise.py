@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 import numpy as np
@@ -12,11 +13,23 @@ from sise_rt.phases.budget import PartialScoring
 from sise_rt.phases.features import Features
 from sise_rt.phases.fusion import REGIONS, fuse, import_otsu, normalise
 from sise_rt.phases.masks import constant_maps, select, select_all
-from sise_rt.phases.scoring import Scores, usable_maps, visualization_map
+from sise_rt.phases.scoring import MaskedScoring, Scores, all_alike, usable_maps, visualization_map
 
 from .limits import EVERYTHING, Late, Limit, Tally
 from .method import Method, Option, Range
-from .query import Answer, BlockEvidence, Call, Clock, Finding, Nothing, Query, Stop, each_target
+from .query import (
+    SCORES,
+    Answer,
+    BlockEvidence,
+    Call,
+    Clock,
+    Finding,
+    Nothing,
+    Query,
+    Stop,
+    each_target,
+    undecided,
+)
 
 Selection = Callable[[np.ndarray], np.ndarray]
 Region = Callable[[np.ndarray], np.ndarray]
@@ -33,6 +46,7 @@ def sise(
     budget: float,
     max_passes: int,
     max_seconds: float,
+    scores: str,
 ) -> list[Answer]:
     """Explain the targets; masks that they share are scored once.
 
@@ -47,13 +61,16 @@ def sise(
         budget: share of the masks to score, 0 < budget <= 1.
         max_passes: forward passes in all, 0 for any number.
         max_seconds: from the call to the last pass, 0 for any time; fusion comes on top.
+        scores: what weighs a mask: the `probability` (the paper), or the `log-odds`, which still differ where
+            probabilities are all but 1. They are counted from the smallest of their block.
 
     Raises:
         ModelError: the model's numbers are not finite for masked copies of the picture.
         MethodError: `max_passes` leaves none for masks.
     """
     limit = Limit(budget, max_passes, max_seconds)
-    return perturb_and_fuse(query, call, clock, lambda alpha: select(alpha, mu), REGIONS[fusion], limit)
+    selection, region = (lambda alpha: select(alpha, mu)), REGIONS[fusion]
+    return perturb_and_fuse(query, call, clock, selection, region, limit=limit, scores=scores)
 
 
 def perturb_and_fuse(
@@ -62,7 +79,9 @@ def perturb_and_fuse(
     clock: Clock,
     selection: Selection,
     region: Region,
+    *,
     limit: Limit = EVERYTHING,
+    scores: str | None = None,
 ) -> list[Answer]:
     """Phases 2 to 4 with any selection of feature maps.
 
@@ -73,30 +92,37 @@ def perturb_and_fuse(
         selection: from gradient scores alpha (K,) of a block to which maps are kept, bool (K,).
         region: as for `fuse`.
         limit: of what is scored.
+        scores: of `SCORES`, what weighs a mask; None where the method has no choice.
     """
+    scoring = call.scoring(scores or SCORES[0])
     with clock("masks"):
         kept, masks = _selected(query, call.features, selection)
 
-    def fused(place: int, scores: Scored) -> tuple[list[BlockEvidence], np.ndarray | None, list[str]]:
+    def fused(place: int, scored: Scored) -> tuple[list[BlockEvidence], np.ndarray | None, list[str]]:
         own = [keep[place] for keep in kept]
-        blocks, usable, warnings = _evidence(query, call.features, place, own, scores)
+        blocks, usable, warnings = _evidence(query, call.features, place, own, scored, scoring.probabilities)
         return blocks, fuse(usable, region) if usable else None, warnings
 
     count = sum(map(len, masks))
     allowed = limit.masks(count, call.features.passes)
     tally = Tally(call.ticker(allowed), limit.seconds_left(clock))
     if not count or (allowed == count and not limit.max_seconds and call.preview is None):
-        scores = score_all(query, call, clock, masks, tally)
+        scored = score_all(query, call, clock, masks, tally, scoring=scoring)
     else:
-        scores = score_some(query, call, clock, masks, allowed, tally, lambda *of: fused(*of)[1])
+        running = partial(score_some, fused=lambda *of: fused(*of)[1], scoring=scoring)
+        scored = running(query, call, clock, masks, allowed, tally)
     with clock("loading"):
         import_otsu()
 
     def explain_one(place: int, _: int, clock: Clock) -> Finding | Nothing:
         with clock("fusion"):
-            blocks, raw, warnings = fused(place, scores)
+            blocks, raw, warnings = fused(place, scored)
+        alike = all_alike(_scored(scoring, masks, [keep[place] for keep in kept]), place)
+        unmoved = None if alike is None else undecided(query, alike, scores)
         if raw is None:  # the other targets' work is not lost
-            return Nothing(why="; ".join(warnings))
+            return unmoved if unmoved and alike else Nothing(why="; ".join(warnings))
+        if unmoved:
+            warnings.append(unmoved.warning())
         if tally.masks < allowed:
             ended = "stopped" if tally.stopped else "the time was over"
             warnings.append(f"{ended} after {tally.masks} of {count} masks; the rest is predicted")
@@ -104,7 +130,7 @@ def perturb_and_fuse(
             raw=raw,
             passes=tally.masks + call.features.passes,
             masks=tally.masks,
-            batch=call.scoring().largest,
+            batch=scoring.largest,
             blocks=tuple(blocks),
             warnings=tuple(warnings),
             partial=tally.masks < allowed,
@@ -129,17 +155,34 @@ def _selected(
     return kept, masks
 
 
-def score_all(query: Query, call: Call, clock: Clock, masks: list[np.ndarray], tally: Tally) -> Scored:
+def _scored(scoring: MaskedScoring, masks: list[np.ndarray], kept: list[np.ndarray]) -> Scored:
+    """What the model itself said of each block's maps that are kept for one target and not flat."""
+    scored: Scored = []
+    for b, (index, keep) in enumerate(zip(masks, kept, strict=True)):
+        scores = scoring.so_far(b, index)
+        own = np.flatnonzero(usable_maps(keep, scores))
+        scored.append(scores.of(own) if scores is not None and len(own) else None)
+    return scored
+
+
+def score_all(
+    query: Query,
+    call: Call,
+    clock: Clock,
+    masks: list[np.ndarray],
+    tally: Tally,
+    *,
+    scoring: MaskedScoring,
+) -> Scored:
     """Phase 3, block by block; where the caller stops it, what was not scored is predicted."""
-    scoring = call.scoring()
     try:
         return [scoring.scores(b, index, tally) if len(index) else None for b, index in enumerate(masks)]
     except Stop:
         tally.stopped = True
-        partial = _partial(query, call, masks)
+        some = _partial(query, call, masks, scoring)
         for b, index in enumerate(masks):
-            partial.take(b, index)
-        return partial.scores()
+            some.take(b, index)
+        return some.scores()
     finally:
         clock.add("scoring", scoring.seconds(tally.masks))
 
@@ -151,34 +194,35 @@ def score_some(
     masks: list[np.ndarray],
     count: int,
     tally: Tally,
+    *,
     fused: Callable[[int, Scored], np.ndarray | None],
+    scoring: MaskedScoring,
 ) -> Scored:
     """Phase 3, the most telling masks first and `count` at most; the others are predicted.
 
     `fused` gives the map of a target, by its place, for the caller's preview.
     """
-    scoring = call.scoring()
     before, spent, shown = time.perf_counter(), scoring.spent, 0.0
-    partial = _partial(query, call, masks)
+    some = _partial(query, call, masks, scoring)
     try:
-        for _ in partial.score(count, tally):
+        for _ in some.score(count, tally):
             if call.preview is not None:
-                start, running = time.perf_counter(), partial.scores()
+                start, running = time.perf_counter(), some.scores()
                 call.preview([_as_map(fused(place, running)) for place in range(len(query.targets))])
                 shown += time.perf_counter() - start
     except Stop:
         tally.stopped = True
     except Late:
         pass
-    scores = partial.scores()
+    scores = some.scores()
     clock.add("scoring", scoring.seconds(tally.masks))
     clock.add("surrogate", time.perf_counter() - before - (scoring.spent - spent) - shown)
     return scores
 
 
-def _partial(query: Query, call: Call, masks: list[np.ndarray]) -> PartialScoring:
+def _partial(query: Query, call: Call, masks: list[np.ndarray], scoring: MaskedScoring) -> PartialScoring:
     features = call.features
-    return PartialScoring(call.scoring(), features.maps, masks, features.alphas, query.size)
+    return PartialScoring(scoring, features.maps, masks, features.alphas, query.size)
 
 
 def _as_map(raw: np.ndarray | None) -> np.ndarray | None:
@@ -188,7 +232,12 @@ def _as_map(raw: np.ndarray | None) -> np.ndarray | None:
 
 
 def _evidence(
-    query: Query, features: Features, place: int, kept: list[np.ndarray], scores: Scored
+    query: Query,
+    features: Features,
+    place: int,
+    kept: list[np.ndarray],
+    scores: Scored,
+    probabilities: bool,
 ) -> tuple[list[BlockEvidence], list[np.ndarray], list[str]]:
     """Each block's visualization map for one target, those that can be fused, and warnings."""
     manifest = query.engine.manifest
@@ -197,7 +246,9 @@ def _evidence(
         warnings.append("exported without gradients: no map is selected, all that are not flat are kept")
     for block, maps, keep, scored in zip(manifest.blocks, features.maps, kept, scores, strict=True):
         shaped = usable_maps(keep, scored)
-        v = visualization_map(maps, scored, place, shaped, query.size) if scored else None
+        v = None
+        if scored:
+            v = visualization_map(maps, scored, place, shaped, query.size, probabilities=probabilities)
         u = None if v is None else normalise(v)
         count, flat = int(keep.sum()), int(keep.sum() - shaped.sum())
         if u is None:
@@ -242,6 +293,12 @@ METHOD = Method(
             "Seconds that features and scoring may take at most; loading and fusion come on top.",
             Range(0, inf, below=True),
             off="no limit",
+        ),
+        Option(
+            "scores",
+            SCORES[0],
+            "What weighs a mask; log-odds differ where probabilities are all but 1.",
+            choices=SCORES,
         ),
     ),
     features=True,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sise_rt.errors import ArgumentError
 from sise_rt.explanation import Explanation
 from sise_rt.metrics import (
     Confidence,
@@ -42,6 +43,22 @@ class Borne:
     values: dict[str, float]
     kept: float | None
     curves: dict[str, Curve]
+
+
+def require_probabilities(engine: Engine) -> None:
+    """Find out whether a bundle has confidences to judge maps by, and open what gives them.
+
+    Raises:
+        ArgumentError: it explains the model's output as it is.
+        BundleError: it has no forward graph.
+    """
+    if engine.manifest.activation == "none":
+        raise ArgumentError(
+            f"{engine.manifest.name} explains the model's output as it is: drop, increase, insertion and deletion "
+            "need probabilities",
+            settings=("check", "metrics"),
+        )
+    engine.require("forward")
 
 
 def confidence_in(engine: Engine, target: int) -> Confidence:
@@ -115,7 +132,9 @@ def check(engine: Engine, explanation: Explanation, picture: Any) -> Explanation
         BundleError: the bundle has no forward graph.
         ModelError: the model cannot be run, or its confidences are not finite.
         ImageError: the picture cannot be used.
+        ArgumentError: the bundle explains the model's output as it is, which is no probability.
     """
+    require_probabilities(engine)
     image = prepare(picture, engine.manifest.preprocess).tensor
     confidence = confidence_in(engine, explanation.target)
     borne = check_map(

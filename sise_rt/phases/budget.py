@@ -56,7 +56,7 @@ class PartialScoring:
         points = np.concatenate([pooled_masks(block) for block in masks if len(block)])
         self._points = points * np.sqrt(cell_weights(maps, alphas))
         self._by_alpha = _by_alpha(chosen, alphas)
-        # The masks that were scored, in that order, and the log-odds that the model gave each target.
+        # The masks that were scored, in that order, and the log-odds (or outputs) for each target.
         self._scored, self._log_odds = np.empty(0, int), np.empty((0, scoring.targets))
         self._predicted: np.ndarray | None = None
 
@@ -93,7 +93,9 @@ class PartialScoring:
 
         For every target V_b is taken over all masks, its own and those of the others.
         """
-        weights = sigmoid(self._mean()) / self._area[:, None]
+        weights = self._mean()
+        weights = sigmoid(weights) if self._scoring.probabilities else weights - weights.min(axis=0)
+        weights = weights / self._area[:, None]
         for start, end in itertools.pairwise(self._starts):
             weights[start:end] /= np.maximum(weights[start:end].sum(axis=0), np.finfo(np.float64).tiny)
         largest = weights.max(axis=1)  # of several targets, the one to which it matters most
@@ -118,7 +120,9 @@ class PartialScoring:
         if scores is not None:
             rows = self._starts[block] + np.searchsorted(self._chosen[block], scores.index)
             self._scored = np.concatenate([self._scored, rows])
-            self._log_odds = np.concatenate([self._log_odds, log_odds(scores.confidences)])
+            values = scores.confidences.astype(np.float64)
+            values = log_odds(values) if self._scoring.probabilities else values
+            self._log_odds = np.concatenate([self._log_odds, values])
             self._predicted = None
 
     def scores(self) -> list[Scores | None]:
@@ -132,7 +136,8 @@ class PartialScoring:
         by_block: list[Scores | None] = []
         for b, index in enumerate(self._chosen):
             rows = slice(self._starts[b], self._starts[b + 1])
-            columns = sigmoid(mean[rows]).astype(np.float32), *self._shapes[b]
+            values = sigmoid(mean[rows]) if self._scoring.probabilities else mean[rows]
+            columns = values.astype(np.float32), *self._shapes[b]
             table = Scores(index, *(column.copy() for column in columns))
             scored = self._scoring.so_far(b, index[own[rows]])
             if scored is not None:  # as the model says it, to the last digit

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sise_rt.pictures.flatness import is_constant
+from sise_rt.pictures.flatness import CONSTANT, is_constant
 from sise_rt.pictures.resizing import resize_map
 from sise_rt.running.batches import Batches
 from sise_rt.running.engine import Scorer
 from sise_rt.running.finite import require_finite
+from sise_rt.running.log_odds_scorer import LogOddsScorer
 
 AT_ONCE = 2**20  # values of enlarged maps, where only their extremes are asked for
 
@@ -23,7 +24,7 @@ class Scores:
 
     Attributes:
         index: which of the block's maps were scored, (M,).
-        confidences: Psi(x * m) of each mask and target, (M, T).
+        confidences: Psi(x * m) of each mask and target, (M, T); other scores where `MaskedScoring` says so.
         minimum: of each map at the input's resolution, (M,).
         maximum: likewise.
         area: the sum of each normalised mask over the pixels, (M,).
@@ -56,6 +57,7 @@ class MaskedScoring:
         scorer: bound to the image and the targets.
         maps: feature maps A_b (K, h, w) of each block.
         batches: how many masks a pass takes.
+        probabilities: whether the scores are; log-odds and outputs have any sign, and no zero of their own.
 
     Attributes:
         targets: how many there are.
@@ -63,8 +65,14 @@ class MaskedScoring:
         largest: masks of the largest pass.
     """
 
-    def __init__(self, scorer: Scorer, maps: Sequence[np.ndarray], batches: Batches):
-        self.batches, self.targets = batches, scorer.targets
+    def __init__(
+        self,
+        scorer: Scorer | LogOddsScorer,
+        maps: Sequence[np.ndarray],
+        batches: Batches,
+        probabilities: bool = True,
+    ):
+        self.batches, self.targets, self.probabilities = batches, scorer.targets, probabilities
         self._scorer, self._maps = scorer, maps
         self._by_block: list[Scores | None] = [None] * len(maps)
         self.spent, self.largest, self._scored = 0.0, 0, 0
@@ -130,6 +138,19 @@ def usable_maps(selected: np.ndarray, scores: Scores | None) -> np.ndarray:
     return usable
 
 
+def all_alike(scores: Sequence[Scores | None], target: int) -> float | None:
+    """The score that all masks have for a target, but for rounding; None where they differ, or one is alone.
+
+    Args:
+        scores: of each block.
+        target: column of `Scores.confidences`.
+    """
+    values = [block.confidences[:, target] for block in scores if block is not None]
+    every = np.concatenate(values) if values else np.empty(0)
+    alike = len(every) > 1 and np.ptp(every) <= CONSTANT * np.abs(every).max()
+    return float(every.mean(dtype=np.float64)) if alike else None
+
+
 def mask_shapes(maps: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Minimum, maximum and area of maps (M, h, w), each (M,) float32, as the score graph would give them.
 
@@ -162,7 +183,13 @@ def beside_neighbours(matrix: np.ndarray) -> np.ndarray:
 
 
 def visualization_map(
-    maps: np.ndarray, scores: Scores, target: int, usable: np.ndarray, size: tuple[int, int]
+    maps: np.ndarray,
+    scores: Scores,
+    target: int,
+    usable: np.ndarray,
+    size: tuple[int, int],
+    *,
+    probabilities: bool = True,
 ) -> np.ndarray | None:
     """V_b for one target (eq. 10-12): the mean over masks of confidence times mask over the mask's area.
 
@@ -175,6 +202,8 @@ def visualization_map(
         target: column of `scores.confidences`.
         usable: the target's maps, bool (K,), from `usable_maps`.
         size: (H, W) of the input.
+        probabilities: whether the scores are; others are counted from the smallest of the block's own, as a
+            weighted mean needs weights that are not negative, and their zero means nothing.
 
     Returns:
         (H, W) float64, not normalised; None if there is no usable map.
@@ -185,6 +214,8 @@ def visualization_map(
     low, high, area = (
         values[column].astype(np.float64) for values in (scores.minimum, scores.maximum, scores.area)
     )
-    weight = scores.confidences[column, target].astype(np.float64) / (area * (high - low) * column.sum())
+    score = scores.confidences[column, target].astype(np.float64)
+    score = score if probabilities else score - score.min()
+    weight = score / (area * (high - low) * column.sum())
     summed = np.einsum("k,khw->hw", weight, maps[scores.index[column]].astype(np.float64))
     return resize_map(summed, size) - np.dot(weight, low)

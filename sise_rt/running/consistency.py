@@ -133,7 +133,7 @@ def score_error(
     activation = sessions.manifest.activation
     expected = [confidences(_in_passes(sessions, forward, copy), activation)[0, targets] for copy in copies]
     off = np.abs(np.array(scores, np.float64) - np.array(expected))
-    return float(off.max(initial=0.0)) / max(float(np.max(expected, initial=0.0)), LEAST_CONFIDENCE)
+    return float(off.max(initial=0.0)) / max(float(np.max(np.abs(expected), initial=0.0)), LEAST_CONFIDENCE)
 
 
 def slope_error(sessions: Sessions, image: np.ndarray, targets: np.ndarray, gradient: np.ndarray) -> float:

@@ -1,4 +1,7 @@
-"""What logits become: confidences, the log-odds of a class, and the log-odds' gradient; all in float64."""
+"""What logits become: confidences, the log-odds of a class, and the log-odds' gradient; all in float64.
+
+Where a bundle explains the output itself (`none`), all of them are about the output as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import numpy as np
 
 
 def confidences(logits: np.ndarray, activation: str) -> np.ndarray:
-    """Probabilities (..., classes) of logits, in float64: softmax, or sigmoid per class."""
+    """Probabilities (..., classes) of logits, in float64: softmax, or sigmoid per class; or the outputs."""
     z = logits.astype(np.float64)
+    if activation == "none":
+        return z
     if activation == "softmax":
         p = np.exp(z - z.max(axis=-1, keepdims=True))
         return p / p.sum(axis=-1, keepdims=True)
@@ -16,9 +21,9 @@ def confidences(logits: np.ndarray, activation: str) -> np.ndarray:
 
 
 def log_odds(logits: np.ndarray, target: int, activation: str) -> np.ndarray:
-    """The target's log-odds (N,) in float64: z_c - logsumexp_{j != c} z_j for softmax, z_c for sigmoid."""
+    """The target's log-odds (N,) in float64: z_c - logsumexp_{j != c} z_j for softmax, else z_c."""
     z = logits.astype(np.float64)
-    if activation == "sigmoid":
+    if activation != "softmax":
         return z[:, target]
     others = np.delete(z, target, axis=1)
     top = others.max(axis=1)

@@ -748,14 +748,19 @@ def test_probabilities_that_no_softmax_gives(tmp_path):
         export(tmp_path / "model.onnx", tmp_path / "other.sise", activation="sigmoid")
 
 
-@pytest.mark.parametrize("scale", [0.5, 100.0])
-def test_outputs_that_look_like_probabilities(tmp_path, scale):
-    def build(op, x):
-        z = classifier(op, x)
-        return op.Mul(op.Sigmoid(z) if scale < 1 else op.Softmax(z), op.constant(scale))
+def test_halved_sigmoids_are_probabilities(tmp_path):
+    model = made(lambda op, x: op.Mul(op.Sigmoid(classifier(op, x)), op.constant(0.5)))
+    report, _ = checked(model, tmp_path, undo=sigmoid)
+    assert note(report, "the outputs are probabilities")
 
-    report, _ = checked(made(build), tmp_path)
-    assert note(report, "look like probabilities")
+
+def test_percentages_are_asked_about(tmp_path):
+    model = made(lambda op, x: op.Mul(op.Softmax(classifier(op, x)), op.constant(100.0)))
+    refused(
+        model, tmp_path, "unclear what the model's outputs are: they cannot leave 0 to 100, as percentages"
+    )
+    report, _ = checked(model, tmp_path, activation="none")
+    assert report.manifest.activation == "none"
 
 
 @pytest.mark.parametrize("batch", ["N", 1])
