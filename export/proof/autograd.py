@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +130,10 @@ def autograd_reference(
     output = output[0] if isinstance(output, (tuple, list)) else output
     maps, gradients = recorder.recorded, {}
     if maps:
-        undo = {"Softmax": torch.log, "Sigmoid": logit}
+        undo: dict[str | None, Callable[[torch.Tensor], torch.Tensor]] = {
+            "Softmax": torch.log,
+            "Sigmoid": logit,
+        }
         logits = undo[removed](output) if removed in undo else output
         odds = log_odds(logits.reshape(len(images), -1), target, activation).sum()
         of_odds = torch.autograd.grad(odds, [*maps.values(), pictures])

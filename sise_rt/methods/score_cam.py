@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from sise_rt.phases.masks import constant_maps
-from sise_rt.phases.scoring import all_alike
+from sise_rt.phases.scoring import all_alike, zero_of
 from sise_rt.pictures.flatness import is_constant
 
 from .method import Method
@@ -30,9 +30,8 @@ def score_cam(query: Query, call: Call, clock: Clock) -> list[Answer]:
 
     def explain_one(place: int, _: int, clock: Clock) -> Finding | Nothing:
         with clock("fusion"):
-            weights = scores.confidences[shaped, place].astype(np.float64)
-            if not scoring.probabilities and len(weights):  # outputs have no zero of their own
-                weights = weights - weights.min()
+            zero = zero_of([scores], place, scoring.probabilities)
+            weights = scores.confidences[shaped, place].astype(np.float64) - zero
             combined = np.einsum("k,khw->hw", weights, maps[chosen[shaped]].astype(np.float64))
             raw = np.maximum(query.resized(combined), 0)
         alike = all_alike([scores.of(chosen[shaped])] if shaped.any() else [], place)

@@ -13,7 +13,7 @@ from sise_rt.phases.budget import PartialScoring
 from sise_rt.phases.features import Features
 from sise_rt.phases.fusion import REGIONS, fuse, import_otsu, normalise
 from sise_rt.phases.masks import constant_maps, select, select_all
-from sise_rt.phases.scoring import MaskedScoring, Scores, all_alike, usable_maps, visualization_map
+from sise_rt.phases.scoring import MaskedScoring, Scores, all_alike, usable_maps, visualization_map, zero_of
 
 from .limits import EVERYTHING, Late, Limit, Tally
 from .method import Method, Option, Range
@@ -62,7 +62,7 @@ def sise(
         max_passes: forward passes in all, 0 for any number.
         max_seconds: from the call to the last pass, 0 for any time; fusion comes on top.
         scores: what weighs a mask: the `probability` (the paper), or the `log-odds`, which still differ where
-            probabilities are all but 1. They are counted from the smallest of their block.
+            probabilities are all but 1. They are counted from the smallest, see `zero_of`.
 
     Raises:
         ModelError: the model's numbers are not finite for masked copies of the picture.
@@ -242,13 +242,18 @@ def _evidence(
     """Each block's visualization map for one target, those that can be fused, and warnings."""
     manifest = query.engine.manifest
     blocks, usable, warnings = [], [], []
+    own = [
+        scored and scored.of(np.flatnonzero(shaped)) if shaped.any() else None
+        for scored, shaped in zip(scores, map(usable_maps, kept, scores), strict=True)
+    ]
+    zero = zero_of(own, place, probabilities)
     if not manifest.has_gradients:
         warnings.append("exported without gradients: no map is selected, all that are not flat are kept")
     for block, maps, keep, scored in zip(manifest.blocks, features.maps, kept, scores, strict=True):
         shaped = usable_maps(keep, scored)
         v = None
         if scored:
-            v = visualization_map(maps, scored, place, shaped, query.size, probabilities=probabilities)
+            v = visualization_map(maps, scored, place, shaped, query.size, zero=zero)
         u = None if v is None else normalise(v)
         count, flat = int(keep.sum()), int(keep.sum() - shaped.sum())
         if u is None:

@@ -54,8 +54,8 @@ def require_probabilities(engine: Engine) -> None:
     """
     if engine.manifest.activation == "none":
         raise ArgumentError(
-            f"{engine.manifest.name} explains the model's output as it is: drop, increase, insertion and deletion "
-            "need probabilities",
+            f"{engine.manifest.name} explains the model's output as it is: drop, increase, insertion and "
+            "deletion need probabilities",
             settings=("check", "metrics"),
         )
     engine.require("forward")

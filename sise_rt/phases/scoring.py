@@ -138,6 +138,16 @@ def usable_maps(selected: np.ndarray, scores: Scores | None) -> np.ndarray:
     return usable
 
 
+def zero_of(scores: Sequence[Scores | None], target: int, probabilities: bool) -> float:
+    """What a target's scores are counted from: 0 for probabilities, else the smallest of all its masks.
+
+    A weighted mean (eq. 10) needs weights that are not negative, and the zero of log-odds or of a model's
+    output says nothing of a mask.
+    """
+    values = [block.confidences[:, target].min() for block in scores if block is not None]
+    return 0.0 if probabilities or not values else float(min(values))
+
+
 def all_alike(scores: Sequence[Scores | None], target: int) -> float | None:
     """The score that all masks have for a target, but for rounding; None where they differ, or one is alone.
 
@@ -189,7 +199,7 @@ def visualization_map(
     usable: np.ndarray,
     size: tuple[int, int],
     *,
-    probabilities: bool = True,
+    zero: float = 0.0,
 ) -> np.ndarray | None:
     """V_b for one target (eq. 10-12): the mean over masks of confidence times mask over the mask's area.
 
@@ -202,8 +212,7 @@ def visualization_map(
         target: column of `scores.confidences`.
         usable: the target's maps, bool (K,), from `usable_maps`.
         size: (H, W) of the input.
-        probabilities: whether the scores are; others are counted from the smallest of the block's own, as a
-            weighted mean needs weights that are not negative, and their zero means nothing.
+        zero: what scores are counted from, see `zero_of`.
 
     Returns:
         (H, W) float64, not normalised; None if there is no usable map.
@@ -214,8 +223,8 @@ def visualization_map(
     low, high, area = (
         values[column].astype(np.float64) for values in (scores.minimum, scores.maximum, scores.area)
     )
-    score = scores.confidences[column, target].astype(np.float64)
-    score = score if probabilities else score - score.min()
-    weight = score / (area * (high - low) * column.sum())
+    weight = (scores.confidences[column, target].astype(np.float64) - zero) / (
+        area * (high - low) * column.sum()
+    )
     summed = np.einsum("k,khw->hw", weight, maps[scores.index[column]].astype(np.float64))
     return resize_map(summed, size) - np.dot(weight, low)
