@@ -964,3 +964,43 @@ def test_strips_of_methods_are_results_too(sise, small_bundle, picture, tmp_path
     (mine / f"{picture.stem}.0.methods.png").write_bytes(b"mine")
     assert sise(*explain[:-3], mine, *explain[-2:])[0] == 2
     assert (mine / f"{picture.stem}.0.methods.png").read_bytes() == b"mine"
+
+
+def test_an_output_that_is_no_class_is_asked_about_and_explained(sise, cnn, picture, tmp_path):
+    model, bundle, out = (
+        cnn(tmp_path / "count.onnx", classes=1, tail="Softplus"),
+        tmp_path / "a.sise",
+        tmp_path,
+    )
+    for command in (("export", model, "-o", bundle), ("inspect", model)):
+        code, _, err = sise(*command)
+        assert code == 2
+        assert "unclear what the model's only output is: it cannot be negative" in err
+        assert "(see --activation, --output)" in err
+    assert sise("inspect", model, "--activation", "none")[0] == 0
+    code, printed, _ = sise("export", model, "-o", bundle, "--activation", "none")
+    assert code == 0
+    assert "1 class, none" in printed
+    code, printed, _ = sise("explain", picture, "-m", bundle, "-o", out)
+    assert code == 0
+    assert "class 0, output " in printed
+    code, _, err = sise("explain", picture, "-m", bundle, "-o", out, "--check")
+    assert code == 2
+    assert "need probabilities (see --check)" in err
+
+
+def test_a_warning_of_the_meaning_is_shown_whatever_is_quiet(sise, cnn, picture, tmp_path):
+    from sise_rt.bundle import read_bundle
+
+    model, bundle = cnn(tmp_path / "one.onnx", classes=1), tmp_path / "one.sise"
+    code, printed, err = sise("export", model, "-o", bundle, "-q")
+    assert (code, printed) == (0, "")
+    (warning,) = read_bundle(bundle).warnings
+    assert err == f"warning: {warning}\n"
+    assert f"warning: {warning}" in sise("inspect", model)[2]
+    assert f"warning: {warning}" in sise("inspect", bundle)[1]
+    printed = sise(
+        "explain", picture, "-m", bundle, "-o", tmp_path, "-t", "negative", "-t", "positive", "--json"
+    )[1]
+    for line in printed.splitlines():
+        assert warning in json.loads(line)["warnings"]
