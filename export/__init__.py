@@ -157,7 +157,13 @@ def _with_parity(folder: Path, manifest: Manifest, prepared: Preparation) -> Man
             settings=("input_size",),
         ) from error
     probe.save(folder)
-    return replace(manifest, parity=parity, files={**manifest.files, PROBE: sha256(folder / PROBE)})
+    files = {**manifest.files, PROBE: sha256(folder / PROBE)}
+    graphs = manifest.graphs
+    if "image_gradient" in parity.unproven:
+        (folder / graphs.image_gradient).unlink()
+        del files[graphs.image_gradient]
+        graphs = graphs.without(("image_gradient",))
+    return replace(manifest, parity=parity, files=files, graphs=graphs)
 
 
 def _limits_of_proof(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
@@ -165,6 +171,11 @@ def _limits_of_proof(manifest: Manifest, prepared: Preparation) -> Iterator[str]
     compared, blocks = manifest.parity.compared.alpha, len(manifest.blocks)
     if manifest.has_gradients and prepared.source.program is not None and compared < blocks:
         yield f"alpha compared with torch autograd for {compared} of {counted(blocks, 'block')}"
+    if "image_gradient" in manifest.parity.unproven:
+        yield (
+            "no integrated gradients and no extremal perturbation, which need the image's gradient: it was not "
+            "shown to be right"
+        )
     if manifest.parity.quantised:
         yield (
             "the model is quantised: its gradients pass straight through the rounding, as in training; "
@@ -175,6 +186,8 @@ def _limits_of_proof(manifest: Manifest, prepared: Preparation) -> Iterator[str]
 def _warnings(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
     """What makes the bundle mean something else than one would think."""
     yield from prepared.warnings()
+    if {"tangents", "differences"} <= set(manifest.parity.unproven):
+        yield "the gradient scores were compared with nothing: no slope of this model can be measured"
     if not manifest.has_gradients:
         maps = sum(block.channels for block in manifest.blocks)
         yield f"without gradients no map is selected: up to {maps} masks are scored for an image"

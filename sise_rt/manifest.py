@@ -217,6 +217,8 @@ class Parity:
         errors: by the names of `sise_rt.running.verify`.
         alpha_with_own_kinks: the error of alpha before torch's units were put on the bundle's sides.
         quantised: whether the network rounds to whole steps.
+        unproven: names of errors that measure nothing in this network; `image_gradient` where the bundle lacks
+            that graph because it was not shown to be right.
         precision: of the source, None if it was in float32.
         gate: of scores in float16, None for a bundle in float32.
     """
@@ -226,6 +228,7 @@ class Parity:
     errors: Mapping[str, float] = field(default_factory=dict)
     alpha_with_own_kinks: float | None = None
     quantised: bool = False
+    unproven: tuple[str, ...] = ()
     precision: SourcePrecision | None = None
     gate: HalfPrecision | None = None
 
@@ -302,4 +305,8 @@ class Manifest:
 
 def _stated(part: ImageInput | Parity) -> dict[str, Any]:
     """A part of the manifest without what does not apply to the bundle."""
-    return {key: value for key, value in asdict(part).items() if value is not None and value is not False}
+    return {
+        key: value
+        for key, value in asdict(part).items()
+        if value is not None and value is not False and value != ()
+    }

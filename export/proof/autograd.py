@@ -31,6 +31,8 @@ class _Doubling:
         self._weights: dict[StorageWeakRef, torch.Tensor] = {}
 
     def double(self, value: Any) -> Any:
+        if isinstance(value, torch.dtype) and value.is_floating_point:
+            return torch.float64  # what the program casts to, or makes a tensor of
         if not isinstance(value, _Weight):
             return value
         doubled = value.tensor.detach().double()
@@ -66,6 +68,22 @@ def inputs_of_kinks(program: Any) -> list[str]:
     return list(dict.fromkeys(source.name for node in kinked for source in node.all_input_nodes))
 
 
+def _exact(result: Any) -> Any:
+    """A node's result in float64, whose gradient arrives in the order of its elements.
+
+    In torch 2.13, BatchNorm2d's derivative for one image is wrong where the gradient's strides are those of
+    channels last and the image's own is not the whole image's size (16, 1, 64, 16).
+    """
+    if isinstance(result, (tuple, list)):
+        return type(result)(map(_exact, result))
+    if not isinstance(result, torch.Tensor) or not result.is_floating_point():
+        return result
+    result = result.double()
+    if result.requires_grad:
+        result.register_hook(torch.Tensor.contiguous)
+    return result
+
+
 class _Recorder(torch.fx.Interpreter):
     """Runs a program in float64 and records tensors by name; the program's weights stay as they are."""
 
@@ -77,7 +95,7 @@ class _Recorder(torch.fx.Interpreter):
         self.recorded: dict[str, torch.Tensor] = {}
 
     def run_node(self, n: torch.fx.Node) -> Any:
-        result = super().run_node(n)
+        result = _exact(super().run_node(n))
         if n.name in self.values:
             # The tensor takes another value, by a rounding error, and keeps its place in the derivative.
             result = result + (torch.from_numpy(self.values[n.name]) - result).detach()
