@@ -173,8 +173,8 @@ def _limits_of_proof(manifest: Manifest, prepared: Preparation) -> Iterator[str]
         yield f"alpha compared with torch autograd for {compared} of {counted(blocks, 'block')}"
     if "image_gradient" in manifest.parity.unproven:
         yield (
-            "no integrated gradients and no extremal perturbation, which need the image's gradient: it was not "
-            "shown to be right"
+            "no integrated gradients and no extremal perturbation, which need the image's gradient: "
+            "it was not shown to be right"
         )
     if manifest.parity.quantised:
         yield (

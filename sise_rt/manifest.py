@@ -217,8 +217,8 @@ class Parity:
         errors: by the names of `sise_rt.running.verify`.
         alpha_with_own_kinks: the error of alpha before torch's units were put on the bundle's sides.
         quantised: whether the network rounds to whole steps.
-        unproven: names of errors that measure nothing in this network; `image_gradient` where the bundle lacks
-            that graph because it was not shown to be right.
+        unproven: names of errors that measure nothing in this network; `image_gradient` where the bundle
+            lacks that graph because it was not shown to be right.
         precision: of the source, None if it was in float32.
         gate: of scores in float16, None for a bundle in float32.
     """

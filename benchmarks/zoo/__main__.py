@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.zoo.processes import ROOT, run_all
 from benchmarks.zoo.results import read_results
 from benchmarks.zoo.sources import sections
-from benchmarks.zoo.table import markdown
+from benchmarks.zoo.table import markdown, not_run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{source:44} {sources[source]:12} {results.get(source, {}).get('verdict', '')}")
         return
     if options.markdown:
-        options.markdown.write_text(markdown([results[s] for s in wanted if s in results]))
+        options.markdown.write_text(markdown([results.get(s) or not_run(s, sources[s]) for s in wanted]))
         return
     to_run = [s for s in wanted if s not in results or results[s]["verdict"] in options.again]
     memory = options.memory or 0.85e-9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

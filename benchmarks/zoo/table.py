@@ -16,10 +16,18 @@ at its published input size. The bundle is then compared with torch autograd in 
 (feature maps) and `alpha` (gradient scores) are the largest differences, relative to the largest
 reference value, of the worst block. A model is ok where alpha was compared for every block and differs by
 at most 1e-3; refused where the export says that it cannot be done; failed where the numbers differ, or a
-limit on time or memory was met. Operators are the different ones that a gradient flows through between
-the first block and the logits. Seconds are those of the whole export, the comparison included (cores:
+limit on time or memory was met; not run where the list has a model that was not tried. Operators are
+the different ones that a gradient flows through between the first block and the logits. Seconds are those of the whole export, the comparison included (cores:
 {cores}).
 """
+
+
+NOT_RUN = "not run"
+
+
+def not_run(source: str, section: str) -> Record:
+    """The record of a model that is listed and has no result."""
+    return {"source": source, "section": section, "verdict": NOT_RUN, "reason": ""}
 
 
 def line(record: Record) -> str:
@@ -59,22 +67,24 @@ def row(record: Record) -> str:
 
 
 def markdown(records: Sequence[Record]) -> str:
-    """The document: counts, a table a section, and what is not ok with its reason."""
-    dates = sorted({record["date"] for record in records})
-    used = {name: sorted({record["versions"][name] for record in records}) for name in records[0]["versions"]}
-    cores = sorted({record["cores"] for record in records})
+    """The document: counts, a row for every model, and what is not ok with its reason."""
+    run = [record for record in records if record["verdict"] != NOT_RUN]
+    dates = sorted({record["date"] for record in run})
+    used = {name: sorted({record["versions"][name] for record in run}) for name in run[0]["versions"]}
+    cores = sorted({record["cores"] for record in run})
     lines = [
         PREAMBLE.format(cores=" or ".join(map(str, cores))),
         f"Run {' to '.join(dict.fromkeys((dates[0], dates[-1])))} with "
         + ", ".join(f"{name} {' and '.join(numbers)}" for name, numbers in used.items())
         + ".",
         "",
-        "| | models | ok | refused | failed | unchecked | largest error of alpha among the ok |",
-        "|---|---|---|---|---|---|---|",
+        "| | models | ok | refused | failed | unchecked | not run | largest error of alpha among the ok |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     groups = {title: [r for r in records if r["section"] == kind] for kind, title in KINDS.items()}
     for title, group in groups.items():
-        counts = [sum(r["verdict"] == v for r in group) for v in ("ok", "refused", "failed", "unchecked")]
+        verdicts = ("ok", "refused", "failed", "unchecked", NOT_RUN)
+        counts = [sum(r["verdict"] == verdict for r in group) for verdict in verdicts]
         worst = max((r["errors"]["alpha"] for r in group if r["verdict"] == "ok"), default=None)
         error = "" if worst is None else f"{worst:.1e}"
         lines.append(f"| {title} | {len(group)} | {' | '.join(map(str, counts))} | {error} |")
@@ -87,6 +97,6 @@ def markdown(records: Sequence[Record]) -> str:
         f"- `{record['source']}` {record['verdict']}: {record['reason']}"
         for group in groups.values()
         for record in group
-        if record["verdict"] != "ok"
+        if record["verdict"] not in ("ok", NOT_RUN)
     ] or ["Nothing."]
     return "\n".join(lines) + "\n"

@@ -71,8 +71,8 @@ def inputs_of_kinks(program: Any) -> list[str]:
 def _exact(result: Any) -> Any:
     """A node's result in float64, whose gradient arrives in the order of its elements.
 
-    In torch 2.13, BatchNorm2d's derivative for one image is wrong where the gradient's strides are those of
-    channels last and the image's own is not the whole image's size (16, 1, 64, 16).
+    In torch 2.13 on the CPU, BatchNorm2d's derivative for one image is wrong where the gradient that arrives
+    has strides such as (16, 1, 64, 16) for (1, 16, 4, 4).
     """
     if isinstance(result, (tuple, list)):
         return type(result)(map(_exact, result))

@@ -25,7 +25,8 @@ from .slopes import judge_gradients
 CLEAN = 1e-4  # an error of alpha that no unit on the other side of its kink explains
 IMAGE_CLEAN = 1e-2  # likewise of the image's gradient, in which every unit counts by itself
 # On this machine, against the source itself; the slopes of an operator at a time cross no kinks.
-EXPORT_TOLERANCES = TOLERANCES | {"alpha": 1e-3, "tangents": 1e-2}
+IMAGE_BY_SLOPES = 5e-3  # of the image's gradient, where it is held against slopes
+EXPORT_TOLERANCES = TOLERANCES | {"alpha": 1e-3, "tangents": 1e-3}
 HALF_TOLERANCE = 5e-2  # of results in half precision, whose every step rounds to three digits
 
 
@@ -125,7 +126,10 @@ def measure(sessions: Sessions, source: Source, network: Network) -> tuple[Parit
         unproven += _hold_against_slopes(run, network, errors)
     against = _described(source, reference, own_kinks)
     allowed = allowed_errors(quantised, sessions.manifest.precision)
-    if run.image_gradient is not None and not errors.get("image_gradient", np.inf) <= allowed["image_gradient"]:
+    if (
+        run.image_gradient is not None
+        and not errors.get("image_gradient", np.inf) <= allowed["image_gradient"]
+    ):
         errors.pop("image_gradient", None)
         unproven.append("image_gradient")
         run = replace(run, image_gradient=None)
@@ -234,7 +238,7 @@ def _errors_within(run: _ProbeRun) -> dict[str, float]:
 
 
 def _hold_against_slopes(run: _ProbeRun, network: Network, errors: dict[str, float]) -> list[str]:
-    """Add the errors of the gradients against measured slopes; those that measure nothing here are returned."""
+    """Add the errors of the gradients against slopes; the names of those that measure nothing are returned."""
     sessions, targets, linked = run.sessions, run.targets, run.linked
     judged = judge_gradients(sessions, network, run.image, targets, linked)
     unproven = []
@@ -242,7 +246,7 @@ def _hold_against_slopes(run: _ProbeRun, network: Network, errors: dict[str, flo
         unproven.append("tangents")
     else:
         errors["tangents"] = judged.alpha
-    if judged.image is not None:
+    if judged.image is not None and judged.image <= IMAGE_BY_SLOPES:
         errors.setdefault("image_gradient", judged.image)
     differences = consistency.differences_error(sessions, targets, linked)
     if differences <= TOLERANCES["differences"]:

@@ -48,7 +48,7 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Direction:
-    """A direction (1, K, h, w), and the spread of <gradient, direction> over all that might have been drawn."""
+    """A direction (1, K, h, w), and the spread of <gradient, direction> over all that may be drawn."""
 
     values: np.ndarray
     spread: float
@@ -185,7 +185,7 @@ def _error(piece: _Piece, network: Network, direction: _Direction) -> float | No
 
     try:
         slope, least = measured(Way())
-        scale = max(direction.spread, least) or 1.0
+        scale = max(direction.spread, abs(slope), least) or 1.0
         error = abs(slope - expected) / scale
         if error <= AGREED:
             return error
@@ -200,7 +200,7 @@ def _error(piece: _Piece, network: Network, direction: _Direction) -> float | No
 
 
 def _beyond_kinks(alpha: np.ndarray, shipped: np.ndarray) -> float:
-    """How far the features graph's own scores are off, where it is further than units at their kinks explain."""
+    """How far the features graph's own scores are off, if further than units at their kinks explain."""
     error = relative_error(shipped, alpha)
     return 0.0 if error <= TOLERANCES["alpha"] else error
 
@@ -208,5 +208,5 @@ def _beyond_kinks(alpha: np.ndarray, shipped: np.ndarray) -> float:
 def _worst(*errors: float | None) -> float | None:
     """The largest error, where all are measured; NaN stays."""
     measured = [error for error in errors if error is not None]
-    largest = float(np.max(measured))
+    largest = float(np.max(measured, initial=0.0))
     return largest if len(measured) == len(errors) or not largest <= AGREED else None

@@ -2,8 +2,8 @@
 
 A direction at a network's input is carried forward through every node by central differences of that node
 alone, at the values that its inputs have in the network's own run. No step is longer than one operator: a
-perturbation that is a millionth of a unit cannot cross the kink of a unit ten layers later, drown in float32's
-rounding on the way, or leave the domain of a power. Forward passes are all that it needs, no gradient rule.
+perturbation that is a millionth of a unit cannot cross the kink of a unit ten layers later, drown in the
+rounding of float32, or leave the domain of a power. It needs forward passes alone, and no gradient rule.
 
 Operators that are linear, or linear in each of two inputs, have exact central differences at any step and are
 run in float32. The others are run in float64, by ONNX Runtime or by ONNX's reference implementation.
@@ -25,9 +25,9 @@ from ..ir.cpu_sessions import Level, open_session, quiet_options
 
 # Linear in what moves, or in each of two inputs that move: central differences are exact at any step.
 BILINEAR = frozenset(
-    "AveragePool BatchNormalization Cast CastLike Concat Conv ConvTranspose DepthToSpace Einsum Expand Flatten "
-    "Gather Gemm GlobalAveragePool Identity MatMul Pad Reshape Resize Slice SpaceToDepth Split Squeeze Transpose "
-    "Unsqueeze Upsample".split()
+    "AveragePool BatchNormalization Cast CastLike Concat Conv ConvTranspose DepthToSpace Einsum Expand "
+    "Flatten Gather Gemm GlobalAveragePool Identity MatMul Pad Reshape Resize Slice SpaceToDepth Split Squeeze "
+    "Transpose Unsqueeze Upsample".split()
 )
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 SAMPLE = 4096  # elements that tell how large a tensor's values are
@@ -175,13 +175,17 @@ def _central(
 def _chosen(two_sided: np.ndarray, right: np.ndarray, left: np.ndarray, side: str) -> np.ndarray:
     """The slopes of a side; where one side is outside the operator's domain, those of the other."""
     nearer = np.abs(right) <= np.abs(left)
-    choices = {"both": two_sided, "least": np.where(nearer, right, left), "most": np.where(nearer, left, right)}
+    choices = {
+        "both": two_sided,
+        "least": np.where(nearer, right, left),
+        "most": np.where(nearer, left, right),
+    }
     one_sided = np.where(np.isfinite(right), right, left)
     return np.where(np.isfinite(left) & np.isfinite(right), choices[side], one_sided)
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a - b in float64; infinities that stay what they are do not move."""
+    """The difference a - b in float64; infinities that stay what they are do not move."""
     return np.where(a == b, 0.0, a.astype(np.float64) - b.astype(np.float64))
 
 
@@ -238,7 +242,8 @@ def _by_reference(model: onnx.ModelProto) -> Evaluate:
     names = [value.name for value in model.graph.input]
 
     def evaluate(values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        return _placed(model, ReferenceEvaluator(typed).run(None, {name: values[name] for name in names}))
+        outputs = ReferenceEvaluator(typed).run(None, {name: values[name] for name in names})
+        return _placed(model, list(outputs))
 
     return evaluate
 

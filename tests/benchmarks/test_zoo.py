@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.zoo import examination, networks, processes, sources
 from benchmarks.zoo.results import read_results
-from benchmarks.zoo.table import markdown
+from benchmarks.zoo.table import markdown, not_run
 
 SIZE = (3, 24, 24)
 
@@ -142,8 +142,9 @@ def test_the_table_has_the_counts_and_the_reasons():
     measured |= {"operators": ["Conv", "Relu"], "blocks": [[8, 32, 48], [16, 16, 24]], "errors": errors}
     fine = record("timm:fine", verdict="ok", reason="", **measured)
     partly = record("timm:partly", verdict="unchecked", reason="renamed", **measured | {"compared": 1})
-    lines = markdown([fine, partly, record("timm:b")]).splitlines()
-    assert "| timm, convolutional | 3 | 1 | 1 | 0 | 1 | 3.0e-07 |" in lines
+    lines = markdown([fine, partly, record("timm:b"), not_run("timm:c", "timm")]).splitlines()
+    assert "| timm, convolutional | 4 | 1 | 1 | 0 | 1 | 1 | 3.0e-07 |" in lines
+    assert "| `timm:c` |  |  |  |  |  |  |  |  | not run |" in lines
     cells = "| `timm:fine` | 5.4 | 64x96 | 8/16 | 2 | 12 | 1.0e-07 | 2.0e-07 | 3.0e-07 | ok |"
     assert cells in lines
     assert any("3.0e-07 (1 of 2 blocks)" in line for line in lines)

@@ -12,7 +12,7 @@ from sise_rt.export.proof.original import by_file
 from sise_rt.export.proof.parity import EXPORT_TOLERANCES, probe_picture
 
 from sise_rt.bundle import read_bundle
-from sise_rt.errors import ParityError, SiseError
+from sise_rt.errors import ModelError, ParityError, SiseError
 from sise_rt.manifest import Compared
 
 
@@ -22,7 +22,10 @@ def test_small_models_pass(cnn, tmp_path, tail, batch):
     report = export(cnn(tmp_path / "m.onnx", tail=tail, batch=batch), tmp_path / "m.sise")
     parity = report.manifest.parity
     assert parity.reference == "the original ONNX model"
-    assert parity.errors.keys() == {"logits", "maps", "chain", "score", "differences", "image_gradient"}
+    assert parity.errors.keys() == {
+        *("logits", "maps", "chain", "score", "tangents", "differences", "image_gradient")
+    }
+    assert parity.errors["tangents"] < 1e-5
     assert parity.errors["logits"] < 1e-5
     assert parity.errors["maps"] < 1e-5
     assert parity.errors["chain"] < 1e-6
@@ -54,11 +57,58 @@ def test_a_wrong_rule_fails_and_leaves_nothing(small_model, tmp_path, monkeypatc
         export(small_model, output)
     before = sorted(path.name for path in tmp_path.rglob("*"))
     monkeypatch.setitem(rules.RULES, op_type, rule)
-    with pytest.raises(ParityError, match=r"differ from the source's .*: .*differences .* is above"):
+    with pytest.raises(ParityError, match=r"differ from the source's .*: .*tangents .* is above"):
         export(small_model, output, overwrite=True)
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
     if existing:
         read_bundle(output)
+
+
+@pytest.mark.parametrize("measure", [lambda *_: float("nan"), lambda *_: 0.3])
+def test_differences_that_err_do_not_refuse(small_model, tmp_path, monkeypatch, measure):
+    from sise_rt.export.proof.parity import consistency
+
+    from sise_rt.running.verify import tolerances
+
+    monkeypatch.setattr(consistency, "differences_error", measure)
+    manifest = export(small_model, tmp_path / "m.sise").manifest
+    assert manifest.parity.unproven == ("differences",)
+    assert "differences" not in manifest.parity.errors
+    assert "differences" not in tolerances(read_bundle(tmp_path / "m.sise"))
+
+
+def wrong_in_the_stem(op, g, y, x, *others, **attributes):
+    """MaxPool's gradient is needed behind the picture only."""
+    return (op.Mul(op.Expand(op.ReduceMean(g), op.constant([1])), op.Mul(x, op.constant(0.0))),)
+
+
+def test_the_image_s_gradient_alone_refuses_nothing(small_model, tmp_path, monkeypatch):
+    monkeypatch.setitem(rules.RULES, "MaxPool", wrong_in_the_stem)
+    blocks = ["a.relu", "b.relu"]  # behind the max pooling
+    report = export(small_model, tmp_path / "m.sise", blocks=blocks)
+    manifest = report.manifest
+    assert manifest.parity.unproven == ("image_gradient",)
+    assert manifest.graphs.image_gradient == ""
+    assert not (tmp_path / "m.sise" / "image_gradient.onnx").exists()
+    assert "image_gradient.onnx" not in manifest.files
+    assert any("it was not shown to be right" in note for note in report.notes)
+    read_bundle(tmp_path / "m.sise")
+
+
+def test_a_model_of_which_nothing_can_be_measured_is_exported_with_a_warning(
+    small_model, tmp_path, monkeypatch
+):
+    from sise_rt.export.proof import slopes
+    from sise_rt.export.proof.parity import consistency
+
+    def unable(*_):
+        raise ModelError("no kernel")
+
+    monkeypatch.setattr(slopes, "carry", unable)
+    monkeypatch.setattr(consistency, "differences_error", lambda *_: float("nan"))
+    report = export(small_model, tmp_path / "m.sise")
+    assert report.manifest.parity.unproven == ("tangents", "differences", "image_gradient")
+    assert any("compared with nothing" in warning for warning in report.warnings)
 
 
 def test_a_wrong_forward_pass_fails(small_model, tmp_path, monkeypatch):
@@ -122,7 +172,7 @@ def test_blocks_that_autograd_does_not_know_are_said(tmp_path, monkeypatch, know
     assert reference == (
         "torch autograd, float64"
         if known
-        else "torch's exported program, float64; central differences for alpha"
+        else "torch's exported program, float64; slopes of its operators for alpha"
     )
 
 
