@@ -17,8 +17,8 @@ at its published input size. The bundle is then compared with torch autograd in 
 reference value, of the worst block. A model is ok where alpha was compared for every block and differs by
 at most 1e-3; refused where the export says that it cannot be done; failed where the numbers differ, or a
 limit on time or memory was met; not run where the list has a model that was not tried. Operators are
-the different ones that a gradient flows through between the first block and the logits. Seconds are those of the whole export, the comparison included (cores:
-{cores}).
+the different ones that a gradient flows through between the first block and the logits. Seconds are
+those of the whole export, the comparison included (cores: {cores}).
 """
 
 

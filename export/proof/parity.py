@@ -238,7 +238,7 @@ def _errors_within(run: _ProbeRun) -> dict[str, float]:
 
 
 def _hold_against_slopes(run: _ProbeRun, network: Network, errors: dict[str, float]) -> list[str]:
-    """Add the errors of the gradients against slopes; the names of those that measure nothing are returned."""
+    """Add the errors of the gradients against slopes; names of those that measure nothing are returned."""
     sessions, targets, linked = run.sessions, run.targets, run.linked
     judged = judge_gradients(sessions, network, run.image, targets, linked)
     unproven = []

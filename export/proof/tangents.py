@@ -26,9 +26,12 @@ from ..ir.cpu_sessions import Level, open_session, quiet_options
 # Linear in what moves, or in each of two inputs that move: central differences are exact at any step.
 BILINEAR = frozenset(
     "AveragePool BatchNormalization Cast CastLike Concat Conv ConvTranspose DepthToSpace Einsum Expand "
-    "Flatten Gather Gemm GlobalAveragePool Identity MatMul Pad Reshape Resize Slice SpaceToDepth Split Squeeze "
-    "Transpose Unsqueeze Upsample".split()
+    "Flatten Gather Gemm GlobalAveragePool Identity MatMul Pad Reshape Resize Slice SpaceToDepth Split "
+    "Squeeze Transpose Unsqueeze Upsample".split()
 )
+# Element-wise, and steep at zero, where a tensor's small values may be far smaller than the others.
+STEEP = frozenset("Div Log Pow Reciprocal Sqrt".split())
+NEAR = 1e-4  # of an element
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 SAMPLE = 4096  # elements that tell how large a tensor's values are
 MASK = 1e6  # values from here on hide others, and tell nothing of their size
@@ -122,6 +125,11 @@ def _curved(
     failed: Exception | None = None
     for evaluate, dtype in _evaluators(node, opsets, inputs, moving, single=False):
         try:
+            if dtype == np.float64 and node.op_type in STEEP:
+                parts = [
+                    _steep(evaluate, inputs, along[name], name, way.step * scale, way.side) for name in moving
+                ]
+                return [np.sum(parts, axis=0)]
             if dtype == np.float64:
                 return _central(evaluate, inputs, along, moving, way.step * scale, dtype, way.side)
             long, short = (
@@ -132,6 +140,18 @@ def _curved(
         except Exception as error:  # reference implementations raise what they like
             failed = error
     raise ModelError(f"node {node.name!r} ({node.op_type}) cannot be run by itself") from failed
+
+
+def _steep(
+    evaluate: Evaluate, inputs: Run, direction: np.ndarray, name: str, step: float, side: str
+) -> np.ndarray:
+    """The slope of an element-wise operator along one input, by a step that is small beside each element."""
+    size = np.abs(inputs[name].astype(np.float64))
+    length = step * np.abs(direction)
+    share = np.ones(size.shape)
+    np.divide(NEAR * size, length, out=share, where=(length > NEAR * size) & (size > 0))
+    (slope,) = _central(evaluate, inputs, {name: share * direction}, [name], step, np.float64, side)
+    return slope / share
 
 
 def _size(arrays: Sequence[np.ndarray]) -> float:
@@ -242,8 +262,8 @@ def _by_reference(model: onnx.ModelProto) -> Evaluate:
     names = [value.name for value in model.graph.input]
 
     def evaluate(values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        outputs = ReferenceEvaluator(typed).run(None, {name: values[name] for name in names})
-        return _placed(model, list(outputs))
+        outputs: Any = ReferenceEvaluator(typed).run(None, {name: values[name] for name in names})
+        return _placed(model, outputs)
 
     return evaluate
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from sise_rt.export import export
 from sise_rt.export.gradients import rules
 from sise_rt.export.proof.original import by_file
@@ -62,6 +62,33 @@ def test_a_wrong_rule_fails_and_leaves_nothing(small_model, tmp_path, monkeypatc
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
     if existing:
         read_bundle(output)
+
+
+def with_tail(path, small_model, power: float, low: float):
+    """The small network with generalised-mean pooling: differences of whole maps leave the domain of Pow."""
+    model = onnx.load(small_model)
+    nodes = [node for node in model.graph.node if node.op_type != "GlobalAveragePool"]
+    values = {"low": low, "p": power, "root": 1 / power}
+    model.graph.initializer.extend(numpy_helper.from_array(np.float32(v), k) for k, v in values.items())
+    place = next(i for i, node in enumerate(nodes) if node.op_type == "Flatten")
+    nodes[place:place] = [
+        helper.make_node("Max", ["b.relu", "low"], ["clipped"], "clipped"),
+        helper.make_node("Pow", ["clipped", "p"], ["powers"], "powers"),
+        helper.make_node("GlobalAveragePool", ["powers"], ["mean of powers"], "mean of powers"),
+        helper.make_node("Pow", ["mean of powers", "root"], ["mean"], "mean"),
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("power", [3.0, 2.5])
+def test_generalised_mean_pooling_passes(small_model, tmp_path, power):
+    path = with_tail(tmp_path / "gem.onnx", small_model, power, 1e-6)
+    parity = export(path, tmp_path / "m.sise").manifest.parity
+    assert parity.errors["tangents"] < 1e-5
+    assert parity.errors["image_gradient"] < 1e-4
 
 
 @pytest.mark.parametrize("measure", [lambda *_: float("nan"), lambda *_: 0.3])

@@ -81,3 +81,15 @@ def test_an_operator_that_cannot_run_alone_is_an_error():
     values = {"x": np.ones(2, np.float32), "y": np.ones(2, np.float32)}
     with pytest.raises(ModelError, match="NoSuchOperator"):
         derivative([node("NoSuchOperator", ["x"], "y")], values, np.ones(2), "y")
+
+
+def test_small_values_beside_large_ones():
+    x = np.array([1e-18, 1e-6, 1.0, 1e3], np.float32)
+    values = {"x": x, "p": np.float32(1 / 3), "y": np.cbrt(x)}
+    slope = derivative([node("Pow", ["x", "p"], "y")], values, np.ones(4), "y")
+    np.testing.assert_allclose(slope, x.astype(np.float64) ** (-2 / 3) / 3, rtol=1e-5)
+    values |= {"y": x / x}
+    ratio = carry(
+        [node("Div", ["x", "z"], "y")], {"": 18}, values | {"z": x}, {"x": x, "z": 2 * x}, "y", CENTRAL
+    )
+    np.testing.assert_allclose(ratio, -1, rtol=1e-5)
