@@ -7,7 +7,9 @@ all blocks: a Gaussian process on the log-odds, over masks brought to one small 
 from __future__ import annotations
 
 import itertools
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -32,14 +34,19 @@ def _blas() -> Any:
     return ThreadpoolController()
 
 
-def one_blas_thread() -> AbstractContextManager:
-    """A context in which linear algebra takes one thread.
+_alone = threading.RLock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """A context in which linear algebra takes one thread, in the whole process; one caller at a time.
 
     ONNX Runtime's threads go on spinning for a while after a pass, and work of a few milliseconds on as many
-    threads again would wait for them. The limit is the process's: where several threads are in such a context
-    at once, it ends with the first of them.
+    threads again would wait for them. The number is the process's: a second caller inside would take note of
+    the limit as what was there before, and leave it behind. So it waits; what is done here is short.
     """
-    return _blas().limit(limits=1, user_api="blas")
+    with _alone, _blas().limit(limits=1, user_api="blas"):
+        yield
 
 
 def pooled_masks(maps: np.ndarray) -> np.ndarray:

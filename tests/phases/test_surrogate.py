@@ -1,6 +1,8 @@
 """The regression over masks, against the textbook's equations and a function that has to be found."""
 
 import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -139,3 +141,24 @@ def test_linear_algebra_on_one_thread_and_on_all_again():
         with one_blas_thread():
             assert threads() == {1}
         assert threads() == before
+
+
+def test_the_hosts_number_of_threads_outlives_concurrent_calls():
+    def threads():
+        blas = [info for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"]
+        return {info["num_threads"] for info in blas}
+
+    def call(_):
+        for _ in range(20):
+            with one_blas_thread(), one_blas_thread():
+                seen.append(threads())
+
+    seen: list[set[int]] = []
+    before = threads()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(call, range(8)))
+    assert len(seen) == 160
+    assert all(numbers == {1} for numbers in seen)
+    assert threads() == before
+    if os.cpu_count() > 1 and "OPENBLAS_NUM_THREADS" not in os.environ:
+        assert before != {1}, "or this shows nothing"
