@@ -35,9 +35,9 @@ def logit_scores(engine: Engine, image: np.ndarray, features: Features, target: 
     _, gradient, _ = engine.last_block_gradient(image, one_hot)
     scores = [gradient.mean(axis=(2, 3))[0]]  # of the last block first
     for index in range(len(features.maps) - 1, 0, -1):
-        session, maps = engine.sessions.open(head_graph(index)), features.maps[index - 1]
-        names = [slot.name for slot in session.get_inputs()]
-        gradient, alpha = session.run(None, dict(zip(names, (maps[None], gradient), strict=True)))
+        graph, maps = engine.sessions.open(head_graph(index)), features.maps[index - 1]
+        names = [tensor.name for tensor in graph.spec.inputs]
+        gradient, alpha = graph.run(dict(zip(names, (maps[None], gradient), strict=True)))
         scores.append(alpha[0])
     return scores[::-1]
 

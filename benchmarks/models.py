@@ -79,7 +79,7 @@ def classes(explainer: sise_rt.Explainer, path: Path) -> tuple[np.ndarray, np.nd
         tensor = explainer.prepare(photo).tensor
         values = tensor
         for part in chain:
-            values = part.run(None, {part.get_inputs()[0].name: values})[0]
+            values = part.run({part.spec.inputs[0].name: values})[0]
         if explainer.manifest.input.layout == "NHWC":
             tensor = tensor.transpose(0, 2, 3, 1)
         answers.append((values.argmax(), session.run(None, {slot.name: tensor})[0].argmax(), label))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,8 +21,10 @@ __all__ = [
     "LATER",
     "PRECISIONS",
     "Block",
+    "Bundle",
     "Manifest",
     "Preprocess",
+    "load_bundle",
     "parse_manifest",
     "read_bundle",
     "sha256",
@@ -100,6 +105,34 @@ def _refuse_contradictions(manifest: Manifest) -> None:
             raise BundleError(f"file {path!r} lies outside the bundle")
 
 
+class Bundle(NamedTuple):
+    """A bundle in memory: what was held against its hash is what is used, whatever becomes of the files.
+
+    Attributes:
+        manifest: what is known of it.
+        files: the content of every file that the manifest lists, by path.
+    """
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Read a whole bundle into memory, and check every file against its hash.
+
+    Raises:
+        BundleError: the folder is no bundle, a file is missing, altered or a link, or memory is too small.
+    """
+    folder = Path(folder)
+    with _readable(folder):
+        manifest = _manifest(folder)
+        files = {}
+        for path, expected in manifest.files.items():
+            files[path] = _whole(folder, path).read_bytes()
+            _require_unaltered(folder / path, hashlib.sha256(files[path]).hexdigest(), expected)
+    return Bundle(manifest, files)
+
+
 def read_bundle(folder: str | Path) -> Manifest:
     """Read a bundle's manifest and check every file against its hash.
 
@@ -107,28 +140,50 @@ def read_bundle(folder: str | Path) -> Manifest:
         BundleError: the folder is no bundle, or a file is missing, altered, or a link.
     """
     folder = Path(folder)
-    try:
-        if not folder.is_dir():
-            kind = "it is a file" if folder.exists() else "no such folder"
-            raise BundleError(f"{folder} is no bundle: {kind}")
-        if not _inside(folder, MANIFEST).is_file():
-            raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")
-        manifest = parse_manifest((folder / MANIFEST).read_text("utf-8"), str(folder / MANIFEST))
+    with _readable(folder):
+        manifest = _manifest(folder)
         for path, expected in manifest.files.items():
-            file = _inside(folder, path)
-            if not file.is_file():
-                raise BundleError(f"{file} is missing; copy the whole bundle, or export it again")
-            if sha256(file) != expected:
-                raise BundleError(
-                    f"{file} was altered since the export (its sha256 differs): "
-                    "copy or export the bundle again"
-                )
+            _require_unaltered(folder / path, sha256(_whole(folder, path)), expected)
+    return manifest
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """What the system says while a bundle is read, as a BundleError."""
+    try:
+        yield
     except BundleError:
         raise
+    except MemoryError as error:
+        raise BundleError(f"{folder} cannot be read: it needs more memory than there is") from error
     # ValueError: text that is no UTF-8, names that are no file names. RuntimeError: a link to itself.
     except (OSError, ValueError, RuntimeError) as error:
         raise BundleError(f"{folder} cannot be read: {error}") from error
-    return manifest
+
+
+def _manifest(folder: Path) -> Manifest:
+    """The manifest of a folder, which may be no bundle."""
+    if not folder.is_dir():
+        kind = "it is a file" if folder.exists() else "no such folder"
+        raise BundleError(f"{folder} is no bundle: {kind}")
+    if not _inside(folder, MANIFEST).is_file():
+        raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")
+    return parse_manifest((folder / MANIFEST).read_text("utf-8"), str(folder / MANIFEST))
+
+
+def _whole(folder: Path, path: str) -> Path:
+    """A file of the bundle, which is there."""
+    file = _inside(folder, path)
+    if not file.is_file():
+        raise BundleError(f"{file} is missing; copy the whole bundle, or export it again")
+    return file
+
+
+def _require_unaltered(file: Path, digest: str, expected: str) -> None:
+    if digest != expected:
+        raise BundleError(
+            f"{file} was altered since the export (its sha256 differs): copy or export the bundle again"
+        )
 
 
 def _inside(folder: Path, path: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .answering import Explained, check_arguments, explain_picture, predict
-from .bundle import Manifest, read_bundle
+from .bundle import Manifest, load_bundle
 from .errors import NoEvidence
 from .explanation import Explanation
 from .methods import METHODS, Preview, Progress, Request, parse_all, request
@@ -22,6 +22,8 @@ from .running.sessions import Sessions
 
 class Explainer:
     """Explains single predictions of one bundle. Thread-safe: calls share the sessions and the batch sizes.
+
+    The bundle is read once, into memory: what later becomes of its folder changes nothing.
 
     Args:
         bundle: folder made by `sise-rt export`.
@@ -39,8 +41,10 @@ class Explainer:
         memory: int | None = None,
         tf32: bool = False,
     ):
-        self.manifest: Manifest = read_bundle(bundle)
-        self.engine = Engine(Sessions(bundle, self.manifest, provider, threads, tf32), memory)
+        held = load_bundle(bundle)
+        self.manifest: Manifest = held.manifest
+        sessions = Sessions(bundle, held.manifest, provider, threads, tf32, files=held.files)
+        self.engine = Engine(sessions, memory)
 
     def __repr__(self) -> str:
         """The model, its input, and what runs it."""

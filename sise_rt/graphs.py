@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
 
 from .manifest import LATER, Manifest
+from .wording import counted
 
 FLOAT, INDEX = "float32", "int64"
 BATCH, TARGETS = "N", "T"  # extents that are free: the images of a pass, and the targets of a score
@@ -42,6 +46,28 @@ class GraphSpec:
     path: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    def misfit(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[Any]) -> str | None:
+        """What is wrong with the outputs of a run, in words; None if they are those described.
+
+        Args:
+            inputs: of the run, by name. Extents that are free have in the outputs what they have here.
+            outputs: in their order; whatever the run gave, arrays or not.
+        """
+        if len(outputs) != len(self.outputs):
+            return f"it gives {counted(len(outputs), 'tensor')}, and {len(self.outputs)} are described"
+        free: dict[int | str, int] = {}
+        for taken in self.inputs:
+            free |= zip(taken.shape, inputs[taken.name].shape, strict=True)
+        for tensor, value in zip(self.outputs, outputs, strict=True):
+            shape = tuple(free.get(extent, extent) for extent in tensor.shape)
+            if not isinstance(value, np.ndarray):
+                return f"{tensor.name} is no array, and {tensor.dtype} {shape} is described"
+            if (value.dtype, value.shape) != (tensor.dtype, shape):
+                return (
+                    f"{tensor.name} is {value.dtype} {value.shape}, and {tensor.dtype} {shape} is described"
+                )
+        return None
 
 
 def block_graph(index: int) -> str:

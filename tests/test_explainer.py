@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -14,9 +15,10 @@ from PIL import Image
 
 import sise_rt
 from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
-from sise_rt.errors import ImageError, ModelError, NoEvidence, OutputError, TargetError
+from sise_rt.errors import BundleError, ImageError, ModelError, NoEvidence, OutputError, TargetError
 from sise_rt.pictures.picture import Picture
 from sise_rt.running.engine import Scorer
+from sise_rt.running.verify import verify
 
 PHASES = ["preprocess", "features", "masks", "scoring", "loading", "fusion"]
 
@@ -496,3 +498,81 @@ def blind(small_model, tmp_path):
         return export(tmp_path / "blind.onnx", tmp_path / "blind.sise", activation="softmax").path
 
     return make
+
+
+# ------------------------------------------------------------------------- what becomes of the bundle's files
+
+
+def truncated(folder, other):
+    for path in files_of(folder):
+        os.truncate(path, path.stat().st_size // 3)
+
+
+def replaced_in_place(folder, other):
+    for path in files_of(folder):
+        path.write_bytes((other / path.relative_to(folder)).read_bytes())
+
+
+def deleted(folder, other):
+    shutil.rmtree(folder)
+
+
+def files_of(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def other_bundle(small_bundle, tmp_path_factory):
+    """The same network with other weights, so that each of its files fits where the first one's lay."""
+    folder = Path(shutil.copytree(small_bundle, tmp_path_factory.mktemp("other") / "small.sise"))
+    weights = np.fromfile(folder / "weights.bin", np.float32)
+    (folder / "weights.bin").write_bytes((weights[::-1].copy() * np.float32(0.9)).tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("become", [truncated, replaced_in_place, deleted])
+def test_what_becomes_of_the_files_changes_no_answer(small_bundle, other_bundle, tmp_path, become):
+    """Graphs that are opened late, and verify, go by what was loaded."""
+    methods = ("sise", "grad-cam", "integrated-gradients:steps=4", "rise:masks=20")
+    picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+    def answers(explainer, become):
+        explainer.explain(picture, 1, batch_size=2)
+        become()
+        found = explainer.explain_methods(picture, [1], methods, batch_size=2)
+        return [answer.raw for (answer,) in found.values()], verify(explainer.engine)
+
+    folder = Path(shutil.copytree(small_bundle, tmp_path / "small.sise"))
+    expected, errors = answers(sise_rt.load(small_bundle, "cpu", 1), lambda: None)
+    found, found_errors = answers(sise_rt.load(folder, "cpu", 1), lambda: become(folder, other_bundle))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert found_errors == errors
+
+
+def test_a_branch_that_names_a_file_is_not_read_from_the_disk(small_bundle, tmp_path, monkeypatch):
+    """ONNX Runtime looks for what branches name where the process runs, if it is not told otherwise."""
+    folder = Path(shutil.copytree(small_bundle, tmp_path / "small.sise"))
+    model = onnx.load(folder / "forward.onnx", load_external_data=False)
+    bias = onnx.TensorProto(name="bias", data_type=1, dims=[5], data_location=1)
+    for key, value in (("location", "secret.bin"), ("offset", "0"), ("length", "20")):
+        bias.external_data.add(key=key, value=value)
+    shape = model.graph.output[0].type
+    made = onnx.ValueInfoProto(name="made", type=shape)
+    adds = onnx.helper.make_node("Add", ["inner", "bias"], ["made"])
+    branch = onnx.helper.make_graph([adds], "branch", [], [made], [bias])
+    for node in model.graph.node:
+        node.output[:] = ["inner" if name == "logits" else name for name in node.output]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "always"))
+    model.graph.node.append(
+        onnx.helper.make_node("If", ["always"], ["logits"], then_branch=branch, else_branch=branch)
+    )
+    (folder / "forward.onnx").write_bytes(model.SerializeToString())
+    data = json.loads((folder / "manifest.json").read_text("utf-8"))
+    data["files"]["forward.onnx"] = sha256(folder / "forward.onnx")
+    (folder / "manifest.json").write_text(json.dumps(data), "utf-8")
+    for place in (tmp_path, folder):
+        (place / "secret.bin").write_bytes(np.ones(5, np.float32).tobytes())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match=r"forward\.onnx cannot be loaded"):
+        sise_rt.load(folder, "cpu").explain(np.zeros((32, 32, 3), np.uint8), 0, method="rise:masks=4")

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper
 
 from sise_rt.errors import ModelError
-from sise_rt.running.sessions import FULL
+from sise_rt.running.passes import FULL
 
 from ..ir.cpu_sessions import Level, open_session, quiet_options
 from ..ir.mapping import mapped_offsets

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 
 from sise_rt.errors import ModelError
+from sise_rt.memory import give_back_memory as give_back_memory
 
 from .messages import gist
 
@@ -50,10 +49,3 @@ def open_session(
         )
     except Exception as error:
         raise ModelError(f"ONNX Runtime cannot load the model: {gist(error)}") from error
-
-
-def give_back_memory() -> None:
-    """Hand freed memory to the system, as after closing a session: glibc keeps what was small."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:  # other C libraries have no such function, and no such habit
-        trim(0)

@@ -116,7 +116,7 @@ def judge(
                 f"allowed, as other pictures may go higher): {INSTEAD}",
                 settings=("precision",),
             )
-        for session in [half] if done else [half, sessions.open("score")]:
+        for session in [half] if done else [half, sessions.open("score").session]:
             difference = _difference(picture, by_exact, picture.scores(session), peak)
             if difference is not None:
                 differences.append((str(path), difference))

@@ -15,7 +15,8 @@ from sise_rt.phases.masks import constant_maps
 from sise_rt.phases.scoring import Scores, usable_maps, visualization_map
 from sise_rt.pictures.picture import prepare
 from sise_rt.running.finite import require_finite
-from sise_rt.running.sessions import Sessions, run, run_features
+from sise_rt.running.passes import OpenGraph, run, run_features
+from sise_rt.running.sessions import Sessions
 
 MASKS = 100  # of each picture, those that weigh most; all of them would take minutes
 BATCH = 4  # masks a pass, so that networks of large maps fit into memory
@@ -48,7 +49,7 @@ class MaskedPicture:
     batch: int
 
     def scores(self, session: Any) -> Scored:
-        """The scores by a score graph."""
+        """The scores by a session of a score graph."""
         names = [output.name for output in session.get_outputs()]
         blocks: list[Scores | None] = []
         peaks: list[np.ndarray] = []
@@ -82,7 +83,7 @@ def _joined(index: np.ndarray, passes: Sequence[Mapping[str, np.ndarray]]) -> Sc
     return Scores(index, **{name: np.concatenate([outputs[name] for outputs in passes]) for name in names})
 
 
-def mask_picture(sessions: Sessions, features: Any, path: Path) -> MaskedPicture:
+def mask_picture(sessions: Sessions, features: OpenGraph, path: Path) -> MaskedPicture:
     """A picture with its features for the class with the highest logit.
 
     Raises:

@@ -12,8 +12,9 @@ from sise_rt.manifest import Compared, Parity, SourcePrecision
 from sise_rt.running import consistency
 from sise_rt.running.consistency import relative_error
 from sise_rt.running.logits import confidences
+from sise_rt.running.passes import FeaturePass, run_features
 from sise_rt.running.probe import Probe, cell_sums, probe_tensor
-from sise_rt.running.sessions import FeaturePass, Sessions, run_features
+from sise_rt.running.sessions import Sessions
 from sise_rt.running.verify import HALF_SCORE_TOLERANCE, QUANTISED_TOLERANCES, TOLERANCES, failures
 
 from ..intake.sources import Source
@@ -231,10 +232,8 @@ def _on_same_side(run: _ProbeRun, source: Source, network: Network) -> tuple[Ref
 def _errors_within(run: _ProbeRun) -> dict[str, float]:
     """How far the bundle's graphs are from each other."""
     sessions, image, targets, linked = run.sessions, run.image, run.targets, run.linked
-    return {
-        "chain": consistency.chain_error(sessions, image, targets, linked),
-        "score": consistency.score_error(sessions, image, targets, linked.maps),
-    }
+    chain = consistency.chain_error(sessions, image, targets, linked)
+    return {"chain": chain} | consistency.score_errors(sessions, image, targets, linked.maps)
 
 
 def _hold_against_slopes(run: _ProbeRun, network: Network, errors: dict[str, float]) -> list[str]:

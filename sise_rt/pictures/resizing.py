@@ -18,3 +18,8 @@ def resize_map(map_: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     down = cv2.INTER_AREA if height < rows else cv2.INTER_LINEAR
     map_ = cv2.resize(map_, (width, rows), interpolation=across)
     return cv2.resize(map_, (width, height), interpolation=down)
+
+
+def resize_by_neighbours(map_: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a map (h, w) float32 as the score graph does: bilinear on every axis, also one that shrinks."""
+    return cv2.resize(map_, size[::-1], interpolation=cv2.INTER_LINEAR)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from sise_rt.errors import BundleError
 from sise_rt.graphs import block_graph, head_graph
 from sise_rt.pictures.flatness import is_constant
-from sise_rt.pictures.resizing import resize_map
+from sise_rt.pictures.resizing import resize_by_neighbours
 
 from .logits import confidences, log_odds, log_odds_gradient
-from .sessions import FeaturePass, Sessions, run
+from .passes import FeaturePass, OpenGraph
+from .sessions import Sessions
 
 LEAST_CONFIDENCE = 1e-3  # below it the rounding of large logits is a large share
 CHANNELS = 4  # probed by central differences in each block
@@ -78,7 +77,7 @@ def differences_error(sessions: Sessions, targets: np.ndarray, linked: FeaturePa
 
 
 def _block_error(
-    sessions: Sessions, behind: Sequence[Any], target: int, block_maps: np.ndarray, alpha: np.ndarray
+    sessions: Sessions, behind: Sequence[OpenGraph], target: int, block_maps: np.ndarray, alpha: np.ndarray
 ) -> float:
     """One block's largest error; `behind` are the graphs from its output to the logits."""
     unit = float(np.sqrt(np.mean(np.square(block_maps, dtype=np.float64))) or 1.0)
@@ -113,27 +112,50 @@ def image_gradient(sessions: Sessions, image: np.ndarray, targets: np.ndarray) -
     return gradient.astype(np.float64)
 
 
-def score_error(
+def score_errors(
     sessions: Sessions, image: np.ndarray, targets: np.ndarray, maps: Sequence[np.ndarray]
-) -> float:
-    """Confidences of masked copies by the score graph against the forward graph, each block's widest map."""
-    size, masks, small = image.shape[2:], [], []
+) -> dict[str, float]:
+    """What the score graph gives for each block's widest map, against masks that are made without a graph.
+
+    Returns:
+        `score`, the confidences against the forward graph's, and `masks`, extremes and areas.
+    """
+    size, large, small = image.shape[2:], [], []
     for block_maps in maps:
         widest = block_maps[0, np.ptp(block_maps[0], axis=(1, 2)).argmax()]
-        mask = resize_map(widest, size).astype(np.float64)
-        if not is_constant(mask.min(), mask.max()):
+        # The mask is the same, and no extreme is zero, as the minima behind a ReLU are: zero hides its sign.
+        widest = widest - (widest.min() + np.ptp(widest) / 4)
+        resized = resize_by_neighbours(widest, size).astype(np.float64)
+        if not is_constant(resized.min(), resized.max()):
             small.append(widest)
-            masks.append((mask - mask.min()) / (mask.max() - mask.min()))
-    session = sessions.open("score")  # one of the two sessions at a time, as each holds the weights
-    scores = [run(session, {"image": image, "targets": targets, "maps": a[None, None]})[0][0] for a in small]
-    scores = [confidence.copy() for confidence in scores]
-    del session
+            large.append(resized)
+    graph = sessions.open("score")  # one of the two sessions at a time, as each holds the weights
+    inputs = {"image": image, "targets": targets}
+    scored = [[value.copy() for value in graph.run(inputs | {"maps": a[None, None]})] for a in small]
+    del graph
+    masks = [(a - a.min()) / np.ptp(a) for a in large]
     forward = sessions.open("forward")
     copies = [(image * mask).astype(np.float32) for mask in masks]
     activation = sessions.manifest.activation
-    expected = [confidences(_in_passes(sessions, forward, copy), activation)[0, targets] for copy in copies]
-    off = np.abs(np.array(scores, np.float64) - np.array(expected))
-    return float(off.max(initial=0.0)) / max(float(np.max(np.abs(expected), initial=0.0)), LEAST_CONFIDENCE)
+    truth = [confidences(_in_passes(sessions, forward, copy), activation)[0, targets] for copy in copies]
+    off = np.abs(np.array([values[0][0] for values in scored], np.float64) - np.array(truth))
+    shapes = [_mask_error(a, mask, *values[1:]) for a, mask, values in zip(large, masks, scored, strict=True)]
+    return {
+        "score": float(off.max(initial=0.0)) / max(float(np.max(np.abs(truth), initial=0.0)), LEAST_CONFIDENCE),
+        "masks": float(np.max(shapes, initial=0.0)),
+    }
+
+
+def _mask_error(
+    resized: np.ndarray, mask: np.ndarray, minimum: np.ndarray, maximum: np.ndarray, area: np.ndarray
+) -> float:
+    """How far a mask's extremes, relative to its map's largest value, and its area (each (1,)) are off."""
+    extremes = np.array([resized.min(), resized.max()])
+    errors = (
+        relative_error(np.concatenate([minimum, maximum]), extremes),
+        relative_error(area, np.array([mask.sum()])),
+    )
+    return float(np.max(errors))  # NaN stays
 
 
 def slope_error(sessions: Sessions, image: np.ndarray, targets: np.ndarray, gradient: np.ndarray) -> float:
@@ -155,23 +177,16 @@ def slope_error(sessions: Sessions, image: np.ndarray, targets: np.ndarray, grad
     return float(best)
 
 
-def _in_passes(sessions: Sessions, session: Any, values: np.ndarray) -> np.ndarray:
+def _in_passes(sessions: Sessions, graph: OpenGraph, values: np.ndarray) -> np.ndarray:
     """The only output of a graph of one input, which may take one image at a time."""
-    count, name = sessions.at_once(len(values)), session.get_inputs()[0].name
+    count, name = sessions.at_once(len(values)), graph.spec.inputs[0].name
     parts = [values[start : start + count] for start in range(0, len(values), count)]
-    return np.concatenate([run(session, {name: part})[0] for part in parts])
+    return np.concatenate([graph.run({name: part})[0] for part in parts])
 
 
 def _run(sessions: Sessions, name: str, *values: np.ndarray) -> list[np.ndarray]:
-    """The outputs of one of the bundle's graphs for N images; its session is closed again.
-
-    Raises:
-        BundleError: they are not of the shapes that the manifest describes.
-    """
-    spec, session = sessions.specs[name], sessions.open(name)
-    inputs = {tensor.name: value for tensor, value in zip(spec.inputs, values, strict=True)}
+    """The outputs of one of the bundle's graphs for N images; its session is closed again."""
+    graph = sessions.open(name)
+    inputs = {tensor.name: value for tensor, value in zip(graph.spec.inputs, values, strict=True)}
     # ONNX Runtime's own arrays would keep the session's memory.
-    outputs = [value.copy() for value in run(session, inputs)]
-    if [value.shape for value in outputs] != [(len(values[0]), *tensor.shape[1:]) for tensor in spec.outputs]:
-        raise BundleError(f"{sessions.folder / spec.path} does not fit the manifest: export the bundle again")
-    return outputs
+    return [value.copy() for value in graph.run(inputs)]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sise_rt.bundle import WEIGHTS, Manifest
 from sise_rt.errors import ArgumentError, BundleError, ProviderError
+from sise_rt.pictures.flatness import is_almost_constant, is_constant
+from sise_rt.pictures.resizing import resize_by_neighbours
 
 from .batches import Batches
-from .sessions import FeaturePass, Sessions, cannot_run, onnxruntime, run, run_features
+from .passes import FeaturePass, OpenGraph, cannot_run, run_features
+from .sessions import Sessions, onnxruntime
 
 CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
 
 MEMORY = 10**9
+
+ROUNDING = 1e-3  # of an area, which is a sum over all pixels in float32
 
 _batches: dict[tuple, Batches] = {}
 
@@ -56,7 +62,7 @@ class Engine:
             self.warnings.append("TensorFloat-32 was allowed, which the CPU does not have")
         if self.manifest.precision == "fp16" and self.provider == "cpu":
             self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
-        self._others: dict[str, Any] = {}
+        self._others: dict[str, OpenGraph] = {}
         self._opening = threading.Lock()
 
     @property
@@ -103,14 +109,14 @@ class Engine:
         if self.provider == "cpu":
             with ThreadPoolExecutor(1) as pool:
                 score = pool.submit(self.sessions.open, "score")
-                self.features_session = self.sessions.open("features")
-                self.score_session = score.result()
+                self.features_graph = self.sessions.open("features")
+                self.score_graph = score.result()
         else:
-            self.features_session, self.score_session = map(self.sessions.open, ("features", "score"))
+            self.features_graph, self.score_graph = map(self.sessions.open, ("features", "score"))
 
     def features(self, images: np.ndarray, targets: np.ndarray) -> FeaturePass:
         """Feature maps, gradient scores and logits, as `run_features` gives them."""
-        return run_features(self.features_session, self.manifest, images, targets)
+        return run_features(self.features_graph, self.manifest, images, targets)
 
     def forward(self, images: np.ndarray) -> np.ndarray:
         """The logits (N, classes) of images (N, C, H, W)."""
@@ -139,8 +145,8 @@ class Engine:
         gradient, logits = self._run_other("image_gradient", {"images": images, "cotangents": cotangents})
         return gradient, logits
 
-    def require(self, name: str) -> Any:
-        """The session of a graph that SISE does not need, opened at the first use and kept.
+    def require(self, name: str) -> OpenGraph:
+        """A graph that SISE does not need, opened at the first use and kept.
 
         Raises:
             BundleError: the bundle does not have the graph.
@@ -156,13 +162,13 @@ class Engine:
         """Run a graph that SISE does not need.
 
         Raises:
-            BundleError: as `require`.
-            ModelError: as `run`.
+            BundleError: as `require`, or as `OpenGraph.run`.
+            ModelError: likewise.
         """
-        session, count = self.require(name), len(inputs["images"])
+        graph, count = self.require(name), len(inputs["images"])
         at_once = self.sessions.at_once(count)
         parts = [
-            run(session, {key: value[start : start + at_once] for key, value in inputs.items()})
+            graph.run({key: value[start : start + at_once] for key, value in inputs.items()})
             for start in range(0, count, at_once)
         ]
         return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
@@ -210,13 +216,13 @@ class Scorer:
     """
 
     def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray):
-        self._session, self._on_cpu = engine.score_session, engine.provider == "cpu"
+        self._graph, self._on_cpu = engine.score_graph, engine.provider == "cpu"
         self.targets = len(targets)
         self._inputs = {"image": image, "targets": targets}
         if not self._on_cpu:
             ort = onnxruntime()
             try:
-                self._binding = self._session.io_binding()
+                self._binding = self._graph.session.io_binding()
                 for name, value in self._inputs.items():
                     held = ort.OrtValue.ortvalue_from_numpy(value, "cuda", 0)
                     self._binding.bind_ortvalue_input(name, held)
@@ -235,23 +241,51 @@ class Scorer:
         Returns:
             Confidences (M, T), and of each map resized to the input its minimum (M,), its maximum (M,), and
             the sum of its normalised mask over the pixels (M,).
+
+        Raises:
+            OutOfMemory: the device's memory is full.
+            ModelError: ONNX Runtime cannot run the graph.
+            BundleError: an output has another type or shape than the manifest says, or is what no mask has.
         """
         count = len(maps)
         maps = np.ascontiguousarray(maps, np.float32)[:, None]
         if self._on_cpu:
-            confidences, low, high, area = run(self._session, {**self._inputs, "maps": maps})
-            return confidences, low, high, area
+            return self._sound(maps, self._graph.run({**self._inputs, "maps": maps}))
         # Every new shape would search for kernels again, so that there are few of them.
         padded = 1 << (count - 1).bit_length()
         padded = max(count, min(padded, most)) if most else padded
         maps = np.concatenate([maps, np.repeat(maps[-1:], padded - count, axis=0)])
         try:
             self._binding.bind_cpu_input("maps", maps)
-            for output in self._session.get_outputs():
+            for output in self._graph.spec.outputs:
                 self._binding.bind_output(output.name)
-            self._session.run_with_iobinding(self._binding)
+            self._graph.session.run_with_iobinding(self._binding)
             outputs = self._binding.copy_outputs_to_cpu()
         except Exception as error:
             raise cannot_run(error) from error
-        confidences, low, high, area = (value[:count] for value in outputs)
+        self._graph.require_fit({**self._inputs, "maps": maps}, outputs)
+        return self._sound(maps[:count], [value[:count] for value in outputs])
+
+    def _sound(
+        self, maps: np.ndarray, outputs: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The outputs, once it is seen that masks of these maps can have such extremes and areas.
+
+        A mask of a map that is not flat is 0 at one pixel at least and 1 at another.
+        """
+        confidences, low, high, area = outputs
+        size = self._inputs["image"].shape[2:]
+        pixels, slack = math.prod(size), 1 + ROUNDING
+        sound = np.isfinite([low, high, area]).all(axis=0) & (low <= high)
+        for k in np.flatnonzero(sound):
+            if is_constant(low[k], high[k]):
+                sound[k] = is_almost_constant(resize_by_neighbours(maps[k, 0], size))
+            else:
+                sound[k] = area[k] * slack >= 1 and area[k] <= pixels * slack
+        if not sound.all():
+            k = int(np.argmin(sound))
+            raise BundleError(
+                f"{self._graph.file} gives a minimum of {low[k]:.6g}, a maximum of {high[k]:.6g} and an area "
+                f"of {area[k]:.6g} for a mask of {pixels} pixels, which cannot be: export the bundle again"
+            )
         return confidences, low, high, area

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sise_rt.bundle import PROBE, Manifest, Preprocess
+from sise_rt.bundle import PROBE, Preprocess
 from sise_rt.errors import BundleError
+
+from .sessions import Sessions
 
 CELLS = 16  # of the image's gradient, along each axis, at most
 
@@ -52,15 +55,15 @@ class Probe:
         np.savez_compressed(folder / PROBE, **compact)
 
 
-def read_probe(folder: Path, manifest: Manifest) -> Probe:
-    """Read the probe of a bundle.
+def read_probe(sessions: Sessions) -> Probe:
+    """Read the probe of the bundle that sessions are of.
 
     Raises:
         BundleError: it cannot be read, or does not fit the manifest.
     """
-    path = folder / PROBE
+    manifest, path = sessions.manifest, sessions.folder / PROBE
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(sessions.read(PROBE)), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except Exception as error:  # the readers of archives may meet anything in a broken file
         raise BundleError(f"{path} cannot be used: {error}") from error

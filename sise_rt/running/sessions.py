@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from sise_rt.bundle import Manifest
-from sise_rt.errors import ArgumentError, BundleError, ModelError, OutOfMemory, ProviderError
+from sise_rt.bundle import WEIGHTS, Manifest
+from sise_rt.errors import ArgumentError, BundleError, ProviderError
 from sise_rt.graphs import graph_specs
+from sise_rt.memory import give_back_memory
+
+from .passes import OpenGraph, first_line
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -29,16 +29,20 @@ OPTIONS: dict[str, dict[str, str]] = {
     "cuda": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
 }
 
-# How ONNX Runtime, CUDA, cuBLAS and cuDNN say that memory is full.
-FULL = re.compile("bad_?alloc|bad allocation|allocate memory|out of memory|alloc_failed", re.IGNORECASE)
-
 ELEMENTS = {"tensor(float)": "float32", "tensor(int64)": "int64"}  # as ONNX Runtime calls them
+
+NO_REPORTS = "ORT_DISABLE_TELEMETRY", "1"  # or it keeps a database in the home folder and calls its maker
+
+NOWHERE = os.devnull  # in place of a folder in which a graph's weights are looked for
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def onnxruntime() -> Any:
     """Import ONNX Runtime.
+
+    It sends reports of its use unless the environment says otherwise before it is imported; afterwards is too
+    late. A program that has imported it before, or has set the variable itself, has decided that already.
 
     Raises:
         ProviderError: it is missing, or both of its wheels are installed and overwrite each other.
@@ -50,6 +54,7 @@ def onnxruntime() -> Any:
             "uninstall both (pip uninstall onnxruntime onnxruntime-gpu), "
             "then install sise-rt[cpu] or sise-rt[gpu]"
         )
+    os.environ.setdefault(*NO_REPORTS)
     try:
         import onnxruntime
     except ImportError as error:
@@ -89,62 +94,6 @@ def _choose(provider: str) -> str:
     return provider
 
 
-def run(session: Any, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Run a session.
-
-    Raises:
-        OutOfMemory: the device's memory is full.
-        ModelError: ONNX Runtime cannot, as for an input that does not fit.
-    """
-    try:
-        return session.run(None, inputs)
-    except Exception as error:
-        raise cannot_run(error) from error
-
-
-def cannot_run(error: Exception) -> ModelError:
-    """What is raised for an error of ONNX Runtime, which has one kind for all of them."""
-    kind = OutOfMemory if FULL.search(str(error)) else ModelError
-    return kind(f"the model cannot be run: {first_line(error)}")
-
-
-class FeaturePass(NamedTuple):
-    """What a run of the features graph gives for N images and as many targets.
-
-    Attributes:
-        maps: A_b of each block, (N, K, h, w).
-        alphas: alpha_b of each block, (N, K); empty where the bundle has no gradients.
-        logits: (N, classes).
-    """
-
-    maps: list[np.ndarray]
-    alphas: list[np.ndarray]
-    logits: np.ndarray
-
-
-def run_features(session: Any, manifest: Manifest, images: np.ndarray, targets: np.ndarray) -> FeaturePass:
-    """Run the features graph.
-
-    Args:
-        session: of the graph.
-        manifest: of the bundle.
-        images: (N, C, H, W) float32.
-        targets: (N,) int64.
-
-    Raises:
-        ModelError: as `run`.
-    """
-    inputs = {"images": images} | ({"targets": targets} if manifest.has_gradients else {})
-    *blocks, logits = run(session, inputs)
-    count = len(manifest.blocks)
-    return FeaturePass(blocks[:count], blocks[count:], logits)
-
-
-def first_line(error: Exception) -> str:
-    """What ONNX Runtime says first; the rest is where it was."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 def available_threads() -> int:
     """The cores this process may use: its CPU affinity, cut by a container's CPU quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -166,6 +115,8 @@ class Sessions:
         threads: of the CPU; None takes the cores that the process may use.
         tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster. Not by
             default: the selection and Otsu's threshold are hard decisions.
+        files: the bundle's, in memory, from `load_bundle`; what becomes of the folder then does not matter.
+            None reads the folder at each opening, for whoever has just written it.
 
     Attributes:
         provider: the one in use, as in the argument.
@@ -185,6 +136,8 @@ class Sessions:
         provider: str = "auto",
         threads: int | None = None,
         tf32: bool = False,
+        *,
+        files: Mapping[str, bytes] | None = None,
     ):
         if threads is not None and threads < 1:
             raise ArgumentError(f"threads is {threads}, at least 1 is needed", settings=("threads",))
@@ -192,7 +145,7 @@ class Sessions:
         self.specs = graph_specs(manifest)
         self.threads = threads or available_threads()
         self.provider, self.chosen = _choose(provider), provider != "auto"
-        self.tf32_allowed = tf32
+        self.tf32_allowed, self._files = tf32, files
 
     @property
     def tf32(self) -> bool:
@@ -201,10 +154,18 @@ class Sessions:
 
     def on_cpu(self) -> Sessions:
         """The same on the CPU."""
-        return Sessions(self.folder, self.manifest, "cpu", self.threads, self.tf32_allowed)
+        return Sessions(self.folder, self.manifest, "cpu", self.threads, self.tf32_allowed, files=self._files)
 
-    def open(self, name: str) -> Any:
-        """A session for one of the bundle's graphs on the provider.
+    def read(self, path: str) -> bytes:
+        """A file of the bundle.
+
+        Raises:
+            OSError: it is not there.
+        """
+        return (self.folder / path).read_bytes() if self._files is None else self._files[path]
+
+    def open(self, name: str) -> OpenGraph:
+        """Open one of the bundle's graphs on the provider.
 
         Args:
             name: of `specs`.
@@ -226,7 +187,7 @@ class Sessions:
             fits = False
         if not fits:
             raise BundleError(f"{self.folder / spec.path} does not fit the manifest: export the bundle again")
-        return session
+        return OpenGraph(session, spec, self.folder / spec.path)
 
     def at_once(self, images: int) -> int:
         """How many of some images a pass takes."""
@@ -241,16 +202,13 @@ class Sessions:
         options.log_severity_level = 4  # what fails is raised
         # It keeps a plan of the memory for every input shape; on a CPU each block's last batch has its own.
         options.enable_mem_pattern = self.provider != "cpu"
-        # Graphs in subfolders share the weights beside the manifest.
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(self.folder.resolve())
-        )
+        self._give_weights(options)
         chosen = {"cuda": {"use_tf32": str(int(self.tf32))}}
         wanted = [
             (PROVIDERS[name], OPTIONS.get(name, {}) | chosen.get(name, {})) for name in CHAINS[self.provider]
         ]
         try:
-            model = (self.folder / graph).read_bytes()
+            model = self.read(graph)
             # ONNX Runtime's own fall-back would print to standard output and go on with the CPU.
             session = ort.InferenceSession(model, options, providers=wanted, enable_fallback=0)
         except Exception as error:
@@ -264,4 +222,15 @@ class Sessions:
                 f"{self.provider} was asked for, but ONNX Runtime could not start it on this machine "
                 f"(driver or CUDA libraries missing?) and offers {', '.join(session.get_providers())}"
             )
+        give_back_memory()  # opening takes several times what it keeps
         return session
+
+    def _give_weights(self, options: Any) -> None:
+        """Tell ONNX Runtime where a graph's weights are: in memory, or beside the manifest."""
+        place = str(self.folder.resolve())
+        if self._files is not None:
+            weights = self._files[WEIGHTS]
+            options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
+            place = NOWHERE
+        # Graphs in subfolders share the weights beside the manifest.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", place)

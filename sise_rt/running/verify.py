@@ -8,7 +8,7 @@ import numpy as np
 
 from sise_rt.bundle import Manifest
 
-from .consistency import chain_error, differences_error, image_gradient, relative_error, score_error
+from .consistency import chain_error, differences_error, image_gradient, relative_error, score_errors
 from .engine import Engine
 from .logits import confidences
 from .probe import cell_sums, probe_tensor, read_probe
@@ -24,10 +24,18 @@ TOLERANCES = {
     "differences": 5e-2,
     "image_gradient": 5e-2,
     "score": 1e-2,
+    "masks": 1e-3,
 }
 # A quantised network's tensors are whole steps, of about a hundredth of their largest value. Another order of
 # the same sums moves some by a step, and there is no slope that differences could measure.
-QUANTISED_TOLERANCES = {"logits": 5e-2, "maps": 5e-2, "alpha": 2e-1, "chain": 5e-2, "score": 3e-1}
+QUANTISED_TOLERANCES = {
+    "logits": 5e-2,
+    "maps": 5e-2,
+    "alpha": 2e-1,
+    "chain": 5e-2,
+    "score": 3e-1,
+    "masks": TOLERANCES["masks"],  # made of maps in float32 all the same
+}
 HALF_SCORE_TOLERANCE = 3e-1  # of a small confidence: the error of its logit
 
 
@@ -56,14 +64,14 @@ def verify(engine: Engine) -> dict[str, float]:
         of each feature map) and `alpha` against the source; `chain`, the per-block files against the linked
         graph; `differences`, alpha against central differences through the per-block files;
         `image_gradient`, the sums of the input's gradient over cells of it, against the source; `score`, the
-        confidences of masked copies against the forward graph's, with masks made without a graph. What the
-        bundle has no graphs for is left out.
+        confidences of masked copies against the forward graph's, with masks made without a graph; `masks`,
+        their extremes and areas. What the bundle has no graphs for is left out.
 
     Raises:
         BundleError: the stored numbers cannot be read.
     """
     manifest, sessions = engine.manifest, engine.sessions
-    probe = read_probe(engine.folder, manifest)
+    probe = read_probe(sessions)
     image, targets = probe_tensor(probe.image, manifest.preprocess), np.array([probe.target])
     linked = engine.features(image, targets)
     output = linked.logits[0]
@@ -84,7 +92,7 @@ def verify(engine: Engine) -> dict[str, float]:
         sums = cell_sums(image_gradient(sessions, image, targets))
         errors["image_gradient"] = relative_error(sums, probe.image_gradient)
     if "forward" in sessions.specs:
-        errors["score"] = score_error(sessions, image, targets, linked.maps)
+        errors |= score_errors(sessions, image, targets, linked.maps)
     return errors
 
 

@@ -242,9 +242,9 @@ def test_without_gradients_every_map_is_kept(cnn, tmp_path):
     assert not (report.path / "heads").exists()
     warning = "without gradients no map is selected: up to 36 masks are scored for an image"
     assert report.warnings == (warning,)
-    assert set(report.manifest.parity.errors) == {"logits", "maps", "chain", "score"}
+    assert set(report.manifest.parity.errors) == {"logits", "maps", "chain", "score", "masks"}
     explainer = sise_rt.load(report.path)
-    assert set(verify(explainer.engine)) == {"logits", "maps", "chain", "score"}
+    assert set(verify(explainer.engine)) == {"logits", "maps", "chain", "score", "masks"}
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     explanation = explainer.explain(picture, target=2)
     maps = explainer.engine.features(*_tensor_of(explainer, picture))[0]

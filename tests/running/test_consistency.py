@@ -1,5 +1,6 @@
 """How far a bundle's graphs are from each other."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from sise_rt.bundle import read_bundle
 from sise_rt.errors import BundleError
 from sise_rt.running.consistency import chain_error, relative_error
-from sise_rt.running.sessions import FeaturePass, Sessions, run_features
+from sise_rt.running.passes import FeaturePass, run_features
+from sise_rt.running.sessions import Sessions
 
 
 def test_relative_error():
@@ -45,9 +47,9 @@ def test_results_of_another_shape_are_refused(sessions, monkeypatch):
     real = Sessions.open
 
     def cut(self, name):
-        session = real(self, name)
-        run = lambda _, inputs: [value[..., :-1] for value in session.run(None, inputs)]  # noqa: E731
-        return SimpleNamespace(run=run, get_inputs=session.get_inputs)
+        graph = real(self, name)
+        run = lambda _, inputs: [value[..., :-1] for value in graph.session.run(None, inputs)]  # noqa: E731
+        return replace(graph, session=SimpleNamespace(run=run))
 
     monkeypatch.setattr(Sessions, "open", cut)
     with pytest.raises(BundleError, match=r"blocks.01\.onnx does not fit the manifest"):

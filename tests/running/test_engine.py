@@ -121,8 +121,8 @@ def test_the_gpu_path_pads_the_last_batch_and_cuts_the_results(engine, image, ma
         return value
 
     monkeypatch.setattr(onnxruntime, "OrtValue", SimpleNamespace(ortvalue_from_numpy=from_numpy))
-    session = GpuSession(engine.score_session)
-    gpu = SimpleNamespace(provider="cuda", score_session=session)
+    session = GpuSession(engine.score_graph.session)
+    gpu = SimpleNamespace(provider="cuda", score_graph=replace(engine.score_graph, session=session))
     scorer = Scorer(gpu, image, np.array([1, 2]))
     on_cpu = engine.scorer(image, np.array([1, 2]))
     for start in (0, 4, 8):
@@ -143,7 +143,7 @@ def test_a_gpu_that_fails_is_a_model_error(engine, image, maps, monkeypatch, pla
         raise RuntimeError("out of memory")
 
     session, held = (
-        GpuSession(engine.score_session),
+        GpuSession(engine.score_graph.session),
         SimpleNamespace(ortvalue_from_numpy=lambda value, *_: value),
     )
     if place == "run":
@@ -153,8 +153,9 @@ def test_a_gpu_that_fails_is_a_model_error(engine, image, maps, monkeypatch, pla
     else:
         monkeypatch.setattr(Binding, place, fail)
     monkeypatch.setattr(onnxruntime, "OrtValue", held)
+    gpu = SimpleNamespace(provider="cuda", score_graph=replace(engine.score_graph, session=session))
     with pytest.raises(OutOfMemory, match="out of memory"):
-        Scorer(SimpleNamespace(provider="cuda", score_session=session), image, np.array([1]))(maps[:4])
+        Scorer(gpu, image, np.array([1]))(maps[:4])
 
 
 def test_what_ran_out_in_one_call_is_not_told_of_the_next(small_bundle, monkeypatch):

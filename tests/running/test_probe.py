@@ -12,6 +12,7 @@ import pytest
 from sise_rt.bundle import PROBE, read_bundle
 from sise_rt.errors import BundleError
 from sise_rt.running.probe import cell_sums, probe_tensor, read_probe
+from sise_rt.running.sessions import Sessions
 
 
 @pytest.fixture
@@ -22,10 +23,10 @@ def bundle(small_bundle, tmp_path) -> Path:
 
 def test_what_is_saved_is_read_again(bundle):
     manifest = read_bundle(bundle)
-    probe = read_probe(bundle, manifest)
+    probe = read_probe(Sessions(bundle, manifest, "cpu"))
     assert (len(probe.map_means), len(probe.alphas), probe.of_confidences) == (3, 3, False)
     replace(probe, of_confidences=True, image_gradient=None, target=4).save(bundle)
-    again = read_probe(bundle, manifest)
+    again = read_probe(Sessions(bundle, manifest, "cpu"))
     assert (again.target, again.of_confidences, again.image_gradient) == (4, True, None)
     for name in ("image", "output"):
         np.testing.assert_array_equal(getattr(again, name), getattr(probe, name))
@@ -86,4 +87,4 @@ def test_stored_numbers_that_cannot_be_used(bundle, case):
     manifest = read_bundle(bundle)
     (bundle / PROBE).write_bytes(BROKEN[case](arrays(bundle)))
     with pytest.raises(BundleError, match=rf"{PROBE} cannot be used"):
-        read_probe(bundle, manifest)
+        read_probe(Sessions(bundle, manifest, "cpu"))

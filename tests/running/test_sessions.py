@@ -1,6 +1,9 @@
 """ONNX Runtime: providers are as asked for or refused, threads fit the machine."""
 
 import os
+import re
+import shutil
+import subprocess
 import sys
 from importlib import metadata
 
@@ -168,6 +171,75 @@ def test_threads_where_there_is_no_affinity(monkeypatch, tmp_path):
 
 def test_threads_reach_the_sessions(small_bundle):
     chosen = sise_rt.load(small_bundle, "cpu", threads=1).engine
-    assert chosen.score_session.get_session_options().intra_op_num_threads == 1
+    assert chosen.score_graph.session.get_session_options().intra_op_num_threads == 1
     with pytest.raises(ValueError, match="threads is 0"):
         sise_rt.load(small_bundle, "cpu", threads=0)
+
+
+# ------------------------------------------------------------------------------------------- nothing is sent
+
+SPY = """
+import os, sys
+class Spy:
+    def find_spec(self, name, *_):
+        if name == "onnxruntime":
+            print(os.environ.get("ORT_DISABLE_TELEMETRY"))
+sys.meta_path.insert(0, Spy())
+"""
+WAYS = {
+    "load": "import sise_rt; sise_rt.load(sys.argv[1], 'cpu')",
+    "command": "from sise_rt.cli import main; sys.argv[1:] = ['verify', sys.argv[1], '-p', 'cpu']; main()",
+    "export": "import sise_rt.export",
+    "vjp": "from sise_rt.export.gradients import vjp",
+}
+
+
+def without_telemetry_setting(**settings):
+    return {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"} | settings
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_reports_are_off_before_onnx_runtime_is_imported(small_bundle, way):
+    code = SPY + WAYS[way].replace("-p', 'cpu", "--provider', 'cpu")
+    command = [sys.executable, "-P", "-c", code, str(small_bundle)]
+    told = subprocess.run(
+        command, env=without_telemetry_setting(), capture_output=True, text=True, check=True, timeout=120
+    )
+    assert told.stdout.splitlines()[0] == "1"
+
+
+def test_who_has_set_it_has_decided(small_bundle):
+    command = [sys.executable, "-P", "-c", SPY + WAYS["load"], str(small_bundle)]
+    environment = without_telemetry_setting(ORT_DISABLE_TELEMETRY="true")
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert told.stdout.splitlines()[0] == "true"
+
+
+def test_a_loaded_explainer_calls_nobody_and_writes_nothing(small_bundle, tmp_path):
+    """By the system's own account: what native code does, no hook of Python's sees."""
+    strace = shutil.which("strace")
+    if strace is None or subprocess.run([strace, "-o", os.devnull, "true"], capture_output=True).returncode:
+        pytest.skip("strace is not there, or may not trace")
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    code = (
+        "import sys, time, numpy, sise_rt; explainer = sise_rt.load(sys.argv[1], 'cpu', 1)\n"
+        "explainer.explain(numpy.zeros((32, 32, 3), 'uint8') + numpy.arange(32, dtype='uint8')[:, None], 0)\n"
+        "time.sleep(float(sys.argv[2]))"
+    )
+    seconds = os.environ.get("SISE_RT_TRACED_SECONDS", "2")  # the first call comes after some
+    traced = [strace, "-f", "-qq", "-e", "trace=network,openat,mkdir,unlink,rename", "-o", tmp_path / "calls"]
+    subprocess.run(
+        [*traced, sys.executable, "-P", "-B", "-c", code, str(small_bundle), seconds],
+        env=without_telemetry_setting(HOME=str(home), TMPDIR=str(temporary)),
+        check=True,
+        timeout=300,
+    )
+    lines = (tmp_path / "calls").read_text().splitlines()
+    assert len(lines) > 100, "the run was traced"
+    called = [line for line in lines if re.search(r"\b(socket|connect|sendto|sendmsg|bind)\(", line)]
+    written = [line for line in lines if re.search(r"O_CREAT|\bmkdir\(", line) and "ENOENT" not in line]
+    assert not called, called[:3]
+    assert not written, written[:3]
+    assert not [*home.rglob("*"), *temporary.rglob("*")]

@@ -119,8 +119,8 @@ def test_weights_are_stored_once_more_in_half_the_bytes(half_bundle, small_bundl
 
 def scored(bundle: Path, image: np.ndarray, maps: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
     """What the bundle's own score graph gives."""
-    session = Sessions(bundle, read_bundle(bundle), "cpu").open("score")
-    return session.run(None, {"image": image, "maps": maps, "targets": targets})
+    graph = Sessions(bundle, read_bundle(bundle), "cpu").open("score")
+    return graph.run({"image": image, "maps": maps, "targets": targets})
 
 
 def test_confidences(half_bundle, small_bundle):

@@ -19,8 +19,8 @@ def engine(small_bundle):
 
 
 def run(engine, name, *values):
-    session = engine.sessions.open(name)
-    return session.run(None, {s.name: v for s, v in zip(session.get_inputs(), values, strict=True)})
+    graph = engine.sessions.open(name)
+    return graph.run({tensor.name: v for tensor, v in zip(graph.spec.inputs, values, strict=True)})
 
 
 def test_chain_of_files_equals_the_linked_graph(engine):

@@ -23,7 +23,7 @@ def test_small_models_pass(cnn, tmp_path, tail, batch):
     parity = report.manifest.parity
     assert parity.reference == "the original ONNX model"
     assert parity.errors.keys() == {
-        *("logits", "maps", "chain", "score", "tangents", "differences", "image_gradient")
+        *("logits", "maps", "chain", "score", "masks", "tangents", "differences", "image_gradient")
     }
     assert parity.errors["tangents"] < 1e-5
     assert parity.errors["logits"] < 1e-5
