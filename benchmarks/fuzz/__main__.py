@@ -3,11 +3,13 @@
     python -m benchmarks.fuzz --cases 2000 --seed 1
     python -m benchmarks.fuzz --seed 1 --only 1234 --keep /tmp/case      # once more, with what was raised
 
-Small valid models are damaged (`mutations.py`) and exported; three cases in four. In the others a sound
-bundle is damaged, its hashes made to fit, and it is loaded, explains a picture and is verified. Cases run in
-processes of their own under a limit of memory. A case is a defect if anything is raised that is no SiseError,
-if the process dies, hangs, takes more memory than a model of this size can need, or writes outside its output
-folder.
+Small valid models are damaged (`mutations.py`) and exported; three cases in four. The others are about
+bundles: a sound one is damaged, its hashes made to fit, and it is loaded, explains a picture and is verified;
+or a graph gives an output of another shape or type than the manifest says (`outputs.py`), which has to be
+refused; or the files change while a process uses them (`running.py`), which may change no answer. Cases run
+in processes of their own under a limit of memory. A case is a defect if anything is raised that is no
+SiseError, if the process dies, hangs, takes more memory than a model of this size can need, writes outside
+its output folder, passes over such an output, or gives another answer.
 """
 
 from __future__ import annotations
@@ -20,20 +22,19 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.fuzz.cases import DEFECTS, Result, is_bundle
+from benchmarks.fuzz.cases import DEFECTS, FAMILIES, Result, family
 from benchmarks.fuzz.children import run_cases
 from benchmarks.fuzz.mutations import write_case
 
 
 def report(results: list[Result], seed: int) -> str:
     """How many cases ended how, the defects, and the slowest case."""
-    models = [r for r in results if not is_bundle(r.case)]
-    bundles = [r for r in results if is_bundle(r.case)]
-    counts = [Counter(r.kind for r in group) for group in (models, bundles)]
-    names = sorted({*counts[0], *counts[1], *DEFECTS}, key=lambda name: (name in DEFECTS, name))
-    lines = [f"{'':24}{'models':>9}{'bundles':>9}"]
-    lines += [f"{name:24}{counts[0][name]:9}{counts[1][name]:9}" for name in names]
-    lines += [f"{'cases':24}{len(models):9}{len(bundles):9}"]
+    families = list(dict.fromkeys(("models", *FAMILIES)))
+    counts = [Counter(r.kind for r in results if family(r.case) == name) for name in families]
+    names = sorted({*DEFECTS}.union(*counts), key=lambda name: (name in DEFECTS, name))
+    lines = [f"{'':24}" + "".join(f"{name:>9}" for name in families)]
+    lines += [f"{name:24}" + "".join(f"{count[name]:9}" for count in counts) for name in names]
+    lines += [f"{'cases':24}" + "".join(f"{count.total():9}" for count in counts)]
     for result in results:
         if result.kind in DEFECTS:
             lines.append(f"\nDEFECT {result.kind}: --seed {seed} --only {result.case}\n{result.text[-1500:]}")

@@ -15,6 +15,7 @@ import os
 import random
 import re
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -27,18 +28,23 @@ import numpy as np
 
 from benchmarks.fuzz.bundles import damage_bundle
 from benchmarks.fuzz.mutations import write_case
+from benchmarks.fuzz.outputs import change_output
+from benchmarks.fuzz.running import answers, change_files
 
 SECONDS = 30  # a case may take
 ADDRESSES = 6 << 30  # bytes of address space of a process; ONNX Runtime's libraries take 1 GB of it
 MEMORY = 1 << 30  # bytes that a case may add; a valid one adds some MB
 BUNDLES = 4  # one case in so many is a bundle
+# What is done to bundles, by turns: two in four are damaged, the outputs of one are not as the manifest says,
+# and the files of one change while they are in use.
+FAMILIES = ("bundles", "outputs", "bundles", "running")
 SOUND = "sound.sise"  # the bundle that is damaged
 # What the limit of memory has stopped; a bundle's graphs may ask for what they like.
 FULL = re.compile("bad_alloc|(fail|unable).{0,20} allocate|more memory than there is", re.IGNORECASE)
-DEFECTS = ("exception", "crash", "hang", "memory", "stray file", "not finite")
+DEFECTS = ("exception", "crash", "hang", "memory", "stray file", "not finite", "unnoticed", "another answer")
 
 Ending = tuple[str, str]
-"""`exported`, `loaded` or one of DEFECTS, and what there is to say of it."""
+"""`exported`, `loaded`, `unchanged` or one of DEFECTS, and what there is to say of it."""
 
 
 @dataclass
@@ -47,7 +53,7 @@ class Result:
 
     Attributes:
         case: its number.
-        kind: `exported`, `loaded`, the name of a SiseError, or one of DEFECTS.
+        kind: `exported`, `loaded`, `unchanged`, the name of a SiseError, or one of DEFECTS.
         text: what was raised, or what is wrong.
         seconds: that it took.
     """
@@ -76,20 +82,27 @@ def run_case(case: int, seed: int, folder: Path, bundle: Path) -> Result:
     except Exception:
         kind, text = "exception", traceback.format_exc()
     seconds = time.perf_counter() - start
-    stray = sorted(path for path in before.keys() ^ _files(folder).keys() if not path.startswith("out.sise"))
-    changed = [path for path, stat in _files(folder).items() if before.get(path, stat) != stat]
-    if stray or changed:
-        kind, text = "stray file", f"{[*stray, *changed]} after: {text}"
-    elif (grown := peak() - memory) > MEMORY or (not is_bundle(case) and FULL.search(text)):
+    after = _files(folder)
+    touched = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    if stray := sorted(path for path in touched if not path.startswith("out.sise")):  # the case's own
+        kind, text = "stray file", f"{stray} after: {text}"
+    elif (grown := peak() - memory) > MEMORY or (family(case) == "models" and FULL.search(text)):
         kind, text = "memory", f"{grown / 2**20:.0f} MiB: {text}"
     return Result(case, kind, text, seconds)
 
 
 def prepare(case: int, seed: int, folder: Path, bundle: Path) -> Callable[[], Ending]:
     """Write the case's files; the function that then runs it."""
-    if is_bundle(case):
-        damaged = damage_bundle(bundle, folder / "in.sise", random.Random(f"{seed}/{case}"))
+    kind, rng = family(case), random.Random(f"{seed}/{case}")
+    if kind == "bundles":
+        damaged = damage_bundle(bundle, folder / "in.sise", rng)
         return lambda: explain_bundle(damaged, "loaded")
+    if kind == "outputs":
+        changed = change_output(bundle, folder / "in.sise", rng)
+        return lambda: use_everything(changed)
+    if kind == "running":
+        shutil.copytree(bundle, folder / "out.sise")
+        return lambda: explain_while_changing(bundle, folder / "out.sise", rng)
     path = write_case(folder, case, seed)
     return lambda: export_model(path, folder / "out.sise")
 
@@ -120,6 +133,20 @@ def explain_bundle(path: Path, kind: str) -> Ending:
     return kind, ""
 
 
+def use_everything(path: Path) -> Ending:
+    """Run every graph of a bundle one of whose outputs is not what it says; it is to end in a SiseError."""
+    answers(path, lambda: None)
+    return "unnoticed", "an output of another shape or type than the manifest says"
+
+
+def explain_while_changing(sound: Path, path: Path, rng: random.Random) -> Ending:
+    """Change a bundle's files while they are in use: every answer is to be that of the sound bundle."""
+    maps, errors = answers(sound, lambda: None)
+    found, found_errors = answers(path, lambda: change_files(path, rng))
+    same = len(maps) == len(found) and all(map(np.array_equal, maps, found))
+    return ("unchanged", "") if same and errors == found_errors else ("another answer", str(found_errors))
+
+
 def _files(folder: Path) -> dict[str, tuple[int, int]]:
     """Size and time of change of every file below a folder."""
     files = ((path, path.lstat()) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
@@ -136,9 +163,9 @@ def peak(reset: bool = False) -> int:
     return 0
 
 
-def is_bundle(case: int) -> bool:
-    """Whether a case damages a bundle, and not a model."""
-    return case % BUNDLES == BUNDLES - 1
+def family(case: int) -> str:
+    """What a case does: damage `models`, or one of FAMILIES."""
+    return FAMILIES[case // BUNDLES % len(FAMILIES)] if case % BUNDLES == BUNDLES - 1 else "models"
 
 
 def serve(folder: Path, seed: int) -> None:

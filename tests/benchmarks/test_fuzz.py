@@ -1,6 +1,8 @@
 """The fuzzer: damaged models and bundles are refused in good order, and no defect escapes it."""
 
+import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,24 +13,28 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
-from benchmarks.fuzz import cases, children, contents, structure
+import sise_rt
+from benchmarks.fuzz import cases, children, contents, outputs, running, structure
 from benchmarks.fuzz.__main__ import report
 from benchmarks.fuzz.classifiers import MODELS
 from benchmarks.fuzz.mutations import MUTATIONS, write_case
+from sise_rt.bundle import Bundle, read_bundle
 
 
 def test_damaged_models_and_bundles_are_refused_in_good_order():
-    command = [sys.executable, "-m", "benchmarks.fuzz", "--cases", "150", "--seed", "7"]
+    command = [sys.executable, "-m", "benchmarks.fuzz", "--cases", "150", "--seed", "8"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=children.ROOT)
     assert run.returncode == 0, run.stdout + run.stderr
-    counts = dict(re.findall(r"^(\w+(?: \w+)?) +(\d+ +\d+)$", run.stdout, re.MULTILINE))
-    models, bundles = zip(*(map(int, counts[kind].split()) for kind in counts), strict=True)
-    assert counts["cases"].split() == ["113", "37"]
-    assert sum(models) == 2 * 113
-    assert sum(bundles) == 2 * 37
+    rows = re.findall(r"^(\w+(?: \w+)?)((?: +\d+){4})$", run.stdout, re.MULTILINE)
+    counts = {kind: list(map(int, numbers.split())) for kind, numbers in rows}
+    assert counts["cases"] == [113, 19, 9, 9]
+    assert [sum(column) for column in zip(*counts.values(), strict=True)] == [2 * 113, 2 * 19, 2 * 9, 2 * 9]
     # Some damage does no harm, most of it does.
-    assert int(counts["ModelError"].split()[0]) > int(counts["exported"].split()[0]) > 3
-    assert int(counts["BundleError"].split()[1]) > int(counts["loaded"].split()[1]) > 0
+    assert counts["ModelError"][0] > counts["exported"][0] > 3
+    assert counts["BundleError"][1] > counts["loaded"][1] > 0
+    # An output that is another one never passes, and changed files never matter.
+    assert counts["BundleError"][2] + counts["ModelError"][2] == counts["cases"][2]
+    assert counts["unchanged"][3] == counts["cases"][3]
 
 
 def test_a_case_is_the_same_each_time(tmp_path):
@@ -96,6 +102,54 @@ def test_defects_are_found(work, monkeypatch, tmp_path):
     result = cases.run_case(0, 1, tmp_path / "0", tmp_path)
     assert result.kind == DEFECTS[work], result.text
     assert "--seed 1 --only 0" in report([result], 1)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sound")
+    children.export_sound(folder)
+    return folder / cases.SOUND
+
+
+def numbered(kind):
+    return next(case for case in range(100) if cases.family(case) == kind)
+
+
+def test_an_output_that_nobody_notices_is_found(sound, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(cases, "change_output", lambda sound, folder, _: shutil.copytree(sound, folder))
+    result = cases.run_case(numbered("outputs"), 1, tmp_path / "0", sound)
+    assert result.kind == "unnoticed", result.text
+
+
+def test_another_answer_is_found(sound, monkeypatch, tmp_path):
+    """As of a process that goes back to the files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(sise_rt.explainer, "load_bundle", lambda folder: Bundle(read_bundle(folder), None))
+    result = cases.run_case(numbered("running"), 1, tmp_path / "0", sound)
+    assert result.kind in ("another answer", "BundleError", "ModelError"), result.text
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert cases.run_case(numbered("running"), 1, tmp_path / "1", sound).kind == "unchanged"
+
+
+@pytest.mark.parametrize("change", outputs.CHANGES + running.CHANGES)
+def test_every_change_is_one(sound, change, tmp_path):
+    rng = random.Random(1)
+    if change in running.CHANGES:
+        path = Path(shutil.copyfile(sound / "weights.bin", tmp_path / "weights.bin"))
+        shutil.copyfile(sound / "score.onnx", tmp_path / "score.onnx")
+        change(path, rng)
+        assert not path.exists() or path.read_bytes() != (sound / "weights.bin").read_bytes()
+    else:
+        graph = onnx.load(sound / "forward.onnx", load_external_data=False).graph
+        before = graph.SerializeToString()
+        change(graph, graph.output[0], rng)
+        assert graph.SerializeToString() != before
+        assert graph.node[-1].output[0] == "logits"
 
 
 @pytest.mark.parametrize(
