@@ -277,7 +277,7 @@ class Scorer:
         size = self._inputs["image"].shape[2:]
         pixels, slack = math.prod(size), 1 + ROUNDING
         sound = np.isfinite([low, high, area]).all(axis=0) & (low <= high)
-        for k in np.flatnonzero(sound):
+        for k in np.flatnonzero(sound).tolist():
             if is_constant(low[k], high[k]):
                 sound[k] = is_almost_constant(resize_by_neighbours(maps[k, 0], size))
             else:
