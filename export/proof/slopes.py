@@ -12,7 +12,8 @@ from sise_rt.errors import ModelError
 from sise_rt.graphs import alpha_name, block_graph, gradient_name, head_graph
 from sise_rt.running.consistency import relative_error
 from sise_rt.running.logits import log_odds_gradient
-from sise_rt.running.sessions import FeaturePass, Sessions
+from sise_rt.running.passes import FeaturePass
+from sise_rt.running.sessions import Sessions
 from sise_rt.running.verify import TOLERANCES
 
 from ..ir.cpu_sessions import Level, give_back_memory, open_session, quiet_options

@@ -141,7 +141,8 @@ def score_errors(
     off = np.abs(np.array([values[0][0] for values in scored], np.float64) - np.array(truth))
     shapes = [_mask_error(a, mask, *values[1:]) for a, mask, values in zip(large, masks, scored, strict=True)]
     return {
-        "score": float(off.max(initial=0.0)) / max(float(np.max(np.abs(truth), initial=0.0)), LEAST_CONFIDENCE),
+        "score": float(off.max(initial=0.0))
+        / max(float(np.max(np.abs(truth), initial=0.0)), LEAST_CONFIDENCE),
         "masks": float(np.max(shapes, initial=0.0)),
     }
 
