@@ -5,18 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, defs, helper, numpy_helper
 
 from sise_rt.errors import ArgumentError, ModelError, UnsupportedOperator
 
 from ..intake.reading import read_model
 from ..ir.builder import Builder
 from ..ir.network import needed
-from ..ir.nodes import fresh, operator, reads, subgraphs, tensor_names
+from ..ir.nodes import attribute, fresh, operator, reads, subgraphs, tensor_names
 from .inference import Inferred, constants, infer, unknown_shape
 from .rules import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
 from .rules.table import Gradients
@@ -24,6 +25,7 @@ from .rules.table import Gradients
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 # Their second outputs say where the first was found, and do not change when the inputs change a little.
 GIVE_INDICES = frozenset({"MaxPool", "TopK"})
+STEPS = "operators that are constant between their steps, such as Floor, a comparison or a cast to integers"
 
 
 def vjp(model: onnx.ModelProto | str | Path, output: str, inputs: Sequence[str]) -> onnx.ModelProto:
@@ -117,11 +119,10 @@ def _check_dependence(nodes: Sequence[onnx.NodeProto], output: str, inputs: Iter
             continue
         reached = {name}
         for node in nodes:
-            if reads(node) & reached:
+            if (set(node.input[:1]) if operator(node) == "CastLike" else reads(node)) & reached:
                 reached.update(node.output)
         raise ModelError(
-            f"{output!r} depends on {name!r} only through operators that are constant between their steps, "
-            "such as Floor or a comparison: the gradient is zero wherever there is one"
+            f"{output!r} depends on {name!r} only through {STEPS}: the gradient is zero wherever there is one"
             if output in reached
             else f"{output!r} does not depend on {name!r}"
         )
@@ -131,14 +132,34 @@ def gradient_path(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], input
     """The tensors through which `inputs` reach `outputs` differentiably, both ends included."""
     forward = set(inputs)
     for node in nodes:
-        if operator(node) not in PIECEWISE_CONSTANT and reads(node) & forward:
+        if _followed(node) & forward:
             moving = node.output[:1] if operator(node) in GIVE_INDICES else node.output
             forward.update(name for name in moving if name)
     backward = set(outputs)
     for node in reversed(nodes):
         if any(name in backward for name in node.output):
-            backward |= reads(node)
+            backward |= _followed(node)
     return forward & backward
+
+
+def _followed(node: onnx.NodeProto) -> set[str]:
+    """The inputs whose small changes the outputs follow: none that only gives a type, a size or a place."""
+    kind = operator(node)
+    if kind in PIECEWISE_CONSTANT or (kind == "Cast" and attribute(node, "to") not in FLOATS):
+        return set()
+    if kind == "CastLike":
+        return {node.input[0]}
+    if kind not in RULES or kind == "DequantizeLinear":  # arithmetic of quantised tensors among them
+        return reads(node)
+    numbers = _numbers(kind)
+    return {name for i, name in enumerate(node.input) if name and numbers[min(i, len(numbers) - 1)]}
+
+
+@cache
+def _numbers(op_type: str) -> list[bool]:
+    """Of each input of an operator, whether it may be of floats; the last one stands for all that follow."""
+    schema = defs.get_schema(op_type)
+    return [any("float" in kind for kind in entry.types) if entry.types else True for entry in schema.inputs]
 
 
 def missing_rules(
@@ -249,7 +270,7 @@ def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) 
 
 
 def _crosses(node: onnx.NodeProto, path: set[str]) -> bool:
-    return any(name in path for name in node.output) and bool(reads(node) & path)
+    return any(name in path for name in node.output) and bool(_followed(node) & path)
 
 
 def _name(node: onnx.NodeProto) -> str:

@@ -9,6 +9,8 @@ from . import (  # noqa: F401  importing a family puts its rules into the table
     quantised,
     reductions,
     resizing,
+    sampling,
+    scatters,
     structure,
     windows,
 )

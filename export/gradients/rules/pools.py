@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sise_rt.errors import UnsupportedOperator
+
 from ...ir.builder import Builder
 from .table import Gradients, divide, rule
 from .windows import Windows, spread, windows_of
@@ -43,6 +45,36 @@ def max_pool(
     zeros = op.Expand(op.constant(0.0), op.Reshape(op.Size(x), flat))
     total = op.ScatterElements(zeros, op.Reshape(indices, flat), op.Reshape(g, flat), axis=0, reduction="add")
     return (op.reshape_like(total, x),)
+
+
+@rule("MaxUnpool")
+def max_unpool(
+    op: Builder,
+    g: str,
+    y: str,
+    x: str,
+    indices: str,
+    output_shape: str | None = None,
+    *,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+) -> Gradients:
+    """Each value gets what is at its place, also where another one came to lie over it, as torch.
+
+    An `output_shape` other than the one that kernel, strides and pads give is refused.
+    """
+    rank = len(kernel_shape)
+    steps, edges = list(strides or [1] * rank), list(pads or [0] * 2 * rank)
+    plain = [
+        (op.size(x, 2 + i) - 1) * steps[i] - edges[i] - edges[rank + i] + kernel_shape[i] for i in range(rank)
+    ]
+    if plain != list(op.shape(y)[2:]):
+        raise UnsupportedOperator(
+            f"MaxUnpool has a rule for the output's own size {plain}, not for {list(op.shape(y)[2:])}"
+        )
+    # Indices count through the whole (N, C, H, W) tensor.
+    return op.Gather(op.Reshape(g, op.constant([-1])), indices), None, None
 
 
 @rule("AveragePool")

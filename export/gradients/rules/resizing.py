@@ -77,6 +77,21 @@ def expand(op: Builder, g: str, y: str, x: str, shape: str) -> Gradients:
     return op.sum_to(g, op.shape(y), op.shape(x)), None
 
 
+@rule("CenterCropPad")
+def center_crop_pad(
+    op: Builder, g: str, y: str, x: str, shape: str, *, axes: Sequence[int] | None = None
+) -> Gradients:
+    """Cuts off what was padded, and puts zeros where something was cropped."""
+    rank = len(op.shape(x))
+    begins, ends = [0] * rank, [0] * rank
+    for axis in [axis % rank for axis in axes] if axes else range(rank):
+        if op.shape(x)[axis] != op.shape(y)[axis]:
+            missing = op.size(x, axis) - op.size(y, axis)
+            begins[axis] = missing // 2 if missing > 0 else -(-missing // 2)
+            ends[axis] = missing - begins[axis]
+    return op.Pad(g, op.constant([*begins, *ends])), None
+
+
 @rule("Pad")
 def pad(
     op: Builder,

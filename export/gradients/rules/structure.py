@@ -119,37 +119,6 @@ def reshape(op: Builder, g: str, y: str, x: str, shape: str, *, allowzero: int =
     return op.reshape_like(g, x), None
 
 
-@rule("ScatterElements")
-def scatter_elements(
-    op: Builder, g: str, y: str, x: str, indices: str, updates: str, *, axis: int = 0, reduction: str = "none"
-) -> Gradients:
-    """The updates get what is at their place, the input the rest, or everything if they are added.
-
-    Reductions none and add; the others are refused.
-    """
-    _refuse_reduction("ScatterElements", reduction)
-    rest = g if reduction == "add" else op.ScatterElements(g, indices, zeros(op, updates), axis=axis)
-    return rest, None, op.GatherElements(g, indices, axis=axis)
-
-
-@rule("ScatterND")
-def scatter_nd(
-    op: Builder, g: str, y: str, x: str, indices: str, updates: str, *, reduction: str = "none"
-) -> Gradients:
-    """The updates get what is at their place, the input the rest, or everything if they are added.
-
-    Reductions none and add; the others are refused.
-    """
-    _refuse_reduction("ScatterND", reduction)
-    rest = g if reduction == "add" else op.ScatterND(g, indices, zeros(op, updates))
-    return rest, None, op.GatherND(g, indices)
-
-
-def _refuse_reduction(op_type: str, reduction: str) -> None:
-    if reduction not in ("none", "add"):
-        raise UnsupportedOperator(f"{op_type} has a rule for reductions none and add, not for {reduction}")
-
-
 @rule("Slice")
 def slice_(
     op: Builder,

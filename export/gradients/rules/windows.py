@@ -175,12 +175,26 @@ def conv_transpose(
 ) -> Gradients:
     """Convolution with the same weights; weights and bias are constants of the network.
 
-    `output_shape`, SAME pads and negative pads are refused.
+    Negative pads are refused.
     """
-    if output_shape or auto_pad not in ("NOTSET", "VALID", ""):
-        raise UnsupportedOperator("ConvTranspose has a rule for explicit pads only")
     kernel = [op.size(w, axis) for axis in range(2, len(op.shape(w)))]
-    steps, borders, spacings = windows_of(op, x, y, kernel, strides, pads, dilations, auto_pad)
+    rank = len(kernel)
+    if output_shape or auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        steps, spacings = list(strides or [1] * rank), list(dilations or [1] * rank)
+        beyond = list(output_padding or [0] * rank)
+        borders = []
+        for i in range(rank):
+            reach = (op.size(x, 2 + i) - 1) * steps[i] + spacings[i] * (kernel[i] - 1) + 1
+            total = max(reach + beyond[i] - op.size(y, 2 + i), 0)
+            small, large = total // 2, total - total // 2
+            begin = small if auto_pad == "SAME_UPPER" else large
+            borders.append((begin, reach - op.size(y, 2 + i) - begin))
+    else:
+        steps, borders, spacings = windows_of(op, x, y, kernel, strides, pads, dilations, auto_pad)
     begins, ends = zip(*borders, strict=True)
+    if min(ends) < 0:  # no window reaches the end of the output
+        unread = [min(end, 0) for end in ends]
+        g = op.Pad(g, op.constant([0] * (2 + rank) + [0, 0, *unread]))
+        ends = tuple(max(end, 0) for end in ends)
     gx = op.Conv(g, w, strides=steps, dilations=spacings, group=group, pads=[*begins, *ends])
     return gx, None, None

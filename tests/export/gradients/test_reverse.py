@@ -242,6 +242,65 @@ def test_indices_pass_nothing():
     assert gradient_path(nodes, ["y"], ["x"]) == {"x", "p", "t", "y"}
 
 
+def test_types_sizes_places_and_integers_pass_nothing():
+    nodes = [
+        helper.make_node("CastLike", ["one", "x"], ["c"]),
+        helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+        helper.make_node("Cast", ["x"], ["b"], to=TensorProto.BOOL),
+        helper.make_node("Theirs", ["x"], ["n"], domain="own"),  # whose output can only be a size here
+        helper.make_node("Reshape", ["x", "n"], ["r"]),
+        helper.make_node("Gather", ["r", "i"], ["t"]),
+        helper.make_node("Where", ["b", "t", "c"], ["y"]),
+    ]
+    assert gradient_path(nodes, ["y"], ["x"]) == {"x", "r", "t", "y"}
+    assert missing_rules(nodes, ["y"], ["x"]) == []
+    assert gradient_path(nodes, ["y"], ["one"]) == {"one", "c", "y"}
+
+
+def test_arithmetic_of_integers_without_a_rule_is_no_step():
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("QLinearConv", ["q", "s", "z", "w", "s", "z", "s", "z"], ["p"]),
+        helper.make_node("DequantizeLinear", ["p", "s", "z"], ["y"]),
+    ]
+    assert missing_rules(nodes, ["y"], ["x"]) == [nodes[1]]
+
+
+def test_the_gradient_beside_a_type_and_an_integer_is_differences():
+    """sum over c of x * (1 as x is + the whole part of x): the gradient takes the whole part as given."""
+    nodes = [
+        helper.make_node("CastLike", ["one", "x"], ["c"]),
+        helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+        helper.make_node("CastLike", ["i", "x"], ["whole"]),
+        helper.make_node("Add", ["c", "whole"], ["factor"]),
+        helper.make_node("Mul", ["factor", "x"], ["y"]),
+    ]
+    one = {"one": np.array(1)}
+    model = vjp(model_of(nodes, [value("x", [3])], [value("y", [3])], one), "y", ["x"])
+    x, u = np.array([-1.5, 0.3, 7.9], np.float32), np.array([2.0, -1.0, 3.0], np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (gradient,) = session.run(["x_gradient"], {"x": x, "y_cotangent": u})
+    np.testing.assert_allclose(gradient, u * (1 + np.trunc(x)), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "words"),
+    [
+        ("Cast", {"to": TensorProto.INT64}, "only through operators that are constant between their steps"),
+        ("CastLike", {}, "'y' does not depend on 'x'"),
+    ],
+)
+def test_what_only_a_type_or_integers_join_is_said(kind, attributes, words):
+    inputs = ["x"] if kind == "Cast" else ["one", "x"]
+    nodes = [
+        helper.make_node(kind, inputs, ["i"], **attributes),
+        helper.make_node("Cast", ["i"], ["y"], to=TensorProto.FLOAT),
+    ]
+    one = {"one": np.ones(3, np.float32)}
+    with pytest.raises(ModelError, match=words):
+        vjp(model_of(nodes, [value("x", [3])], [value("y", [3])], one), "y", ["x"])
+
+
 def test_an_input_that_reaches_nothing_is_refused():
     node = helper.make_node("Relu", ["x"], ["y"], name="n")
     with pytest.raises(ModelError, match="no gradient reaches 'elsewhere' from 'y'"):
