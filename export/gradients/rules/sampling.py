@@ -10,7 +10,7 @@ import numpy as np
 from sise_rt.errors import UnsupportedOperator
 
 from ...ir.builder import Builder
-from .table import Gradients, reshape_sizes, rule
+from .table import Gradients, computed, reshape_sizes, rule
 
 Position = tuple[str, str]  # where an axis is sampled, and the slope of that by the input that says so
 Corner = tuple[str, str, list[str]]  # flat index, weight, and the weight's slope along each axis
@@ -80,6 +80,82 @@ def grid_sample(
     along = [op.Mul(slope, by) for slope, (_, by) in zip(slopes, positions, strict=True)]
     stacked = op.Concat(*(op.Unsqueeze(a, op.constant([2])) for a in reversed(along)), axis=2)
     return gx, op.reshape_like(stacked, grid)
+
+
+@rule("DeformConv")
+def deform_conv(
+    op: Builder,
+    g: str,
+    y: str,
+    x: str,
+    w: str,
+    offset: str,
+    b: str | None = None,
+    mask: str | None = None,
+    *,
+    kernel_shape: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    offset_group: int = 1,
+) -> Gradients:
+    """Products of the gradient and the weights, added to the pixels that each tap sampled.
+
+    The offsets get the slopes of the samples, the mask the samples, computed weights the products with them.
+    """
+    sizes = [op.size(x, axis) for axis in range(2, len(op.shape(x)))]
+    outs = [op.size(y, axis) for axis in range(2, len(op.shape(y)))]
+    kernel = [op.size(w, axis) for axis in range(2, len(op.shape(w)))]
+    rank, taps, spots = len(sizes), int(np.prod(kernel)), int(np.prod(outs))
+    channels, outputs = op.size(x, 1), op.size(y, 1)
+    (batch,) = reshape_sizes(op.shape(y)[:1])
+    lead = batch * offset_group if batch > 0 else -1  # each image as often as there are groups of offsets
+    windows = (strides or [1] * rank, pads or [0] * 2 * rank, dilations or [1] * rank)
+    moved = op.Reshape(offset, op.constant([lead, taps, rank, spots]))
+    places = []
+    for i, still in enumerate(_tap_positions(kernel, outs, windows)):
+        at = op.Add(op.Gather(moved, op.constant(i), axis=2), op.constant(still.astype(op.dtype)))
+        places.append(op.Reshape(at, op.constant([lead, taps * spots])))
+    corners = _corners(op, places, sizes, nearest=False, zeros_outside=True)
+    pixels = op.Reshape(x, op.constant([lead, channels // offset_group, int(np.prod(sizes))]))
+
+    per_group = op.Reshape(g, op.constant([batch, group, outputs // group, spots]))
+    matrix = op.Reshape(w, op.constant([group, outputs // group, channels // group * taps]))
+    columns = op.MatMul(op.Transpose(matrix, perm=[0, 2, 1]), per_group)
+    columns = op.Reshape(columns, op.constant([lead, channels // offset_group, taps * spots]))
+    weight = op.Reshape(mask, op.constant([lead, 1, taps * spots])) if mask else op.constant(1.0)
+    reaching = op.Mul(columns, weight)
+    gx = op.reshape_like(_added(op, reaching, pixels, corners), x)
+    slopes = [
+        op.Reshape(slope, op.constant([lead, taps, 1, spots]))
+        for slope in _slopes(op, reaching, pixels, corners)
+    ]
+    samples = _sampled(op, pixels, columns, corners)
+    gw = gm = None
+    if computed(op, w):
+        taken = op.Reshape(
+            op.Mul(samples, weight), op.constant([batch, group, channels // group * taps, spots])
+        )
+        products = op.MatMul(per_group, op.Transpose(taken, perm=[0, 1, 3, 2]))
+        gw = op.reshape_like(op.ReduceSum(products, op.constant([0]), keepdims=0), w)
+    if mask:
+        gm = op.reshape_like(op.ReduceSum(op.Mul(columns, samples), op.constant([1]), keepdims=0), mask)
+    others = [axis for axis in range(2 + rank) if axis != 1]
+    gb = op.ReduceSum(g, op.constant(others), keepdims=0) if b else None
+    return gx, gw, op.reshape_like(op.Concat(*slopes, axis=2), offset), gb, gm
+
+
+def _tap_positions(
+    kernel: Sequence[int], outs: Sequence[int], windows: tuple[Sequence[int], Sequence[int], Sequence[int]]
+) -> list[np.ndarray]:
+    """Where each tap lies for each output if it is not moved: of each axis, (taps, outputs)."""
+    strides, pads, dilations = windows
+    taps, spots = np.indices(kernel), np.indices(outs)
+    return [
+        (spots[i].ravel() * strides[i] - pads[i]) + taps[i].reshape(-1, 1) * dilations[i]
+        for i in range(len(kernel))
+    ]
 
 
 def _in_pixels(op: Builder, at: str, n: int, padding: str, align: int) -> Position:
@@ -154,13 +230,27 @@ def _added(op: Builder, g: str, x: str, corners: Sequence[Corner]) -> str:
     return op.ScatterElements(start, op.Expand(indices, op.Shape(parts)), parts, axis=2, reduction="add")
 
 
+def _taken(op: Builder, x: str, index: str, like: str) -> str:
+    """The pixels of `x` (N, C, pixels) at an index (N, P), as (N, C, P)."""
+    there = op.Expand(op.Unsqueeze(index, op.constant([1])), op.Shape(like))
+    return op.GatherElements(x, there, axis=2)
+
+
+def _sampled(op: Builder, x: str, like: str, corners: Sequence[Corner]) -> str:
+    """The samples (N, C, P) themselves."""
+    return op.Sum(
+        *(
+            op.Mul(_taken(op, x, index, like), op.Unsqueeze(weight, op.constant([1])))
+            for index, weight, _ in corners
+        )
+    )
+
+
 def _slopes(op: Builder, g: str, x: str, corners: Sequence[Corner]) -> list[str]:
     """Of each axis, what moving the positions (N, P) does to sum(g * samples)."""
     totals: list[list[str]] = [[] for _ in corners[0][2]]
     for index, _, slopes in corners:
-        there = op.Expand(op.Unsqueeze(index, op.constant([1])), op.Shape(g))
-        pixels = op.GatherElements(x, there, axis=2)
-        product_ = op.ReduceSum(op.Mul(g, pixels), op.constant([1]), keepdims=0)
+        product_ = op.ReduceSum(op.Mul(g, _taken(op, x, index, g)), op.constant([1]), keepdims=0)
         for total, slope in zip(totals, slopes, strict=True):
             total.append(op.Mul(product_, slope))
     return [op.Sum(*parts) for parts in totals]

@@ -291,6 +291,45 @@ for aligned in (0, 1):
     )
     case(f"3-D aligned={aligned}", "AffineGrid", R(2, 3, 4), ints(2, 1, 3, 4, 2), torch=affine(aligned),
          **options)  # fmt: skip
+
+
+def deformed(stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+    """Every tap by torch's grid_sample, in pixels."""
+
+    def reference(x, w, offset, b=None, mask=None):
+        n, channels, height, width = x.shape
+        kernel, outs = w.shape[2:], offset.shape[2:]
+        parts = offset.shape[1] // (2 * kernel.numel())
+        offset = offset.reshape(n, parts, kernel.numel(), 2, *outs)
+        places = [
+            torch.arange(m, dtype=x.dtype) * s - p for m, s, p in zip(outs, stride, padding, strict=True)
+        ]
+        columns = []  # of each group of offsets (n, channels, taps, height, width)
+        for part, pixels in enumerate(x.split(channels // parts, 1)):
+            samples = []
+            for tap, (i, j) in enumerate(np.ndindex(*kernel)):
+                down = places[0][:, None] + i * dilation[0] + offset[:, part, tap, 0]
+                right = places[1] + j * dilation[1] + offset[:, part, tap, 1]
+                grid = torch.stack([2 * right / (width - 1) - 1, 2 * down / (height - 1) - 1], -1)
+                weight = 1 if mask is None else mask.reshape(n, parts, -1, 1, *outs)[:, part, tap]
+                samples.append(weight * F.grid_sample(pixels, grid, align_corners=True))
+            columns.append(torch.stack(samples, 2))
+        columns = torch.cat(columns, 1).reshape(n, groups, channels // groups, -1, *outs)
+        weights = w.reshape(groups, len(w) // groups, channels // groups, -1)
+        y = torch.einsum("ngckhw,gock->ngohw", columns, weights).reshape(n, len(w), *outs)
+        return y if b is None else y + b[:, None, None]
+
+    return reference
+
+
+case("", "DeformConv", R(2, 3, 6, 7), W(4, 3, 3, 2), R(2, 12, 4, 6), opset=19, torch=deformed())
+case("strides, pads and dilations", "DeformConv", R(2, 3, 9, 8), W(4, 3, 3, 3), 2 * R(2, 18, 4, 4), opset=19,
+     strides=[2, 3], pads=[1, 2, 1, 2], dilations=[2, 1],
+     torch=deformed(stride=(2, 3), padding=(1, 2), dilation=(2, 1)))  # fmt: skip
+case("groups, mask and bias", "DeformConv", R(2, 4, 5, 6), R(6, 2, 2, 2), R(2, 16, 4, 5), R(6), R(2, 8, 4, 5),
+     opset=19, group=2, offset_group=2, torch=deformed(groups=2))  # fmt: skip
+case("of one image", "DeformConv", R(1, 4, 5, 6), R(6, 4, 3, 3), R(1, 72, 5, 6), W(6), R(1, 36, 5, 6),
+     opset=22, offset_group=4, pads=[1] * 4, torch=deformed(padding=(1, 1)))  # fmt: skip
 case("reflection of one pixel", "GridSample", R(2, 3, 1, 4), OUTSIDE, padding_mode="reflection", opset=20,
      align_corners=1, torch=lambda x, g: F.grid_sample(x, g, "bilinear", "reflection", True))  # fmt: skip
 
