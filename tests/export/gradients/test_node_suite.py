@@ -21,7 +21,7 @@ FLOAT_TYPES = {TensorProto.FLOAT: 1e-3, TensorProto.DOUBLE: 1e-5, TensorProto.FL
 # Operators of the suite that take floats and have no gradient rule.
 WITHOUT_RULE = set(
     "Adagrad Adam Attention Bernoulli BitCast CausalConvWithState Col2Im Compress CumProd DFT "
-    "DeformConv Det DynamicQuantizeLinear FlexAttention GRU If LSTM LinearAttention Loop "
+    "Det DynamicQuantizeLinear FlexAttention GRU If LSTM LinearAttention Loop "
     "MatMulInteger MelWeightMatrix Mod Momentum NegativeLogLikelihoodLoss NonMaxSuppression OneHot "
     "OptionalGetElement OptionalHasElement QLinearConv QLinearMatMul RNN ReverseSequence RoiAlign "
     "RotaryEmbedding STFT Scan Scatter SoftmaxCrossEntropyLoss SwiGLU TensorScatter Unique Upsample".split()
