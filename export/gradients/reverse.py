@@ -145,14 +145,22 @@ def gradient_path(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], input
 def _followed(node: onnx.NodeProto) -> set[str]:
     """The inputs whose small changes the outputs follow: none that only gives a type, a size or a place."""
     kind = operator(node)
-    if kind in PIECEWISE_CONSTANT or (kind == "Cast" and attribute(node, "to") not in FLOATS):
-        return set()
-    if kind == "CastLike":
-        return {node.input[0]}
-    if kind not in RULES or kind == "DequantizeLinear":  # arithmetic of quantised tensors among them
+    if kind not in PIECEWISE_CONSTANT and kind not in RULES:  # arithmetic of quantised tensors among them
         return reads(node)
+    return {name for name, follows in zip(node.input, _follows(node), strict=True) if name and follows}
+
+
+def _follows(node: onnx.NodeProto) -> list[bool]:
+    """Of each input of an operator that is known here, whether the outputs follow its small changes."""
+    kind, count = operator(node), len(node.input)
+    if kind in PIECEWISE_CONSTANT or (kind == "Cast" and attribute(node, "to") not in FLOATS):
+        return [False] * count
+    if kind == "CastLike":
+        return [True, False]
+    if kind == "DequantizeLinear":  # whose integers do have a gradient
+        return [True] * count
     numbers = _numbers(kind)
-    return {name for i, name in enumerate(node.input) if name and numbers[min(i, len(numbers) - 1)]}
+    return [numbers[min(i, len(numbers) - 1)] for i in range(count)]
 
 
 @cache
@@ -223,8 +231,8 @@ def reverse(
         given: str | list[str | None] = (
             [total(name) if name in parts else None for name in node.output] if several else total(outputs[0])
         )
-        for name, gradient in zip(node.input, _apply(op, node, given), strict=False):
-            if name not in path:
+        for name, gradient, follows in zip(node.input, _apply(op, node, given), _follows(node), strict=False):
+            if name not in path or not follows:
                 continue
             if gradient is None:
                 raise ModelError(

@@ -257,6 +257,21 @@ def test_types_sizes_places_and_integers_pass_nothing():
     assert gradient_path(nodes, ["y"], ["one"]) == {"one", "c", "y"}
 
 
+def test_a_tensor_that_is_cast_to_its_own_type_by_itself():
+    """What reaches the cast as a type, and what it casts, may both depend on the same tensor."""
+    nodes = [
+        helper.make_node("Exp", ["x"], ["e"]),
+        helper.make_node("CastLike", ["e", "x"], ["c"]),
+        helper.make_node("CastLike", ["c", "c"], ["d"]),
+        helper.make_node("Mul", ["d", "x"], ["y"]),
+    ]
+    model = vjp(model_of(nodes, [value("x", [3])], [value("y", [3])]), "y", ["x"])
+    x = np.array([-1.5, 0.3, 1.2], np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (gradient,) = session.run(["x_gradient"], {"x": x, "y_cotangent": np.ones(3, np.float32)})
+    np.testing.assert_allclose(gradient, np.exp(x) * (1 + x), 1e-6)
+
+
 def test_arithmetic_of_integers_without_a_rule_is_no_step():
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
