@@ -87,8 +87,8 @@ def export(
         gradients: without them, the bundle keeps every map; for a model with an operator that has no rule.
         output_name: which output to explain, where an ONNX file has several.
         input_size: (height, width), where the model leaves it free.
-        preprocess: overrides under timm's key names: mean, std, scale, crop_pct, crop_mode, interpolation,
-            color.
+        preprocess: overrides under timm's key names: mean, std, scale, bit_depth, crop_pct, crop_mode,
+            interpolation, color.
         licence: of the weights.
         precision: `fp32`, or `fp16` to score masked copies on a GPU faster; the network alone is in float16,
             and only in the graph that scores.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from sise_rt.bundle import PRECISIONS, Preprocess
+from sise_rt.bundle import DEPTHS, PRECISIONS, Preprocess
 from sise_rt.errors import ArgumentError, ModelError
 from sise_rt.pictures.reading import PICTURES
 from sise_rt.wording import counted
@@ -25,6 +25,7 @@ IMAGENET = {
     "crop_mode": "center",
     "scale": 255.0,
 }
+SMALLEST_CROPPED = 128  # pixels; smaller inputs, as CIFAR's, are of pictures that are not cropped
 LARGEST_SCALED_MEAN = 2.0  # of pixels in [0, 1] or [-1, 1]; anything larger is meant for unscaled ones
 GATE_PICTURES = 20
 
@@ -83,6 +84,9 @@ def preprocessing(
 ) -> tuple[Preprocess, list[str]]:
     """The user's settings, else the source's, else ImageNet's convention.
 
+    Nothing is assumed to be cropped of pictures for a model of other channels than 3, or of an input that is
+    not square or is small.
+
     Args:
         size: (channels, height, width).
         given: what the user gave, under timm's key names.
@@ -94,13 +98,20 @@ def preprocessing(
     Raises:
         ModelError: a value is unknown or does not fit the channels.
     """
-    channels = size[0]
-    convention: dict[str, Any] = IMAGENET | {"color": "GRAY" if channels == 1 else "RGB"}
+    channels, height, width = size
+    depth = _bit_depth(given.get("bit_depth"))
+    convention: dict[str, Any] = IMAGENET | {
+        "scale": float(2**depth - 1),
+        "color": "GRAY" if channels == 1 else "RGB",
+    }
+    if channels != 3 or height != width or height < SMALLEST_CROPPED:
+        convention["crop_pct"] = 1.0
     if channels != 3:
         convention |= {"mean": (0.0,) * channels, "std": (1.0,) * channels}
     origin = metadata.get("described_by", "")
     described = {key: metadata[key] for key in convention if metadata.get(key) is not None}
     values: dict[str, Any] = convention | described | {k: v for k, v in given.items() if v is not None}
+    chosen = {key for key in given if given[key] is not None}
     assumed = []
     for key in convention:
         if given.get(key) is not None:
@@ -131,14 +142,50 @@ def preprocessing(
             std=values["std"],
             color=str(values["color"]).upper(),
             scale=_number("scale", values["scale"]),
+            bit_depth=depth,
+            crop_assumed="crop_pct" not in chosen | described.keys(),
         )
     except ModelError:
         raise
     except (ValueError, TypeError) as error:
         raise ModelError(str(error)) from error
-    chosen = {key for key in given if given[key] is not None}
     _refuse_half_a_normalisation(settings, chosen, chosen | described.keys())
+    _refuse_other_depth(settings, "scale" in chosen)
     return settings, assumed
+
+
+def _bit_depth(given: Any) -> int:
+    if given is None:
+        return 8
+    if isinstance(given, bool) or given not in DEPTHS:
+        raise ModelError(
+            f"bit_depth is {str(given)[:60]!r}, where {DEPTHS[0]} to {DEPTHS[-1]} is needed",
+            settings=("bit_depth",),
+        )
+    return int(given)
+
+
+def _refuse_other_depth(settings: Preprocess, scale_given: bool) -> None:
+    """Refuse a normalisation of other pixels than those of the bit depth."""
+    bits, scale = settings.bit_depth, settings.scale
+    if scale > 2**bits:
+        raise ModelError(
+            f"a scale of {scale:g} is above the largest pixel of {bits} bits, {2**bits - 1}: give the bit "
+            "depth of the pixels that the model was trained on",
+            settings=("bit_depth", "scale"),
+        )
+    if max(settings.mean) * scale > 2**bits:
+        raise ModelError(
+            f"mean {_shown(settings.mean)} is above the brightest pixel, {(2**bits - 1) / scale:g} by scale "
+            f"{scale:g} and {bits} bits: give the bit depth of the pixels that the model was trained on",
+            settings=("bit_depth", "mean"),
+        )
+    if bits > 8 and scale_given and scale in (255, 256):
+        raise ModelError(
+            f"a scale of {scale:g} is that of 8-bit pixels, and those of {bits} bits reach {2**bits - 1}: "
+            "leave one of the two out",
+            settings=("bit_depth", "scale"),
+        )
 
 
 def _refuse_half_a_normalisation(settings: Preprocess, given: Set[str], stated: Set[str]) -> None:

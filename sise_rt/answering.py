@@ -156,7 +156,7 @@ def _explanation(
     engine, manifest = query.engine, query.engine.manifest
     trust = confidences(logits, manifest.activation)
     best = int(logits.argmax())  # where confidences are all but 1, logits still differ
-    warnings = [*manifest.warnings, *engine.warnings, *finding.warnings]
+    warnings = [*manifest.warnings, *engine.warnings, *query.picture.notes, *finding.warnings]
     map_ = normalise(finding.raw)
     if map_ is None:
         warnings.append("the map is constant: the explanation is all zero")
@@ -184,4 +184,5 @@ def _explanation(
         name=query.picture.name,
         model=manifest.name,
         placement=query.picture.placement,
+        bit_depth=query.picture.bit_depth,
     )

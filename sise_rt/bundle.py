@@ -12,12 +12,14 @@ from typing import NamedTuple
 import msgspec
 
 from .errors import BundleError
-from .manifest import ACTIVATIONS, BEST, LATER, PRECISIONS, SCHEMA_VERSION, Block, Manifest, Preprocess
+from .manifest import ACTIVATIONS, BEST, LATER, PRECISIONS, SCHEMA_VERSION, Block, Manifest
+from .preprocessing import DEPTHS, Preprocess
 from .wording import counted
 
 __all__ = [
     "ACTIVATIONS",
     "BEST",
+    "DEPTHS",
     "LATER",
     "PRECISIONS",
     "Block",

@@ -54,18 +54,29 @@ class Explainer:
             f"({manifest.activation}), {len(manifest.blocks)} blocks, on {self.engine.provider}>"
         )
 
-    def prepare(self, image: Any, *, max_pixels: int = MAX_PIXELS, name: str | None = None) -> Picture:
+    def prepare(
+        self,
+        image: Any,
+        *,
+        bit_depth: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        name: str | None = None,
+    ) -> Picture:
         """Read and preprocess a picture once, for everything that takes one.
 
         Args:
-            image: path, bytes, PIL image, or uint8 array (H, W, 3) in RGB.
+            image: path, bytes, PIL image, or array (H, W, 3) in RGB, uint8 or uint16.
+            bit_depth: of a picture that is stored in 16 bits, as 12 of most microscopes; None takes what the
+                file says, else the model's if that is more than 8, else 16.
             max_pixels: larger pictures are refused.
             name: of the picture in messages, records and files; by default its path.
 
         Raises:
             ImageError: the picture cannot be used.
+            ArgumentError: there is no such bit depth.
         """
-        return prepare(image, self.manifest.preprocess, max_pixels=max_pixels, name=name)
+        spec = self.manifest.preprocess
+        return prepare(image, spec, bit_depth=bit_depth, max_pixels=max_pixels, name=name)
 
     def confidences(self, image: Any) -> np.ndarray:
         """The model's confidence in every class, (classes,) float64.
@@ -114,7 +125,7 @@ class Explainer:
         """Explain one target; the class with the highest confidence if none is given.
 
         Args:
-            image: a `Picture`, path, bytes, PIL image, or uint8 array (H, W, 3) in RGB.
+            image: a `Picture`, path, bytes, PIL image, or array (H, W, 3) in RGB, uint8 or uint16.
             target: class index or label.
             method: a name of `sise_rt.methods.METHODS`, with options as in `rise:masks=1000`, or a `Request`.
             preset: of SISE: `exact`, or `fast`, which scores a tenth of the masks.

@@ -17,6 +17,7 @@ from .files import write_whole
 from .methods import BlockEvidence
 from .pictures.picture import Picture, in_rgb
 from .pictures.placement import Placement, to_original
+from .pictures.raster import in_eight_bits
 from .pictures.reading import load_image
 from .render import overlay, save_png, strip
 from .saving import SUFFIXES, base_name, refuse_foreign
@@ -62,6 +63,7 @@ class Explanation:
         name: of the picture.
         model: name of the bundle.
         placement: where the model's input lies in the picture.
+        bit_depth: of the picture: 2 ** bit_depth - 1 is full scale.
         check: what `sise_rt.metrics.check.check` found, None if it was not asked.
         activation: what makes confidences of the model's outputs: `softmax`, `sigmoid` or `none`.
     """
@@ -87,6 +89,7 @@ class Explanation:
     name: str
     model: str
     placement: Placement
+    bit_depth: int = 8
     check: Mapping[str, float | None] | None = None
     activation: str = "softmax"
 
@@ -102,6 +105,7 @@ class Explanation:
         """Everything but the pictures, ready for JSON."""
         return {
             "image": self.name,
+            "bit_depth": self.bit_depth,
             "model": self.model,
             "target": {"index": self.target, "label": self.label},
             "confidence": self.confidence,
@@ -241,7 +245,10 @@ def compare(explanations: Mapping[str, Explanation | None], picture: Any) -> np.
 
 def _shown(picture: Any, explanation: Explanation) -> np.ndarray:
     """The pixels of the explained picture in RGB, (H0, W0, 3) uint8."""
-    pixels = picture.pixels if isinstance(picture, Picture) else load_image(picture)
+    if isinstance(picture, Picture):
+        pixels = picture.pixels
+    else:
+        pixels = in_eight_bits(load_image(picture), explanation.bit_depth)
     if pixels.shape[:2] != explanation.placement.original:
         height, width = explanation.placement.original
         raise ArgumentError(

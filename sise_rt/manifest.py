@@ -7,90 +7,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .errors import BundleError
-from .wording import counted
+from .preprocessing import Preprocess
 
 SCHEMA_VERSION = "1.4"
 ACTIVATIONS = ("softmax", "sigmoid", "none")  # what makes confidences of the outputs
 PRECISIONS = ("fp32", "fp16")  # that masked copies are scored in
-COLORS = {1: ("GRAY",), 3: ("RGB", "BGR")}  # by channels; a picture has no others
-SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
 BEST = -1  # as a target of the features graph
 LATER = ("forward", "last_block_gradient", "image_gradient")  # graphs that bundles have from schema 1.1 on
-
-Number = int | float  # as JSON has it
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """How a picture becomes the model's input; key names are timm's, plus `color` and `scale`.
-
-    A pixel value p in [0, 255] becomes (p / scale - mean) / std, channels in the order of `color`.
-
-    Attributes:
-        input_size: (channels, height, width) of the model's input.
-        interpolation: `bilinear` or `bicubic`, both anti-aliased when shrinking.
-        crop_pct: the crop's share of the resized picture's side, in [0.01, 1].
-        crop_mode: `center` resizes the short side and crops the middle, `squash` ignores the aspect ratio.
-        mean: one value a channel, after scaling.
-        std: one value a channel, after scaling, positive.
-        color: `RGB` or `BGR` for 3 channels, `GRAY` for 1; `RGB` for any other number, where it says nothing:
-            such arrays are taken as they are.
-        scale: pixels are divided by it, positive.
-    """
-
-    input_size: tuple[int, int, int]
-    interpolation: str
-    crop_pct: Number
-    crop_mode: str
-    mean: tuple[Number, ...]
-    std: tuple[Number, ...]
-    color: str
-    scale: Number
-
-    def __post_init__(self) -> None:
-        """Refuse values that would give a wrong or non-finite input."""
-        size = self.input_size
-        _require(
-            len(size) == 3 and min(size) > 0,
-            f"input_size {size}, where (channels, height, width), all positive, is needed",
-        )
-        channels = size[0]
-        for key, known in (
-            ("interpolation", ("bilinear", "bicubic")),
-            ("crop_mode", ("center", "squash")),
-            ("color", ("RGB", "BGR", "GRAY")),
-        ):
-            value = getattr(self, key)
-            _require(value in known, f"{key} {_cut(value)}; known are {', '.join(known)}")
-        colors = COLORS.get(channels, ("RGB",))
-        _require(
-            self.color in colors,
-            f"color {self.color} does not go with {counted(channels, 'channel')} of the model's input: "
-            + (f"use {' or '.join(colors)}" if channels in COLORS else "leave it out, they come as they are"),
-        )
-        # So phrased, because NaN compares false; the limits keep float32 from overflowing.
-        _require(0.01 <= self.crop_pct <= 1, f"crop_pct {_cut(self.crop_pct)}, where 0.01 to 1 is needed")
-        for key in ("mean", "std"):
-            values = getattr(self, key)
-            _require(
-                len(values) == channels,
-                f"{key} of {counted(len(values), 'value')} for {counted(channels, 'channel')}",
-            )
-        for value in self.mean:
-            _require(abs(value) < LARGEST, f"mean {_cut(value)}, where -1e9 to 1e9 is needed")
-        for key, values in (("std", self.std), ("scale", (self.scale,))):
-            for value in values:
-                _require(SMALLEST < value < LARGEST, f"{key} {_cut(value)}, where 1e-9 to 1e9 is needed")
-
-
-def _require(valid: bool, what: str) -> None:
-    if not valid:
-        raise BundleError(f"preprocessing is not usable: {what}")
-
-
-def _cut(value: object) -> str:
-    return repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
 
 
 @dataclass(frozen=True)

@@ -332,6 +332,7 @@ def test_the_record_holds_what_the_design_says(explanation):
     record = json.loads(json.dumps(explanation.record(), allow_nan=False))
     assert list(record) == [
         "image",
+        "bit_depth",
         "model",
         "target",
         "confidence",
@@ -394,7 +395,7 @@ def test_an_explanation_travels_without_its_picture(explanation, picture, tmp_pa
 
 def test_a_picture_is_prepared_once(explainer, picture, explanation, monkeypatch):
     prepared = explainer.prepare(picture, name="part 7")
-    monkeypatch.setattr("sise_rt.pictures.picture.load_image", None)  # from here on nothing is read
+    monkeypatch.setattr("sise_rt.pictures.picture.read_picture", None)  # from here on nothing is read
     again = explainer.explain(prepared, "b", batch_size=4)
     assert np.array_equal(again.raw, explanation.raw)
     assert again.name == "part 7"

@@ -26,7 +26,8 @@ BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
 }
 # The modules that lie in no folder of their room.
 LOOSE = {
-    **dict.fromkeys(("bundle", "errors", "files", "graphs", "manifest", "memory", "wording"), "base"),
+    **dict.fromkeys(("bundle", "errors", "files", "graphs", "manifest", "memory"), "base"),
+    **dict.fromkeys(("preprocessing", "wording"), "base"),
     **dict.fromkeys(("answering", "explainer", "explanation", "metrics"), "explaining"),
     **dict.fromkeys(("render", "saving", "targets"), "explaining"),
     "cli": "commands",

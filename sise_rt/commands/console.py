@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sise_rt.bundle import Block, Manifest
+from sise_rt.bundle import DEPTHS, Block, Manifest
 from sise_rt.explanation import Explanation
 from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
 from sise_rt.running.sessions import PROVIDERS
@@ -69,6 +69,11 @@ MAX_PIXELS = click.option(
 def at_terminal() -> bool:
     """Whether somebody watches standard error, which may be closed."""
     return sys.stderr is not None and sys.stderr.isatty()
+
+
+def bit_depth(help_text: str) -> Callable[[Any], Any]:
+    """The option of a bit depth."""
+    return click.option("--bit-depth", type=click.IntRange(DEPTHS[0], DEPTHS[-1]), help=help_text)
 
 
 @contextmanager

@@ -12,7 +12,17 @@ from sise_rt.bundle import ACTIVATIONS, PRECISIONS
 from sise_rt.wording import counted
 
 from .command import Command, spelt
-from .console import QUIET, UNUSABLE, block_table, complain, described, parity_line, progress_bar, say
+from .console import (
+    QUIET,
+    UNUSABLE,
+    bit_depth,
+    block_table,
+    complain,
+    described,
+    parity_line,
+    progress_bar,
+    say,
+)
 
 
 class Numbers(click.ParamType):
@@ -87,6 +97,7 @@ BLOCKS = click.option(
 )
 @click.option("--std", type=Numbers(), help="One a channel, after --scale.")
 @click.option("--scale", type=float, help="Pixels are divided by it: 255 for [0, 1], 1 for none.")
+@bit_depth("Of the pixels that the model was trained on, 8 by default; --scale is then 2^N - 1 by default.")
 @click.option("--crop-pct", type=float, help="Share of the resized side that is cropped, as 0.875.")
 @click.option("--crop-mode", type=click.Choice(["center", "squash"]), help="squash ignores the aspect ratio.")
 @click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]))
@@ -216,7 +227,8 @@ def inspect(
         settings = manifest.preprocess
         say(
             f"preprocessing: {settings.crop_mode} crop {settings.crop_pct:g}, {settings.interpolation}, "
-            f"{settings.color}, scale {settings.scale:g}, mean {settings.mean}, std {settings.std}"
+            f"{settings.color}, {settings.bit_depth} bits, scale {settings.scale:g}, mean {settings.mean}, "
+            f"std {settings.std}"
         )
         if manifest.precision == "fp16":
             say("scores: the network in fp16, all else in fp32")

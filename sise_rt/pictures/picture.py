@@ -12,8 +12,11 @@ import numpy as np
 from sise_rt.bundle import Preprocess
 from sise_rt.errors import ImageError
 
-from .placement import Placement, preprocess
-from .reading import MAX_PIXELS, load_image
+from .placement import Placement, preprocess, seen_share
+from .raster import bit_depth_of, in_eight_bits
+from .reading import MAX_PIXELS, read_picture
+
+LEAST_SEEN = 0.5  # of a picture; below that its user hears of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +24,14 @@ class Picture:
     """A picture as its user sees it, as the model sees it, and where the one lies in the other.
 
     Attributes:
-        pixels: uint8, (H0, W0, 3) RGB, or (H0, W0, C) for a model of C other channels.
-        tensor: (1, C, H, W) float32, the model's input.
+        pixels: uint8, (H0, W0, 3) RGB, or (H0, W0, C) for a model of C other channels; of a picture of more
+            bits these are only what is shown.
+        tensor: (1, C, H, W) float32, the model's input, from all bits.
         placement: of the input in the pixels.
         name: for messages, records and the names of files.
         seconds: that reading and preparing took.
+        bit_depth: of the picture: 2 ** bit_depth - 1 is full scale.
+        notes: what was left out or is doubtful, a line each.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -33,32 +39,47 @@ class Picture:
     placement: Placement
     name: str
     seconds: float = field(default=0.0, repr=False)
+    bit_depth: int = 8
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
-    image: Any, spec: Preprocess, *, max_pixels: int = MAX_PIXELS, name: str | None = None
+    image: Any,
+    spec: Preprocess,
+    *,
+    bit_depth: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
 ) -> Picture:
     """Read and preprocess a picture (SISE, phase 0); one that is prepared already is given back.
 
     Args:
-        image: a `Picture` of the same model, or whatever `load_image` takes.
+        image: a `Picture` of the same model, or whatever `read_picture` takes.
         spec: what the model expects.
+        bit_depth: of a picture that is stored in 16 bits; None takes what the file says, else the model's if
+            that is more than 8, else 16.
         max_pixels: larger pictures are refused.
         name: of the picture; by default its path, or `image` where it has none.
 
     Raises:
         ImageError: the picture cannot be used.
+        ArgumentError: there is no such bit depth.
     """
     if isinstance(image, Picture):
         return image
     start = time.perf_counter()
     name = name or name_of(image)
-    pixels = load_image(image, channels=spec.input_size[0], max_pixels=max_pixels, name=name)
+    raster = read_picture(image, channels=spec.input_size[0], max_pixels=max_pixels, name=name)
     try:
-        tensor, placement = preprocess(pixels, spec)
+        bits, of_depth = bit_depth_of(raster, bit_depth, spec.bit_depth)
+        tensor, placement = preprocess(raster.pixels, spec, bits)
     except ImageError as error:
-        raise ImageError(f"{name}: {error.message}") from error
-    return Picture(pixels, tensor, placement, name, time.perf_counter() - start)
+        raise ImageError(f"{name}: {error.message}", settings=error.settings) from error
+    notes = (*raster.notes, *of_depth)
+    if (share := seen_share(placement)) < LEAST_SEEN:
+        notes += (f"the model sees {share:.0%} of the picture: the rest is cropped",)
+    shown = in_eight_bits(raster.pixels, bits)
+    return Picture(shown, tensor, placement, name, time.perf_counter() - start, bits, notes)
 
 
 def name_of(image: Any) -> str:

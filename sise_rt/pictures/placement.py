@@ -7,6 +7,7 @@ timm's) are Pillow's; every rounding below is theirs too.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,12 @@ from sise_rt.bundle import Preprocess
 from sise_rt.errors import ArgumentError, ImageError
 from sise_rt.wording import counted
 
+from .raster import full_scale
 from .reading import MAX_PIXELS
 from .resizing import resize_map
 
 INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+LUMA = np.array([299, 587, 114], np.int64)  # thousandths of red, green and blue in grey
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,21 @@ class Placement:
     input: tuple[int, int]
 
 
-def preprocess(picture: np.ndarray, spec: Preprocess) -> tuple[np.ndarray, Placement]:
+def preprocess(
+    picture: np.ndarray, spec: Preprocess, bit_depth: int | None = None
+) -> tuple[np.ndarray, Placement]:
     """Turn a picture into the model's input, as torchvision's and timm's evaluation transforms do.
 
     Crop mode `center` resizes so that the picture covers (height, width) / crop_pct and cuts the middle out;
-    `squash` resizes to exactly that size first. Grey is ITU-R 601 luma, taken before resizing.
+    `squash` resizes to exactly that size first. A picture of exactly the input's size stays as it is where
+    the crop was only assumed. Grey is ITU-R 601 luma, taken before resizing. 8-bit pictures for a model of 8
+    bits are resized in 8 bits; others are brought to the model's scale, v (2^b - 1) / (2^bit_depth - 1) for a
+    model of b bits, and resized in float32 by the same filter.
 
     Args:
-        picture: uint8, (H, W, 3) RGB for models of 1 or 3 channels, else (H, W, C) with the model's C.
+        picture: uint8 or uint16, (H, W, 3) RGB for models of 1 or 3 channels, else (H, W, C) with their C.
         spec: what the model expects.
+        bit_depth: of the picture; by default 8 of uint8, and of uint16 the model's or, if that is 8, 16.
 
     Returns:
         The input, float32 (1, C, height, width), contiguous; and where it lies in the picture.
@@ -59,27 +68,28 @@ def preprocess(picture: np.ndarray, spec: Preprocess) -> tuple[np.ndarray, Place
     """
     channels, height, width = spec.input_size
     planes = 3 if channels in (1, 3) else channels
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != planes or picture.size == 0:
+    fits = picture.dtype in (np.uint8, np.uint16) and picture.ndim == 3 and picture.shape[2] == planes
+    if not fits or picture.size == 0:
         raise ImageError(
             f"a picture {picture.shape} of {picture.dtype} does not fit the model's "
             f"{counted(channels, 'channel')}: "
-            f"give uint8 (H, W, {planes}), channels last"
+            f"give uint8 or uint16 (H, W, {planes}), channels last"
         )
     original = (picture.shape[0], picture.shape[1])
     rows, columns = resized = _resized(original, spec)
     if rows * columns > MAX_PIXELS:
         raise ImageError(f"a picture of {original[1]} x {original[0]} is too narrow for the model: crop it")
     top, left = _crop_start(rows, height), _crop_start(columns, width)
+    placement = Placement(original, resized, top, left, (height, width))
 
-    if channels == 3:
-        images = [Image.fromarray(picture)]
-    elif channels == 1:
-        images = [Image.fromarray(picture).convert("L")]
-    else:
-        images = [Image.fromarray(plane) for plane in np.moveaxis(picture, 2, 0)]
+    deep = picture.dtype == np.uint16 or spec.bit_depth > 8
+    bits = bit_depth or (8 if picture.dtype == np.uint8 else spec.bit_depth if spec.bit_depth > 8 else 16)
+    images = _value_planes(picture, channels, bits, spec) if deep else _byte_planes(picture, channels)
     method = INTERPOLATION[spec.interpolation]
     box = (left, top, left + width, top + height)
     pixels = np.dstack([np.asarray(image.resize((columns, rows), method).crop(box)) for image in images])
+    if deep:  # bicubic filtering leaves the range of pixels; in 8 bits it is cut
+        pixels = pixels.clip(0, full_scale(spec.bit_depth))
     if spec.color == "BGR" and channels == 3:
         pixels = pixels[..., ::-1]
 
@@ -87,12 +97,33 @@ def preprocess(picture: np.ndarray, spec: Preprocess) -> tuple[np.ndarray, Place
     values /= np.float32(spec.scale)
     values -= np.asarray(spec.mean, np.float32)[:, None, None]
     values /= np.asarray(spec.std, np.float32)[:, None, None]
-    return values, Placement(original, resized, top, left, (height, width))
+    return values, placement
+
+
+def _byte_planes(picture: np.ndarray, channels: int) -> list[Image.Image]:
+    """What is resized of a picture in 8 bits."""
+    if channels == 3:
+        return [Image.fromarray(picture)]
+    if channels == 1:
+        return [Image.fromarray(picture).convert("L")]
+    return [Image.fromarray(plane) for plane in np.moveaxis(picture, 2, 0)]
+
+
+def _value_planes(picture: np.ndarray, channels: int, bits: int, spec: Preprocess) -> Iterator[Image.Image]:
+    """The planes of a picture in float32, on the model's scale."""
+    factor = full_scale(spec.bit_depth) / full_scale(bits)
+    planes = np.moveaxis(picture, 2, 0)
+    if channels == 1:  # in integers first, so that grey stays as it is
+        planes = [(LUMA[:, None, None] * planes).sum(axis=0, dtype=np.float64) / LUMA.sum()]
+    for plane in planes:
+        yield Image.fromarray((plane * factor).astype(np.float32))
 
 
 def _resized(original: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
     """The picture's size before cropping, rounded as torchvision and timm round it."""
     _, height, width = spec.input_size
+    if spec.crop_assumed and original == (height, width):
+        return original
     # crop_pct is often a quotient, as in 224 / 232, and must lead back to 232: hence the epsilon.
     rows, columns = (math.floor(side / spec.crop_pct + 1e-6) for side in (height, width))
     if spec.crop_mode == "squash":
@@ -147,3 +178,12 @@ def _seen(original: int, resized: int, start: int, extent: int) -> np.ndarray:
     """Which of the picture's rows (or columns) reach into the crop; in integers, so that edges are exact."""
     index = np.arange(original, dtype=np.int64)
     return (index * resized < (start + extent) * original) & ((index + 1) * resized > start * original)
+
+
+def seen_share(placement: Placement) -> float:
+    """The share of the picture's pixels of which the model sees at least a part."""
+    rows, columns = (
+        _seen(placement.original[i], placement.resized[i], start, placement.input[i]).mean()
+        for i, start in enumerate((placement.top, placement.left))
+    )
+    return float(rows * columns)

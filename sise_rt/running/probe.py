@@ -97,9 +97,10 @@ def read_probe(sessions: Sessions) -> Probe:
 
 
 def probe_tensor(probe: np.ndarray, spec: Preprocess) -> np.ndarray:
-    """The probe picture (C, H, W) uint8 as the model's input (1, C, H, W) float32."""
+    """The probe picture (C, H, W) uint8, on the model's scale, as its input (1, C, H, W) float32."""
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
-    return ((probe.astype(np.float32) / np.float32(spec.scale) - mean) / std)[None]
+    pixels = probe.astype(np.float32) * np.float32((2**spec.bit_depth - 1) / 255)
+    return ((pixels / np.float32(spec.scale) - mean) / std)[None]
 
 
 def cell_sums(gradient: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from sise_rt.errors import ImageError
+from sise_rt.pictures.raster import in_eight_bits
 from sise_rt.pictures.reading import MAX_PIXELS, load_image
 
 
@@ -141,15 +142,15 @@ def test_cmyk_jpeg():
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "PGM"])
-def test_sixteen_bit_grey_is_scaled_and_not_clipped(form):
+def test_sixteen_bit_grey_keeps_its_bits(form):
     values = np.array([[0, 257, 400, 32896, 65535]], np.uint16)
     if form == "PGM":  # older Pillows read it and cannot write it
         content = b"P5 5 1 65535\n" + values.astype(">u2").tobytes()
     else:
         content = encoded(Image.fromarray(values), form)
     loaded = load_image(content)
-    np.testing.assert_array_equal(loaded[0, :, 0], [0, 1, 2, 128, 255])
-    assert loaded.shape == (1, 5, 3)
+    np.testing.assert_array_equal(loaded, np.repeat(values[..., None], 3, axis=2))
+    np.testing.assert_array_equal(in_eight_bits(loaded, 16)[0, :, 0], [0, 1, 2, 128, 255])
 
 
 def test_first_frame_of_an_animation():
@@ -335,7 +336,8 @@ def test_reading_in_threads_leaves_the_warning_filters_alone():
     [
         (np.zeros((4, 4, 3), np.float32), "uint8, 0 to 255"),
         (np.full((4, 4, 3), np.nan), "uint8, 0 to 255"),
-        (np.zeros((4, 4), np.uint16), "uint8, 0 to 255"),
+        (np.zeros((4, 4), np.uint32), "uint8, 0 to 255, RGB, or uint16"),
+        (np.zeros((4, 4), np.int16), "uint8, 0 to 255, RGB, or uint16"),
         (np.zeros((4, 4), bool), "uint8, 0 to 255"),
         (np.array("cat"), "uint8"),
         (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),

@@ -1,0 +1,106 @@
+"""What was read of a picture: its values, what they mean, and what was left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sise_rt.bundle import DEPTHS
+from sise_rt.errors import ArgumentError, ImageError
+
+USUAL = (8, 10, 12, 14)  # bits that cameras and detectors give, stored in 16
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """What a file or an array holds.
+
+    Attributes:
+        pixels: uint8 or uint16, (H, W, 3) RGB, or (H, W, C) for other channels.
+        declared: bits of the full scale where the source tells it, as uint8 does; None for uint16 that may
+            hold fewer bits than 16.
+        notes: what the picture's user should know of the reading.
+    """
+
+    pixels: np.ndarray
+    declared: int | None = 8
+    notes: tuple[str, ...] = ()
+
+
+def full_scale(bits: int) -> int:
+    """The largest value of a pixel of so many bits."""
+    return 2**bits - 1
+
+
+def bit_depth_of(raster: Raster, asked: int | None, model: int) -> tuple[int, tuple[str, ...]]:
+    """The bits of a picture's full scale, and what is to be said of them.
+
+    Args:
+        raster: what was read.
+        asked: what the user says of pictures of more than 8 bits, None where nothing.
+        model: the bit depth of the pixels that the model takes.
+
+    Raises:
+        ArgumentError: there is no such bit depth.
+        ImageError: a pixel is brighter than the bit depth allows.
+    """
+    if asked is not None and (isinstance(asked, bool) or asked not in DEPTHS):
+        raise ArgumentError(
+            f"a bit depth of {asked!r}, where {DEPTHS[0]} to {DEPTHS[-1]} is needed", settings=("bit_depth",)
+        )
+    if raster.declared is not None:
+        if raster.declared == 8 and model > 8:
+            return 8, (f"the picture has 8 bits, the model takes {model}: its values are brought to them",)
+        return raster.declared, ()
+    stated = asked or (model if model > 8 else None)
+    brightest = int(raster.pixels.max())
+    if stated:
+        if brightest > full_scale(stated):
+            raise ImageError(
+                f"its brightest value is {brightest}, above the {full_scale(stated)} of {stated} bits: give "
+                "the bit depth of the picture",
+                settings=("bit_depth",),
+            )
+        return stated, ()
+    fewer = next((bits for bits in USUAL if 0 < brightest <= full_scale(bits)), None)
+    if fewer is None:
+        return 16, ()
+    return 16, (
+        f"the brightest value is {brightest} of 65535: if the picture is {fewer}-bit data, its bit depth "
+        "(bit_depth) has to be given, or the model sees it too dark",
+    )
+
+
+def in_eight_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """Pixels of a bit depth, uint8 or uint16, as they are shown: uint8."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    shown = np.rint(pixels * np.float32(255 / full_scale(bits)))
+    return np.clip(shown, 0, 255, out=shown).astype(np.uint8)
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (H, W, C) upright, by EXIF 2.32, table 8; unknown orientations are none."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def require_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuse a picture of more pixels than are wanted, or of none.
+
+    Raises:
+        ImageError: says so.
+    """
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width} x {height} is more than {max_pixels:,} pixels: shrink it, or raise the limit",
+            settings=("max_pixels",),
+        )
+    if width * height == 0:
+        raise ImageError(f"has no pixels ({width} x {height}): save or copy the picture again")

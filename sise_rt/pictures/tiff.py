@@ -1,0 +1,331 @@
+"""TIFF: what Pillow would mistake, by tifffile; and what neither reads rightly, refused by name.
+
+The first directory is read here, before either decoder sees the file, so that its sizes are known.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from sise_rt.errors import ImageError
+from sise_rt.wording import counted
+
+from .arrays import SEE_THROUGH
+from .raster import Raster, full_scale, require_size, turned
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its complaints are no output of ours
+
+MOST_PAGES, MOST_TAGS = 1000, 1000
+LARGEST_TAG = 2**24  # bytes
+SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+UNSIGNED = {1: "B", 3: "H", 4: "I", 16: "Q"}
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION = 256, 257, 258, 259, 262, 270
+ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, TILE_HEIGHT, EXTRA, FORMAT = 274, 277, 284, 322, 323, 338, 339
+STRIP_BYTES, TILE_BYTES, SUBFILE = 279, 325, 254
+WANTED = (
+    *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, TILE_HEIGHT),
+    *(EXTRA, FORMAT, STRIP_BYTES, TILE_BYTES, SUBFILE),
+)
+DEFAULTS = {BITS: (1,), COMPRESSION: (1,), ORIENTATION: (1,), SAMPLES: (1,), PLANAR: (1,), PHOTOMETRIC: (1,)}
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
+COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples, by photometric
+PLAIN, DEFLATE = 1, (8, 32946)
+METHODS = {
+    2: "CCITT",
+    3: "CCITT",
+    4: "CCITT",
+    5: "LZW",
+    6: "JPEG",
+    7: "JPEG",
+    32773: "PackBits",
+    50000: "Zstd",
+}
+ALPHA = (1, 2)  # of EXTRA
+REDUCED = 1  # of SUBFILE: a preview of another page
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the first directory of a TIFF says.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        bits: of a sample.
+        samples: of a pixel, extra ones included.
+        extra: how many of the samples are alpha, or follow colours and are none.
+        alpha: whether that is alpha.
+        photometric: the file's number for what the samples mean.
+        compression: the file's number for it.
+        planar: whether each sample has a plane of its own.
+        orientation: as EXIF counts it.
+        pages: how many the file has, previews aside, at most MOST_PAGES.
+        rest: whether there are more.
+        described: whether a text says more of it than the tags.
+    """
+
+    width: int
+    height: int
+    bits: int
+    samples: int
+    extra: int
+    alpha: bool
+    photometric: int
+    compression: int
+    planar: bool
+    orientation: int
+    pages: int
+    rest: bool
+    described: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out if the colours of the first page are read."""
+        notes = ("a channel beyond the colours is left out",) if self.extra and not self.alpha else ()
+        return notes + self.of_pages(1)
+
+    def of_pages(self, read: int) -> tuple[str, ...]:
+        """What is left out if some pages are read."""
+        if self.pages <= read:
+            return ()
+        first, verb = ("the first", "is") if read == 1 else (f"the first {read}", "are")
+        return (f"{first} of {'more than ' if self.rest else ''}{self.pages} pages {verb} read",)
+
+    @property
+    def by_tifffile(self) -> bool:
+        """Whether tifffile can decompress it without further libraries."""
+        return self.compression in (PLAIN, *DEFLATE)
+
+    def is_pillows(self, channels: int) -> bool:
+        """Whether Pillow reads it rightly, for a model of so many channels.
+
+        Raises:
+            ImageError: it does not, and the compression leaves no other way.
+        """
+        colour = self.samples - self.extra == COLOURS.get(self.photometric) and self.extra <= 1
+        stacked = self.pages > 1 and self.samples == 1 and (self.described or channels == self.pages)
+        if not colour or stacked or (channels not in (1, 3) and self.samples == channels):
+            pillows = False
+        elif self.bits <= 8 or self.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
+            pillows = self.bits in (1, 2, 4, 8)
+        elif self.bits == 16:
+            pillows = not self.by_tifffile and not self.planar and self.photometric != WHITE_IS_ZERO
+        else:
+            pillows = self.bits == 12 and self.photometric == BLACK_IS_ZERO
+        if not pillows and not (self.by_tifffile and self.bits in (8, 16)):
+            method = METHODS.get(self.compression, f"compression {self.compression}")
+            packed = "" if self.compression == PLAIN else f", packed by {method}"
+            raise ImageError(
+                f"a TIFF of {counted(self.samples, 'sample')} of {self.bits} bits"
+                f"{' in planes' if self.planar and self.samples > 1 else ''}, photometric {self.photometric}"
+                f"{packed}, cannot be read rightly: save it uncompressed, or as PNG or .npy"
+            )
+        return pillows
+
+
+def first_page(stream: BinaryIO, max_pixels: int) -> Page:
+    """Read the directories of a TIFF; nothing is decoded.
+
+    Raises:
+        ImageError: it is broken or too large, or its values are no unsigned integers.
+    """
+    try:
+        tags, described, pages, rest = _directories(stream)
+        width, height = tags[WIDTH][0], tags[HEIGHT][0]
+    except (struct.error, KeyError, IndexError, ValueError, OverflowError) as error:
+        raise ImageError(f"this TIFF cannot be decoded: {_broken(error)}: save or copy it again") from error
+    require_size(width, height, max_pixels)
+    require_size(*(tags.get(key, (1,))[0] for key in (TILE_WIDTH, TILE_HEIGHT)), max(max_pixels, 2**22))
+    kinds = set(tags.get(FORMAT, (1,)))
+    if kinds - {1, 4}:
+        names = {2: "signed", 3: "float", 5: "complex", 6: "complex"}
+        kind = names.get(max(kinds - {1, 4}), "unknown")
+        raise ImageError(f"{kind} pixels have no known range: save the picture with 8 or 16 bits, unsigned")
+    bits, extra = set(tags[BITS]), tags.get(EXTRA, ())
+    if tags[PHOTOMETRIC][0] in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+        extra = tuple(kind for kind in extra if kind)  # of grey, unspecified ones are channels
+    if len(bits) > 1:
+        raise ImageError(f"samples of different bits ({tags[BITS]}) cannot be read: save the picture as PNG")
+    if max(bits) > 16:
+        raise ImageError(f"{max(bits)}-bit pixels have no known range: save the picture with 8 or 16 bits")
+    packed = sum(tags.get(STRIP_BYTES, ())) + sum(tags.get(TILE_BYTES, ()))
+    if tags[COMPRESSION][0] != PLAIN and packed > 2 * stream.seek(0, os.SEEK_END):
+        raise ImageError(f"a TIFF that refers to {packed:,} bytes of itself is broken: save it again")
+    return Page(
+        width=width,
+        height=height,
+        bits=max(bits),
+        samples=tags[SAMPLES][0],
+        extra=len(extra),
+        alpha=bool(extra) and extra[0] in ALPHA,
+        photometric=tags[PHOTOMETRIC][0],
+        compression=tags[COMPRESSION][0],
+        planar=tags[PLANAR][0] == 2,
+        orientation=tags[ORIENTATION][0],
+        pages=pages,
+        rest=rest,
+        described=described,
+    )
+
+
+def _broken(error: Exception) -> str:
+    return "its directory is cut short or broken" if not isinstance(error, ValueError) else str(error)
+
+
+def _directories(stream: BinaryIO) -> tuple[dict[int, tuple[int, ...]], bool, int, bool]:
+    """The tags of the first directory, whether it has a text, how many pages there are, and whether more."""
+    stream.seek(0)
+    head = stream.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = struct.unpack_from(f"{order}H", head, 2)[0] == 43
+    at = struct.unpack_from(f"{order}Q" if big else f"{order}I", head, 8 if big else 4)[0]
+    first, described, pages, seen = dict[int, tuple[int, ...]](), False, 0, set[int]()
+    while at and at not in seen and pages < MOST_PAGES and len(seen) < 2 * MOST_PAGES:
+        seen.add(at)
+        try:
+            tags, text, at = _directory(stream, at, order, big)
+        except struct.error:
+            if not first:
+                raise
+            break  # the first page is there all the same
+        if not first:
+            first, described = tags, text
+        pages += len(seen) == 1 or not tags.get(SUBFILE, (0,))[0] & REDUCED
+    return DEFAULTS | first, described, pages, bool(at) and at not in seen
+
+
+def _directory(
+    stream: BinaryIO, at: int, order: str, big: bool
+) -> tuple[dict[int, tuple[int, ...]], bool, int]:
+    """Tags of integers, whether there is a text that says more, and where the next directory lies."""
+    counts, entry, offset = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
+    stream.seek(at)
+    (count,) = struct.unpack(order + counts, stream.read(struct.calcsize(order + counts)))
+    if not 1 <= count <= MOST_TAGS:
+        raise ValueError(f"a directory of {count:,} tags")
+    size = struct.calcsize(order + entry)
+    block = stream.read(count * size)
+    following = stream.read(struct.calcsize(order + offset))
+    tags: dict[int, tuple[int, ...]] = {}
+    described = False
+    for index in range(count):
+        tag, kind, number, value = struct.unpack_from(order + entry, block, index * size)
+        length = number * SIZES.get(kind, 1)
+        if length > LARGEST_TAG:
+            raise ValueError(f"a tag of {length:,} bytes")
+        if tag not in (*WANTED, DESCRIPTION):
+            continue
+        if length > len(value):
+            stream.seek(struct.unpack(order + offset, value)[0])
+            value = stream.read(length)
+        if tag == DESCRIPTION:
+            described |= value.startswith((b"ImageJ=", b'{"shape"')) or b"<OME" in value[:2048]
+        elif kind in UNSIGNED and number:
+            tags[tag] = struct.unpack_from(f"{order}{number}{UNSIGNED[kind]}", value)
+    return tags, described, struct.unpack(order + offset, following)[0] if following else 0
+
+
+def read_pages(stream: BinaryIO, page: Page, channels: int, max_pixels: int) -> Raster:
+    """Read a TIFF by tifffile: 16 bits, planes, white-is-zero, and as many channels as the model takes.
+
+    Raises:
+        ImageError: its channels are not those of the model, or it cannot be decoded.
+    """
+    import tifffile
+
+    require_size(page.width, page.height * -(-page.samples // max(channels, 4)), max_pixels)
+    stream.seek(0)
+    with tifffile.TiffFile(
+        stream, _multifile=False
+    ) as file:  # other files, though it may name some, stay closed
+        pages, notes = _chosen(file, page, channels)
+        pages = [each.aspage() for each in pages]
+        require_size(page.width, page.height * -(-len(pages) // max(channels, 4)), max_pixels)
+        pixels = np.concatenate([_samples(each, page, stream) for each in pages], axis=2)
+    if page.photometric == WHITE_IS_ZERO:
+        pixels = full_scale(page.bits) - pixels
+    if channels in (1, 3) and pixels.shape[2] - page.extra in (1, 3):
+        if page.alpha and pixels[..., -1].min() < full_scale(page.bits):
+            notes += (SEE_THROUGH,)
+        pixels = pixels[..., : pixels.shape[2] - page.extra]
+        if pixels.shape[2] == 1:
+            pixels = np.repeat(pixels, 3, axis=2)
+    if pixels.shape[2] != (3 if channels == 1 else channels):
+        raise ImageError(
+            f"has {counted(pixels.shape[2], 'channel')}, and the model takes {channels}: give it those"
+        )
+    return Raster(turned(pixels, page.orientation), 8 if page.bits == 8 else None, notes)
+
+
+def _chosen(file: Any, page: Page, channels: int) -> tuple[list[Any], tuple[str, ...]]:
+    """The pages that hold the picture's channels, and what is to be said of others."""
+    if page.pages < 2 or page.samples > 1:
+        return [file.pages[0]], page.of_pages(1) if page.samples == channels else page.notes
+    axes, shape = "", ()
+    if page.described:
+        series = file.series[0]
+        axes, shape = series.axes, series.shape
+    lengths = {axis: length for axis, length in zip(axes, shape, strict=True) if length > 1}
+    if lengths.get("C", 1) > 1:
+        count = lengths["C"]
+        if not axes.endswith("CYX") or count > page.pages:
+            raise ImageError(f"a TIFF of axes {axes} cannot be read: save one picture with its channels last")
+        return [file.pages[index] for index in range(count)], page.of_pages(count)
+    if channels not in (1, 3) and page.pages == channels and not page.rest:
+        pages = [file.pages[index] for index in range(channels)]
+        return pages, (f"its {channels} pages are taken as the {channels} channels",)
+    return [file.pages[0]], page.notes
+
+
+def _samples(page: Any, first: Page, stream: BinaryIO) -> np.ndarray:
+    """A page's samples, (H, W, samples)."""
+    shape = (page.imagelength, page.imagewidth, page.samplesperpixel, page.bitspersample, page.sampleformat)
+    if shape[:4] != (first.height, first.width, first.samples, first.bits) or shape[4] not in (1, 4):
+        raise ImageError("a TIFF whose pages differ cannot be read as one picture: save it as one page")
+    if page.compression in DEFLATE:
+        _require_inflatable(page, stream)
+    elif page.compression != PLAIN:
+        raise ImageError("a TIFF whose pages differ cannot be read as one picture: save it as one page")
+    pixels = page.asarray(maxworkers=1)
+    if pixels.dtype != (np.uint8 if first.bits == 8 else np.uint16):
+        raise ImageError(f"this TIFF holds {pixels.dtype}: save the picture with 8 or 16 bits, unsigned")
+    axes = [axis for axis in page.axes if axis in "SYX"]
+    pixels = pixels.reshape([pixels.shape[i] for i, axis in enumerate(page.axes) if axis in "SYX"])
+    if axes == ["S", "Y", "X"]:
+        pixels = np.moveaxis(pixels, 0, 2)
+    return pixels.reshape(first.height, first.width, -1)
+
+
+def _require_inflatable(page: Any, stream: BinaryIO) -> None:
+    """Refuse strips that inflate to more than their size, as tifffile would take memory for all of it."""
+    expected = math.prod(page.chunks) * page.dtype.itemsize
+    for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        stream.seek(offset)
+        inflated = zlib.decompressobj().decompress(stream.read(length), expected + 1)
+        if len(inflated) > expected:
+            raise ImageError("a part of this TIFF inflates to more than its size: save the picture again")
