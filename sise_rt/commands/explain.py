@@ -195,9 +195,7 @@ def explain(
         raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")
     _refuse_clashes(images, out)
     alone = [asked.label for asked in methods] == ["sise"]
-    requests = _requests(methods, preset, options)
-    if blocks and not any(asked.method.blocks for asked in requests):
-        raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(map(str, requests))}")
+    requests = _requests(methods, preset, options, blocks=blocks)
     explainer = load(bundle, provider, threads, memory, tf32)
     explainer.require(requests)
     if check:
@@ -274,8 +272,10 @@ def _explain_one(
         return [f"{image}: out of memory; try --batch-size 1"]
 
 
-def _requests(methods: list[Request], preset: str | None, options: dict[str, Any]) -> list[Request]:
-    """The methods with what the preset and the options set of them."""
+def _requests(
+    methods: list[Request], preset: str | None, options: dict[str, Any], *, blocks: bool
+) -> list[Request]:
+    """The methods with what the preset and the options set; one of them has blocks where they are wanted."""
     names = ", ".join(map(str, methods))
     if preset and options["budget"] is not None:
         given = f"--budget {options['budget']:g}"
@@ -288,6 +288,8 @@ def _requests(methods: list[Request], preset: str | None, options: dict[str, Any
         raise click.UsageError(f"{both}: give one of them")
     for name, value in (chosen | {k: v for k, v in options.items() if v is not None}).items():
         methods = _with_option(methods, name, value)
+    if blocks and not any(asked.method.blocks for asked in methods):
+        raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(map(str, methods))}")
     return methods
 
 

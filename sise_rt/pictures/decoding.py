@@ -7,6 +7,7 @@ Pillow's; where it would lose or mistake bits, in other ways.
 from __future__ import annotations
 
 import io
+import sys
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -29,7 +30,13 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "JPEG2000", "AVIF")
 ORIENTATION_TAG = 0x0112
 GREY_ALPHA = "LA;16B"
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # in the others, further pictures are no frames
-DEEP = {"RGB;16B": "RGB;16L", "RGB;16L": "RGB;16B", "RGBA;16B": "RGBA;16L", "RGBA;16L": "RGBA;16B"}
+OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+# Pillow's names for colour of 16 bits, and those that give the low bytes instead of the high ones.
+DEEP = {
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBA")
+    for order, other in OTHER_ORDER.items()
+}
 
 
 def decode(stream: BinaryIO, channels: int, max_pixels: int) -> Raster:

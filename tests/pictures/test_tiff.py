@@ -1,0 +1,286 @@
+"""TIFF: each is compared with the array that tifffile or Pillow wrote, or refused by name."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from sise_rt.errors import ImageError
+from sise_rt.pictures.reading import load_image, read_picture
+
+
+def noise(*shape: int, kind=np.uint16) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, np.iinfo(kind).max, shape, kind, endpoint=True)
+
+
+def written(array: np.ndarray, **options) -> bytes:
+    tifffile.imwrite(buffer := io.BytesIO(), array, **options)
+    return buffer.getvalue()
+
+
+def saved(image: Image.Image, **options) -> bytes:
+    image.save(buffer := io.BytesIO(), "TIFF", **options)
+    return buffer.getvalue()
+
+
+def as_rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+PACKED = [{}, {"compression": "zlib"}, {"compression": "zlib", "predictor": 2}, {"tile": (16, 16)}]
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_sixteen_bits_of_every_layout(packed, byteorder, bigtiff):
+    packed = packed | {"byteorder": byteorder, "bigtiff": bigtiff}
+    grey, colour = noise(20, 31), noise(20, 31, 3)
+    np.testing.assert_array_equal(load_image(written(grey, **packed)), as_rgb(grey))
+    np.testing.assert_array_equal(load_image(written(colour, photometric="rgb", **packed)), colour)
+    planes = written(np.moveaxis(colour, 2, 0), photometric="rgb", planarconfig="separate", **packed)
+    np.testing.assert_array_equal(load_image(planes), colour)
+    inverted = written(grey, photometric="miniswhite", **packed)
+    np.testing.assert_array_equal(load_image(inverted), as_rgb(65535 - grey))
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "packbits", "tiff_deflate"])
+def test_sixteen_bits_as_pillow_writes_them(compression):
+    grey = noise(20, 31)
+    np.testing.assert_array_equal(
+        load_image(saved(Image.fromarray(grey), compression=compression)), as_rgb(grey)
+    )
+
+
+def lzw(data: bytes) -> bytes:
+    """Codes of 9 bits that never grow: a clear after every 200 bytes (TIFF 6.0, section 13)."""
+    codes = []
+    for start in range(0, len(data), 200):
+        codes += [256, *data[start : start + 200]]
+    bits = "".join(f"{code:09b}" for code in (*codes, 257))
+    return int(bits + "0" * (-len(bits) % 8), 2).to_bytes(-(-len(bits) // 8), "big")
+
+
+def directory(tags: dict[int, tuple[str, tuple[int, ...]]], data: bytes) -> bytes:
+    """A TIFF of one strip, whose bytes follow its directory."""
+    tags = tags | {273: ("I", (0,)), 279: ("I", (len(data),))}
+    after = 8 + 2 + 12 * len(tags) + 4
+    entries, extra = b"", b""
+    place = after + sum(struct.calcsize(f"<{len(v)}{k}") for k, v in tags.values() if len(v) > 1)
+    for tag, (kind, values) in sorted(tags.items()):
+        values = (place,) if tag == 273 else values
+        packed = struct.pack(f"<{len(values)}{kind}", *values)
+        if len(packed) > 4:
+            packed, extra = struct.pack("<I", after + len(extra)), extra + packed
+        entries += struct.pack("<HHI", tag, {"H": 3, "I": 4}[kind], len(values)) + packed.ljust(4, b"\0")
+    start = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + extra
+    return start.ljust(place, b"\0") + data
+
+
+def page(array: np.ndarray, compression: int, data: bytes, **more: int) -> bytes:
+    height, width, samples = array.shape
+    tags = {256: width, 257: height, 259: compression, 262: 2 if samples == 3 else 1, 277: samples}
+    tags |= {278: height, 284: 1} | {int(key[1:]): value for key, value in more.items()}
+    bits = ("H", (8 * array.itemsize,) * samples)
+    return directory({key: ("H", (value,)) for key, value in tags.items()} | {258: bits}, data)
+
+
+def test_packed_colour_of_sixteen_bits_by_two_decodings():
+    colour = noise(6, 7, 3)
+    packed = page(colour, 5, lzw(colour.astype("<u2").tobytes()))
+    np.testing.assert_array_equal(load_image(packed), colour)
+    packed = page(colour, 32946, zlib.compress(colour.astype("<u2").tobytes()))
+    np.testing.assert_array_equal(load_image(packed), colour)
+
+
+def test_what_no_reader_gets_right_is_refused_by_name():
+    colour = noise(6, 7, 3)
+    for more, words in (
+        ({"_284": 2}, "in planes, photometric 2, packed by LZW"),
+        ({"_262": 8}, "photometric 8"),
+    ):
+        with pytest.raises(ImageError, match=f"3 samples of 16 bits.*{words}.*cannot be read rightly"):
+            load_image(page(colour, 5, lzw(colour.tobytes()), **more))
+    inverted = page(colour[..., :1], 5, lzw(colour[..., :1].tobytes()), _262=0)
+    with pytest.raises(ImageError, match="1 sample of 16 bits, photometric 0, packed by LZW"):
+        load_image(inverted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (np.int8, "signed pixels have no known range"),
+        (np.int16, "signed pixels"),
+        (np.float16, "float pixels"),
+        (np.float32, "float pixels"),
+        (np.complex64, "complex pixels"),
+        (np.uint32, "32-bit pixels"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_values_without_a_range_are_refused(kind, words, channels):
+    with pytest.raises(ImageError, match=words):
+        load_image(written(np.ones((8, 9), kind)), channels=channels)
+
+
+@pytest.mark.parametrize("form", [{"imagej": True}, {"ome": True}, {}])
+def test_pages_that_are_said_to_be_channels_are_channels(form):
+    planes = noise(3, 20, 31, kind=np.uint8)
+    data = written(
+        planes,
+        metadata={"axes": "CYX"},
+        **({} if "imagej" in form else {"photometric": "minisblack"}),
+        **form,
+    )
+    read = read_picture(data)
+    np.testing.assert_array_equal(read.pixels, np.moveaxis(planes, 0, 2))
+    assert read.notes == ()
+    many = written(noise(4, 20, 31), photometric="minisblack", metadata={"axes": "CYX"})
+    with pytest.raises(ImageError, match="has 4 channels, and the model takes 3"):
+        load_image(many)
+
+
+def test_further_pages_are_told_once():
+    planes = noise(4, 20, 31)
+    read = read_picture(written(planes, photometric="minisblack"))
+    np.testing.assert_array_equal(read.pixels, as_rgb(planes[0]))
+    assert read.notes == ("the first of 4 pages is read",)
+    eight = [Image.fromarray(noise(5, 6, 3, kind=np.uint8)) for _ in range(2)]
+    read = read_picture(saved(eight[0], save_all=True, append_images=eight[1:]))
+    np.testing.assert_array_equal(read.pixels, np.asarray(eight[0]))
+    assert read.notes == ("the first of 2 pages is read",)
+    assert read_picture(written(np.zeros((1500, 4, 4), np.uint16), photometric="minisblack")).notes == (
+        "the first of more than 1000 pages is read",
+    )
+    # A preview is no page.
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(planes[0])
+        writer.write(planes[1][::2, ::2], subfiletype=1)
+    assert read_picture(buffer.getvalue()).notes == ()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("count", [2, 4, 5, 13])
+def test_as_many_channels_as_the_model_takes(kind, count):
+    planes = noise(count, 20, 31, kind=kind)
+    last = np.moveaxis(planes, 0, 2)
+    options = {"photometric": "minisblack"}
+    data = {
+        "pages": written(planes, **options),
+        "planes": written(planes, planarconfig="separate", **options),
+        "pixels": written(np.ascontiguousarray(last), planarconfig="contig", **options),
+    }
+    for name, content in data.items():
+        read = read_picture(content, channels=count)
+        np.testing.assert_array_equal(read.pixels, last)
+        assert bool(read.notes) == (name == "pages")  # that they are channels is guessed, and said
+    for name in ("planes", "pixels"):
+        with pytest.raises(ImageError, match=f"has {count} channels, and the model takes 3"):
+            load_image(data[name])
+
+
+def test_alpha_is_left_out_unless_the_model_takes_it():
+    four = noise(20, 31, 4)
+    data = written(four, photometric="rgb", extrasamples=["unassalpha"])
+    read = read_picture(data)
+    np.testing.assert_array_equal(read.pixels, four[..., :3])
+    assert read.notes == ("its transparency is left out: what it hides is seen",)
+    np.testing.assert_array_equal(load_image(data, channels=4), four)
+    four[..., 3] = 65535
+    assert read_picture(written(four, photometric="rgb", extrasamples=["unassalpha"])).notes == ()
+    infrared = written(four, photometric="rgb", extrasamples=["unspecified"])
+    assert read_picture(infrared).notes == ("a channel beyond the colours is left out",)
+    grey = written(
+        four[..., 2:], photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"]
+    )
+    np.testing.assert_array_equal(load_image(grey), as_rgb(four[..., 2]))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_that_of_pillow(orientation):
+    grey = noise(5, 8, kind=np.uint8)
+    data = {}
+    for kind in (np.uint8, np.uint16):
+        tag = [(274, 3, 1, orientation, True)]
+        data[kind] = load_image(written(grey.astype(kind), extratags=tag, metadata=None))
+    np.testing.assert_array_equal(data[np.uint16], data[np.uint8])
+
+
+def test_eight_bits_stay_pillows():
+    grey, colour = noise(20, 31, kind=np.uint8), noise(20, 31, 3, kind=np.uint8)
+    for data in (
+        written(grey, photometric="miniswhite"),
+        written(np.moveaxis(colour, 2, 0), photometric="rgb", planarconfig="separate"),
+        saved(Image.fromarray(colour), compression="jpeg"),
+        saved(Image.fromarray(colour).convert("CMYK")),
+        saved(Image.fromarray(colour).convert("P")),
+        saved(Image.fromarray(grey > 99), compression="group4"),
+    ):
+        np.testing.assert_array_equal(
+            load_image(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        )
+
+
+def test_an_image_that_pillow_only_opened_is_read_from_its_file(tmp_path):
+    colour = noise(20, 31, 3)
+    (tmp_path / "a.tif").write_bytes(
+        written(np.moveaxis(colour, 2, 0), photometric="rgb", planarconfig="separate", compression="zlib")
+    )
+    with Image.open(tmp_path / "a.tif") as opened:
+        np.testing.assert_array_equal(load_image(opened), colour)
+    several = saved(
+        *[Image.fromarray(noise(4, 4, kind=np.uint8))],
+        save_all=True,
+        append_images=[Image.new("L", (4, 4), 9)],
+    )
+    with Image.open(io.BytesIO(several)) as opened:
+        opened.seek(1)
+        assert (load_image(opened) == 9).all()  # the page that its user chose
+
+
+# ---- hostile ones
+
+
+def test_hostile_tiffs_are_refused_before_they_cost():
+    five = np.zeros((100, 100, 5), np.uint8)
+    bomb = zlib.compress(bytes(50_000_000), 9)
+    with pytest.raises(ImageError, match="inflates to more than its size"):
+        load_image(page(five, 8, bomb), channels=5)
+    with pytest.raises(ImageError, match="60000 x 60000 is more than 100,000,000 pixels"):
+        load_image(page(np.zeros((1, 1, 1), np.uint16), 1, b"", _256=60000, _257=60000))
+    with pytest.raises(ImageError, match="more than 100,000,000 pixels"):
+        load_image(page(np.zeros((4, 4, 1), np.uint16), 1, b"", _322=65520, _323=65520))
+    with pytest.raises(ImageError, match="more than 100,000,000 pixels"):
+        load_image(page(np.zeros((9000, 9000, 1), np.uint16), 1, b"", _277=60000, _262=1), channels=1)
+    endless = directory({256: ("H", (4,)), 257: ("H", (4,))}, b"")
+    looped = endless[: 10 + 12 * 4] + struct.pack("<I", 8) + endless[10 + 12 * 4 + 4 :]
+    with pytest.raises(ImageError):
+        load_image(looped)
+    with pytest.raises(ImageError, match="directory of 60,000 tags"):
+        load_image(b"II*\0" + struct.pack("<IH", 8, 60000) + bytes(16))
+    with pytest.raises(ImageError, match="a tag of 4,000,000,000 bytes"):
+        load_image(b"II*\0" + struct.pack("<IHHHII", 8, 1, 700, 4, 10**9, 8) + bytes(16))
+    refers = page(np.zeros((4, 4, 1), np.uint8), 5, lzw(bytes(16)))
+    refers = refers.replace(
+        struct.pack("<HHII", 279, 4, 1, len(lzw(bytes(16)))), struct.pack("<HHII", 279, 4, 1, 10**9)
+    )
+    with pytest.raises(ImageError, match="refers to 1,000,000,000 bytes of itself"):
+        load_image(refers)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_flipped_bytes_are_read_or_refused(channels):
+    random = np.random.default_rng(5)
+    good = written(noise(5, 8, 9), photometric="minisblack", compression="zlib")
+    for _ in range(150):
+        broken = np.frombuffer(good, np.uint8).copy()
+        broken[random.integers(0, len(good), 4)] = random.integers(0, 256, 4)
+        try:
+            assert load_image(broken.tobytes(), channels=channels, max_pixels=10_000).ndim == 3
+        except ImageError:
+            continue
