@@ -156,15 +156,18 @@ def _deep_png(factory: Factory, stream: BinaryIO, image: Any) -> Raster | None:
 
 def _halves(image: Any, again: Any, raw: str) -> Raster:
     """Colour of 16 bits by two decodings: high bytes, and low ones by telling the other order."""
-    again.tile = [
-        (*tile[:3], (DEEP[raw], *tile[3][1:]) if isinstance(tile[3], tuple) else DEEP[raw])
-        for tile in again.tile
-    ]
+    again.tile = [_read_in(tile, DEEP[raw]) for tile in again.tile]
     image.load()
     again.load()
     high, low = (np.asarray(part).astype(np.uint16) for part in (image, again))
     pixels = turned((high << 8 | low)[..., :3], _orientation(image))
     return Raster(pixels, None, (SEE_THROUGH,) if _shows_through(image) else ())
+
+
+def _read_in(tile: Any, raw: str) -> Any:
+    """A tile of an image with another raw mode; a named tuple in newer Pillows."""
+    arguments = (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw
+    return tile._replace(args=arguments) if hasattr(tile, "_replace") else (*tile[:3], arguments)
 
 
 def to_raster(image: Image.Image, max_pixels: int) -> Raster:

@@ -1005,3 +1005,59 @@ def test_a_warning_of_the_meaning_is_shown_whatever_is_quiet(sise, cnn, picture,
     )[1]
     for line in printed.splitlines():
         assert warning in json.loads(line)["warnings"]
+
+
+# ------------------------------------------------------------------------------------ what a pixel means
+
+
+@pytest.fixture
+def dark(tmp_path) -> Path:
+    """A picture of 12 bits, stored in 16."""
+    path = tmp_path / "dark.png"
+    cv2.imwrite(str(path), np.random.default_rng(1).integers(0, 4096, (40, 50, 3)).astype(np.uint16))
+    return path
+
+
+def test_the_bit_depth_of_a_picture(sise, small_bundle, dark, tmp_path):
+    told = ("explain", dark, "-m", small_bundle, "-o", tmp_path / "out")
+    code, printed, _ = sise(*told)
+    assert code == 0
+    assert "note: the brightest value is 4095 of 65535: if the picture is 12-bit data" in printed
+    code, printed, _ = sise(*told, "--bit-depth", 12, "--json")
+    record = json.loads(printed)
+    assert (code, record["bit_depth"], record["warnings"]) == (0, 12, [])
+    code, _, err = sise(*told, "--bit-depth", 10)
+    assert code == 1
+    assert err.startswith(f"error: {dark}: its brightest value is 4095, above the 1023 of 10 bits")
+    assert "(see --bit-depth)" in err
+
+
+def test_the_bit_depth_of_a_model(sise, small_model, dark, tmp_path):
+    bundle = tmp_path / "deep.sise"
+    told = ("export", small_model, "-o", bundle, "--activation", "softmax")
+    code, _, err = sise(*told, "--scale", 65535)
+    assert code == 2
+    assert "a scale of 65535 is above the largest pixel of 8 bits, 255: give the bit depth" in err
+    assert "(see --bit-depth, --scale)" in err
+    code, _, notes = sise(*told, "--bit-depth", 12)
+    assert code == 0
+    assert "assumed: scale 4095.0" in notes
+    assert "12 bits, scale 4095" in sise("inspect", bundle)[1]
+    assert sise("verify", bundle)[0] == 0
+    record = json.loads(sise("explain", dark, "-m", bundle, "-o", tmp_path / "out", "--json")[1])
+    assert (record["bit_depth"], record["warnings"]) == (12, [])
+
+
+def test_a_picture_that_is_hardly_seen_and_one_that_is_hostile(sise, small_model, picture, tmp_path):
+    bundle, hostile = tmp_path / "a.sise", tmp_path / "hostile.npy"
+    assert sise("export", small_model, "-o", bundle, "--activation", "softmax", "--crop-pct", 0.7)[0] == 0
+    entries = {"descr": "|u1", "fortran_order": False, "shape": (True, True, 3)}
+    with hostile.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, entries)
+        stream.write(b"abc")
+    code, printed, err = sise("explain", hostile, picture, "-m", bundle, "-o", tmp_path / "out")
+    assert code == 1
+    assert "of the picture: the rest is cropped" in printed  # of the second, which is done all the same
+    assert err.splitlines()[0].startswith(
+        f"error: {hostile}: an array of shape (True, True, 3) is no picture"
+    )

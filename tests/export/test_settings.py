@@ -244,3 +244,59 @@ def test_half_a_normalisation_is_refused(given, message):
 def test_a_mean_of_unscaled_pixels_needs_the_scale():
     settings, _ = preprocessing((3, 32, 32), {"mean": (123.7,), "std": (58.0,), "scale": 1.0}, {})
     assert settings.mean == (123.7,) * 3
+
+
+@pytest.mark.parametrize(
+    ("size", "crop"),
+    [
+        ((3, 224, 224), 0.875),
+        ((3, 128, 128), 0.875),
+        ((3, 96, 96), 1.0),
+        ((3, 32, 32), 1.0),
+        ((3, 224, 256), 1.0),
+        ((1, 12, 500), 1.0),
+        ((1, 224, 224), 1.0),
+        ((5, 224, 224), 1.0),
+    ],
+)
+def test_a_crop_is_assumed_of_photographs_alone(size, crop):
+    settings, assumed = preprocessing(size, {}, {})
+    assert (settings.crop_pct, settings.crop_assumed) == (crop, True)
+    assert f"crop_pct {crop} (can be set)" in assumed
+    assert not preprocessing(size, {"crop_pct": 0.9}, {})[0].crop_assumed
+    assert not preprocessing(size, {}, {"crop_pct": 0.9, "described_by": "x"})[0].crop_assumed
+
+
+def test_a_bit_depth_brings_its_scale():
+    settings, assumed = preprocessing((3, 32, 32), {"bit_depth": 12}, {})
+    assert (settings.bit_depth, settings.scale) == (12, 4095)
+    assert "scale 4095.0 (can be set)" in assumed
+    raw = {"bit_depth": 16, "scale": 1, "mean": (30000.0,), "std": (9000.0,)}
+    settings, _ = preprocessing((1, 32, 32), raw, {})
+    assert (settings.bit_depth, settings.scale, settings.mean) == (16, 1, (30000,))
+    assert preprocessing((3, 32, 32), {}, {})[0].bit_depth == 8
+    assert preprocessing((3, 32, 32), {"scale": 256}, {})[0].scale == 256
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scale": 65535}, "scale of 65535 is above the largest pixel of 8 bits, 255: give the bit depth"),
+        ({"scale": 65535, "bit_depth": 12}, "above the largest pixel of 12 bits, 4095"),
+        (
+            {"scale": 1, "mean": (1000,), "std": (1,)},
+            "mean 1000,1000,1000 is above the brightest pixel, 255 by",
+        ),
+        (
+            {"scale": 255, "bit_depth": 12},
+            "scale of 255 is that of 8-bit pixels, and those of 12 bits reach 4095",
+        ),
+        ({"bit_depth": 7}, "bit_depth is '7', where 8 to 16 is needed"),
+        ({"bit_depth": 12.5}, "bit_depth is '12.5'"),
+        ({"bit_depth": True}, "bit_depth is 'True'"),
+    ],
+)
+def test_a_normalisation_of_other_pixels_is_refused(given, message):
+    with pytest.raises(ModelError, match=message) as caught:
+        preprocessing((3, 32, 32), given, {})
+    assert "bit_depth" in caught.value.settings

@@ -62,6 +62,28 @@ def test_messages_say_which_picture_once(image, name, message):
     assert str(caught.value).startswith(message)
 
 
+def test_what_is_doubtful_of_a_picture_is_noted():
+    dark = np.full((8, 8), 4000, np.uint16)
+    picture = prepare(dark, SPEC)
+    assert picture.notes[0].startswith("the brightest value is 4000 of 65535: if the picture is 12-bit data")
+    assert (picture.bit_depth, picture.pixels.max()) == (16, 16)
+    picture = prepare(dark, SPEC, bit_depth=12)
+    assert (picture.notes, picture.bit_depth, picture.pixels.max()) == ((), 12, 249)
+    np.testing.assert_allclose(picture.tensor, (4000 / 4095 - 0.5) / 0.25, rtol=1e-5)
+    with pytest.raises(
+        ImageError, match="part 7: its brightest value is 4000, above the 1023 of 10 bits"
+    ) as caught:
+        prepare(dark, SPEC, bit_depth=10, name="part 7")
+    assert caught.value.settings == ("bit_depth",)
+
+
+def test_a_picture_of_which_less_than_half_is_seen_is_noted():
+    assert prepare(noise(20, 20, 3), SPEC).notes == ()
+    assert prepare(noise(20, 40, 3), SPEC).notes == (
+        "the model sees 32% of the picture: the rest is cropped",
+    )
+
+
 def test_other_channels_are_shown_as_their_mean():
     assert np.array_equal(in_rgb(noise(4, 5, 3)), noise(4, 5, 3))
     grey = in_rgb(noise(4, 5, 12))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sise_rt.bundle import Preprocess
 from sise_rt.errors import BundleError, ImageError
-from sise_rt.pictures.placement import Placement, preprocess, to_original
+from sise_rt.pictures.placement import Placement, preprocess, seen_share, to_original
 from sise_rt.pictures.reading import load_image
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -141,6 +141,92 @@ def test_many_channels_are_each_resized_as_one_picture_would_be():
         alone, same = preprocess(np.dstack([planes[..., plane]] * 3), spec(input_size=(3, 16, 16)))
         np.testing.assert_array_equal(values[0, plane], alone[0, 0])
         assert placement == same
+
+
+def deep(*shape: int, bits: int = 16) -> np.ndarray:
+    return np.random.default_rng(9).integers(0, 2**bits, shape).astype(np.uint16)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (257, 256), (64, 70)])
+@pytest.mark.parametrize("bicubic", [False, True])
+@pytest.mark.parametrize(("bits", "model"), [(16, 8), (12, 8), (12, 12), (12, 16)])
+def test_more_bits_are_resized_as_torch_resizes_floats(torchvision, size, bicubic, bits, model):
+    torch = pytest.importorskip("torch")
+    picture, full = deep(*size, 3, bits=bits), float(2**model - 1)
+    shape = spec(
+        input_size=(3, 112, 112),
+        scale=full,
+        bit_depth=model,
+        interpolation="bicubic" if bicubic else "bilinear",
+    )
+    values, placement = preprocess(picture, shape, bits)
+    planes = torch.from_numpy(np.moveaxis(picture / (2**bits - 1), 2, 0)[None])
+    resized = torch.nn.functional.interpolate(
+        planes,
+        placement.resized,
+        mode="bicubic" if bicubic else "bilinear",
+        antialias=True,
+        align_corners=False,
+    ).clamp(0, 1)
+    expected = torchvision.transforms.CenterCrop(112)(resized).numpy()
+    # torch's cubic kernel has a = -0.5 where it antialiases, as Pillow's.
+    np.testing.assert_allclose(values, expected, atol=2e-6)
+
+
+def test_more_bits_are_not_rounded_to_eight():
+    picture = np.full((32, 32, 3), 4095, np.uint16)
+    picture[0, 0] = 2001
+    same = spec(input_size=(3, 32, 32), crop_pct=1.0)
+    values, _ = preprocess(picture, same, 12)
+    np.testing.assert_allclose(values[0, :, 0, 0], 2001 / 4095, rtol=1e-7)
+    np.testing.assert_allclose(values[0, :, 5, 5], 1, rtol=1e-7)
+    raw = spec(input_size=(3, 32, 32), crop_pct=1.0, bit_depth=12, scale=1.0)
+    np.testing.assert_array_equal(preprocess(picture, raw)[0][0], np.moveaxis(picture, 2, 0))
+    grey = spec(
+        input_size=(1, 32, 32), crop_pct=1.0, bit_depth=16, scale=1.0, mean=(0.0,), std=(1.0,), color="GRAY"
+    )
+    np.testing.assert_array_equal(
+        preprocess(deep(32, 32, 1).repeat(3, axis=2), grey)[0][0, 0], deep(32, 32, 1)[..., 0]
+    )
+
+
+def test_eight_bits_for_a_model_of_more():
+    picture = noise(32, 32, 3)
+    values, _ = preprocess(picture, spec(input_size=(3, 32, 32), crop_pct=1.0, bit_depth=16, scale=65535.0))
+    np.testing.assert_allclose(values[0], np.moveaxis(picture, 2, 0) / 255, atol=1e-7)
+
+
+def test_sixteen_bits_of_eight_are_the_eight_bits_but_for_their_rounding():
+    eight = noise(300, 400, 3)
+    exact, _ = preprocess(eight.astype(np.uint16) * 257, spec())
+    assert 0 < np.abs(exact - preprocess(eight, spec())[0]).max() <= 1.01 / 255  # each of two passes rounds
+
+
+def test_a_picture_of_the_inputs_size_is_not_cropped_by_an_assumption():
+    picture = noise(224, 224, 3)
+    values, placement = preprocess(picture, spec(crop_assumed=True))
+    assert placement == Placement((224, 224), (224, 224), 0, 0, (224, 224))
+    np.testing.assert_array_equal(values[0], np.moveaxis(picture, 2, 0) / np.float32(255))
+    for size, changes in (
+        ((224, 224), {}),
+        ((224, 225), {"crop_assumed": True}),
+        ((448, 448), {"crop_assumed": True}),
+    ):
+        assert min(preprocess(noise(*size, 3), spec(**changes))[1].resized) == 256
+
+
+@pytest.mark.parametrize(
+    ("size", "changes", "share"),
+    [
+        ((256, 256), {}, (224 / 256) ** 2),
+        ((256, 512), {}, 224**2 / 256 / 512),
+        ((9, 30), {"crop_mode": "squash", "crop_pct": 1.0}, 1),
+    ],
+)
+def test_the_share_that_is_seen(size, changes, share):
+    _, placement = preprocess(noise(*size, 3), spec(**changes))
+    assert seen_share(placement) == pytest.approx(share)
+    assert seen_share(placement) == to_original(np.ones((2, 2)), placement)[1].mean()
 
 
 @pytest.mark.parametrize(

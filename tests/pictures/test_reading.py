@@ -1,6 +1,7 @@
 """Reading pictures: what is accepted, and what is refused."""
 
 import io
+import os
 import struct
 import threading
 import tracemalloc
@@ -14,7 +15,7 @@ from PIL import Image
 
 from sise_rt.errors import ImageError
 from sise_rt.pictures.raster import in_eight_bits
-from sise_rt.pictures.reading import MAX_PIXELS, load_image
+from sise_rt.pictures.reading import MAX_PIXELS, load_image, read_picture
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -27,15 +28,20 @@ def encoded(image: Image.Image, form: str = "PNG", **options) -> bytes:
     return buffer.getvalue()
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds no pixels."""
+def png(width: int, height: int, bits: int, colour: int, rows: bytes, *between: tuple[bytes, bytes]) -> bytes:
+    """A PNG of rows that each start with their filter."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"")), chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), *between, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*parts) for parts in chunks)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no pixels."""
+    return png(width, height, 8, 2, b"")
 
 
 # ---- load_image: what is accepted
@@ -153,10 +159,143 @@ def test_sixteen_bit_grey_keeps_its_bits(form):
     np.testing.assert_array_equal(in_eight_bits(loaded, 16)[0, :, 0], [0, 1, 2, 128, 255])
 
 
-def test_first_frame_of_an_animation():
+@pytest.mark.parametrize(("colour", "samples"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_sixteen_bit_pngs_keep_their_bits(colour, samples):
+    """Each row by another filter of the PNG specification, done here."""
+    values = np.random.default_rng(4).integers(0, 65536, (4, 9, samples)).astype(np.uint16)
+    lines = values.astype(">u2").view(np.uint8).reshape(4, -1).astype(int)
+    left = np.pad(lines, ((0, 0), (2 * samples, 0)))[:, : lines.shape[1]]
+    above = np.pad(lines, ((1, 0), (0, 0)))[:4]
+    filtered = [lines[0], lines[1] - left[1], lines[2] - above[2], lines[3] - (left[3] + above[3]) // 2]
+    rows = b"".join(bytes([i]) + (row % 256).astype(np.uint8).tobytes() for i, row in enumerate(filtered))
+    read = read_picture(png(9, 4, 16, colour, rows))
+    np.testing.assert_array_equal(
+        read.pixels, np.broadcast_to(values[..., : 1 + colour // 2 % 2 * 2], (4, 9, 3))
+    )
+    assert (read.pixels.dtype, read.declared) == (np.uint16, None)
+    assert bool(read.notes) == (colour >= 4)  # its alpha
+
+
+def test_an_opened_image_keeps_its_bits_too(tmp_path):
+    values = np.random.default_rng(4).integers(0, 65536, (4, 9, 3)).astype(np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    (tmp_path / "a.png").write_bytes(png(9, 4, 16, 2, rows))
+    with Image.open(tmp_path / "a.png") as opened:
+        np.testing.assert_array_equal(load_image(opened), values)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_first_frame_of_an_animation(form):
+    Image.init()
+    if form not in Image.SAVE:
+        pytest.skip(f"this Pillow has no {form}")
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    loaded = load_image(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
-    np.testing.assert_array_equal(loaded[0, 0], (255, 0, 0))
+    read = read_picture(encoded(frames[0], form, save_all=True, append_images=frames[1:]))
+    assert np.abs(read.pixels[0, 0].astype(int) - (255, 0, 0)).max() <= 8
+    assert read.notes == ("it is an animation: its first frame is read",)
+    assert read_picture(encoded(frames[0], form)).notes == ()
+
+
+def test_transparency_that_is_left_out_is_told_and_none_that_hides_nothing():
+    told = ("its transparency is left out: what it hides is seen",)
+    rgba = noise(4, 5, 4)
+    for source in (rgba, saved(rgba), encoded(Image.fromarray(rgba)), Image.fromarray(rgba)):
+        assert read_picture(source).notes == told
+    rgba[..., 3] = 255
+    for source in (rgba, saved(rgba), encoded(Image.fromarray(rgba)), Image.fromarray(rgba)):
+        assert read_picture(source).notes == ()
+    palette = Image.fromarray(np.array([[0, 1, 2]], np.uint8)).convert("P")
+    palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    assert read_picture(encoded(palette, transparency=1)).notes == told
+    assert read_picture(encoded(palette, transparency=b"\xff\xff\xff")).notes == ()
+    assert read_picture(rgba, channels=4).notes == ()
+
+
+def test_arrays_of_sixteen_bits_come_as_they_are():
+    values = np.array([[0, 4095, 65535]], np.uint16)
+    for array in (values, values.astype(">u2"), values[..., None]):
+        for source in (array, saved(array)):
+            read = read_picture(source)
+            np.testing.assert_array_equal(read.pixels, np.repeat(values[..., None], 3, axis=2))
+            assert (read.pixels.dtype, read.declared) == (np.dtype("=u2"), None)
+
+
+# ---- what would take too much, refused before it does
+
+
+def truncated_to(path: Path, head: bytes, size: int) -> Path:
+    """A sparse file."""
+    path.write_bytes(head)
+    os.truncate(path, size)
+    return path
+
+
+def test_hostile_arrays(tmp_path):
+    with pytest.raises(ImageError, match=r"shape \(True, True, 3\) is no picture"):
+        load_image(promised((True, True, 3)) + b"abc")
+    head = promised((10_000, 9_000, 200))
+    sparse = truncated_to(tmp_path / "a.npy", head, len(head) + 18 * 10**9)
+    with pytest.raises(ImageError, match="more values than 100,000,000 pixels"):
+        load_image(sparse)
+
+
+@pytest.mark.parametrize(
+    "head", [b"RIFF\0\0\0\0WEBPVP8 ", b"\xff\xd8\xff\xe0", b"\0\0\0\x1cftypavif"], ids=["webp", "jpg", "avif"]
+)
+def test_sparse_files_are_not_read_whole(tmp_path, head):
+    with pytest.raises(ImageError, match="file of 18,000,000,000 bytes is too large"):
+        load_image(truncated_to(tmp_path / "a", head, 18 * 10**9))
+
+
+def test_jpegs_of_hundreds_of_scans():
+    data = encoded(Image.fromarray(noise(64, 64, 3)), "JPEG", progressive=True)
+    assert load_image(data).shape == (64, 64, 3)
+    last = data[data.rfind(b"\xff\xda") : -2]
+    with pytest.raises(ImageError, match="a JPEG of 310 scans takes too long"):
+        load_image(data[:-2] + 300 * last + data[-2:])
+    with pytest.raises(ImageError, match="a JPEG of 40 scans takes too long"):
+        load_image(data[:-2] + 30 * last + data[-2:], max_pixels=64 * 64)
+    # What follows the picture, as the film of a phone, and thumbnails before it, are no scans.
+    np.testing.assert_array_equal(load_image(data + 300 * last), load_image(data))
+    thumbnail = b"\xff\xed\xff\xff" + (b"\xff\xda\0\x0c" * 20_000)[:65533]
+    np.testing.assert_array_equal(load_image(data[:2] + thumbnail + data[2:]), load_image(data))
+
+
+def test_pngs_with_huge_chunks_are_an_image_error():
+    rows = bytes(13 * 4)
+    for kind in (b"zTXt", b"iCCP"):
+        bomb = kind, b"k\0\0" + zlib.compress(bytes(50_000_000))
+        with pytest.raises(ImageError, match="PNG cannot be decoded"):
+            load_image(png(4, 4, 8, 2, rows, bomb))
+    many = [(b"tEXt", b"k\0" + b"x" * 900_000)] * 100
+    with pytest.raises(ImageError, match="PNG cannot be decoded"):
+        load_image(png(4, 4, 8, 2, rows, *many))
+
+
+@pytest.mark.parametrize("form", ["WEBP", "TIFF", "GIF", "PNG", "JPEG", "JPEG2000", "AVIF"])
+def test_a_picture_beyond_pillows_limit_and_within_ours(monkeypatch, form):
+    Image.init()
+    if form not in Image.SAVE:
+        pytest.skip(f"this Pillow has no {form}")
+    data = encoded(Image.new("RGB", (300, 200), (9, 9, 9)), form)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert load_image(data, max_pixels=60_000).shape == (200, 300, 3)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    with pytest.raises(ImageError, match="300 x 200 is more than 59,999 pixels"):
+        load_image(data, max_pixels=59_999)
+
+
+def test_whatever_a_decoder_raises_is_an_image_error(monkeypatch):
+    data = encoded(Image.fromarray(noise(4, 4, 3)))
+    for error in (RuntimeError("odd"), RecursionError("deep"), KeyError("x"), MemoryError()):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr("sise_rt.pictures.reading.decode", fail)
+        words = "more memory than there is" if isinstance(error, MemoryError) else "cannot be read"
+        with pytest.raises(ImageError, match=words):
+            load_image(data)
 
 
 def test_arrays_of_many_channels_come_back_as_they_are():
