@@ -85,7 +85,7 @@ def _decode_other(form: str, factory: Factory, stream: BinaryIO, max_pixels: int
     width, height = canvas_of(form, stream) or (0, 0)
     with without_pillows_limit(width * height) if form == "WEBP" else nullcontext():
         image = _opened(factory, stream)
-    require_size(*image.size, max_pixels)
+    require_size(image.width, image.height, max_pixels)
     notes: tuple[str, ...] = ()
     if form in ANIMATED and _is_animated(image):
         notes = ("it is an animation: its first frame is read",)
@@ -199,10 +199,14 @@ def to_raster(image: Image.Image, max_pixels: int) -> Raster:
 def _shows_through(image: Image.Image) -> bool:
     """Whether a part of it is transparent."""
     if image.mode in ("RGBA", "LA", "PA"):
-        return image.getchannel("A").getextrema()[0] < 255
+        return _lowest_alpha(image) < 255
     if "transparency" not in image.info or image.mode not in ("1", "L", "P", "RGB"):
         return False
-    return image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+    return _lowest_alpha(image.convert("RGBA")) < 255
+
+
+def _lowest_alpha(image: Image.Image) -> int:
+    return int(np.asarray(image.getchannel("A")).min())
 
 
 def _orientation(image: Image.Image) -> int:

@@ -45,9 +45,8 @@ def read_netpbm(stream: BinaryIO, max_pixels: int) -> Raster:
             )
         numbers.append(int(token[1]))
         at = token.end()
-    width, height, *scale = numbers
+    width, height, scale = (*numbers, 1)[:3]
     require_size(width, height, max_pixels)
-    scale = scale[0] if scale else 1
     if not 1 <= scale <= 65535:
         raise ImageError(f"a full scale of {scale}, where 1 to 65535 is needed: save the picture again")
     stream.seek(at + (kind > 3))  # one white space behind the header
@@ -57,14 +56,13 @@ def read_netpbm(stream: BinaryIO, max_pixels: int) -> Raster:
         values = 1 - values  # one is black
     elif values.max() > scale:
         raise _too_bright(int(values.max()), scale)
-    declared: int | None = 8
-    if scale < 255:
-        values = np.rint(values / scale * 255).astype(np.uint8)
-    elif scale > 255:
-        declared = {65535: None}.get(scale, scale.bit_length())
-        if scale & (scale + 1):
-            declared, values = 16, np.rint(values / scale * 65535).astype(np.uint16)
-    return Raster(np.repeat(values, 3, axis=2) if planes == 1 else values, declared)
+    declared = 8 if scale <= 255 else scale.bit_length()
+    if scale & (scale + 1) or scale < 255:  # no full scale of 8 bits or more
+        declared, kind_of_value = (8, np.uint8) if scale < 255 else (16, np.uint16)
+        levels = np.arange(scale + 1) / scale * np.iinfo(kind_of_value).max
+        values = np.rint(levels).astype(kind_of_value)[values]
+    pixels = np.repeat(values, 3, axis=2) if planes == 1 else values
+    return Raster(pixels, None if scale == 65535 else declared)
 
 
 def _packed(stream: BinaryIO, shape: tuple[int, int, int], scale: int, bits: bool) -> np.ndarray:

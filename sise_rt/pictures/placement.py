@@ -114,7 +114,7 @@ def _value_planes(picture: np.ndarray, channels: int, bits: int, spec: Preproces
     factor = full_scale(spec.bit_depth) / full_scale(bits)
     planes = np.moveaxis(picture, 2, 0)
     if channels == 1:  # in integers first, so that grey stays as it is
-        planes = [(LUMA[:, None, None] * planes).sum(axis=0, dtype=np.float64) / LUMA.sum()]
+        planes = np.array([(LUMA[:, None, None] * planes).sum(axis=0, dtype=np.float64) / LUMA.sum()])
     for plane in planes:
         yield Image.fromarray((plane * factor).astype(np.float32))
 

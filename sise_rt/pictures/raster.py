@@ -76,8 +76,8 @@ def in_eight_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
     """Pixels of a bit depth, uint8 or uint16, as they are shown: uint8."""
     if pixels.dtype == np.uint8:
         return pixels
-    shown = np.rint(pixels * np.float32(255 / full_scale(bits)))
-    return np.clip(shown, 0, 255, out=shown).astype(np.uint8)
+    levels = np.arange(65536) * (255 / full_scale(bits))
+    return np.rint(levels).clip(0, 255).astype(np.uint8)[pixels]
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

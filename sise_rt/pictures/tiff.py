@@ -160,7 +160,8 @@ def first_page(stream: BinaryIO, max_pixels: int) -> Page:
     except (struct.error, KeyError, IndexError, ValueError, OverflowError) as error:
         raise ImageError(f"this TIFF cannot be decoded: {_broken(error)}: save or copy it again") from error
     require_size(width, height, max_pixels)
-    require_size(*(tags.get(key, (1,))[0] for key in (TILE_WIDTH, TILE_HEIGHT)), max(max_pixels, 2**22))
+    tile_width, tile_height = (tags.get(key, (1,))[0] for key in (TILE_WIDTH, TILE_HEIGHT))
+    require_size(tile_width, tile_height, max(max_pixels, 2**22))
     kinds = set(tags.get(FORMAT, (1,)))
     if kinds - {1, 4}:
         names = {2: "signed", 3: "float", 5: "complex", 6: "complex"}
@@ -286,10 +287,9 @@ def _chosen(file: Any, page: Page, channels: int) -> tuple[list[Any], tuple[str,
     """The pages that hold the picture's channels, and what is to be said of others."""
     if page.pages < 2 or page.samples > 1:
         return [file.pages[0]], page.of_pages(1) if page.samples == channels else page.notes
-    axes, shape = "", ()
+    axes, shape = "", tuple[int, ...]()
     if page.described:
-        series = file.series[0]
-        axes, shape = series.axes, series.shape
+        axes, shape = file.series[0].axes, file.series[0].shape
     lengths = {axis: length for axis, length in zip(axes, shape, strict=True) if length > 1}
     if lengths.get("C", 1) > 1:
         count = lengths["C"]
