@@ -12,7 +12,7 @@ from onnx import TensorProto
 from sise_rt.errors import ModelError
 
 from ..ir.messages import described
-from ..ir.nodes import RANDOM, attribute, operator
+from ..ir.nodes import RANDOM, attribute, operator, reads
 
 IMAGES = (
     TensorProto.FLOAT,
@@ -25,6 +25,7 @@ POINTWISE = frozenset(  # may come before the first convolution and leave every 
     "Add BatchNormalization Cast Clip DequantizeLinear Div Dropout Identity Mul Pad QuantizeLinear "
     "Sub".split()
 )
+ZIPMAP = "ai.onnx.ml.ZipMap"
 DETECTION = frozenset({"NonMaxSuppression", "RoiAlign", "MaxRoiPool", "com.microsoft.NonMaxSuppression"})
 INTEGERS = frozenset(
     "ConvInteger DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul com.microsoft.QLinearAdd "
@@ -91,6 +92,39 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     return inputs[0]
 
 
+def zipped_labels(model: onnx.ModelProto, output: str | None) -> tuple[dict[str, list[str]], str | None]:
+    """The labels and the scores that a ZipMap joins to a dictionary, as Azure Custom Vision and sklearn have it.
+
+    Args:
+        model: beside the dictionary it may give the label itself.
+        output: the dictionary's name, or None where there is no other dictionary.
+
+    Returns:
+        The labels as metadata, and the tensor that holds the scores; nothing and None without a ZipMap.
+    """
+    given = {value.name for value in model.graph.output}
+    maps = [node for node in model.graph.node if operator(node) == ZIPMAP and node.output[0] in given]
+    maps = [node for node in maps if output in (None, node.output[0])]
+    if len(maps) != 1:
+        return {}, None
+    labels = attribute(maps[0], "classlabels_strings") or attribute(maps[0], "classlabels_int64s") or []
+    texts = [label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in labels]
+    return {"labels": texts} if texts else {}, maps[0].input[0]
+
+
+def drop_unneeded(model: onnx.ModelProto, output: str) -> None:
+    """Drop the nodes that the output to explain does not need, in place; they may be of any kind."""
+    wanted, kept = {output}, []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted |= reads(node)
+            kept.append(node)
+    others = [value for value in model.graph.output if value.name == output]
+    del model.graph.node[:], model.graph.output[:]
+    model.graph.node.extend(reversed(kept))
+    model.graph.output.extend(others)
+
+
 def _listed(value: onnx.ValueInfoProto) -> str:
     tensor = value.type.tensor_type
     kind = "" if tensor.elem_type == TensorProto.FLOAT else " " + _kind(tensor.elem_type)
@@ -102,7 +136,9 @@ def _kind(element: int) -> str:
 
 
 def _output(model: onnx.ModelProto, output: str | None) -> str:
+    texts = {value.name for value in model.graph.output if value.type.tensor_type.elem_type == TensorProto.STRING}
     outputs = [value.name for value in model.graph.output]
+    outputs = [name for name in outputs if name not in texts] or outputs
     if output is None and len(outputs) > 1:
         raise ModelError(
             f"the model has {len(outputs)} outputs, choose one: {', '.join(outputs)}",

@@ -10,6 +10,7 @@ from sise_rt.errors import ModelError
 
 from ..ir.messages import gist
 from ..ir.nodes import attribute, fresh, tensor_names
+from .spelling import needed_opset
 
 OPSET = 18  # the first with one signature for every reduction; newer models keep their own
 IR = 8  # the file format that goes with it
@@ -29,7 +30,8 @@ def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
         drop_weights_from_inputs(model)
     model.ir_version = max(model.ir_version, IR)
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if version >= OPSET:
+    wanted = max(OPSET, needed_opset(model))
+    if version >= wanted:
         return model
     # The converter would lose what lies in a file, so these weights are inputs meanwhile.
     outside = [w for w in model.graph.initializer if w.data_location == TensorProto.EXTERNAL]
@@ -40,9 +42,9 @@ def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     model.graph.initializer.extend(inside)
     model.graph.input.extend(helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in meanwhile)
     try:
-        model = version_converter.convert_version(model, OPSET)
+        model = version_converter.convert_version(model, wanted)
     except Exception as error:
-        raise ModelError(f"the model's opset {version} cannot be raised to {OPSET}: {gist(error)}") from error
+        raise ModelError(f"the model's opset {version} cannot be raised to {wanted}: {gist(error)}") from error
     names = {w.name for w in meanwhile}
     kept = [value for value in model.graph.input if value.name not in names]
     del model.graph.input[:]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from onnx import inliner
 
 from sise_rt.errors import ModelError
 
 from ..ir.messages import gist
 from .malformed import check_model
 from .opset import raise_opset
+from .spelling import dense_weights, in_own_operators, one_domain, without_functions
 
 
 def read_model(model: onnx.ModelProto | str | Path) -> onnx.ModelProto:
@@ -32,12 +32,11 @@ def read_model(model: onnx.ModelProto | str | Path) -> onnx.ModelProto:
             "the model is larger than 2 GiB: leave its weights outside "
             "(onnx.load(path, load_external_data=False)) and save the result beside them"
         )
+    one_domain(copied)
     check_model(copied)
-    try:
-        if copied.functions:
-            copied = inliner.inline_local_functions(copied, convert_version=True)
-    except Exception as error:
-        raise ModelError(f"the model's functions cannot be inlined: {gist(error)}") from error
+    dense_weights(copied, Path())  # nothing lies outside any more
+    copied = without_functions(copied)
+    in_own_operators(copied)
     return raise_opset(copied)
 
 

@@ -18,7 +18,7 @@ MOST_VALUES = 100_000_000  # of an input, channels included; far beyond any clas
 KERNEL = 1 << 16  # of an integer that describes a kernel, its padding or a count
 MOST = 1 << 24  # of an integer that decides a size
 FACTOR = 1 << 20  # of an integer that others are multiplied by
-ELEMENTS = 1 << 24  # of a tensor, where the input is small; a picture of 224x224 pixels has 2^17 values
+ELEMENTS = 1 << 27  # of a tensor, where the input is small; VGG-19's largest weight has 102,760,448
 PER_VALUE = 256  # elements of a tensor for each value of the input, where that is large
 SMALL = 1024  # elements; larger weights decide no size and are left out of the inference
 

@@ -18,9 +18,11 @@ from sise_rt.errors import ArgumentError, ModelError
 from ..ir.messages import gist
 from .external import external_files, source_sha256, take_out
 from .float32 import in_float32
-from .interface import Interface, interface
+from .interface import Interface, drop_unneeded, interface, zipped_labels
 from .malformed import check_model, check_no_loops
+from .rank_three import with_rank_four
 from .sizes import SIZE, check_size
+from .spelling import dense_weights, in_own_operators, one_domain, without_functions
 
 if TYPE_CHECKING:
     import torch
@@ -214,34 +216,48 @@ def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{path} is no ONNX model, or is empty")
     try:
+        one_domain(model)
         check_model(model)
         check_no_loops(model)
         sha256 = source_sha256(path, external_files(model, path.parent))
+        dense_weights(model, path.parent)
+        notes = with_rank_four(model)
         model = take_out(model, path.parent, scratch / "opened.bin")
         opened = scratch / "opened.onnx"
         opened.write_bytes(model.SerializeToString())
         if precision := in_float32(model, scratch):
             raised = scratch / "float32.onnx"
             raised.write_bytes(model.SerializeToString())
+        model = without_functions(model)  # behind what is written, which parity takes for the source
+        in_own_operators(model)
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", settings=error.settings) from error
     except (OSError, ValueError) as error:  # ValueError: no large weights, and still too large for protobuf
         raise ModelError(f"{path}: {gist(error)}") from error
     producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
-    metadata = _metadata({p.key: p.value for p in model.metadata_props})
-    ends = interface(model, output)
-    source = Source(opened, model, ends, path.stem, "onnx", sha256, producer, metadata)
+    labels, zipped = zipped_labels(model, output)
+    metadata = labels | _metadata({p.key: p.value for p in model.metadata_props})
+    ends = interface(model, zipped or output)
+    drop_unneeded(model, ends.output)
+    source = Source(opened, model, ends, path.stem, "onnx", sha256, producer, metadata, notes=notes)
+    if zipped:
+        source.notes.append(f"explained is {zipped!r}, the scores that the model gives as a dictionary")
     if precision:
-        source.path, source.raw, source.precision = raised, opened, precision
-        source.notes.append(f"the model was brought from {' and '.join(precision)} to float32")
+        _brought_to_float32(source, raised, precision)
+    return source
+
+
+def _brought_to_float32(source: Source, raised: Path, precision: tuple[str, ...]) -> None:
+    """Let a source be its file in float32, and say so."""
+    source.path, source.raw, source.precision = raised, source.path, precision
+    source.notes.append(f"the model was brought from {' and '.join(precision)} to float32")
     if "uint8" in precision:
         unscaled = {"mean": 0.0, "std": 1.0, "scale": 1.0}
-        if stated := [name for name in ("mean", "std", "scale") if name in metadata]:
+        if stated := [name for name in ("mean", "std", "scale") if name in source.metadata]:
             source.notes.append(
                 f"{', '.join(stated)} in the model's metadata are left out: it takes whole pixels (uint8)"
             )
-        source.metadata = {"described_by": "the model's uint8 input"} | metadata | unscaled
-    return source
+        source.metadata = {"described_by": "the model's uint8 input"} | source.metadata | unscaled
 
 
 def _metadata(properties: Mapping[str, str]) -> dict[str, Any]:
