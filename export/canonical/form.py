@@ -27,11 +27,14 @@ from ..ir.network import OWN_PREFIX, PRODUCER, Graph, Network, needed
 from ..ir.nodes import attribute, rewire
 from ..ir.types import TensorType
 from .batch_axis import settle_batch
+from .branches import take_branches
 from .layout import to_nchw
 from .meaning import require_meaning, settle_meaning
 from .outputs import refuse_decision, show_both_sides, strip_activation, to_rank_two
 from .probes import outputs_for_probes
-from .shape_arithmetic import fold_shapes
+from .sequences import unfold_sequences
+from .shape_arithmetic import fold_shapes, keep_measured_sizes
+from .weight_only import fold_stored_weights
 
 RESERVED = re.compile(  # names that the canonical form and the graphs of the bundle use themselves
     "images?|images_channels_last|logits|logits_of_other_rank|logits_shape|positive_logit|negative_logit|"
@@ -73,10 +76,14 @@ def canonical(
     _pin_input(model, ends, image_size)
     # Before and after: ONNX Runtime removes even a Dropout that is in training mode, and unfolds functions.
     check_operators(needed(model.graph.node, [ends.output]), _switches(model.graph, scratch))
+    take_branches(model, ends, scratch)
     network = _optimised(model, ends, scratch)
     check_operators(network.graph.nodes, network.weights)
+    fold_stored_weights(network)
     settle_batch(network, ends.dims[0])
+    unfold_sequences(network)
     fold_shapes(network)
+    keep_measured_sizes(network)
     if network.layout == "NHWC":
         to_nchw(network)
     refuse_decision(network)

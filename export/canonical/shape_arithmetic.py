@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..ir.network import BATCH, SHAPE_READERS, Network, batch_of, needed
+from ..ir.network import BATCH, OWN_PREFIX, SHAPE_READERS, Network, batch_of, needed
+from ..ir.nodes import attribute
 from ..ir.types import TensorType
 
 
@@ -26,6 +27,32 @@ def fold_shapes(network: Network) -> None:
             _name_squeezed_axes(network, node)
     _gather_within_images(network)
     _compute_from_batch(network)
+
+
+def keep_measured_sizes(network: Network) -> None:
+    """Say the size behind each Resize whose scales ONNX Runtime multiplies otherwise as it loads a graph.
+
+    It runs with products in float32 (10 * 1.3 is 13), and infers shapes with products in double (12.99...).
+    A Reshape to what was measured changes no value, and ends the wrong shape there.
+    """
+    nodes: list[onnx.NodeProto] = []
+    for node in network.graph.nodes:
+        nodes.append(node)
+        scales = network.weights.get(node.input[2]) if node.op_type == "Resize" and node.input[2:] else None
+        if scales is None or not scales.size:
+            continue
+        before, after = (network.types[name].shape for name in (node.input[0], node.output[0]))
+        axes = attribute(node, "axes") or range(len(before))
+        pairs = zip(axes, np.asarray(scales, np.float64), strict=True)
+        if all(before[axis] is None or int(int(before[axis] or 0) * s) == after[axis] for axis, s in pairs):
+            continue
+        output, sized = node.output[0], f"{OWN_PREFIX}{node.output[0]}/resized"
+        shape = np.array([-1 if extent is None else extent for extent in after], np.int64)
+        node.output[0] = sized
+        network.types[sized] = network.types[output]
+        target = _constant(network, f"{OWN_PREFIX}{output}/size", shape)
+        nodes.append(helper.make_node("Reshape", [sized, target], [output], f"{sized}_as_measured"))
+    network.graph = replace(network.graph, nodes=tuple(nodes))
 
 
 def _fold_inputs(network: Network, node: onnx.NodeProto) -> None:

@@ -9,7 +9,10 @@ from sise_rt.bundle import Manifest
 from sise_rt.errors import UnsupportedOperator
 from sise_rt.graphs import GraphSpec, graph_specs
 
+from ..gradients.reverse import gradient_path
+from ..gradients.rules import PIECEWISE_CONSTANT
 from ..ir.network import Graph, Network
+from ..ir.nodes import operator
 from .half import score_in_half
 from .heads import gradient_heads
 from .link import features_graph, score_graph
@@ -69,9 +72,22 @@ def _with_image_gradient(
     """Add the image's gradient; where a rule is missing, it is left out, and a note says why."""
     if "image_gradient" not in specs:
         return (), ()
+    which = "no integrated gradients and no extremal perturbation, which need the image's gradient"
+    if "logits" not in gradient_path(network.graph.nodes, ["logits"], ["images"]):
+        return ("image_gradient",), (f"{which}: {_step(network)} gives whole steps, whose slope is zero",)
     try:
         files.append(gradient_graph(specs["image_gradient"], network, "images"))
     except UnsupportedOperator as error:
-        which = "no integrated gradients and no extremal perturbation, which need the image's gradient"
         return ("image_gradient",), (f"{which}: {error.message}",)
     return (), ()
+
+
+def _step(network: Network) -> str:
+    """The first operator behind the picture that is constant between its steps, and its node."""
+    reached = {"images"}
+    for node in network.graph.nodes:
+        if reached.intersection(node.input):
+            if operator(node) in PIECEWISE_CONSTANT:
+                return f"{operator(node)} (node {node.name or node.output[0]!r})"
+            reached.update(node.output)
+    return "an operator in front of the first block"
