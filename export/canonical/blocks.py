@@ -14,8 +14,9 @@ from sise_rt.wording import counted
 from ..ir.messages import described
 from ..ir.network import Network, image_dependent
 from .layout import channel_axes
+from .no_cut import no_cut
+from .weight_layers import weight_layers
 
-WEIGHT_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 MOST_BEHIND = 4  # a classifier of several layers is usual, four times the feature extractor is not
 LISTED = "inspecting the model without naming blocks lists those that are found"
 DROP = 1.5  # a side must shrink by this factor: unpadded convolutions lose a few pixels inside a block
@@ -50,11 +51,7 @@ def find_blocks(network: Network) -> list[Block]:
     if outputs and (reason := _tokens_behind(network, outputs[-1])):
         raise ModelError(reason, settings=("blocks",))
     if not outputs:
-        raise ModelError(
-            "the network has no usable cut: nowhere between its first and last weight layer does a single "
-            "tensor (N, K, h, w) hold all that is known of the image. SISE needs the feature maps of a CNN; "
-            "vision transformers have none"
-        )
+        raise no_cut(network, _cuts(network))
     if len(outputs) == 1:
         network.notes.append(f"one block: the resolution drops only once, before {outputs[0]!r}")
     return _blocks(network, outputs, axes)
@@ -172,10 +169,9 @@ def _near_module(usable: Sequence[str], modules: Mapping[str, str], name: str) -
 def _judged(network: Network, cuts: Sequence[str], axes: Mapping[str, int]) -> dict[str, str | None]:
     """For each cut why it cannot be a block's output, None where it can."""
     nodes = network.graph.nodes
-    dependent = image_dependent(nodes, ["images"])
     position = {name: i for i, node in enumerate(nodes) for name in node.output}
     padded = {node.output[0]: node.input[0] for node in nodes if node.op_type == "Pad"}
-    weighted = [i for i, node in enumerate(nodes) if _is_weight_layer(node, dependent)]
+    weighted = weight_layers(network)
     reasons: dict[str, str | None] = {}
     for tensor in cuts:
         shape = network.types[tensor].shape
@@ -200,17 +196,13 @@ def _judged(network: Network, cuts: Sequence[str], axes: Mapping[str, int]) -> d
     return reasons
 
 
-def _is_weight_layer(node: onnx.NodeProto, dependent: set[str]) -> bool:
-    return node.op_type in WEIGHT_LAYERS and sum(name in dependent for name in node.input) == 1
-
-
 def _weight_layers(network: Network) -> dict[str, int]:
     """How many weight layers there are up to each tensor."""
-    count = 0
     counts: dict[str, int] = {}
-    dependent = image_dependent(network.graph.nodes, ["images"])
-    for node in network.graph.nodes:
-        count += _is_weight_layer(node, dependent)
+    layers = set(weight_layers(network))
+    count = 0
+    for position, node in enumerate(network.graph.nodes):
+        count += position in layers
         counts |= dict.fromkeys(node.output, count)
     return counts
 
@@ -219,8 +211,7 @@ def _tokens_behind(network: Network, tensor: str) -> str | None:
     """Why the last block would miss most of the network, as the patch embedding of a transformer does."""
     nodes = network.graph.nodes
     position = next(i for i, node in enumerate(nodes) if tensor in node.output)
-    dependent = image_dependent(nodes, ["images"])
-    weighted = [i for i, node in enumerate(nodes) if _is_weight_layer(node, dependent)]
+    weighted = weight_layers(network)
     before = sum(i <= position for i in weighted)
     behind = len(weighted) - before
     if behind <= MOST_BEHIND * before:

@@ -12,21 +12,27 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 
 from sise_rt.errors import ArgumentError, ModelError
 
 from ..ir.messages import gist
+from .interface import SIGNALS, VOLUMES
 
 try:
     import torch
 except ImportError as error:
     raise ModelError("exporting a torch model needs torch: pip install 'sise-rt[torch]'") from error
 
+from .torch_modules import deployed
 from .torch_weights import load_weights, read_weights
 
+TRACED = (
+    "torch's exporter failed and its older one traced the model with one picture: branches that depend on values "
+    "are frozen, and parity is against the traced file, not torch autograd"
+)
 FACTORY = "a function without arguments that returns a torch.nn.Module"
 
 # ---------------------------------------------------------------------------------------------- building
@@ -201,11 +207,20 @@ def _timm_metadata(model: torch.nn.Module) -> dict[str, Any]:
 
 
 def input_channels(model: torch.nn.Module) -> int:
-    """The channels that the first convolution takes."""
+    """The channels that the first convolution takes.
+
+    Raises:
+        ModelError: there is none of pictures.
+    """
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
             return module.in_channels
-    raise ModelError("the model has no torch.nn.Conv2d: is it a CNN?")
+        if isinstance(module, torch.jit.ScriptModule) and module.original_name == "Conv2d":
+            return int(module.weight.shape[1])  # type: ignore[union-attr, index]
+    for kind, advice in ((torch.nn.Conv1d, SIGNALS), (torch.nn.Conv3d, VOLUMES)):
+        if any(isinstance(module, kind) for module in model.modules()):
+            raise ModelError(f"the model's convolutions are of the kind {kind.__name__}: {advice}")
+    raise ModelError("the model has no torch.nn.Conv2d: is it a CNN? If it is, give an example input")
 
 
 # ---------------------------------------------------------------------------------------------- to ONNX
@@ -238,34 +253,67 @@ def _quiet_torch() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def to_onnx(model: torch.nn.Module, example: torch.Tensor, scratch: Path) -> tuple[Path, dict[str, str], Any]:
+class Exported(NamedTuple):
+    """A torch module as ONNX.
+
+    Attributes:
+        path: the file.
+        modules: the output tensor of each torch module by module name, empty where it was fused away.
+        program: torch's exported program; None where there is none, or no gradient in it.
+        notes: what was decided, a line each.
+        warnings: what changes the meaning of the bundle.
+        chosen: whether the wanted output was one of the module's own results.
+    """
+
+    path: Path
+    modules: dict[str, str]
+    program: Any
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    chosen: bool
+
+
+def to_onnx(
+    model: torch.nn.Module, example: torch.Tensor, scratch: Path, output: str | None = None
+) -> Exported:
     """Export a module with a free batch.
 
     Args:
         model: is put into evaluation mode meanwhile.
         example: (N, C, H, W) float images.
         scratch: the ONNX file is written there.
+        output: which of its results, where it gives several.
 
-    Returns:
-        The file, the output tensor of each torch module by module name (empty where the exporter fused it
-        away), and torch's exported program (None where the older exporter was needed).
+    Raises:
+        ModelError: the module does not run on such images, gives no tensor or several, or cannot be exported.
     """
     # The exporter treats an extent of 1 as fixed, so the example batch has 2.
-    example = example.detach()[:1].repeat(2, 1, 1, 1)
+    example = example.detach()[:1].repeat(2, 1, 1, 1).float().cpu()
     path = scratch / "source.onnx"
     with _evaluating(model), torch.no_grad(), _quiet_torch():
+        ready = deployed(model, example, output)
+        notes = ready.notes
         try:
-            exported: Any = torch.onnx.export(
-                model, (example,), dynamo=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), verbose=False
+            written: Any = torch.onnx.export(
+                ready.module,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                verbose=False,
             )
         except Exception as dynamo_error:
-            return _to_onnx_traced(model, example[:1], path, dynamo_error), {}, None
-        exported.save(str(path), external_data=True)
-    for value in exported.model.graph.initializers.values():
+            path = _to_onnx_traced(ready.module, example[:1], path, dynamo_error)
+            return Exported(path, {}, None, notes, (TRACED,), ready.chosen)
+        written.save(str(path), external_data=True)
+    for value in written.model.graph.initializers.values():
         value.const_value = None  # torch's rewriting rules outlive the export, and hold on to its graph
     modules = {name: "" for name, _ in model.named_modules() if name}
-    written = onnx.load(path, load_external_data=False)
-    return path, modules | _module_outputs(written), exported.exported_program
+    outputs = _module_outputs(onnx.load(path, load_external_data=False))
+    modules |= {name.removeprefix(ready.prefix): tensor for name, tensor in outputs.items()}
+    if not ready.differentiable:
+        notes = (*notes, "the module detaches its output from the picture: it is compared without torch autograd")
+    program = written.exported_program if ready.differentiable else None
+    return Exported(path, modules, program, notes, (), ready.chosen)
 
 
 def _to_onnx_traced(model: torch.nn.Module, example: torch.Tensor, path: Path, first: Exception) -> Path:

@@ -26,6 +26,14 @@ POINTWISE = frozenset(  # may come before the first convolution and leave every 
     "Sub".split()
 )
 ZIPMAP = "ai.onnx.ml.ZipMap"
+SIGNALS = (
+    "it takes signals, whose maps have one axis where a picture's have two. With signals as pictures of height 1 "
+    "(N, C, 1, L) and kernels of (1, k), the same weights can be exported"
+)
+VOLUMES = (
+    "it takes videos or volumes, and what can be explained are pictures (N, C, H, W): a model of a single "
+    "frame or slice can be exported"
+)
 DETECTION = frozenset({"NonMaxSuppression", "RoiAlign", "MaxRoiPool", "com.microsoft.NonMaxSuppression"})
 INTEGERS = frozenset(
     "ConvInteger DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul com.microsoft.QLinearAdd "
@@ -84,6 +92,8 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
         raise ModelError(f"the model must have one input, an image; it has {len(inputs)}: {listed}")
     tensor = inputs[0].type.tensor_type
     rank = len(tensor.shape.dim) if tensor.HasField("shape") else 4
+    if tensor.elem_type in IMAGES and rank in (3, 5):
+        raise ModelError(f"the model's input, {listed}, has rank {rank}: {SIGNALS if rank == 3 else VOLUMES}")
     if rank != 4 or tensor.elem_type not in IMAGES:
         raise ModelError(
             f"the model has no image input (a tensor of rank 4, of floats or uint8), but {listed}: models of "

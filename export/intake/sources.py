@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -104,7 +104,7 @@ def open_source(
                 "weights go with a model that is built here: load them into the module instead",
                 settings=("weights",),
             )
-        return _torch_source(source, "model", "torch", {}, scratch, example, size)
+        return _torch_source(source, "model", "torch", {}, scratch, Wanted(example, size, output))
     text = str(source)
     if Path(text).suffix == ".onnx" or Path(text).is_file():
         if weights is not None:
@@ -131,7 +131,7 @@ def open_source(
         module, metadata = from_torch.timm_model(name, str(weights))
     else:
         module, metadata, kind = from_torch.factory_model(text, weights), {}, "torch"
-    opened = _torch_source(module, name, kind, metadata, scratch, example, size)
+    opened = _torch_source(module, name, kind, metadata, scratch, Wanted(example, size, output))
     if opened.program is not None:  # the module was built here, so nobody else holds its weights
         from .parking import park
 
@@ -143,24 +143,28 @@ def open_source(
     return opened
 
 
+class Wanted(NamedTuple):
+    """What the user says of a torch module: an example or a size, and which of its results to explain."""
+
+    example: Any
+    size: tuple[int, int] | None
+    output: str | None
+
+
 def _torch_source(
-    module: torch.nn.Module,
-    name: str,
-    kind: str,
-    metadata: dict[str, Any],
-    scratch: Path,
-    example: Any,
-    size: Any,
+    module: torch.nn.Module, name: str, kind: str, metadata: dict[str, Any], scratch: Path, wanted: Wanted
 ) -> Source:
     from . import from_torch
     from .from_torch import torch
+    from .torch_modules import unwrapped
     from .torch_weights import fingerprint
 
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(f"a source is a path, a name or a torch.nn.Module, not {type(module).__name__}")
-    assumed = None
+    module = unwrapped(module)
+    example, assumed = wanted.example, None
     if example is None:
-        extents, assumed = _example_size(module, metadata, size)
+        extents, assumed = _example_size(module, metadata, wanted.size)
         example = torch.randn((2, *extents), generator=torch.Generator().manual_seed(0))
     example = torch.as_tensor(example)
     if example.ndim != 4 or not example.is_floating_point():
@@ -169,18 +173,17 @@ def _torch_source(
         )
     sha256 = fingerprint(module)
     with TemporaryDirectory(dir=scratch) as folder:  # opening copies the weights
-        path, modules, program = from_torch.to_onnx(module, example, Path(folder))
-        opened = _onnx_source(path, None, scratch)
+        exported = from_torch.to_onnx(module, example, Path(folder), wanted.output)
+        inner = None if exported.chosen else wanted.output
+        opened = _onnx_source(exported.path, inner, scratch)
     opened.name, opened.format, opened.sha256 = name, kind, sha256
     opened.metadata = metadata | {"input_size": tuple(example.shape[1:])}
-    opened.modules, opened.program = modules, program
+    opened.modules = exported.modules
+    opened.program = exported.program if inner is None else None  # which gives its own output only
+    opened.notes.extend(exported.notes)
     if assumed:
         opened.assumed.append(assumed)
-    if program is None:
-        opened.warnings.append(
-            "torch's exporter failed and its older one traced the model with one picture: branches that "
-            "depend on values are frozen, and parity is against the traced file, not torch autograd"
-        )
+    opened.warnings.extend(exported.warnings)
     return opened
 
 
