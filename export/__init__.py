@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sise_rt.bundle import MANIFEST, PROBE, Manifest, sha256
+from sise_rt.bundle import Manifest
 from sise_rt.errors import ModelError
 from sise_rt.running.sessions import Sessions, onnxruntime
-from sise_rt.wording import counted
 
 try:
     import onnx  # noqa: F401
@@ -22,12 +21,11 @@ except ImportError as error:
         "exporting needs onnx: pip install 'sise-rt[export]', or 'sise-rt[torch]' for torch models"
     ) from error
 
-from .graphs.building import build_graphs
+from .assembly import assemble, limits_of_proof
 from .preparation import Preparation, prepare
 from .proof.gate import Progress, judge
-from .proof.parity import measure
 from .settings import gate_pictures
-from .write import new_bundle, write_graphs, write_manifest
+from .write import new_bundle, write_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -123,64 +121,18 @@ def export(
             input_size=input_size,
             preprocess=preprocess,
         )
-        network, cuts = prepared.network, prepared.find_blocks(blocks)
+        cuts = prepared.find_blocks(blocks)
         bundle = output.name.removesuffix(".sise")
         manifest = prepared.manifest(bundle, cuts, gradients=gradients, precision=precision, licence=licence)
-        graphs = build_graphs(network, manifest)
-        offsets = write_graphs(folder, network, graphs.files)
-        paths = manifest.graphs.without(graphs.missing)
-        manifest = _with_parity(folder, replace(manifest, graphs=paths, files=_hashes(folder)), prepared)
+        manifest, graphs, offsets = assemble(folder, prepared, manifest)
         if pictures:
             sessions = Sessions(folder, manifest, provider="cpu")
             pair = (graphs.score, graphs.shipped_score)
-            judged = judge(sessions, network, pair, offsets, pictures, progress)
+            judged = judge(sessions, prepared.network, pair, offsets, pictures, progress)
             manifest = replace(manifest, parity=replace(manifest.parity, gate=judged.record()))
         write_manifest(folder, manifest)
-    notes = (*prepared.notes(), *graphs.notes, *_limits_of_proof(manifest, prepared))
+    notes = (*prepared.notes(), *graphs.notes, *limits_of_proof(manifest, prepared))
     return Report(output, manifest, notes, tuple(_warnings(manifest, prepared)))
-
-
-def _with_parity(folder: Path, manifest: Manifest, prepared: Preparation) -> Manifest:
-    """The manifest with the parity that was measured, whose probe is stored beside the graphs.
-
-    Raises:
-        ParityError: the graphs' numbers differ from the source's.
-        ModelError: they cannot be run.
-    """
-    sessions = Sessions(folder, manifest, provider="cpu")
-    try:
-        parity, probe = measure(sessions, prepared.source, prepared.network)
-    except MemoryError as error:
-        raise ModelError(
-            f"images of {manifest.input.height}x{manifest.input.width} pixels need more memory than there "
-            "is: choose a smaller input size",
-            settings=("input_size",),
-        ) from error
-    probe.save(folder)
-    files = {**manifest.files, PROBE: sha256(folder / PROBE)}
-    graphs = manifest.graphs
-    if "image_gradient" in parity.unproven:
-        (folder / graphs.image_gradient).unlink()
-        del files[graphs.image_gradient]
-        graphs = graphs.without(("image_gradient",))
-    return replace(manifest, parity=parity, files=files, graphs=graphs)
-
-
-def _limits_of_proof(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
-    """What the parity does not cover."""
-    compared, blocks = manifest.parity.compared.alpha, len(manifest.blocks)
-    if manifest.has_gradients and prepared.source.program is not None and compared < blocks:
-        yield f"alpha compared with torch autograd for {compared} of {counted(blocks, 'block')}"
-    if "image_gradient" in manifest.parity.unproven:
-        yield (
-            "no integrated gradients and no extremal perturbation, which need the image's gradient: "
-            "it was not shown to be right"
-        )
-    if manifest.parity.quantised:
-        yield (
-            "the model is quantised: its gradients pass straight through the rounding, as in training; "
-            "they are not compared with central differences, as a step function has none"
-        )
 
 
 def _warnings(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
@@ -191,8 +143,3 @@ def _warnings(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
     if not manifest.has_gradients:
         maps = sum(block.channels for block in manifest.blocks)
         yield f"without gradients no map is selected: up to {maps} masks are scored for an image"
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}

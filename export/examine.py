@@ -12,11 +12,16 @@ from sise_rt.bundle import Block
 from sise_rt.errors import ModelError, SiseError, UnsupportedOperator
 from sise_rt.wording import counted
 
+from .assembly import assemble, limits_of_proof
 from .gradients.reverse import missing_rules
 from .graphs.building import build_graphs
 from .ir.network import Network
 from .ir.nodes import operator
-from .preparation import prepare
+from .preparation import Preparation, prepare
+
+NOT_COMPARED = (
+    "not tried: whether the bundle gives the model's numbers, as the weights here are random; an export does"
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,9 @@ def examine(
     input_size: tuple[int, int] | None = None,
     blocks: Sequence[str] | None = None,
 ) -> Examination:
-    """Go through an export without writing a bundle, and collect what stands in its way.
+    """Go through an export that leaves no bundle, and collect what stands in its way.
+
+    What an export compares with the source is compared here too, but for random weights.
 
     Args:
         source: an ONNX file, `torchvision:NAME`, `timm:NAME` or `package.module:factory`.
@@ -63,15 +70,13 @@ def examine(
         input_size: (height, width), where the model leaves it free.
         blocks: tensor names of the block outputs; None finds them.
     """
+    random = weights is None and str(source).startswith(("torchvision:", "timm:"))
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as scratch:
-        named = weights is not None
-        if weights is None and str(source).startswith(("torchvision:", "timm:")):
-            weights = "none"
         try:
             prepared = prepare(
                 source,
                 Path(scratch),
-                weights=weights,
+                weights="none" if random else weights,
                 activation=activation,
                 output_name=output_name,
                 input_size=input_size,
@@ -80,7 +85,7 @@ def examine(
             return Examination(None, None, None, (), (), (error,))
         network = prepared.network
         # Random weights, where none were named, are no more than this examination's.
-        warnings = prepared.warnings() if named else tuple(network.warnings)
+        warnings = prepared.warnings() if weights is not None else tuple(network.warnings)
         examined = Examination(
             prepared.preprocess.input_size, network.classes, network.activation, (), (), (), warnings=warnings
         )
@@ -89,13 +94,27 @@ def examine(
         except ModelError as error:
             return replace(examined, notes=tuple(prepared.notes()), refusals=(error,))
         examined = replace(examined, blocks=cuts, notes=tuple(prepared.notes()))
-        if refusals := _without_rules(network, cuts[0]):
-            return replace(examined, refusals=refusals, only_gradients=True)
+        missing = _without_rules(network, cuts[0])
+        notes, refusals = ((), missing) if missing else _tried(prepared, cuts, random)
+        if not refusals:
+            return replace(examined, notes=(*examined.notes, *notes))
+        others = _tried(prepared, cuts, random, gradients=False)[1]
+        return replace(examined, refusals=refusals, only_gradients=not others)
+
+
+def _tried(
+    prepared: Preparation, cuts: Sequence[Block], random: bool, gradients: bool = True
+) -> tuple[tuple[str, ...], tuple[SiseError, ...]]:
+    """What building a bundle says: notes, and why it fails; random weights are compared with nothing."""
+    manifest = prepared.manifest("model", cuts, gradients=gradients)
+    with tempfile.TemporaryDirectory(prefix="sise-rt-") as folder:
         try:
-            graphs = build_graphs(network, prepared.manifest("model", cuts))
-        except ModelError as error:  # a rule that does not cover the way its operator is used
-            return replace(examined, refusals=(error,), only_gradients=True)
-        return replace(examined, notes=(*examined.notes, *graphs.notes))
+            if random:
+                return (*build_graphs(prepared.network, manifest).notes, NOT_COMPARED), ()
+            manifest, graphs, _ = assemble(Path(folder), prepared, manifest)
+        except SiseError as error:
+            return (), (error,)
+    return (*graphs.notes, *limits_of_proof(manifest, prepared)), ()
 
 
 def _without_rules(network: Network, first: Block) -> tuple[SiseError, ...]:

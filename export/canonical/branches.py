@@ -39,8 +39,8 @@ def take_branches(model: onnx.ModelProto, ends: Interface, scratch: Path) -> Non
         for node in ifs:
             if node.input[0] in varying:
                 raise ModelError(
-                    f"node {node.name or node.output[0]!r}: the picture decides which branch this If takes, and "
-                    "such control flow cannot be split into blocks"
+                    f"node {node.name or node.output[0]!r}: the picture decides which branch this If takes, "
+                    "and such control flow cannot be split into blocks"
                 )
         taken = _decisions(model, ends, scratch, [node.input[0] for node in ifs])
         nodes: list[onnx.NodeProto] = []
@@ -85,7 +85,8 @@ def _decisions(model: onnx.ModelProto, ends: Interface, scratch: Path, names: li
     for name, values in zip(names, zip(*runs, strict=True), strict=True):
         if len(set(values)) > 1:
             raise ModelError(
-                f"condition {name!r} of an If depends on the size of the batch: export the model with a batch of 1"
+                f"condition {name!r} of an If depends on the size of the batch: "
+                "export the model with a batch of 1"
             )
     return dict(zip(names, runs[0], strict=True))
 

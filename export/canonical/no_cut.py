@@ -38,7 +38,8 @@ def no_cut(network: Network, cuts: Sequence[str]) -> ModelError:
         return _branched(network, join, ends)
     if any(len(network.types[cut].shape) == 3 for cut in cuts):
         return ModelError(
-            f"{NOWHERE}: it works on tokens, as vision transformers do, and SISE needs the feature maps of a CNN"
+            f"{NOWHERE}: it works on tokens, as vision transformers do, and SISE needs the "
+            "feature maps of a CNN"
         )
     return ModelError(f"{NOWHERE}: SISE needs the feature maps of a CNN")
 
@@ -49,11 +50,15 @@ def _branched(network: Network, join: onnx.NodeProto, ends: Sequence[str]) -> Mo
     used = []
     for end in ends:
         branch = needed(nodes, [end])
-        used.append({name for node in branch for name in node.input if name in weights and weights[name].ndim > 1})
+        used.append(
+            {name for node in branch for name in node.input if name in weights and weights[name].ndim > 1}
+        )
     where = f"{operator(join)} (node {join.name or join.output[0]!r})"
     same = all(names and names == used[0] for names in used)
-    kind = "one network runs on several views of the picture (test-time augmentation)" if same else (
-        "the picture goes through several branches"
+    kind = (
+        "one network runs on several views of the picture (test-time augmentation)"
+        if same
+        else ("the picture goes through several branches")
     )
     shapes = [network.types[end].shape for end in ends]
     rows = [end for end, shape in zip(ends, shapes, strict=True) if len(shape) == 2 and end in network.types]

@@ -19,7 +19,7 @@ GIVING = frozenset({"SequenceConstruct", "SequenceEmpty", "SplitToSequence"})
 
 
 def unfold_sequences(network: Network) -> None:
-    """Let a network, whose types are measured, compute with the tensors of its sequences, and with no sequence.
+    """Let a network, whose types are measured, compute without sequences: with the tensors that they hold.
 
     Raises:
         ModelError: names the node that cannot be taken apart.
@@ -56,7 +56,9 @@ def unfold_sequences(network: Network) -> None:
 
 
 def _refused(node: onnx.NodeProto, why: str) -> ModelError:
-    return ModelError(f"node {node.name or node.output[0]!r}: {operator(node)} {why}, which cannot be taken apart")
+    return ModelError(
+        f"node {node.name or node.output[0]!r}: {operator(node)} {why}, which cannot be taken apart"
+    )
 
 
 def _members(node: onnx.NodeProto, lists: dict[str, list[str]]) -> list[str]:

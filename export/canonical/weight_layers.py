@@ -36,7 +36,8 @@ def weight_layers(network: Network) -> list[int]:
     return [
         position
         for position, node in enumerate(nodes)
-        if sum(name in dependent for name in node.input) == 1 and _mixes(network, node, sources, readers, dependent)
+        if sum(name in dependent for name in node.input) == 1
+        and _mixes(network, node, sources, readers, dependent)
     ]
 
 
@@ -79,7 +80,11 @@ def _sums_over(network: Network, node: onnx.NodeProto, parameter: str) -> bool:
     if node.op_type != "ReduceSum":
         return False
     rank = len(network.types[node.input[0]].shape)
-    axes = network.weights.get(node.input[1]) if len(node.input) > 1 and node.input[1] else attribute(node, "axes")
+    axes = (
+        network.weights.get(node.input[1])
+        if len(node.input) > 1 and node.input[1]
+        else attribute(node, "axes")
+    )
     own = network.types[parameter].shape
     shape = (*([1] * (rank - len(own))), *own)
     summed = range(rank) if axes is None else np.asarray(axes).reshape(-1)

@@ -51,7 +51,9 @@ def _folded(nodes: Sequence[onnx.NodeProto], weights: Iterable[str], dependent: 
             following.update(node.output)
             fixed.update(node.output)
     kept: set[str] = set()
-    for node in reversed(nodes):  # what meets rounded tensors keeps its weights, and all that these are made of
+    for node in reversed(
+        nodes
+    ):  # what meets rounded tensors keeps its weights, and all that these are made of
         before = [producers[name].op_type for name in node.input if name in dependent and name in producers]
         if QUANTISED in before or kept.intersection(node.output):
             kept |= following.intersection(node.input)

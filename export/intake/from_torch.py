@@ -30,8 +30,8 @@ from .torch_modules import deployed
 from .torch_weights import load_weights, read_weights
 
 TRACED = (
-    "torch's exporter failed and its older one traced the model with one picture: branches that depend on values "
-    "are frozen, and parity is against the traced file, not torch autograd"
+    "torch's exporter failed and its older one traced the model with one picture: branches that depend on "
+    "values are frozen, and parity is against the traced file, not torch autograd"
 )
 FACTORY = "a function without arguments that returns a torch.nn.Module"
 
@@ -311,7 +311,10 @@ def to_onnx(
     outputs = _module_outputs(onnx.load(path, load_external_data=False))
     modules |= {name.removeprefix(ready.prefix): tensor for name, tensor in outputs.items()}
     if not ready.differentiable:
-        notes = (*notes, "the module detaches its output from the picture: it is compared without torch autograd")
+        notes = (
+            *notes,
+            "the module detaches its output from the picture: it is compared without torch autograd",
+        )
     program = written.exported_program if ready.differentiable else None
     return Exported(path, modules, program, notes, (), ready.chosen)
 

@@ -27,8 +27,8 @@ POINTWISE = frozenset(  # may come before the first convolution and leave every 
 )
 ZIPMAP = "ai.onnx.ml.ZipMap"
 SIGNALS = (
-    "it takes signals, whose maps have one axis where a picture's have two. With signals as pictures of height 1 "
-    "(N, C, 1, L) and kernels of (1, k), the same weights can be exported"
+    "it takes signals, whose maps have one axis where a picture's have two. With signals as pictures of "
+    "height 1 (N, C, 1, L) and kernels of (1, k), the same weights can be exported"
 )
 VOLUMES = (
     "it takes videos or volumes, and what can be explained are pictures (N, C, H, W): a model of a single "
@@ -103,7 +103,7 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 
 def zipped_labels(model: onnx.ModelProto, output: str | None) -> tuple[dict[str, list[str]], str | None]:
-    """The labels and the scores that a ZipMap joins to a dictionary, as Azure Custom Vision and sklearn have it.
+    """The labels and scores that a ZipMap joins to a dictionary, as Azure Custom Vision and sklearn do.
 
     Args:
         model: beside the dictionary it may give the label itself.
@@ -146,7 +146,9 @@ def _kind(element: int) -> str:
 
 
 def _output(model: onnx.ModelProto, output: str | None) -> str:
-    texts = {value.name for value in model.graph.output if value.type.tensor_type.elem_type == TensorProto.STRING}
+    texts = {
+        value.name for value in model.graph.output if value.type.tensor_type.elem_type == TensorProto.STRING
+    }
     outputs = [value.name for value in model.graph.output]
     outputs = [name for name in outputs if name not in texts] or outputs
     if output is None and len(outputs) > 1:

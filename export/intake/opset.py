@@ -44,7 +44,9 @@ def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         model = version_converter.convert_version(model, wanted)
     except Exception as error:
-        raise ModelError(f"the model's opset {version} cannot be raised to {wanted}: {gist(error)}") from error
+        raise ModelError(
+            f"the model's opset {version} cannot be raised to {wanted}: {gist(error)}"
+        ) from error
     names = {w.name for w in meanwhile}
     kept = [value for value in model.graph.input if value.name not in names]
     del model.graph.input[:]

@@ -45,7 +45,9 @@ def with_rank_four(model: onnx.ModelProto) -> list[str]:
         squeeze = helper.make_node("Squeeze", [image.name], [squeezed], squeezed, axes=[axis])
     model.graph.node.insert(0, squeeze)
     what = "batch" if axis == 0 else "channel"
-    return [f"input {image.name!r} has rank 3: its {what} of 1, which the model adds itself, is in front of it"]
+    return [
+        f"input {image.name!r} has rank 3: its {what} of 1, which the model adds itself, is in front of it"
+    ]
 
 
 def _added_axis(model: onnx.ModelProto, image: str) -> int | None:

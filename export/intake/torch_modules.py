@@ -48,8 +48,8 @@ def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         if torch.nn.parameter.is_lazy(value):
             raise ModelError(
-                f"the module's weight {name!r} gets its shape when the module first runs: run it on a picture, "
-                "and train it, before the export"
+                f"the module's weight {name!r} gets its shape when the module first runs: run it on a "
+                "picture, and train it, before the export"
             )
         if value.is_meta:
             raise ModelError(f"the module's weight {name!r} is on the device 'meta', which holds no numbers")
@@ -88,7 +88,11 @@ def deployed(module: torch.nn.Module, example: torch.Tensor, output: str | None 
     if several and len(_tensors(result)) > 1:
         notes = (*notes, f"of what the module gives, {key!r} is explained")
     return Deployed(
-        wrapped, "inner." if wrapped is not module else "", differentiable, notes, several and output is not None
+        wrapped,
+        "inner." if wrapped is not module else "",
+        differentiable,
+        notes,
+        several and output is not None,
     )
 
 
