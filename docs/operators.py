@@ -37,6 +37,10 @@ Other operators, attributes that a rule does not know, and what the notes exclud
 they lie between a block and the class scores; elsewhere they do not matter. An input that takes no gradient
 may not depend on the image there, indices, conditions and shapes excepted. Axes, pads, starts, ends, steps,
 repeats and scales must be constants once shapes are known.
+
+Rewritten in operators of this page first: FusedConv, FusedGemm, QuantizeLinear and DequantizeLinear of the domain
+com.microsoft, ImageScaler, functions of the model, sequences of tensors that shapes decide, and an If whose branch
+the picture does not decide.
 """
 
 

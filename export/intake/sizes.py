@@ -18,7 +18,8 @@ MOST_VALUES = 100_000_000  # of an input, channels included; far beyond any clas
 KERNEL = 1 << 16  # of an integer that describes a kernel, its padding or a count
 MOST = 1 << 24  # of an integer that decides a size
 FACTOR = 1 << 20  # of an integer that others are multiplied by
-ELEMENTS = 1 << 27  # of a tensor, where the input is small; VGG-19's largest weight has 102,760,448
+ELEMENTS = 1 << 24  # of a tensor, where the input is small; a picture of 224x224 pixels has 2^17 values
+MADE = 1 << 27  # of all weights together that the graph makes itself; VGG-19's largest has 102,760,448
 PER_VALUE = 256  # elements of a tensor for each value of the input, where that is large
 SMALL = 1024  # elements; larger weights decide no size and are left out of the inference
 
@@ -84,8 +85,12 @@ def check_sizes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None
             limit = max(limit, PER_VALUE * count)
             if count > MOST_VALUES:
                 raise ModelError(f"input {value.name[:100]!r} is absurdly large, {_dims(_sized(value))[:9]}")
+    fixed, made = set(constants) | {value.name for value in model.graph.initializer}, 0
     for node, shape in _shapes(model, constants):
-        if prod(shape) > limit:
+        if fixed.issuperset(name for name in node.input if name):
+            fixed.update(node.output)
+            made += prod(shape) if prod(shape) > limit else 0
+        if prod(shape) > limit and (node.output[0] not in fixed or made > MADE):
             raise ModelError(f"{located(node)} gives an absurdly large tensor, {shape[:9]}")
 
 

@@ -31,10 +31,9 @@ def one_domain(model: onnx.ModelProto) -> None:
     bodies = [(model.opset_import, model.graph.node)]
     bodies += [(function.opset_import, function.node) for function in model.functions]
     for imports, nodes in bodies:
-        for entry in imports:
-            entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
-        for node in _all_nodes(nodes):
-            node.domain = "" if node.domain == "ai.onnx" else node.domain
+        for named in (*imports, *_all_nodes(nodes)):
+            if named.domain == "ai.onnx":
+                named.domain = ""
         versions = {(entry.domain, entry.version) for entry in imports}
         if len(versions) < len(imports):  # the same version twice, under both spellings
             del imports[:]

@@ -203,7 +203,7 @@ def test_files_of_a_bundle(small_bundle):
 
 
 def test_interrupted_while_measuring(small_model, tmp_path, monkeypatch):
-    package = sys.modules["sise_rt.export"]
+    package = sys.modules["sise_rt.export.assembly"]
 
     def stop(*arguments):
         raise KeyboardInterrupt

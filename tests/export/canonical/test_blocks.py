@@ -297,7 +297,7 @@ def test_resnet18_of_torchvision_and_its_module_names(torchvision, tmp_path):
     torch = pytest.importorskip("torch")
     from sise_rt.export.intake.from_torch import to_onnx
 
-    path, modules, _ = to_onnx(torchvision.models.resnet18(), torch.randn(1, 3, 64, 64), tmp_path)
+    path, modules, *_ = to_onnx(torchvision.models.resnet18(), torch.randn(1, 3, 64, 64), tmp_path)
     source = onnx.load(path)
     net = canonical(source, tmp_path, interface(source), (3, 64, 64), None)
     blocks = find_blocks(net)

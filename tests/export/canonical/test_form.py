@@ -365,7 +365,7 @@ def batch_in_the_middle(op, x):
         (mixing_behind_a_saturated_softmax, "changes with the other images of its batch"),
         (training_norm, "changes with the other images of its batch"),
         (training_dropout, "by chance"),
-        (control_flow, r"control flow \(If\) cannot be split"),
+        (control_flow, r"the picture decides which branch this If takes, .* control flow cannot be split"),
         (batch_in_the_middle, "for a batch of 2 images"),
         (lambda op, x: op.ReduceMean(scores(op, x), keepdims=0), "for a batch of 2 images"),
         (lambda op, x: op.ArgMax(scores(op, x), axis=1), "what ArgMax .* decides, .* takes, t_Gemm_4"),

@@ -54,7 +54,7 @@ def run(path, images):
 def test_module_is_exported_and_left_as_it_was(net, tmp_path):
     before = torch_weights.fingerprint(net)
     modes = [module.training for module in net.modules()]
-    path, modules, program = from_torch.to_onnx(net, torch.randn(1, 3, 16, 16), tmp_path)
+    path, modules, program, *_ = from_torch.to_onnx(net, torch.randn(1, 3, 16, 16), tmp_path)
     images = torch.randn(3, 3, 16, 16)
     found, maps, gradients = autograd.autograd_reference(
         program, images.numpy(), 2, "softmax", None, [modules["last"]]
@@ -92,7 +92,7 @@ def test_the_tracing_exporter_takes_over(net, tmp_path, monkeypatch):
             return export(*args, dynamo=False, **options)
 
     monkeypatch.setattr(torch.onnx, "export", failing)
-    path, modules, program = from_torch.to_onnx(net, torch.randn(2, 3, 16, 16), tmp_path)
+    path, modules, program, *_ = from_torch.to_onnx(net, torch.randn(2, 3, 16, 16), tmp_path)
     assert (modules, program) == ({}, None)
     images = torch.randn(1, 3, 16, 16)
     np.testing.assert_allclose(run(path, images), _evaluated(net)(images).detach(), 1e-5, 1e-5)

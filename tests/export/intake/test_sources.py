@@ -199,4 +199,5 @@ def test_modules_and_examples_that_do_not_fit(tmp_path):
     assert "float images (N, C, H, W), not torch.int64" in message
     assert "float images (N, C, H, W)" in refused(conv, tmp_path, ArgumentError, example=flat)
     assert "has no torch.nn.Conv2d" in refused(torch.nn.Linear(3, 4), tmp_path)
-    assert "torch cannot export the model to ONNX" in refused(conv, tmp_path, example=torch.ones(1, 5, 8, 8))
+    five = torch.ones(1, 5, 8, 8)
+    assert "the module does not run on images (2, 5, 8, 8)" in refused(conv, tmp_path, example=five)
