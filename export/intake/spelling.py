@@ -210,7 +210,9 @@ def _activation(
             f"node {label!r}: {operator(node)} with activation {activation!r:.50} is what onnxruntime saves "
             "when it optimises a model: export the model that it was made from"
         )
-    return [helper.make_node(activation, [source], node.output, label, **given)]
+    made = helper.make_node(activation, [source], node.output, label)
+    made.attribute.extend(helper.make_attribute(key, value) for key, value in given.items())
+    return [made]
 
 
 def _quantisation(node: onnx.NodeProto, opset: int, name: Callable[[str], str]) -> list[onnx.NodeProto]:
