@@ -38,9 +38,9 @@ they lie between a block and the class scores; elsewhere they do not matter. An 
 may not depend on the image there, indices, conditions and shapes excepted. Axes, pads, starts, ends, steps,
 repeats and scales must be constants once shapes are known.
 
-Rewritten in operators of this page first: FusedConv, FusedGemm, QuantizeLinear and DequantizeLinear of the domain
-com.microsoft, ImageScaler, functions of the model, sequences of tensors that shapes decide, and an If whose branch
-the picture does not decide.
+Rewritten in operators of this page first: FusedConv, FusedGemm, QuantizeLinear and DequantizeLinear of
+the domain com.microsoft, ImageScaler, functions of the model, sequences of tensors that shapes decide, and
+an If whose branch the picture does not decide.
 """
 
 

@@ -906,7 +906,7 @@ def best_three(op, x):
         (lambda op, x: op.Softmax(segmenter(op, x), axis=1), "no classifier's output: segmenters"),
         (transformer, "vision transformers"),
         (recurrent, "no gradient rule for GRU"),
-        (undecided, r"control flow \(If\)"),
+        (undecided, r"the picture decides which branch this If takes"),
         (noisy, "RandomNormalLike changes results by chance: export the model in evaluation mode"),
         (in_training, "Dropout changes results by chance"),
         (best_as_float, "ArgMax .* decides, not the scores: .* output_name"),
