@@ -267,5 +267,4 @@ def inspect(
         say(f"all other steps work: sise-rt export {source} --without-gradients")
     if examination.refusals:
         raise SystemExit(UNUSABLE)
-    say("not tried: an export also compares its numbers with the source's, and refuses where they differ")
     say(f"can be exported: sise-rt export {source}")
