@@ -12,6 +12,7 @@ import click
 
 from sise_rt import load
 from sise_rt.errors import MethodError, SiseError
+from sise_rt.evaluation.claim import claimed
 from sise_rt.evaluation.datasets import FORMATS, read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import run, settings_of_run
@@ -185,15 +186,16 @@ def evaluate(
     if step is not None and step > pixels:
         raise click.BadParameter(f"the model's input has {pixels} pixels", param_hint="--step")
     settings = settings_of_run(explainer, bundle, form, plan)
-    try:
-        with progress_of_images(quiet) as progress:
-            outcome = run(explainer, dataset, plan, report, settings, limit=limit, progress=progress)
-    except KeyboardInterrupt:
-        complain(f"the same command goes on with {report} where it was")
-        raise
-    summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
-    write_whole(report / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
-    write_report(report, summary, explainer, dataset, plan, outcome)
+    with claimed(report):
+        try:
+            with progress_of_images(quiet) as progress:
+                outcome = run(explainer, dataset, plan, report, settings, limit=limit, progress=progress)
+        except KeyboardInterrupt:
+            complain(f"the same command goes on with {report} where it was")
+            raise
+        summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
+        write_whole(report / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
+        write_report(report, summary, explainer, dataset, plan, outcome)
     tell(summary, outcome, report, quiet=quiet)
 
 

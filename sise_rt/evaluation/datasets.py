@@ -83,4 +83,4 @@ def _places(problem: Problem) -> set[str]:
 
 
 def _shown(problem: Problem) -> str:
-    return f"{problem.kind}: {problem.where} {problem.detail}".strip()
+    return f"{problem.kind}: {problem.where}" + (f" ({problem.detail})" if problem.detail else "")

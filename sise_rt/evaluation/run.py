@@ -77,7 +77,7 @@ def run(
         explainer: of the bundle.
         dataset: what to measure on.
         plan: what to measure.
-        report: the folder for everything that is written.
+        report: the folder for everything that is written, `claimed` by the caller.
         settings: from `settings_of_run`.
         limit: only the first pictures.
         progress: called with (pictures done, pictures in all, the next picture), and at the end.

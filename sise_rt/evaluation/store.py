@@ -14,11 +14,16 @@ import msgspec
 
 from sise_rt.errors import ArgumentError, OutputError
 from sise_rt.files import write_whole
+from sise_rt.wording import printable
+
+from .claim import make_folder
 
 ROWS, SETTINGS, TABLE = "rows.jsonl", "settings.json", "results.csv"
 SUMMARY, PAGE = "summary.json", "report.html"
 CURVE_POINTS = 51  # of a curve that is kept, at evenly spaced shares from 0 to 1
 FINGERPRINTS = {"bundle"}  # settings that say nothing to a reader
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a cell begins that a spreadsheet may run; the last four are wide forms of the first."""
 
 Number = int | float
 Curve = Annotated[list[Number], msgspec.Meta(min_length=CURVE_POINTS, max_length=CURVE_POINTS)]
@@ -83,8 +88,8 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
         content = json.dumps(settings, indent=2, allow_nan=False).encode() + b"\n"
     except ValueError as error:
         raise ArgumentError(f"settings cannot be kept: {error}", settings=("settings",)) from error
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         before = path.read_bytes() if path.exists() else None
         started = rows.exists()
         others = [name for name in (TABLE, SUMMARY, PAGE) if (folder / name).exists()]
@@ -176,6 +181,8 @@ def append(folder: Path, record: dict[str, Any]) -> None:
 def write_table(folder: Path, records: Iterable[dict[str, Any]], metrics: Iterable[str]) -> None:
     """Write results.csv: a line for each picture, class and method; an empty cell where a value is missing.
 
+    Texts stand in it as `plain_cell` makes them.
+
     Raises:
         OutputError: it cannot be written.
     """
@@ -187,5 +194,21 @@ def write_table(folder: Path, records: Iterable[dict[str, Any]], metrics: Iterab
         for row in record["rows"]:
             cells = [record["image"], *(row[name] for name in COLUMNS[1:])]
             cells += [row["metrics"].get(name) for name in metrics] + [row["note"]]
-            table.writerow([int(cell) if isinstance(cell, bool) else cell for cell in cells])
+            table.writerow([_cell(value) for value in cells])
     write_whole(folder / TABLE, text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return plain_cell(value) if isinstance(value, str) else value
+
+
+def plain_cell(text: str) -> str:
+    """A text that is one line, and no formula to a spreadsheet.
+
+    Control characters are written as escapes. An apostrophe goes before what would begin a formula (OWASP,
+    CSV Injection). rows.jsonl has the text as it is.
+    """
+    text = printable(text)
+    return f"'{text}" if text.startswith(FORMULA) else text

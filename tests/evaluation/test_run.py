@@ -25,6 +25,7 @@ from sise_rt.errors import (
     SiseError,
 )
 from sise_rt.evaluation import measure, run, store
+from sise_rt.evaluation.claim import claimed
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.report import write_report
@@ -389,6 +390,36 @@ def test_settings_of_something_else_are_left_alone(tmp_path):
     assert (tmp_path / store.SETTINGS).read_text() == '{"theme": "dark"}'
 
 
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\uff1d1", "'\uff1d1"),
+        ("\t=1", "\\t=1"),
+        ("a\rb", "a\\rb"),
+        ("a\r\n=1", "a\\r\\n=1"),
+        ('a",=1', 'a",=1'),
+        ("a-b = c@d", "a-b = c@d"),
+    ],
+)
+def test_texts_of_the_table_are_no_formulas_and_no_lines(tmp_path, text, cell):
+    row = dict.fromkeys(store.COLUMNS[1:]) | {"label": text, "class": text, "confidence": -0.5, "note": text}
+    record = {"image": text, "rows": [row | {"metrics": {"ebpg": -0.25}}]}
+    store.write_table(tmp_path, [record, record], ["ebpg"])
+    content = (tmp_path / store.TABLE).read_bytes()
+    assert content.count(b"\n") == 3
+    assert b"\r" not in content
+    with (tmp_path / store.TABLE).open(newline="", encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) == 2
+    for line in lines:
+        assert {line[name] for name in ("image", "class", "label", "note")} == {cell}
+        assert (line["confidence"], line["ebpg"]) == ("-0.5", "-0.25")  # numbers stay numbers
+
+
 @pytest.mark.parametrize("name", ["results.csv", "summary.json", "report.html"])
 def test_a_folder_with_files_of_something_else_is_left_alone(tmp_path, name):
     (tmp_path / name).write_text("mine")
@@ -579,6 +610,20 @@ def test_where_memory_ends_the_batch_size_is_named(options, monkeypatch):
     assert re.search(r"^error: \d\.png: out of memory; .* \(see --batch-size\)$", err, re.MULTILINE)
 
 
+def test_two_runs_into_one_folder(options, tmp_path):
+    with claimed(tmp_path / "report"):
+        code, _, err = invoke(*options, "--limit", 1)
+    assert code == 2
+    assert f"{tmp_path / 'report'} is in use: process {os.getpid()} evaluates into it" in err
+    assert list((tmp_path / "report").iterdir()) == []
+
+
+def test_a_file_is_no_output_folder(options, tmp_path):
+    (tmp_path / "labels.txt").write_text("mine")
+    code, _, err = invoke(*options, "-o", tmp_path / "labels.txt")
+    assert (code, err) == (2, f"{tmp_path / 'labels.txt'} is a file: name a folder (see --out)")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -597,7 +642,8 @@ def test_where_memory_ends_the_batch_size_is_named(options, monkeypatch):
         (["--annotations", "missing.csv"], "missing.csv: cannot be read"),
         (["--annotations", "boxes.csv"], "boxes.csv: give that path (see --annotations)"),
         (["--format", "coco"], "here are none: name the file (see --annotations)"),
-        (["--format", "voc"], "as the format voc expects them; the first problem"),
+        (["--format", "voc"], "the first problem: image without annotation: 0.png"),
+        (["--format", "masks"], "the first problem: image without annotation: 0.png (it has no class)"),
         (["--class-map", "missing.csv"], "missing.csv: cannot be read"),
         (["--only", "missing.txt"], "missing.txt: cannot be read"),
         (["--max-box-area", "0"], "range"),

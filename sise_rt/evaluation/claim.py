@@ -1,0 +1,127 @@
+"""A report's folder belongs to one run at a time.
+
+The lock is the operating system's, on a file in the folder: it ends with its process, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sise_rt.errors import OutputError
+
+LOCK = ".sise-rt.lock"
+NUMBER = re.compile(rb"[0-9]{1,10}")
+ATTEMPTS = 100
+BEHIND = 1 << 20  # Windows keeps others from reading what is locked; the number of the process lies before it
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Have the folder of a report to oneself; it is made if missing.
+
+    Raises:
+        OutputError: the folder cannot be used, or another process evaluates into it.
+    """
+    make_folder(folder)
+    path = folder / LOCK
+    lock = _locked(path, folder)
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":  # there an open file cannot be removed
+            path.unlink(missing_ok=True)  # before the lock ends: later the file may be somebody else's
+        os.close(lock)
+        if sys.platform == "win32":
+            with suppress(OSError):  # somebody else has it open
+                path.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a report, and those above it.
+
+    Raises:
+        OutputError: it cannot be made, or a file has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{folder} is a file: name a folder", settings=("report",)) from error
+    except NotADirectoryError as error:
+        raise OutputError(f"{folder} lies below a file: name a folder", settings=("report",)) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"folder {str(folder)!r} cannot be used: {reason}") from error
+
+
+def _locked(path: Path, folder: Path) -> int:
+    """The open file that is locked for this process, whose number it holds."""
+    for _ in range(ATTEMPTS):
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        except OSError as error:
+            raise OutputError(f"folder {str(folder)!r} cannot be written: {error.strerror}") from error
+        try:
+            if not _lock(lock):
+                raise OutputError(
+                    f"{folder} is in use: {_holder(lock)} evaluates into it; wait until that has ended, or "
+                    "give another folder",
+                    settings=("report",),
+                )
+            if _is_at(lock, path):
+                os.ftruncate(lock, 0)  # what a killed run left
+                os.write(lock, b"%d\n" % os.getpid())
+                return lock
+        except OSError as error:
+            os.close(lock)
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(
+                f"{folder} cannot be locked ({error.strerror}): give a folder on another disk",
+                settings=("report",),
+            ) from error
+        os.close(lock)  # who had it has just ended and removed the file
+    raise OutputError(f"{path} is removed again and again: give another folder", settings=("report",))
+
+
+def _is_at(lock: int, path: Path) -> bool:
+    """Whether the open file is still the one that others would open."""
+    try:
+        return os.path.samestat(os.fstat(lock), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(lock: int) -> str:
+    number = NUMBER.match(os.read(lock, 16))
+    return f"process {int(number[0])}" if number else "another process"
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(lock: int) -> bool:
+        """Take the lock; False if another process has it."""
+        os.lseek(lock, BEHIND, os.SEEK_SET)
+        try:
+            msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        finally:
+            os.lseek(lock, 0, os.SEEK_SET)
+        return True
+
+else:
+    import fcntl
+
+    def _lock(lock: int) -> bool:
+        """Take the lock; False if another process has it."""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
