@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from .samples import DataError, Dataset, Files, Problem, Sample, Truth
@@ -14,10 +15,11 @@ MASK_ENDINGS = (MASK, "_label", "_gt", "_GT", "_seg")
 
 
 def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
-    """Pictures with a mask each, in one of three layouts. A mask is bright where the class is.
+    """Pictures with their masks, in one of three layouts.
 
-    MVTec: `test/<class>/000.png` with `ground_truth/<class>/000_mask.png`. Two folders: `images/000.png` with
-    `masks/000.png`, and `labels.csv` for the classes. Else `<class>/.../a.jpg` with `a.png`, or a picture
+    MVTec: `test/<class>/000.png` with `ground_truth/<class>/000_mask.png` (AD), or with all that is in the
+    folder `ground_truth/<class>/000/` (LOCO). Two folders: `images/000.png` with `masks/000.png`, and
+    `labels.csv` for the classes. Else `<class>/.../a.jpg` with `a.png`, or a picture
     that `MASK_ENDINGS` name, in the same folder.
     """
     pictures = files.pictures()
@@ -30,7 +32,8 @@ def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
     if mvtec := [path for path in pictures if "ground_truth" in inside[path][:-1]]:
         truths = mvtec
         tests = [p for p in pictures if "test" in inside[p][:-1] and "ground_truth" not in inside[p][:-1]]
-        masks = {p: _mvtec_mask(p, paths) for p in tests}
+        parts = _by_folder(truths)
+        masks = {p: _mvtec_masks(p, paths, parts) for p in tests}
         classes = {path: inside[path][-1] for path in masks}
     elif ("masks",) in tops and ("labels.csv" in files.paths or ("images",) in tops):
         if "labels.csv" not in files.paths:  # the pictures would be taken for a class, and the masks too
@@ -40,15 +43,16 @@ def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
         lost: dict[str, str] = {}
         classes = read_labels(files, dataset, lost, masks)
         dataset.problems += [Problem("annotation without image", *item) for item in lost.items()]
-        named = {_mask_in_masks(f"images/{name.removeprefix('images/')}", paths) for name in lost}
-        truths = [path for path in truths if path not in named]
+        named = (_mask_in_masks(f"images/{name.removeprefix('images/')}", paths) for name in lost)
+        told = set(chain.from_iterable(named))
+        truths = [path for path in truths if path not in told]
     else:
         endings = MASK_ENDINGS
         stems = {_stem(path): path for path in sorted(pictures, key=lambda p: p.endswith(".png"))}
         masks = {path: _mask_beside(path, paths, stems) for path in pictures}
         classes = {path: inside[path][0] for path in masks if inside[path]}
-    used = {mask for mask in masks.values() if mask}
-    for path, mask in masks.items():
+    used = set(chain.from_iterable(masks.values()))
+    for path, own in masks.items():
         if path in used:
             continue
         if PurePosixPath(path).stem.endswith(endings):
@@ -56,31 +60,44 @@ def read_masks(files: Files, dataset: Dataset, _: Path | None) -> None:
         elif path not in classes:
             dataset.problems.append(Problem("image without annotation", path, "it has no class"))
         else:
-            if mask is None:
+            if not own:
                 dataset.problems.append(Problem("image without annotation", path, "it has no mask"))
-            dataset.samples.append(Sample(path, {classes[path]: Truth(mask=mask) if mask else None}))
+            dataset.samples.append(Sample(path, {classes[path]: Truth(masks=own) if own else None}))
     for path in sorted(set(truths) - used):
         dataset.problems.append(Problem("annotation without image", path))
 
 
-def _mvtec_mask(path: str, paths: set[str]) -> str | None:
-    parts = list(PurePosixPath(path).parts)
-    parts[len(parts) - 1 - parts[::-1].index("test")] = "ground_truth"
-    pure = PurePosixPath(*parts)
+def _by_folder(paths: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Paths by the folder that they lie in."""
+    folders: dict[str, list[str]] = {}
+    for path in paths:
+        folders.setdefault(str(PurePosixPath(path).parent), []).append(path)
+    return {folder: tuple(inside) for folder, inside in folders.items()}
+
+
+def _mvtec_masks(path: str, paths: set[str], parts: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Of one picture: a file, or all files in a folder."""
+    folders = list(PurePosixPath(path).parts)
+    folders[len(folders) - 1 - folders[::-1].index("test")] = "ground_truth"
+    pure = PurePosixPath(*folders)
     candidates = (pure.with_name(f"{pure.stem}{MASK}{suffix}") for suffix in (".png", pure.suffix))
-    return next((str(c) for c in (*candidates, pure) if str(c) in paths), None)
+    return _first((*candidates, pure), paths) or parts.get(str(pure.with_suffix("")), ())
 
 
-def _mask_in_masks(path: str, paths: set[str]) -> str | None:
+def _mask_in_masks(path: str, paths: set[str]) -> tuple[str, ...]:
     pure = PurePosixPath("masks", *PurePosixPath(path).parts[1:])
-    candidates = (pure.with_suffix(".png"), pure.with_name(f"{pure.stem}{MASK}.png"), pure)
-    return next((str(c) for c in candidates if str(c) in paths), None)
+    return _first((pure.with_suffix(".png"), pure.with_name(f"{pure.stem}{MASK}.png"), pure), paths)
 
 
-def _mask_beside(path: str, paths: set[str], stems: Mapping[str, str]) -> str | None:
+def _first(candidates: Iterable[PurePosixPath], paths: set[str]) -> tuple[str, ...]:
+    """The first that is there, alone; nothing if none is."""
+    return next(((str(path),) for path in candidates if str(path) in paths), ())
+
+
+def _mask_beside(path: str, paths: set[str], stems: Mapping[str, str]) -> tuple[str, ...]:
     stem = _stem(path)
     candidates = (*(stems.get(f"{stem}{ending}") for ending in MASK_ENDINGS), f"{stem}.png")
-    return next((c for c in candidates if c in paths and c != path), None)
+    return next(((c,) for c in candidates if c in paths and c != path), ())
 
 
 def _stem(path: str) -> str:

@@ -126,7 +126,7 @@ def run(
 def fingerprint(folder: Path, sample: Sample, plan: Plan) -> str:
     """The sha256 of a picture, its annotations, masks in files included, and what its classes are called."""
     targets = [(name, plan.targets.get(name)) for name in sorted(sample.present)]
-    masks = [truth.mask for _, truth in sorted(sample.present.items()) if truth is not None and truth.mask]
+    masks = [path for _, truth in sorted(sample.present.items()) if truth is not None for path in truth.masks]
     files = [_hash(folder / path) for path in (sample.image, *masks)]
     return hashlib.sha256(f"{sample!r} {targets} {files}".encode("utf-8", "backslashreplace")).hexdigest()
 

@@ -45,7 +45,7 @@ class Truth:
     Attributes:
         boxes: edges (x0, y0, x1, y1) in pixels; a pixel belongs to a box if its centre lies inside, that of
             the first pixel being (0.5, 0.5).
-        mask: path of a picture in the folder, bright where the class is.
+        masks: paths of files in the folder, as `sise_rt.evaluation.mask_files` reads them.
         polygons: of corners (x, y, x, y, ...), in the coordinates of the boxes.
         runs: run lengths of background and foreground in turn, down the columns (COCO's), each list with its
             (height, width).
@@ -55,7 +55,7 @@ class Truth:
     """
 
     boxes: tuple[Box, ...] = ()
-    mask: str | None = None
+    masks: tuple[str, ...] = ()
     polygons: tuple[tuple[float, ...], ...] = ()
     runs: tuple[tuple[tuple[int, ...], tuple[int, int]], ...] = ()
     size: tuple[int, int] | None = None

@@ -13,8 +13,8 @@ import numpy as np
 
 from sise_rt.errors import ArgumentError, ImageError
 from sise_rt.pictures.placement import Placement
-from sise_rt.pictures.reading import load_image
 
+from .mask_files import read_mask_file
 from .samples import Box, Problem, Truth
 
 
@@ -64,8 +64,8 @@ def draw(
     if truth.size is not None and truth.size != size and not truth.scaled:
         stated = f"annotated at {truth.size[1]} x {truth.size[0]}, the picture has {size[1]} x {size[0]}"
         return None, [Problem("sizes differ", where, stated)]
-    if truth.mask is not None:
-        return _read_mask(truth.mask, size, folder, where, max_pixels)
+    if truth.masks:
+        return _union(truth.masks, size, folder, where, max_pixels)
     mask = np.zeros(size, bool)
     problems: list[Problem] = []
     for box in truth.boxes:
@@ -119,16 +119,18 @@ def _add_polygon(mask: np.ndarray, polygon: Sequence[float]) -> None:
     mask[rows, columns] = True
 
 
-def _read_mask(
-    path: str, size: tuple[int, int], folder: Path, where: str, max_pixels: int
+def _union(
+    paths: Sequence[str], size: tuple[int, int], folder: Path, where: str, max_pixels: int
 ) -> tuple[np.ndarray | None, list[Problem]]:
-    try:
-        grey = load_image(folder / path, max_pixels=max_pixels).max(axis=2)
-    except ImageError as error:
-        return None, [Problem("broken annotation", where, str(error))]
-    if grey.shape != size:
-        stated = f"{path} has {grey.shape[1]} x {grey.shape[0]}, the picture {size[1]} x {size[0]}"
-        return None, [Problem("sizes differ", where, stated)]
-    # Half of the brightest: masks of 0 and 1, of 0 and 255, and those with a JPEG's noise.
-    mask = grey > grey.max() / 2
-    return (mask, []) if mask.any() else (None, [Problem("empty mask", where, path)])
+    """What any of the masks covers; one that cannot be used leaves the truth unknown."""
+    union = np.zeros(size, bool)
+    for path in paths:
+        try:
+            mask = read_mask_file(folder / path, max_pixels)
+        except ImageError as error:
+            return None, [Problem("broken annotation", where, str(error))]
+        if mask.shape != size:
+            stated = f"{path} has {mask.shape[1]} x {mask.shape[0]}, the picture {size[1]} x {size[0]}"
+            return None, [Problem("sizes differ", where, stated)]
+        union |= mask
+    return (union, []) if union.any() else (None, [Problem("empty mask", where, ", ".join(paths))])

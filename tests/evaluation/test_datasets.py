@@ -655,8 +655,8 @@ def test_masks_beside_their_pictures(tmp_path):
     picture(tmp_path / "stray.jpg")
     dataset = read_dataset(tmp_path, "masks")
     assert by_name(dataset) == {
-        "MT_Break/Imgs/a.jpg": {"MT_Break": Truth(mask="MT_Break/Imgs/a.png")},
-        "MT_Break/Imgs/c.jpg": {"MT_Break": Truth(mask="MT_Break/Imgs/c_mask.png")},
+        "MT_Break/Imgs/a.jpg": {"MT_Break": Truth(masks=("MT_Break/Imgs/a.png",))},
+        "MT_Break/Imgs/c.jpg": {"MT_Break": Truth(masks=("MT_Break/Imgs/c_mask.png",))},
         "MT_Free/Imgs/b.jpg": {"MT_Free": None},
     }
     assert kinds(dataset) == [
@@ -674,7 +674,7 @@ def test_names_of_masks_beside_their_pictures(tmp_path, name):
     mask(tmp_path / "pit" / name)
     mask(tmp_path / "pit" / name.replace("c_", "lost_"))
     dataset = read_dataset(tmp_path, "masks")
-    assert by_name(dataset) == {"pit/c.png": {"pit": Truth(mask=f"pit/{name}")}}
+    assert by_name(dataset) == {"pit/c.png": {"pit": Truth(masks=(f"pit/{name}",))}}
     assert kinds(dataset) == [("annotation without image", f"pit/{name.replace('c_', 'lost_')}")]
 
 
@@ -683,7 +683,7 @@ def test_of_several_masks_beside_a_picture_one_is_taken(tmp_path):
     for name in ("c_gt.png", "c_mask.bmp", "c_mask.png", "c_mask.tif"):
         mask(tmp_path / "pit" / name)
     dataset = read_dataset(tmp_path, "masks")
-    assert by_name(dataset) == {"pit/c.jpg": {"pit": Truth(mask="pit/c_mask.png")}}
+    assert by_name(dataset) == {"pit/c.jpg": {"pit": Truth(masks=("pit/c_mask.png",))}}
     others = ("c_gt.png", "c_mask.bmp", "c_mask.tif")
     assert kinds(dataset) == [("annotation without image", f"pit/{name}") for name in others]
 
@@ -705,11 +705,30 @@ def test_masks_as_mvtec_has_them(tmp_path):
     mask(tmp_path / "ground_truth" / "crack" / "001_mask.png")
     dataset = read_dataset(tmp_path, "masks")
     assert by_name(dataset) == {
-        "test/crack/000.png": {"crack": Truth(mask="ground_truth/crack/000_mask.png")},
+        "test/crack/000.png": {"crack": Truth(masks=("ground_truth/crack/000_mask.png",))},
         "test/good/000.png": {"good": None},
     }
     assert kinds(dataset) == [
         ("annotation without image", "ground_truth/crack/001_mask.png"),
+        ("image without annotation", "test/good/000.png"),
+    ]
+
+
+def test_masks_as_mvtec_loco_has_them(tmp_path):
+    for name in ("test/logical_anomalies/000", "test/logical_anomalies/001", "test/good/000"):
+        picture(tmp_path / f"{name}.png")
+    truth = "ground_truth/logical_anomalies"
+    for name in ("000/000", "000/001", "001/000", "002/000"):
+        mask(tmp_path / truth / f"{name}.png")
+    dataset = read_dataset(tmp_path, "masks")
+    both = (f"{truth}/000/000.png", f"{truth}/000/001.png")
+    assert by_name(dataset) == {
+        "test/good/000.png": {"good": None},
+        "test/logical_anomalies/000.png": {"logical_anomalies": Truth(masks=both)},
+        "test/logical_anomalies/001.png": {"logical_anomalies": Truth(masks=(f"{truth}/001/000.png",))},
+    }
+    assert kinds(dataset) == [
+        ("annotation without image", f"{truth}/002/000.png"),
         ("image without annotation", "test/good/000.png"),
     ]
 
@@ -741,8 +760,8 @@ def test_masks_in_a_folder_of_their_own(tmp_path):
     (tmp_path / "labels.csv").write_text("file,label\na.png,scratch\nb.png,pit\nc.png,pit\ngone.png,pit\n")
     dataset = read_dataset(tmp_path, "masks")
     assert by_name(dataset) == {
-        "images/a.png": {"scratch": Truth(mask="masks/a.png")},
-        "images/b.png": {"pit": Truth(mask="masks/b.png")},
+        "images/a.png": {"scratch": Truth(masks=("masks/a.png",))},
+        "images/b.png": {"pit": Truth(masks=("masks/b.png",))},
         "images/c.png": {"pit": None},
     }
     assert kinds(dataset) == [

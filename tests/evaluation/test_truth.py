@@ -162,16 +162,85 @@ def test_polygons_differ_from_cocos_own_only_along_their_outline():
         assert (mask != theirs).sum() <= 0.1 * (outer & ~inner).sum()
 
 
-@pytest.mark.parametrize("value", [1, 255])
-def test_masks_in_files(tmp_path, value):
-    array = np.zeros((30, 40), np.uint8)
-    array[5:9, 6:8] = value
-    noisy = array.copy()
-    noisy[20, 20] = value // 8  # as a JPEG leaves it
-    Image.fromarray(noisy).save(tmp_path / "m.png")
-    mask, problems = drawn(Truth(mask="m.png"), folder=tmp_path)
-    np.testing.assert_array_equal(mask, array > 0)
+OBJECT = np.zeros((30, 40), bool)
+OBJECT[5:19, 6:28] = True
+LABELS = OBJECT * np.arange(1, 41, dtype=np.uint8)  # another one in every column
+
+
+def read(tmp_path, name="m.png"):
+    return drawn(Truth(masks=(name,)), folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values", [OBJECT * np.uint8(1), OBJECT * np.uint8(255), LABELS], ids=["1", "255", "labels"]
+)
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "pgm", "gif"])
+def test_whatever_is_not_zero_is_the_object(tmp_path, values, suffix):
+    Image.fromarray(values).save(tmp_path / f"m.{suffix}")
+    mask, problems = read(tmp_path, f"m.{suffix}")
+    np.testing.assert_array_equal(mask, OBJECT)
     assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [(np.uint16, "png"), (np.uint16, "tif"), (np.uint16, "pgm"), (np.int32, "tif"), (np.float32, "tif")],
+)
+def test_labels_of_more_than_8_bits_are_not_scaled(tmp_path, kind, suffix):
+    Image.fromarray(LABELS.astype(kind)).save(tmp_path / f"m.{suffix}")
+    np.testing.assert_array_equal(read(tmp_path, f"m.{suffix}")[0], OBJECT)
+
+
+def test_binary_masks(tmp_path):
+    Image.fromarray(OBJECT).save(tmp_path / "m.png")
+    with Image.open(tmp_path / "m.png") as image:
+        assert image.mode == "1"
+    np.testing.assert_array_equal(read(tmp_path)[0], OBJECT)
+
+
+@pytest.mark.parametrize(
+    ("palette", "first"),
+    [
+        ([0, 0, 0, 128, 0, 0, 0, 128, 0], 0),  # as VOC has it: black, then colours
+        ([255, 255, 255, 0, 0, 0], 1),  # white is the first colour, and the object
+        ([0, 0, 0, 0, 0, 0, 0, 0, 0], 0),  # labels without colours
+    ],
+)
+def test_masks_with_a_palette(tmp_path, palette, first):
+    image = Image.fromarray(np.where(OBJECT, 1 - first, first).astype(np.uint8), "P")
+    image.putpalette(palette)
+    image.save(tmp_path / "m.png")
+    with Image.open(tmp_path / "m.png") as saved:
+        assert saved.mode == "P"
+    np.testing.assert_array_equal(read(tmp_path)[0], OBJECT)
+
+
+@pytest.mark.parametrize("values", [OBJECT, LABELS.astype(np.int64), OBJECT[..., None] * np.ones(2)])
+def test_masks_as_arrays(tmp_path, values):
+    np.save(tmp_path / "m.npy", values)
+    np.testing.assert_array_equal(read(tmp_path, "m.npy")[0], OBJECT)
+
+
+def test_of_masks_with_losses_the_noise_is_no_object(tmp_path):
+    mask = np.zeros((32, 40), np.uint8)
+    mask[5:19, 6:28] = 255
+    Image.fromarray(mask).save(tmp_path / "m.jpg", quality=60)
+    with Image.open(tmp_path / "m.jpg") as image:
+        assert ((np.asarray(image) > 0) != (mask > 0)).any()
+    found, _ = drawn(Truth(masks=("m.jpg",)), size=(32, 40), folder=tmp_path)
+    np.testing.assert_array_equal(found, mask > 0)
+
+
+def test_several_masks_of_a_picture_are_one(tmp_path):
+    for name, columns in (("a", slice(0, 10)), ("b", slice(20, 30))):
+        values = np.zeros((30, 40), np.uint8)
+        values[:, columns] = 1
+        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    mask, problems = drawn(Truth(masks=("a.png", "b.png")), folder=tmp_path)
+    assert np.flatnonzero(mask.all(axis=0)).tolist() == [*range(10), *range(20, 30)]
+    assert mask.sum() == 20 * 30
+    assert problems == []
+    assert drawn(Truth(masks=("a.png", "gone.png")), folder=tmp_path) == (None, ["broken annotation"])
 
 
 def test_masks_that_cannot_be_used(tmp_path):
@@ -179,5 +248,17 @@ def test_masks_that_cannot_be_used(tmp_path):
     Image.new("L", (30, 40), 255).save(tmp_path / "turned.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     for name, kind in (("empty", "empty mask"), ("turned", "sizes differ"), ("broken", "broken annotation")):
-        assert drawn(Truth(mask=f"{name}.png"), folder=tmp_path) == (None, [kind])
-    assert drawn(Truth(mask="turned.png"), folder=tmp_path, max_pixels=100) == (None, ["broken annotation"])
+        assert drawn(Truth(masks=(f"{name}.png",)), folder=tmp_path) == (None, [kind])
+    np.save(tmp_path / "array.npy", np.array([None]), allow_pickle=True)
+    np.save(tmp_path / "flat.npy", np.ones(1200))
+    np.save(tmp_path / "large.npy", np.ones((30, 40)))
+    for name in ("array.npy", "flat.npy", "gone.npy"):
+        assert drawn(Truth(masks=(name,)), folder=tmp_path) == (None, ["broken annotation"])
+    assert drawn(Truth(masks=("large.npy",)), folder=tmp_path, max_pixels=100) == (
+        None,
+        ["broken annotation"],
+    )
+    assert drawn(Truth(masks=("turned.png",)), folder=tmp_path, max_pixels=100) == (
+        None,
+        ["broken annotation"],
+    )
