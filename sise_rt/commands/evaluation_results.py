@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import click
 
 from sise_rt.errors import ImageError
 from sise_rt.evaluation.run import Outcome
+from sise_rt.evaluation.samples import NO_PICTURE
 from sise_rt.evaluation.store import PAGE
 from sise_rt.wording import counted, printable
 
@@ -68,14 +69,25 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"  {method}: {', '.join(values)} (%)"
     if 0 < counts["evaluated"] < FEW:
         yield f"  with fewer than {FEW} pictures the intervals are too narrow to be believed"
-    left = {kind: entry["count"] for kind, entry in summary["problems"].items()}
+    left = {_kind(kind, entry): entry["count"] for kind, entry in summary["problems"].items()}
     if missing := summary["missing_classes"]:
-        names = ", ".join(list(missing)[:5]) + (", ..." if len(missing) > 5 else "")
+        names = _few(list(missing))
         left[f"pairs of classes that are no class of the model ({names})"] = counts[
             "pairs_of_missing_classes"
         ]
     if left:
         yield "left out or changed: " + ", ".join(f"{kind} {count}" for kind, count in left.items())
+
+
+def _kind(kind: str, entry: dict[str, Any]) -> str:
+    """A kind of problems; of files that are no pictures with their suffixes."""
+    if kind != NO_PICTURE:
+        return kind
+    return f"{kind} ({_few(sorted({suffix for _, suffix in entry['listed']}))})"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 @contextmanager

@@ -50,6 +50,7 @@ def read_dataset(
     dataset = Dataset(folder)
     files = Files(folder, dataset.problems)
     FORMATS[form](files, dataset, annotations)
+    dataset.problems += files.others()
     if only is not None:
         _keep(set(only), dataset, files)
     if not dataset.samples:

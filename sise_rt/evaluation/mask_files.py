@@ -48,20 +48,21 @@ def read_mask_file(path: Path, max_pixels: int) -> np.ndarray:
         exact = False
     except Exception:  # what is wrong with it, the next line says
         exact = True
-    values = load_image(path, max_pixels=max_pixels).max(axis=2)
-    return values > (0 if exact else values.max() / 2)
+    values: np.ndarray = load_image(path, max_pixels=max_pixels).max(axis=2)
+    return np.greater(values, 0 if exact else values.max() / 2)
 
 
 def _labelled(image: Any) -> np.ndarray:
     """Where an image of numbers that are no brightness has something."""
     if image.mode[0] == "P":
-        seen = np.asarray(image.convert("RGB")).any(axis=2)
+        seen = np.asarray(np.asarray(image.convert("RGB")).any(axis=2))
         return seen if seen.any() else _nonzero(np.asarray(image.convert("P")))
     return _nonzero(np.asarray(image))
 
 
 def _nonzero(values: np.ndarray) -> np.ndarray:
-    return np.logical_and(values != 0, ~np.isnan(values))  # what is no number is no object
+    something: np.ndarray = np.not_equal(values, 0) & ~np.isnan(values)  # what is no number is no object
+    return something
 
 
 def _read_array(path: Path, max_pixels: int) -> np.ndarray:
@@ -77,5 +78,4 @@ def _read_array(path: Path, max_pixels: int) -> np.ndarray:
         raise ImageError(f"{path}: is no mask: give (H, W) of truth values or numbers")
     if values.size > max_pixels:
         raise ImageError(f"{path}: has more than {max_pixels:,} values: shrink it, or raise the limit")
-    mask = _nonzero(np.asarray(values))
-    return mask if mask.ndim == 2 else mask.any(axis=2)
+    return np.asarray(_nonzero(np.asarray(values).reshape(*values.shape[:2], -1)).any(axis=2))

@@ -19,6 +19,26 @@ MAX_ANNOTATION = 4 << 20
 MAX_TABLE = 512 << 20
 """The largest annotation file of a whole data set, in bytes."""
 
+SUFFIXES = (
+    *PICTURES,
+    ".npy",
+    ".jpe",
+    ".jfif",
+    ".apng",
+    ".pbm",
+    ".pnm",
+    ".j2k",
+    ".j2c",
+    ".jpc",
+    ".jpf",
+    ".jpx",
+)
+"""What files are called that may be pictures: more than their formats' usual names, and NumPy's arrays."""
+TEXTS = (".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".names")
+"""What files are called that nobody takes for pictures: annotations, lists and notes."""
+NO_PICTURE = "file that is no picture by its suffix"
+"""The kind of the problem of a file that nobody looked at; its detail is the suffix."""
+
 FOREIGN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?/")
 """How a path begins that is whole on some machine: `/home/x/a.jpg`, `C:/x/a.jpg`, `s3:/x/a.jpg`."""
 
@@ -148,7 +168,15 @@ class Files:
 
     def pictures(self) -> list[str]:
         """Paths of pictures, by their suffix."""
-        return self.ending(*PICTURES)
+        return self.ending(*SUFFIXES)
+
+    def others(self) -> list[Problem]:
+        """The files that are neither pictures nor texts, by their suffix: nobody looks at them."""
+        return [
+            Problem(NO_PICTURE, path, PurePosixPath(path).suffix.lower() or "no suffix")
+            for path in self.paths
+            if not path.lower().endswith((*SUFFIXES, *TEXTS))
+        ]
 
     def find(self, name: str, among: Collection[str] | None = None) -> str | None:
         """The file that an annotation names: by its path, else the one picture whose path ends in the name.

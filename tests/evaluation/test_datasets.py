@@ -14,8 +14,9 @@ from sise_rt.evaluation.coco import unpacked
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import fingerprint
-from sise_rt.evaluation.samples import DataError, Files, Sample, Truth, shuffled
+from sise_rt.evaluation.samples import NO_PICTURE, DataError, Files, Sample, Truth, shuffled
 from sise_rt.methods import parse
+from sise_rt.pictures.reading import load_image
 
 pytest.importorskip("defusedxml", reason="pip install 'sise-rt[evaluate]'")
 
@@ -791,6 +792,29 @@ def test_folder(tmp_path):
     dataset = read_dataset(tmp_path, "folder")
     assert by_name(dataset) == {"dog/deep/a.jpg": {"dog": None}, "b.jpg": {}}  # a class is not needed
     assert (dataset.classes, dataset.problems) == (["dog"], [])
+
+
+def test_every_file_that_can_be_read_is_a_picture(tmp_path):
+    rgb = Image.new("RGB", (40, 30), (9, 90, 200))
+    names = {
+        "JPEG": "a.jpe b.jfif",
+        "PNG": "c.PNG d.apng",
+        "PPM": "e.pnm",
+        "WEBP": "f.webp",
+        "TIFF": "g.tiff",
+    }
+    for form, called in names.items():
+        for name in called.split():
+            rgb.save(tmp_path / name, format=form)
+    np.save(tmp_path / "h.npy", np.zeros((30, 40, 5), np.uint8))
+    for name in ("i.heic", "j.HEIC", "k.dcm", "scan", "notes.txt", "labels.csv"):
+        (tmp_path / name).write_bytes(b"something")
+    dataset = read_dataset(tmp_path, "folder")
+    assert sorted(by_name(dataset)) == [*sorted(" ".join(names.values()).split()), "h.npy"]
+    for name in by_name(dataset):
+        assert load_image(tmp_path / name, channels=5).shape[:2] == (30, 40)
+    left_out = [(p.where, p.detail) for p in dataset.problems if p.kind == NO_PICTURE]
+    assert left_out == [("i.heic", ".heic"), ("j.HEIC", ".heic"), ("k.dcm", ".dcm"), ("scan", "no suffix")]
 
 
 @pytest.mark.parametrize("form", ["voc", "masks", "folder"])

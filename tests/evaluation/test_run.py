@@ -610,6 +610,23 @@ def test_where_memory_ends_the_batch_size_is_named(options, monkeypatch):
     assert re.search(r"^error: \d\.png: out of memory; .* \(see --batch-size\)$", err, re.MULTILINE)
 
 
+def test_arrays_are_pictures_and_what_is_left_out_is_named(options, data, tmp_path):
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    for i in range(3):
+        shutil.copy(data / f"{i}.png", folder)
+        np.save(folder / f"array{i}.npy", np.asarray(Image.open(data / f"{i}.png")))
+    for name in ("x.heic", "y.heic", "z.dcm"):
+        (folder / name).write_bytes(b"something")
+    code, out, _ = invoke(*options, "--data", folder, "--format", "folder", "--metric", "drop")
+    assert code == 0
+    assert "left out or changed: file that is no picture by its suffix (.dcm, .heic) 3" in out
+    confidence = {line["image"]: line["confidence"] for line in table(tmp_path / "report")}
+    assert len(confidence) == 6
+    for i in range(3):
+        assert confidence[f"array{i}.npy"] == confidence[f"{i}.png"]
+
+
 def test_two_runs_into_one_folder(options, tmp_path):
     with claimed(tmp_path / "report"):
         code, _, err = invoke(*options, "--limit", 1)
