@@ -30,6 +30,8 @@ def tell(summary: dict[str, Any], outcome: Outcome, report: Path, *, quiet: bool
         for line in summary_lines(summary):
             say(line)
         say(f"{report / PAGE}")
+    for warning in summary["warnings"]:
+        say(f"warning: {warning}", err=True)
     for image, error in outcome.failed.items():
         complain(spelt(error) if isinstance(error, ImageError) else f"{image}: {spelt(error)}")
     empty = [

@@ -89,9 +89,6 @@ def _written(value: Any) -> str:
 
 def _line(metric: str, methods: Mapping[str, Any]) -> dict[str, Any]:
     entries = [figures["metrics"][metric] for figures in methods.values()]
-    means = [_tenths(entry["mean"]) for entry in entries if entry["mean"] is not None]
-    lower = metric in LOWER_IS_BETTER
-    best = (min(means) if lower else max(means)) if len(means) > 1 else None  # several, if they read the same
     cells = []
     for entry in entries:
         difference = entry["difference"]
@@ -102,10 +99,10 @@ def _line(metric: str, methods: Mapping[str, Any]) -> dict[str, Any]:
                 "interval": _interval(entry["interval"]),
                 "count": f"n = {entry['count']}{missing}",
                 "difference": _difference(difference) if difference else "",
-                "best": entry["mean"] is not None and _tenths(entry["mean"]) == best,
+                "best": entry["best"],
             }
         )
-    return {"title": TITLES[metric], "lower": lower, "cells": cells}
+    return {"title": TITLES[metric], "lower": metric in LOWER_IS_BETTER, "cells": cells}
 
 
 def _difference(difference: Mapping[str, Any]) -> str:

@@ -27,6 +27,8 @@ LISTED = 200
 AT_ONCE = 4_000_000
 
 LOWER_IS_BETTER = frozenset({"drop", "deletion"})
+ENOUGH = 5
+"""Pictures of which a model that is used as it should be gets one right at least."""
 
 
 def summarise(
@@ -84,8 +86,19 @@ def summarise(
         "methods": methods,
         "failed": {image: str(error) for image, error in outcome.failed.items()},
         "missing_classes": {n: {"pairs": lacking[n], "reason": missing[n]} for n in missing if lacking[n]},
+        "warnings": _warnings(records),
         "problems": _problems(dataset.problems, records),
     }
+
+
+def _warnings(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    answers = [record["right"] for record in records if record["right"] is not None]
+    if any(answers) or len(answers) < ENOUGH:
+        return []
+    return [
+        f"the model predicts an annotated class on none of {len(answers)} pictures: the preprocessing of the "
+        "bundle, its labels or the class map are wrong, or the data is not what the model was trained for"
+    ]
 
 
 def _compare(
@@ -101,6 +114,7 @@ def _compare(
     columns = [values[method] for method in methods]
     columns += [{key: v - base[key] for key, v in values[m].items() if key in base} for m in methods[1:]]
     means, intervals = bootstrap([by_image(column) for column in columns])
+    best = _clear_winner(dict(zip(methods, means, strict=False)), values, metric)
     result: dict[str, Any] = {}
     for i, method in enumerate(methods):
         column = np.array(list(values[method].values()), np.float64)
@@ -110,6 +124,7 @@ def _compare(
             "mean": means[i],
             "interval": intervals[i],
             "difference": None,
+            "best": method == best,
         }
         if i:
             j = len(methods) + i - 1
@@ -120,6 +135,24 @@ def _compare(
             result[method]["classes"] = classes
             result[method]["class_mean"] = _mean([figures["mean"] for figures in classes.values()])
     return result
+
+
+def _clear_winner(
+    means: Mapping[str, float | None], values: Mapping[str, Mapping[tuple, float]], metric: str
+) -> str | None:
+    """The method with the best mean, if the interval of its difference from every other one leaves out 0."""
+    there = {method: mean for method, mean in means.items() if mean is not None}
+    if len(there) < 2:
+        return None
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    first = max(there, key=lambda method: sign * there[method])
+    leads = [
+        {key: sign * (v - values[method][key]) for key, v in values[first].items() if key in values[method]}
+        for method in there
+        if method != first
+    ]
+    _, intervals = bootstrap([by_image(lead) for lead in leads])
+    return first if all(interval is not None and interval[0] > 0 for interval in intervals) else None
 
 
 def by_image(values: Mapping[tuple, float]) -> dict[str, list[float]]:

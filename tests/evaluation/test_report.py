@@ -278,9 +278,36 @@ def test_the_table_says_what_the_summary_says(page):
             low, high = found["interval"]
             assert f"[{100 * low:.1f}, {100 * high:.1f}]" in cell
             best = min(means) if metric in ("drop", "deletion") else max(means)
-            assert ("<b>" in cell) == (found["mean"] == best)
+            low, high = figures[1]["difference"]["interval"]
+            assert ("<b>" in cell) == (found["mean"] == best and not low <= 0 <= high)
             if found["difference"]:
                 assert f"Δ {100 * found['difference']['mean']:+.1f}" in cell
+
+
+@pytest.mark.parametrize("metric", ["ebpg", "drop"])
+@pytest.mark.parametrize(
+    ("leads", "clear"),
+    [
+        ((0.1, 0.2), True),
+        ((0.1, 0.001), False),
+        ((0.05, 0.05), True),
+    ],  # of the third over the first and second
+)
+def test_best_is_said_only_of_a_clear_difference(metric, leads, clear):
+    rng = np.random.default_rng(8)
+    sign = -1 if metric == "drop" else 1
+    names = ("sise", "rise", "grad-cam")
+    records = []
+    for i in range(12):
+        base = 0.5 + 0.1 * rng.standard_normal()  # pictures differ by far more than methods
+        noise = np.array([0.0, 0.03 * (-1) ** i, 0.0])
+        values = base + noise - sign * np.array([*leads, 0.0])
+        rows = [row(name, {metric: v}) for name, v in zip(names, values.tolist(), strict=True)]
+        records.append(record(f"{i}.png", *rows))
+    methods = summarised(records, methods=names, metrics=(metric,))["methods"]
+    assert [methods[name]["metrics"][metric]["best"] for name in names] == [False, False, clear]
+    body = render(summarised(records, methods=names, metrics=(metric,)))
+    assert body.count("<b>") == clear
 
 
 def test_a_page_without_any_value():

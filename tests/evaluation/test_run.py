@@ -627,6 +627,48 @@ def test_arrays_are_pictures_and_what_is_left_out_is_named(options, data, tmp_pa
         assert confidence[f"array{i}.npy"] == confidence[f"{i}.png"]
 
 
+def test_pictures_of_many_channels_with_masks(small_model, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="pip install 'sise-rt[export]'")
+    from sise_rt.export import export
+
+    model = onnx.load(small_model)
+    rng = np.random.default_rng(4)
+    stem = next(tensor for tensor in model.graph.initializer if tensor.name == "stem.conv.weight")
+    values = rng.standard_normal((8, 5, 3, 3)).astype(np.float32)
+    stem.CopyFrom(onnx.numpy_helper.from_array(values, stem.name))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+    onnx.save(model, tmp_path / "five.onnx")
+    bundle = export(tmp_path / "five.onnx", tmp_path / "five.sise", labels=list("abcde")).path
+    for name in ("data/test/a", "data/ground_truth/a"):
+        (tmp_path / name).mkdir(parents=True)
+    areas, loaded = {}, sise_rt.load(bundle, "cpu")
+    for i in range(3):
+        truth = np.zeros((32, 32), bool)
+        truth[4 * i : 20, 8:20] = True
+        np.save(tmp_path / f"data/test/a/{i}.npy", rng.integers(0, 256, (32, 32, 5), np.uint8))
+        np.save(tmp_path / f"data/ground_truth/a/{i}_mask.npy", truth)
+        placement = loaded.prepare(tmp_path / f"data/test/a/{i}.npy").placement
+        areas[f"test/a/{i}.npy"] = to_input(truth, placement).mean()
+    base = ["-m", bundle, "--data", tmp_path / "data", "--format", "masks", "--provider", "cpu"]
+    code, _, err = invoke(*base, "--metric", "ebpg,drop", "-o", tmp_path / "report")
+    assert (code, err.splitlines()[-1]) == (0, "3 of 3 images")
+    lines = [line for line in table(tmp_path / "report") if line["annotated"] == "1"]
+    assert {line["image"]: float(line["truth_area"]) for line in lines} == areas
+
+
+def test_no_agreement_with_the_annotations_is_a_warning(options, explainer, data, tmp_path):
+    lines = ["image,class,x0,y0,x1,y1"]
+    for i in range(6):
+        best = explainer.engine.forward(explainer.prepare(data / f"{i}.png").tensor).argmax()
+        lines.append(f"{i}.png,{'b' if best == 0 else 'a'},10,5,40,30")
+    (tmp_path / "wrong.csv").write_text("\n".join(lines))
+    code, out, err = invoke(*options, "--annotations", tmp_path / "wrong.csv", "--metric", "ebpg", "--quiet")
+    assert (code, out) == (0, "")
+    assert err.startswith("warning: the model predicts an annotated class on none of 6 pictures: ")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "The model predicts an annotated class on none of 6 pictures: " in page
+
+
 def test_two_runs_into_one_folder(options, tmp_path):
     with claimed(tmp_path / "report"):
         code, _, err = invoke(*options, "--limit", 1)
