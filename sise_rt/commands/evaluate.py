@@ -25,7 +25,7 @@ from sise_rt.metrics.check import CURVES, require_probabilities
 from sise_rt.metrics.check import METRICS as MODEL
 
 from .command import Command
-from .console import MAX_PIXELS, PROVIDER, QUIET, THREADS, complain
+from .console import MAX_PIXELS, PROVIDER, QUIET, THREADS, bit_depth, complain
 from .evaluation_results import progress_of_images, tell
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
 @click.option(
     "--step", type=click.IntRange(1), help="Pixels a step of insertion and deletion; by default 28 steps."
 )
+@bit_depth("Of pictures that are stored in 16 bits.")
 @PROVIDER
 @click.option(
     "--batch-size", type=click.IntRange(1), help="Images per forward pass; by default 8, on a GPU 64."
@@ -138,6 +139,7 @@ def evaluate(
     limit: int | None,
     max_box_area: float,
     step: int | None,
+    bit_depth: int | None,
     provider: str,
     batch_size: int | None,
     threads: int | None,
@@ -181,6 +183,7 @@ def evaluate(
         step=step,
         batch_size=batch_size or BATCHES.get(explainer.engine.provider, GPU_BATCH),
         max_pixels=max_pixels,
+        bit_depth=bit_depth,
     )
     pixels = explainer.manifest.input.height * explainer.manifest.input.width
     if step is not None and step > pixels:

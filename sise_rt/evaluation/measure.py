@@ -42,6 +42,7 @@ class Plan:
         step: pixels that change at a time in insertion and deletion; None makes at most `check.STEPS` steps.
         batch_size: images a forward pass; None leaves it to the method.
         max_pixels: larger pictures are refused.
+        bit_depth: of pictures that are stored in 16 bits; None takes what each file or the model says.
     """
 
     requests: tuple[Request, ...]
@@ -51,6 +52,7 @@ class Plan:
     step: int | None = None
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
+    bit_depth: int | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
         MethodError: an option of a method is out of its range.
         SiseError: the picture cannot be used, or the model cannot be run on it.
     """
-    picture = explainer.prepare(folder / sample.image, max_pixels=plan.max_pixels)
+    picture = explainer.prepare(folder / sample.image, bit_depth=plan.bit_depth, max_pixels=plan.max_pixels)
     picture = replace(picture, name=sample.image)  # as rows name it: folders may move
     trust = confidences(explainer.engine.forward(picture.tensor), explainer.manifest.activation)[0]
     require_finite("logits", "for this image", trust)

@@ -178,7 +178,9 @@ def _shown(
         "failed": "",
     }
     try:
-        picture = explainer.prepare(dataset.folder / image, max_pixels=plan.max_pixels)
+        picture = explainer.prepare(
+            dataset.folder / image, bit_depth=plan.bit_depth, max_pixels=plan.max_pixels
+        )
         explained = explainer.explain_methods(
             picture, [row["target"]], plan.requests, batch_size=plan.batch_size
         )

@@ -58,6 +58,7 @@ def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -
         "max_box_area": plan.max_box_area,
         "step": plan.step,
         "max_pixels": plan.max_pixels,
+        "bit_depth": plan.bit_depth,
     }
 
 

@@ -627,6 +627,23 @@ def test_arrays_are_pictures_and_what_is_left_out_is_named(options, data, tmp_pa
         assert confidence[f"array{i}.npy"] == confidence[f"{i}.png"]
 
 
+def test_pictures_of_16_bits_have_a_bit_depth(options, data, tmp_path):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for i in range(3):
+        values = np.asarray(Image.open(data / f"{i}.png"))
+        Image.fromarray(values).save(folder / f"{i}.png")
+        np.save(folder / f"deep{i}.npy", np.rint(values / 255 * 4095).astype(np.uint16))
+    asked = ("--data", folder, "--format", "folder", "--metric", "drop", "--quiet")
+    assert invoke(*options, *asked, "--bit-depth", 12)[0] == 0
+    confidence = {line["image"]: float(line["confidence"]) for line in table(tmp_path / "report")}
+    for i in range(3):
+        assert confidence[f"deep{i}.npy"] == pytest.approx(confidence[f"{i}.png"], abs=2e-3)
+    code, _, err = invoke(*options, *asked, "--bit-depth", 16)
+    assert code == 2
+    assert "bit_depth: 12 there, 16 now" in err
+
+
 def test_pictures_of_many_channels_with_masks(small_model, tmp_path):
     onnx = pytest.importorskip("onnx", reason="pip install 'sise-rt[export]'")
     from sise_rt.export import export
