@@ -171,10 +171,7 @@ def evaluate(
         require_probabilities(explainer.engine)
     targets, missing = _targets(dataset, explainer.manifest, class_map)
     if not targets and set(metrics) & set(TRUTH):
-        reason = next(iter(missing.values()), "no picture has a class")
-        raise SiseError(
-            f"the model has none of the classes in {folder} ({reason}): name them with --class-map"
-        )
+        raise _no_class(folder, missing)
     plan = Plan(
         requests=requests,
         metrics=metrics,
@@ -243,6 +240,11 @@ def _refuse_metrics(metrics: tuple[str, ...], form: str, step: int | None) -> No
     if step is not None and not set(metrics) & set(CURVES):
         reason = f"only says something to {' and '.join(CURVES)}, which are not among the metrics"
         raise click.BadParameter(reason, param_hint="--step")
+
+
+def _no_class(folder: Path, missing: dict[str, str]) -> SiseError:
+    reason = next(iter(missing.values()), "no picture has a class")
+    return SiseError(f"the model has none of the classes in {folder} ({reason}): name them with --class-map")
 
 
 # -------------------- the work
