@@ -10,7 +10,6 @@ import onnx
 
 from sise_rt.errors import ModelError
 from sise_rt.graphs import alpha_name, block_graph, gradient_name, head_graph
-from sise_rt.running.consistency import relative_error
 from sise_rt.running.logits import log_odds_gradient
 from sise_rt.running.passes import FeaturePass
 from sise_rt.running.sessions import Sessions
@@ -99,8 +98,8 @@ def judge_gradients(
         piece = _Piece(nodes, network.weights | values, start, end, gradient, at_end)
         worst = _worst(
             worst,
-            relative_error(alpha, gradient.mean(axis=(2, 3), dtype=np.float64)),
-            _beyond_kinks(alpha, linked.alphas[index - 1]),
+            _error_of_means(gradient.mean(axis=(2, 3), dtype=np.float64), alpha, gradient),
+            _beyond_kinks(_error_of_means(alpha, linked.alphas[index - 1], gradient)),
             *(_error(piece, network, v) for v in _directions(gradient, index, _apart(values[start]))),
         )
         del values, piece
@@ -200,9 +199,19 @@ def _error(piece: _Piece, network: Network, direction: _Direction) -> float | No
     return max(low - expected, expected - high, 0.0) / scale if np.isfinite([low, high]).all() else error
 
 
-def _beyond_kinks(alpha: np.ndarray, shipped: np.ndarray) -> float:
-    """How far the features graph's own scores are off, if further than units at their kinks explain."""
-    error = relative_error(shipped, alpha)
+def _error_of_means(expected: np.ndarray, scores: np.ndarray, gradient: np.ndarray) -> float:
+    """How far gradient scores (1, K) are off, relative to the largest, or to the rounding of a mean.
+
+    In front of a normalisation over each map they vanish, and what is left of the sum is rounding.
+    """
+    mean_size = np.abs(gradient).mean(axis=(2, 3), dtype=np.float64).max()
+    least = ROUNDING * float(np.finfo(np.float32).eps) * float(mean_size)
+    scale = max(float(np.abs(expected).max()), least, float(np.finfo(np.float32).tiny))
+    return float(np.abs(scores.astype(np.float64) - expected).max()) / scale
+
+
+def _beyond_kinks(error: float) -> float:
+    """The error of the features graph's own scores, if further than units at their kinks explain."""
     return 0.0 if error <= TOLERANCES["alpha"] else error
 
 
