@@ -67,7 +67,7 @@ def _image_size(
     if described:
         return (channels, height or described[1], width or described[2]), None
     height, width = height or SIZE, width or SIZE
-    return (channels, height, width), f"input size {height}x{width} (can be set)"
+    return (channels, height, width), f"input size {height}x{width} (set input_size)"
 
 
 def _number(key: str, value: Any) -> float:
@@ -117,7 +117,7 @@ def preprocessing(
         if given.get(key) is not None:
             continue
         if key not in described:
-            assumed.append(f"{key} {_shown(values[key])} (can be set)")
+            assumed.append(f"{key} {_shown(values[key])} (set {key})")
         elif metadata.get("of_other_weights"):
             assumed.append(f"{key} {_shown(values[key])} (as for {origin})")
     try:

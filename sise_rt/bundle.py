@@ -53,7 +53,9 @@ def parse_manifest(text: str, origin: str) -> Manifest:
         raise BundleError(f"{origin} holds no JSON object")
     version = data.get("schema_version")
     if not isinstance(version, str):
-        raise BundleError(f"{origin} has no schema_version, a text such as {SCHEMA_VERSION!r}")
+        raise BundleError(
+            f"{origin} has no schema_version, a text such as {SCHEMA_VERSION!r}: export the bundle again"
+        )
     if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise BundleError(
             f"{origin} has schema {version}, this version reads {SCHEMA_VERSION}: "
@@ -166,7 +168,8 @@ def _readable(folder: Path) -> Iterator[None]:
 def _manifest(folder: Path) -> Manifest:
     """The manifest of a folder, which may be no bundle."""
     if not folder.is_dir():
-        kind = "it is a file" if folder.exists() else "no such folder"
+        file = "it is a file; a model is exported to a bundle first"
+        kind = file if folder.exists() else "no such folder"
         raise BundleError(f"{folder} is no bundle: {kind}")
     if not _inside(folder, MANIFEST).is_file():
         raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")

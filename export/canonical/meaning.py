@@ -211,7 +211,7 @@ def _assume_one_logit(network: Network, evidence: Evidence) -> None:
             f"it is unclear what the model's only output is: {reason}; {CHOICES}", settings=ASKED
         )
     network.activation = "sigmoid"
-    network.assumed.append("activation sigmoid, as the model ends in a single logit (can be set)")
+    network.assumed.append("activation sigmoid, as the model ends in a single logit (set activation)")
     network.warnings.append(
         "the model's only output is taken for a logit, which is cut at 0 (assumed: nothing in the model says "
         "so; if it is a probability or a quantity, export it again with the activation that it has)"
@@ -238,7 +238,7 @@ def _assume_logits(network: Network, evidence: Evidence) -> None:
         raise ModelError(f"it is unclear what the model's outputs are: {reason}; {CHOICES}", settings=ASKED)
     network.activation = "softmax"
     logits = f"{evidence.columns} logits"
-    network.assumed.append(f"activation softmax, as the model ends in {logits} (can be set)")
+    network.assumed.append(f"activation softmax, as the model ends in {logits} (set activation)")
     unusual = ""
     if evidence.within_one and values.any():
         unusual = "all of them lay in 0 to 1"

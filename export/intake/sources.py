@@ -199,7 +199,7 @@ def _example_size(
     check_size(channels, height, width)
     if size or (described and not metadata.get("of_other_weights")):
         return (channels, height, width), None
-    origin = f"as for {metadata['described_by']}" if described else "can be set"
+    origin = f"as for {metadata['described_by']}" if described else "set input_size"
     return (channels, height, width), f"input size {height}x{width} ({origin})"
 
 

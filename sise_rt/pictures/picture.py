@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sise_rt.bundle import Preprocess
-from sise_rt.errors import ImageError
+from sise_rt.errors import ArgumentError, ImageError
 
 from .placement import Placement, preprocess, seen_share
 from .raster import bit_depth_of, in_eight_bits
@@ -32,6 +32,7 @@ class Picture:
         seconds: that reading and preparing took.
         bit_depth: of the picture: 2 ** bit_depth - 1 is full scale.
         notes: what was left out or is doubtful, a line each.
+        spec: what it was prepared for; None where somebody made the tensor by hand.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -41,6 +42,7 @@ class Picture:
     seconds: float = field(default=0.0, repr=False)
     bit_depth: int = 8
     notes: tuple[str, ...] = ()
+    spec: Preprocess | None = field(default=None, repr=False)
 
 
 def prepare(
@@ -63,9 +65,11 @@ def prepare(
 
     Raises:
         ImageError: the picture cannot be used.
-        ArgumentError: there is no such bit depth.
+        ArgumentError: there is no such bit depth, or the picture was prepared for another model.
     """
     if isinstance(image, Picture):
+        if image.spec not in (None, spec):
+            raise ArgumentError("the picture was prepared for another model: prepare it for this one")
         return image
     start = time.perf_counter()
     name = name or name_of(image)
@@ -79,7 +83,7 @@ def prepare(
     if (share := seen_share(placement)) < LEAST_SEEN:
         notes += (f"the model sees {share:.0%} of the picture: the rest is cropped",)
     shown = in_eight_bits(raster.pixels, bits)
-    return Picture(shown, tensor, placement, name, time.perf_counter() - start, bits, notes)
+    return Picture(shown, tensor, placement, name, time.perf_counter() - start, bits, notes, spec)
 
 
 def name_of(image: Any) -> str:

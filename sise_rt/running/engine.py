@@ -152,8 +152,6 @@ class Engine:
             BundleError: the bundle does not have the graph.
         """
         with self._opening:
-            if name not in self.sessions.specs:
-                raise BundleError(f"{self.manifest.name} has no graph {name!r}: {self._reason(name)}")
             if name not in self._others:
                 self._others[name] = self.sessions.open(name)
             return self._others[name]
@@ -172,14 +170,6 @@ class Engine:
             for start in range(0, count, at_once)
         ]
         return parts[0] if len(parts) == 1 else [np.concatenate(part) for part in zip(*parts, strict=True)]
-
-    def _reason(self, name: str) -> str:
-        """Why the bundle does not have a graph."""
-        if name != "forward" and not self.manifest.has_gradients:
-            return "it was exported without gradients"
-        if "forward" not in self.sessions.specs:
-            return "it was exported by an older sise-rt: export it again"
-        return "one of the model's operators has no gradient rule, the export says which"
 
     def scorer(self, image: np.ndarray, targets: np.ndarray) -> Scorer:
         """Masked scoring of one image (1, C, H, W) for targets (T,)."""

@@ -164,6 +164,14 @@ class Sessions:
         """
         return (self.folder / path).read_bytes() if self._files is None else self._files[path]
 
+    def _reason(self, name: str) -> str:
+        """Why the bundle does not have a graph."""
+        if name != "forward" and not self.manifest.has_gradients:
+            return "it was exported without gradients"
+        if "forward" not in self.specs:
+            return "it was exported by an older sise-rt: export it again"
+        return "one of the model's operators has no gradient rule, the export says which"
+
     def open(self, name: str) -> OpenGraph:
         """Open one of the bundle's graphs on the provider.
 
@@ -172,8 +180,11 @@ class Sessions:
 
         Raises:
             ProviderError: ONNX Runtime could not start the provider, or silently left it out.
-            BundleError: the graph cannot be loaded, or its inputs and outputs are not those of its spec.
+            BundleError: the bundle does not have the graph, or it cannot be loaded, or its inputs and
+                outputs are not those of its spec.
         """
+        if name not in self.specs:
+            raise BundleError(f"{self.manifest.name} has no graph {name!r}: {self._reason(name)}")
         spec = self.specs[name]
         session = self._load(spec.path)
         slots = [*session.get_inputs(), *session.get_outputs()]

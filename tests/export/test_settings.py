@@ -31,7 +31,7 @@ def test_image_size(dims, wanted, described, size, noted):
     found, note = image_size(ends(*dims), wanted, metadata)
     assert found == size
     assert bool(note) == noted
-    assert not noted or note.endswith("224x224 (can be set)")
+    assert not noted or note.endswith("224x224 (set input_size)")
 
 
 def test_image_sizes_that_do_not_fit():
@@ -49,7 +49,7 @@ def test_imagenet_is_assumed_and_said():
     assert settings.mean == IMAGENET["mean"]
     assert settings.color == "RGB"
     assert [note.split()[0] for note in assumed] == [*IMAGENET, "color"]
-    assert "mean 0.485,0.456,0.406 (can be set)" in assumed
+    assert "mean 0.485,0.456,0.406 (set mean)" in assumed
 
 
 def test_user_before_source_before_convention():
@@ -262,7 +262,7 @@ def test_a_mean_of_unscaled_pixels_needs_the_scale():
 def test_a_crop_is_assumed_of_photographs_alone(size, crop):
     settings, assumed = preprocessing(size, {}, {})
     assert (settings.crop_pct, settings.crop_assumed) == (crop, True)
-    assert f"crop_pct {crop} (can be set)" in assumed
+    assert f"crop_pct {crop} (set crop_pct)" in assumed
     assert not preprocessing(size, {"crop_pct": 0.9}, {})[0].crop_assumed
     assert not preprocessing(size, {}, {"crop_pct": 0.9, "described_by": "x"})[0].crop_assumed
 
@@ -270,7 +270,7 @@ def test_a_crop_is_assumed_of_photographs_alone(size, crop):
 def test_a_bit_depth_brings_its_scale():
     settings, assumed = preprocessing((3, 32, 32), {"bit_depth": 12}, {})
     assert (settings.bit_depth, settings.scale) == (12, 4095)
-    assert "scale 4095.0 (can be set)" in assumed
+    assert "scale 4095.0 (set scale)" in assumed
     raw = {"bit_depth": 16, "scale": 1, "mean": (30000.0,), "std": (9000.0,)}
     settings, _ = preprocessing((1, 32, 32), raw, {})
     assert (settings.bit_depth, settings.scale, settings.mean) == (16, 1, (30000,))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sise_rt.bundle import Preprocess
-from sise_rt.errors import ImageError
+from sise_rt.errors import ArgumentError, ImageError
 from sise_rt.pictures.picture import Picture, in_rgb, prepare
 from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.reading import load_image
@@ -34,6 +34,12 @@ def test_it_is_what_reading_and_placing_give(tmp_path):
 def test_a_picture_is_not_prepared_again():
     picture = prepare(noise(9, 9, 3), SPEC)
     assert prepare(picture, SPEC) is picture
+
+
+def test_a_picture_of_another_model_is_refused():
+    picture = prepare(noise(9, 9, 3), SPEC)
+    with pytest.raises(ArgumentError, match="was prepared for another model"):
+        prepare(picture, replace(SPEC, mean=(0.4,) * 3))
 
 
 def test_what_it_is_called(tmp_path):

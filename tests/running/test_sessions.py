@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 
 import numpy as np
@@ -12,9 +13,10 @@ import onnxruntime
 import pytest
 
 import sise_rt
-from sise_rt.errors import ProviderError
+from sise_rt.bundle import LATER, read_bundle
+from sise_rt.errors import BundleError, ProviderError
 from sise_rt.running import sessions as module
-from sise_rt.running.sessions import available_threads
+from sise_rt.running.sessions import Sessions, available_threads
 
 CPU, CUDA, TENSORRT = (module.PROVIDERS[name] for name in ("cpu", "cuda", "tensorrt"))
 
@@ -243,3 +245,14 @@ def test_a_loaded_explainer_calls_nobody_and_writes_nothing(small_bundle, tmp_pa
     assert not called, called[:3]
     assert not written, written[:3]
     assert not [*home.rglob("*"), *temporary.rglob("*")]
+
+
+def test_a_graph_that_the_bundle_does_not_have_is_said(small_bundle):
+    manifest = read_bundle(small_bundle)
+    older = replace(manifest, graphs=manifest.graphs.without(LATER))
+    for name in ("forward", "image_gradient"):
+        with pytest.raises(BundleError, match=f"no graph '{name}': it was exported by an older sise-rt"):
+            Sessions(small_bundle, older, provider="cpu").open(name)
+    lacking = replace(manifest, graphs=manifest.graphs.without(("image_gradient",)))
+    with pytest.raises(BundleError, match="no gradient rule, the export says which"):
+        Sessions(small_bundle, lacking, provider="cpu").open("image_gradient")

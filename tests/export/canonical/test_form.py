@@ -264,7 +264,9 @@ def test_single_logit_has_two_sides(tmp_path, given, tail):
     close(found, np.concatenate([-positive, positive], axis=1))
     assert network.activation == "sigmoid"
     assert any("both sides" in note for note in network.notes)
-    assert any("single logit (can be set)" in note for note in network.assumed) == (not given and not tail)
+    assert any("single logit (set activation)" in note for note in network.assumed) == (
+        not given and not tail
+    )
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_what_is_assumed_of_a_torch_model_is_said(torchvision, tmp_path):
 def test_example_sizes():
     torch = pytest.importorskip("torch")
     conv = torch.nn.Conv2d(5, 4, 3)
-    assert _example_size(conv, {}, None) == ((5, 224, 224), "input size 224x224 (can be set)")
+    assert _example_size(conv, {}, None) == ((5, 224, 224), "input size 224x224 (set input_size)")
     assert _example_size(conv, {}, (32, 48)) == ((5, 32, 48), None)
     described = {"input_size": (3, 64, 96), "described_by": "timm abc"}
     assert _example_size(torch.nn.Linear(3, 4), described, None) == ((3, 64, 96), None)
