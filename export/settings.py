@@ -25,6 +25,7 @@ IMAGENET = {
     "crop_mode": "center",
     "scale": 255.0,
 }
+KEYS = frozenset({*IMAGENET, "color", "bit_depth"})  # what can be said of preprocessing
 SMALLEST_CROPPED = 128  # pixels; smaller inputs, as CIFAR's, are of pictures that are not cropped
 LARGEST_SCALED_MEAN = 2.0  # of pixels in [0, 1] or [-1, 1]; anything larger is meant for unscaled ones
 GATE_PICTURES = 20
@@ -79,6 +80,14 @@ def _number(key: str, value: Any) -> float:
         ) from error
 
 
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
+    if unknown := sorted(given.keys() - KEYS):
+        raise ArgumentError(
+            f"preprocessing has no {unknown[0]!r}; there are {', '.join(sorted(KEYS))}",
+            settings=("preprocess",),
+        )
+
+
 def preprocessing(
     size: tuple[int, int, int], given: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> tuple[Preprocess, list[str]]:
@@ -97,8 +106,10 @@ def preprocessing(
 
     Raises:
         ModelError: a value is unknown or does not fit the channels.
+        ArgumentError: there is no such setting.
     """
     channels, height, width = size
+    _refuse_unknown(given)
     depth = _bit_depth(given.get("bit_depth"))
     convention: dict[str, Any] = IMAGENET | {
         "scale": float(2**depth - 1),

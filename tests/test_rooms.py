@@ -175,6 +175,10 @@ def test_no_module_bears_the_name_of_a_function_of_its_package():
             module = importlib.import_module(name)
         except SiseError:  # it needs an extra that is not installed
             continue
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            continue
         if package and getattr(importlib.import_module(package), attribute) is not module:
             hidden.append(name)
     assert not hidden, "\n".join(hidden)

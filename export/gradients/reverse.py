@@ -166,6 +166,8 @@ def _follows(node: onnx.NodeProto) -> list[bool]:
 @cache
 def _numbers(op_type: str) -> list[bool]:
     """Of each input of an operator, whether it may be of floats; the last one stands for all that follow."""
+    if not defs.has(op_type):  # of a newer onnx than the one that is installed
+        return [True]
     schema = defs.get_schema(op_type)
     return [any("float" in kind for kind in entry.types) if entry.types else True for entry in schema.inputs]
 

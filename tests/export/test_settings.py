@@ -5,7 +5,7 @@ from sise_rt.export.intake.interface import Interface
 from sise_rt.export.intake.sources import _metadata
 from sise_rt.export.settings import IMAGENET, class_labels, image_size, preprocessing
 
-from sise_rt.errors import ModelError
+from sise_rt.errors import ArgumentError, ModelError
 
 
 def ends(*dims):
@@ -300,3 +300,11 @@ def test_a_normalisation_of_other_pixels_is_refused(given, message):
     with pytest.raises(ModelError, match=message) as caught:
         preprocessing((3, 32, 32), given, {})
     assert "bit_depth" in caught.value.settings
+
+
+@pytest.mark.parametrize("key", ["Mean", "input_size", "means", ""])
+def test_a_setting_that_there_is_not_is_refused(key):
+    with pytest.raises(
+        ArgumentError, match=f"preprocessing has no '{key}'; there are bit_depth, color, crop_mode"
+    ):
+        preprocessing((3, 224, 224), {"mean": None, key: 1}, {})

@@ -27,4 +27,5 @@ def test_bilinear_also_where_it_shrinks(size):
     map_ = np.random.default_rng(0).standard_normal((7, 7)).astype(np.float32)
     np.testing.assert_allclose(resize_by_neighbours(map_, size), by_onnx(map_, size), atol=1e-5)
     if min(size) >= 7:
-        np.testing.assert_array_equal(resize_by_neighbours(map_, size), resize_map(map_, size))
+        # To the last digits, which differ between versions of OpenCV.
+        np.testing.assert_allclose(resize_by_neighbours(map_, size), resize_map(map_, size), atol=1e-6)
