@@ -9,8 +9,11 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from sise_rt.errors import ModelError
+
 from ..ir.cpu_sessions import Level, open_session, quiet_options
 from ..ir.mapping import mapped_offsets
+from ..ir.messages import gist
 from ..ir.network import OWN_PREFIX, Graph, Network, image_dependent, to_model
 from ..ir.types import TensorType
 
@@ -23,6 +26,9 @@ def fold_stored_weights(network: Network) -> None:
     ONNX Runtime keeps such a node, and what it makes of it depends on the graph around it: one graph would
     differ from another by its rounding. A model that rounds its tensors as well (QDQ throughout) stays as it
     is, as ONNX Runtime runs that in integers.
+
+    Raises:
+        ModelError: ONNX Runtime cannot compute one, as where a scale does not fit its weight.
     """
     nodes = network.graph.nodes
     dependent = image_dependent(nodes, ["images"])
@@ -68,4 +74,7 @@ def _computed(network: Network, nodes: list[onnx.NodeProto], wanted: list[str]) 
     session = open_session(
         model.SerializeToString(), quiet_options(Level.ORT_DISABLE_ALL), file and file.parent
     )
-    return dict(zip(wanted, session.run(wanted, {}), strict=True))
+    try:
+        return dict(zip(wanted, session.run(wanted, {}), strict=True))
+    except Exception as error:  # ONNX Runtime looks at scales when it runs
+        raise ModelError(f"the model's stored weights cannot be computed: {gist(error)}") from error

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from sise_rt.graphs import alpha_name
+from sise_rt.running.passes import run
 from sise_rt.running.sessions import Sessions
 
 from ..intake.sources import Source
@@ -77,7 +78,7 @@ def _values(
     inner = [name for name in inputs_of_kinks(source.program) if name in produced]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner if name not in outputs)
     session = open_session(model.SerializeToString(), quiet_options(Level.ORT_ENABLE_ALL), sessions.folder)
-    values = dict(zip((o.name for o in session.get_outputs()), session.run(None, inputs), strict=True))
+    values = dict(zip((o.name for o in session.get_outputs()), run(session, inputs), strict=True))
     values = {name: value.copy() for name, value in values.items()}
     del session
     give_back_memory()

@@ -11,7 +11,7 @@ import onnx
 from sise_rt.errors import ModelError
 from sise_rt.graphs import alpha_name, block_graph, gradient_name, head_graph
 from sise_rt.running.logits import log_odds_gradient
-from sise_rt.running.passes import FeaturePass
+from sise_rt.running.passes import FeaturePass, run
 from sise_rt.running.sessions import Sessions
 from sise_rt.running.verify import TOLERANCES
 
@@ -137,7 +137,7 @@ def _run_beside(
     outputs = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in sorted(produced - outputs))
     session = open_session(model.SerializeToString(), quiet_options(Level.ORT_ENABLE_ALL), sessions.folder)
-    results = session.run(None, {value.name: given[value.name] for value in session.get_inputs()})
+    results = run(session, {value.name: given[value.name] for value in session.get_inputs()})
     values = {o.name: v.copy() for o, v in zip(session.get_outputs(), results, strict=True)}
     return ahead.graph.node, dict(given) | values
 
