@@ -80,8 +80,24 @@ def _exact(result: Any) -> Any:
         return result
     result = result.double()
     if result.requires_grad:
-        result.register_hook(torch.Tensor.contiguous)
+        result.register_hook(_in_order)
     return result
+
+
+def _in_order(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    return None if gradient is None else gradient.contiguous()  # none arrives at a result that is not used
+
+
+# A view of float32 values may need a copy of float64 ones, which other kernels lay out in another order.
+IN_ANY_ORDER = {
+    op.default: torch.ops.aten.reshape.default for op in (torch.ops.aten.view, torch.ops.aten._unsafe_view)
+}
+
+
+def _differentiable(target: Any) -> Any:
+    """The operator itself, or what it is made of: torch's primitives have no derivative."""
+    made_of = getattr(getattr(target, "overloadpacket", None), "impl_aten", None)
+    return made_of or IN_ANY_ORDER.get(target, target)
 
 
 class _Recorder(torch.fx.Interpreter):
@@ -109,7 +125,7 @@ class _Recorder(torch.fx.Interpreter):
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         args, kwargs = map_aggregate((args, kwargs), self.doubling.double)
-        return super().call_function(target, args, kwargs)
+        return super().call_function(_differentiable(target), args, kwargs)
 
 
 def autograd_reference(

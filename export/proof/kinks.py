@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
+from sise_rt.errors import ModelError
 from sise_rt.graphs import alpha_name
 from sise_rt.running.passes import run
 from sise_rt.running.sessions import Sessions
@@ -14,6 +15,7 @@ from sise_rt.running.sessions import Sessions
 from ..intake.sources import Source
 from ..ir.cpu_sessions import Level, give_back_memory, open_session, quiet_options
 from ..ir.mapping import unload
+from ..ir.messages import gist
 from ..ir.network import Network
 from .autograd import autograd_reference, inputs_of_kinks
 from .original import Reference
@@ -27,11 +29,21 @@ def by_autograd(
     tensors: Sequence[str],
     values: Mapping[str, np.ndarray] | None = None,
 ) -> Reference:
-    """What torch gives for an image, in float64; its tensors take `values` in place of their own."""
+    """What torch gives for an image, in float64; its tensors take `values` in place of their own.
+
+    Raises:
+        ModelError: torch cannot run the program in float64, or not differentiate it.
+    """
     names = {network.rearranged.get(tensor, tensor): tensor for tensor in tensors}
-    output, maps, gradients = autograd_reference(
-        source.program, image, target, network.activation, network.removed, list(names), values
-    )
+    try:
+        output, maps, gradients = autograd_reference(
+            source.program, image, target, network.activation, network.removed, list(names), values
+        )
+    except (RuntimeError, TypeError) as error:  # also NotImplementedError; torch has no kind of its own
+        raise ModelError(
+            f"torch cannot differentiate its own program in float64, which the bundle is compared with: "
+            f"{gist(error)}; export the ONNX file that torch.onnx.export writes instead"
+        ) from error
     of_image = gradients.pop("images", None)
     unload(source.parked)
     give_back_memory()

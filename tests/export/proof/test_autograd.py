@@ -6,6 +6,10 @@ import pytest
 torch = pytest.importorskip("torch")
 autograd = pytest.importorskip("sise_rt.export.proof.autograd")
 
+from sise_rt.export import export  # noqa: E402
+
+from sise_rt.errors import ModelError  # noqa: E402
+
 CHANNELS_LAST_OF_ONE = (16, 1, 64, 16)  # strides of (1, 16, 4, 4)
 
 
@@ -82,3 +86,77 @@ def _cast(model, x):
     tokens = x.flatten(2).transpose(1, 2)
     tokens = (tokens @ tokens.transpose(1, 2)).softmax(-1) @ tokens
     return model.head((tokens + torch.arange(16).double() / 16).mean(1)).detach().numpy()[0, 2]
+
+
+class Attention(torch.nn.Module):
+    """What attention gives has another order in float64 than in float32, and is viewed as a map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last, self.head = (
+            torch.nn.Conv2d(3, 24, 3, 2, 1),
+            torch.nn.Conv2d(8, 8, 3, 2, 1),
+            torch.nn.Linear(8, 5),
+        )
+
+    def forward(self, x):
+        q, k, v = self.conv(x).reshape(len(x), 2, 12, -1).permute(0, 1, 3, 2).chunk(3, dim=3)
+        mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        mixed = mixed.permute(0, 1, 3, 2).reshape(len(x), 8, 8, 8)
+        return self.head(self.last(mixed).relu().mean((2, 3)))
+
+
+class Deviation(Attention):
+    """The exporter makes a variance of torch's primitives, which have no derivative."""
+
+    def forward(self, x):
+        x = self.last(self.conv(x)[:, :8].relu())
+        return self.head((x / (x.var(1, unbiased=False, keepdim=True) + 0.1).sqrt()).relu().mean((2, 3)))
+
+
+class PartUnused(Attention):
+    """No gradient arrives at a part of a split."""
+
+    def forward(self, x):
+        part, *_ = self.conv(x).relu().split(8, dim=1)
+        return self.head(self.last(part).relu().mean((2, 3)))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's exporter copies its own deprecated structures
+@pytest.mark.parametrize("module", [Attention, Deviation, PartUnused])
+def test_a_program_that_autograd_does_not_take_as_it_is(tmp_path, module):
+    """The bundle's gradients are compared with torch's, which are compared with differences here."""
+    torch.manual_seed(1)
+    model = module().eval()
+    images = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    program = torch.onnx.export(
+        model, (torch.from_numpy(images),), dynamo=True, verbose=False
+    ).exported_program
+    names = [n.name for n in program.graph.nodes if "conv2d" in n.name and n.op == "call_function"]
+    _, maps, gradients = autograd.autograd_reference(program, images, 2, "none", None, names)
+    step = 1e-4 * np.random.default_rng(1).standard_normal(images.shape)
+    double = model.double()
+    ahead, back = (double(torch.from_numpy(images + side)).detach().numpy()[0, 2] for side in (step, -step))
+    np.testing.assert_allclose(2 * float((gradients["images"] * step).sum()), ahead - back, rtol=1e-4)
+    assert sorted(maps) == sorted(names)
+    report = export(module().eval(), tmp_path / "b", input_size=(16, 16))
+    assert report.manifest.parity.errors["alpha"] < 1e-4
+
+
+class Opaque(torch.autograd.Function):
+    """Something that torch runs and does not differentiate."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        raise RuntimeError("no way back")
+
+
+def test_what_torch_does_not_differentiate_is_refused_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(autograd, "_exact", lambda r: Opaque.apply(r.double()) if torch.is_tensor(r) else r)
+    with pytest.raises(ModelError, match=r"no way back; export the ONNX file"):
+        export(Tokens().eval(), tmp_path / "b", input_size=(16, 16))
+    assert not (tmp_path / "b").exists()
