@@ -21,7 +21,7 @@ from ..ir.network import OWN_PREFIX, Network
 from ..ir.nodes import rewire
 from ..ir.types import TensorType
 from . import activations
-from .bounds import FREE, output_bounds
+from .bounds import FREE, KEEPING, output_bounds
 
 SLACK = 1e-2  # by which probabilities that were rounded to whole steps may leave [0, 1]
 SAME_SUM = 1e-3  # how far sums of a row may differ, relative to the largest, where they are meant to be equal
@@ -226,6 +226,8 @@ def _assume_logits(network: Network, evidence: Evidence) -> None:
         reason = "their squares sum to 1 for every picture tried, as those of an embedding do"
     elif evidence.never_positive:
         reason = "they cannot be positive, as logarithms of probabilities"
+    elif evidence.sums_to(1, SAME_SUM, np.exp(-np.maximum(values, -1))):
+        reason = "they are negative logarithms of probabilities, of which the smallest is the likeliest"
     elif evidence.never_negative and evidence.bounds != FREE and evidence.bounds[1] < np.inf:  # type: ignore[index]
         reason = f"they cannot leave 0 to {evidence.bounds[1]:.4g}, as percentages"  # type: ignore[index]
     elif len(values) and values.min() >= 0 and _sums_alike(values):
@@ -242,6 +244,8 @@ def _assume_logits(network: Network, evidence: Evidence) -> None:
     unusual = ""
     if evidence.within_one and values.any():
         unusual = "all of them lay in 0 to 1"
+    elif len(values) and values.min() > 0 and not _rectified(network):
+        unusual = "all of them were positive, as distances are, of which the smallest is the nearest,"
     elif largest > LARGEST_LOGIT:
         unusual = f"they reached {largest:.4g}"
     if unusual:
@@ -249,6 +253,15 @@ def _assume_logits(network: Network, evidence: Evidence) -> None:
             f"the outputs are taken for logits under a softmax (assumed), although {unusual} for the "
             "pictures tried at the export"
         )
+
+
+def _rectified(network: Network) -> bool:
+    """Whether the outputs are moved values, or means, of a ReLU, as SqueezeNet's logits are."""
+    producers = {name: node for node in network.graph.nodes for name in node.output}
+    node = producers.get("logits")
+    while node is not None and node.op_type in KEEPING:
+        node = producers.get(node.input[0])
+    return node is not None and node.op_type == "Relu"
 
 
 def _largest(values: np.ndarray) -> float:

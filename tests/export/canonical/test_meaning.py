@@ -228,6 +228,14 @@ def normalised(op, x):
     return op.Div(z, op.Sqrt(op.ReduceSum(op.Mul(z, z), op.constant([1]), keepdims=1)))
 
 
+def distances(op, x):
+    """Euclidean, to three prototypes: the nearest is the class."""
+    difference = op.Sub(
+        op.Unsqueeze(op.body(x), op.constant([2])), op.constant(op.rng.random((1, 12, 3), "f4"))
+    )
+    return op.Sqrt(op.ReduceSum(op.Mul(difference, difference), op.constant([1]), keepdims=0))
+
+
 def shifted(by, classes=1, scale=0.02):
     return lambda op, x: op.Add(op.z(x, classes, scale), op.to(by))
 
@@ -239,6 +247,10 @@ UNCLEAR = {
     "softplus": (lambda op, x: op.Softplus(op.z(x, 1)), "it cannot be negative, as a logit can"),
     "log of a sigmoid": (lambda op, x: op.Log(op.Sigmoid(op.z(x, 1))), "it cannot be positive"),
     "logs of sigmoids": (lambda op, x: op.Log(op.Sigmoid(op.z(x, 3))), "they cannot be positive"),
+    "negative logs of a softmax": (
+        lambda op, x: op.Neg(op.Log(op.Softmax(op.z(x, 3), axis=1))),
+        "they are negative logarithms of probabilities, of which the smallest is the likeliest",
+    ),
     "age": (shifted(36), "it reaches .*, far from what a logit is"),
     "score": (shifted(-0.7), "it lies in 0 to 1 for every picture tried"),
     "age and weight": (shifted(60, 2), "all are positive for every picture tried and reach"),
@@ -291,6 +303,21 @@ def test_unusual_logits_are_said(tmp_path):
     _, report, _ = exported(model_of(lambda op, x: op.z(x, 5, 40.0)), tmp_path)
     assert report.manifest.activation == "softmax"
     assert any("although they reached" in line for line in report.manifest.warnings)
+
+
+def test_what_may_be_distances_is_said(tmp_path):
+    """The smallest would be the class, and a softmax takes the largest; a rectified logit is no distance."""
+    _, report, _ = exported(model_of(distances), tmp_path)
+    assert report.manifest.activation == "softmax"
+    (line,) = report.manifest.warnings
+    assert "all of them were positive, as distances are, of which the smallest is the nearest" in line
+
+    def rectified(op, x):
+        maps = op.Relu(op.Add(op.Reshape(op.z(x, 4, 0.02), op.constant([-1, 4, 1, 1])), op.to(2)))
+        return op.Flatten(op.GlobalAveragePool(maps))
+
+    _, report, _ = exported(model_of(rectified), tmp_path)
+    assert (report.manifest.activation, report.warnings) == ("softmax", ())
 
 
 def test_log_probabilities_are_seen(tmp_path):
