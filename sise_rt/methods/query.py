@@ -23,7 +23,9 @@ SCORES = ("probability", "log-odds")  # that a mask may be weighted by
 Preview = Callable[[Sequence[np.ndarray | None]], None]
 
 
-SURE = 0.99  # a confidence above which a probability may be too near to 1 to move
+SURE = 0.99  # a confidence in, or against, a class whose probability may be too near to 1, or 0, to move
+ABSENT = "The picture may be blank, or the class may not be in it"
+NO_EFFECT = "The picture may be blank, or nothing in it may raise the output"
 UNMOVED = "The model may not look at the picture"
 SATURATED = "The model is so sure that its probabilities are saturated"
 
@@ -224,13 +226,13 @@ class Nothing:
     Attributes:
         what: does not speak for it.
         why: if that is known.
-        advice: what that may mean, or would help.
+        advice: what that may mean, or would help; by default that of a picture without the class.
         settings: of the method, that would help.
     """
 
     what: str = "no feature map speaks"
     why: str = ""
-    advice: str = "The picture may be blank, or the class may not be in it"
+    advice: str = ""
     settings: tuple[str, ...] = ()
 
     def warning(self) -> str:
@@ -249,7 +251,9 @@ def undecided(query: Query, score: float, scores: str | None = None) -> Nothing:
     if query.engine.manifest.activation == "none" or scores == SCORES[1]:
         return Nothing("no mask changes the score", f"it is {score:.4g} under each", UNMOVED)
     why = f"it is {score:.3f} under each, to the last digits"
-    if score < SURE:
+    if score == 0:
+        why = "the model gives no masked copy any confidence"
+    if 1 - SURE < score < SURE:
         return Nothing("no mask changes the confidence", why, UNMOVED)
     if scores is None:
         return Nothing("no mask changes the confidence", why, f"{SATURATED}: sise can score the log-odds")
@@ -283,9 +287,10 @@ def each_target(
 
 
 def _no_evidence(query: Query, target: int, nothing: Nothing) -> NoEvidence:
-    label = query.engine.manifest.label(target)
+    manifest = query.engine.manifest
+    advice = nothing.advice or (NO_EFFECT if manifest.activation == "none" else ABSENT)
     return NoEvidence(
-        f"{query.picture.name}: {nothing.what} for target {target} ({label})"
-        f"{': ' if nothing.why else ''}{nothing.why}. {nothing.advice}",
+        f"{query.picture.name}: {nothing.what} for target {target} ({manifest.label(target)})"
+        f"{': ' if nothing.why else ''}{nothing.why}. {advice}",
         settings=nothing.settings,
     )

@@ -37,7 +37,7 @@ def score_cam(query: Query, call: Call, clock: Clock) -> list[Answer]:
         alike = all_alike([scores.of(chosen[shaped])] if shaped.any() else [], place)
         unmoved = None if alike is None else undecided(query, alike)
         if not raw.any():
-            return unmoved if unmoved and alike else Nothing()
+            return unmoved or Nothing()
         warnings = (unmoved.warning(),) if unmoved else ()
         passes = call.features.passes + len(chosen)
         size = scoring.batches.size

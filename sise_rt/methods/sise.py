@@ -120,7 +120,7 @@ def perturb_and_fuse(
         alike = all_alike(_scored(scoring, masks, [keep[place] for keep in kept]), place)
         unmoved = None if alike is None else undecided(query, alike, scores)
         if raw is None:  # the other targets' work is not lost
-            return unmoved if unmoved and alike else Nothing(why="; ".join(warnings))
+            return unmoved or Nothing(why="; ".join(warnings))
         if unmoved:
             warnings.append(unmoved.warning())
         if tally.masks < allowed:
@@ -257,7 +257,7 @@ def _evidence(
         u = None if v is None else normalise(v)
         count, flat = int(keep.sum()), int(keep.sum() - shaped.sum())
         if u is None:
-            warnings.append(f"{block.name} is skipped: {_why_skipped(len(keep), count, flat)}")
+            warnings.append(f"{block.name} is skipped: {_why_skipped(len(keep), count, flat, probabilities)}")
         else:
             usable.append(u)
         visual = None if u is None else u.astype(np.float32)
@@ -265,14 +265,16 @@ def _evidence(
     return blocks, usable, warnings
 
 
-def _why_skipped(maps: int, kept: int, flat: int) -> str:
+def _why_skipped(maps: int, kept: int, flat: int, probabilities: bool) -> str:
     if not kept:
         which = "its only map has no" if maps == 1 else f"none of its {maps} maps has a"
         return f"{which} positive gradient score"
     if flat == kept:
         which = "the only map" if kept == 1 else f"all {kept} maps"
         return f"{which} with a positive gradient score {'is' if kept == 1 else 'are'} flat"
-    return "its visualization map is flat: the model gives no masked copy any confidence in the target"
+    if probabilities:
+        return "its visualization map is flat: the model gives no masked copy any confidence in the target"
+    return "its visualization map is flat: no masked copy scores more than the least of all blocks' ones"
 
 
 METHOD = Method(

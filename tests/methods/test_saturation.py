@@ -67,6 +67,29 @@ def test_saturated_masks_are_no_evidence_for_rise(saturated, picture):
     assert "blank" not in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["sise", "ada-sise", "score-cam"])
+def test_the_other_side_of_a_saturated_head_is_no_evidence(cnn, tmp_path, picture, method):
+    """A probability of exactly 0 does not mean that the picture is blank."""
+    sure = bundle_of(cnn, tmp_path, lambda b: b + 200, classes=1, activation="sigmoid")
+    with pytest.raises(sise_rt.NoEvidence, match=f"no masked copy any confidence.*{SATURATED}") as caught:
+        sure.explain(picture, target=0, method=method)
+    assert "blank" not in str(caught.value)
+
+
+def test_what_is_said_of_an_output_speaks_of_no_class(cnn, tmp_path, picture):
+    """Of two outputs the first is the same for every picture: no map speaks for it."""
+    path = cnn(tmp_path / "m.onnx", classes=2)
+    model = onnx.load(path)
+    weight = next(w for w in model.graph.initializer if w.name == "head.weight")
+    still = numpy_helper.to_array(weight) * np.array([[0], [1]], "f4")
+    weight.CopyFrom(numpy_helper.from_array(still, "head.weight"))
+    onnx.save(model, path)
+    explainer = sise_rt.load(export(path, tmp_path / "m.sise", activation="none").path, "cpu")
+    with pytest.raises(sise_rt.NoEvidence, match="nothing in it may raise the output") as caught:
+        explainer.explain(picture, target=0)
+    assert "class" not in str(caught.value)
+
+
 def test_others_are_not_warned_of(plain, picture):
     assert not any("no mask changes" in line for line in plain.explain(picture).warnings)
 
