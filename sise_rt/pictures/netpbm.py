@@ -17,6 +17,7 @@ from .raster import Raster, require_size
 MAGIC = re.compile(rb"P[1-6][\s#]")
 HEADER = 4096  # bytes; by far more than anyone's comment
 TOKEN = re.compile(rb"(?:[ \t\r\n\v\f]|#[^\r\n]*[\r\n])+(\d{1,9})")
+BIT, VALUE = re.compile(rb"[01]"), re.compile(rb"\d{1,9}")
 MOST_PLAIN = 12_000_000  # values that are written as text, which is slow to read
 PLAIN_WIDTH = 12  # bytes of such a value with the space around it, at most
 
@@ -80,10 +81,19 @@ def _plain(stream: BinaryIO, shape: tuple[int, int, int], scale: int, bits: bool
     count = shape[0] * shape[1] * shape[2]
     if count > MOST_PLAIN:
         raise ImageError(f"{count:,} values are written as text: save the picture as binary, or as PNG")
-    text = re.sub(rb"#[^\r\n]*", b"", stream.read(count * PLAIN_WIDTH + HEADER))
-    words = re.findall(rb"[01]" if bits else rb"\d{1,5}(?!\d)", text)[:count]
+    most = count * PLAIN_WIDTH + HEADER
+    text = stream.read(most + 1)
+    more = len(text) > most
+    words = re.sub(rb"#[^\r\n]*", b"", text).split()
+    if more and words:
+        del words[-1]  # which may be cut in two
+    if bits:  # may stand side by side
+        words = [b"%c" % bit for bit in b"".join(words)]
     if len(words) < count:
-        raise _cut_short()
+        raise _too_wordy(count, most) if more else _cut_short()
+    del words[count:]
+    if not all(map(BIT.fullmatch if bits else VALUE.fullmatch, words)):
+        raise ImageError(f"holds what is no {'bit' if bits else 'value of a pixel'}: save the picture again")
     values = np.array(words).astype(np.int64)
     if values.max() > scale:
         raise _too_bright(int(values.max()), scale)
@@ -96,6 +106,10 @@ def _type(scale: int) -> type:
 
 def _cut_short() -> ImageError:
     return ImageError("this PPM cannot be decoded: it ends before its last pixel: save or copy it again")
+
+
+def _too_wordy(count: int, most: int) -> ImageError:
+    return ImageError(f"its {count:,} values are not within {most:,} bytes of text: save the picture as PNG")
 
 
 def _too_bright(value: int, scale: int) -> ImageError:

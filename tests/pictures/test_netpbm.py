@@ -57,14 +57,20 @@ def test_bits():
         (b"P6 " + b"1" * 6_000_000 + b" 1 255 abc", "no width, height"),
         (b"P6 90000 90000 255\n", "90000 x 90000 is more than 100,000,000 pixels"),
         (b"P3 9000 9000 255\n1 1 1", "243,000,000 values are written as text"),
-        (b"P3 2 2 255\n" + b" " * 1_000_000 + b"1 1 1", "ends before its last pixel"),
+        (b"P3 2 2 255\n" + b" " * 1_000_000 + b"1 1 1", "its 12 values are not within 4,240 bytes of text"),
+        (b"P3 1 1 255\n" + b"1 2 25" + b"5" * 5000, "its 3 values are not within 4,132 bytes"),
+        (b"P3 1 1 255\n1 2", "ends before its last pixel"),
+        (b"P3 1 1 255\n1 2 1000000200", "what is no value of a pixel"),
+        (b"P3 1 1 255\n1 -2 3", "what is no value of a pixel"),
+        (b"P3 1 1 255\n1.5 3 4", "what is no value of a pixel"),
+        (b"P1 2 2\n0120", "what is no bit"),
         (b"P3 1 1 255\n300 0 0", "300 is above its full scale of 255"),
         (b"P5 1 1 100\n\xff", "255 is above its full scale of 100"),
         (b"P5 1 1 70000\n\xff", "full scale of 70000"),
         (b"P5 0 1 255\n", "no pixels"),
         (b"P5 4 4 255\n123", "ends before its last pixel"),
     ],
-    ids=range(10),
+    ids=range(16),
 )
 def test_broken_and_hostile_ones(data, words):
     with pytest.raises(ImageError, match=words):
