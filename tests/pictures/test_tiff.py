@@ -156,6 +156,10 @@ def test_further_pages_are_told_once():
     assert read_picture(written(np.zeros((1500, 4, 4), np.uint16), photometric="minisblack")).notes == (
         "the first of more than 1000 pages is read",
     )
+    stack = written(np.stack([planes[:3], planes[1:]]), metadata={"axes": "ZCYX"}, imagej=True)
+    read = read_picture(stack)
+    np.testing.assert_array_equal(read.pixels, np.moveaxis(planes[:3], 0, 2))
+    assert read.notes == ("the first 3 of 6 pages are read",)
     # A preview is no page.
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:

@@ -134,6 +134,15 @@ PROBABILITIES = {
     "temperature": lambda op, x: op.Pow(op.Sigmoid(op.z(x, 1)), op.to(1.7)),
     "column of softmax": lambda op, x: column(op, op.Softmax(op.z(x, 2), axis=1)),
     "slice of softmax": lambda op, x: sliced(op, op.Softmax(op.z(x, 2), axis=1)),
+    "two columns of three": lambda op, x: op.Slice(
+        op.Softmax(op.z(x, 3), axis=1), op.constant([1]), op.constant([3]), op.constant([1])
+    ),
+    "identity of sigmoid": lambda op, x: op.Identity(op.Sigmoid(op.z(x, 1))),
+    "identity of softmax": lambda op, x: op.Identity(op.Softmax(op.z(x), axis=1)),
+    "reshaped sigmoid": lambda op, x: op.Reshape(op.Sigmoid(op.z(x, 1)), op.constant([-1])),
+    "normal distribution": lambda op, x: op.Mul(
+        op.Add(op.Erf(op.Mul(op.z(x, 1), op.to(0.5**0.5))), op.to(1)), op.to(0.5)
+    ),
     "column of three": lambda op, x: column(op, op.Softmax(op.z(x, 3), axis=1)),
     "column of sigmoids": lambda op, x: column(op, op.Sigmoid(op.z(x, 3))),
     "mean of sigmoids": lambda op, x: halves(op, x, lambda op, z: op.Sigmoid(z)),
