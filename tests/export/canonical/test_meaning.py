@@ -143,6 +143,11 @@ PROBABILITIES = {
     "normal distribution": lambda op, x: op.Mul(
         op.Add(op.Erf(op.Mul(op.z(x, 1), op.to(0.5**0.5))), op.to(1)), op.to(0.5)
     ),
+    "complementary log-log": lambda op, x: op.Sub(op.to(1), op.Exp(op.Neg(op.Exp(op.z(x, 1))))),
+    "square root": lambda op, x: op.Sqrt(op.Sigmoid(op.z(x, 1))),
+    "products": lambda op, x: (lambda y: op.Mul(op.Sigmoid(op.linear(y, 1)), op.Sigmoid(op.linear(y, 3))))(
+        op.body(x)
+    ),
     "column of three": lambda op, x: column(op, op.Softmax(op.z(x, 3), axis=1)),
     "column of sigmoids": lambda op, x: column(op, op.Sigmoid(op.z(x, 3))),
     "mean of sigmoids": lambda op, x: halves(op, x, lambda op, z: op.Sigmoid(z)),
