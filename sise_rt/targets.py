@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from operator import index as index_of
 from typing import SupportsIndex
 
 from .bundle import Manifest
 from .errors import TargetError
 
 INDEX = re.compile(r"[+-]?[0-9]{1,9}")  # longer digits are no index of anything
+MOST = 10**9 - 1  # the same of numbers
 
 
 def resolve_target(target: int | str, manifest: Manifest) -> int:
@@ -23,9 +25,11 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
     Raises:
         TargetError: no class or several classes have that name, or the index is out of range.
     """
-    text = str(target).strip()
     if not isinstance(target, (str, SupportsIndex)):
         raise TargetError(f"target {target!r} is no label and no index; of several, name one at a time")
+    if not isinstance(target, str) and not -MOST <= index_of(target) <= MOST:  # Python prints no longer ones
+        raise TargetError(f"a target of more than 9 digits is out of range: {_range(manifest)}")
+    text = str(target).strip()
     if isinstance(target, bool) or not text:
         raise TargetError(f"target {target!r} is neither a class index nor a label")
     kind, _, rest = text.partition(":")
@@ -34,9 +38,7 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
     if explicit != "label" and INDEX.fullmatch(text):
         index = int(text)
         if not 0 <= index < manifest.classes:
-            raise TargetError(
-                f"target {index} is out of range: the model has classes 0 to {manifest.classes - 1}"
-            )
+            raise TargetError(f"target {index} is out of range: {_range(manifest)}")
         if (
             isinstance(target, str)
             and not explicit
@@ -67,6 +69,10 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
     near += [label for label in manifest.labels if wanted in label.casefold()][:3]
     hint = f"; close: {'; '.join(dict.fromkeys(near))}" if near else ""
     raise TargetError(f"target {text!r} is no label of this model{hint}")
+
+
+def _range(manifest: Manifest) -> str:
+    return f"the model has classes 0 to {manifest.classes - 1}"
 
 
 def _names(label: str) -> list[str]:

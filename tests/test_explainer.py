@@ -151,6 +151,12 @@ def test_pictures_that_are_none(explainer, tmp_path):
         explainer.explain(Image.new("RGB", (20, 20)), max_pixels=100)
 
 
+def test_a_tensor_that_gives_no_array_says_why(explainer):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ImageError, match=r"this Tensor gives no array: .*detach\(\)\.numpy\(\) instead"):
+        explainer.explain(torch.zeros(20, 20, 3, requires_grad=True))
+
+
 def test_the_picture_is_left_alone(explainer, picture):
     before = picture.copy()
     explainer.explain(picture, 0, batch_size=8).strip(picture)

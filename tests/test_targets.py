@@ -64,6 +64,8 @@ def test_what_names_a_class(manifest, target, index):
         (1.5, "is no label"),
         ("--5", "is no label"),
         ("9" * 5000, "is no label"),
+        pytest.param(10**5000, "more than 9 digits is out of range: the model has classes 0 to ", id="large"),
+        pytest.param(-(10**5000), "more than 9 digits is out of range", id="small"),
         ("²", "is no label"),
     ],
 )

@@ -35,6 +35,11 @@ THREADS = click.option(
 )
 
 
+def whole_number(text: str) -> int | None:
+    """A positive number of at most nine digits, or None; Python itself refuses thousands of digits."""
+    return int(text) if re.fullmatch("0*[1-9][0-9]{0,8}", text) else None
+
+
 class Bytes(click.ParamType):
     """A number of bytes, as in 800MB or 2GB."""
 

@@ -31,6 +31,7 @@ from .console import (
     progress_bar,
     rate,
     say,
+    whole_number,
 )
 from .interrupt import Interrupt
 from .results import Wanted, prepare_folder, write_results
@@ -45,9 +46,9 @@ class Batch(click.ParamType):
         """Parse to None for `auto`."""
         if value is None or value == "auto":
             return None
-        if not str(value).isdecimal() or int(value) < 1:
+        if (number := whole_number(str(value))) is None:
             self.fail(f"{value!r} is neither auto nor a positive number", param, ctx)
-        return int(value)
+        return number
 
 
 class Methods(click.ParamType):

@@ -22,6 +22,7 @@ from .console import (
     parity_line,
     progress_bar,
     say,
+    whole_number,
 )
 
 
@@ -49,10 +50,11 @@ class Size(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
         """Parse the size as (height, width)."""
-        parts = str(value).lower().split("x")
-        if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        numbers = [whole_number(part) for part in str(value).lower().split("x")]
+        height, width = numbers[0], numbers[-1]
+        if len(numbers) > 2 or height is None or width is None:
             self.fail(f"{value!r} is no size: give 224, or height x width as 240x320", param, ctx)
-        return int(parts[0]), int(parts[-1])
+        return height, width
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:

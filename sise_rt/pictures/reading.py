@@ -101,8 +101,15 @@ def _load(source: Any, channels: int, max_pixels: int) -> Raster:
     if isinstance(source, Image.Image):
         return _read_image(source, channels, max_pixels)
     if hasattr(source, "__array_interface__") or hasattr(source, "__array__"):
-        return from_array(np.asarray(source), channels)
+        return from_array(_as_array(source), channels)
     raise ImageError(f"a {type(source).__name__} is no picture: give a path, bytes, an image or an array")
+
+
+def _as_array(source: Any) -> np.ndarray:
+    try:
+        return np.asarray(source)
+    except (TypeError, ValueError, RuntimeError) as error:  # as of a tensor with a gradient, or on a GPU
+        raise ImageError(f"this {type(source).__name__} gives no array: {error}") from error
 
 
 def _read_image(image: Any, channels: int, max_pixels: int) -> Raster:

@@ -717,6 +717,8 @@ def test_two_images_of_one_name_are_refused(sise, small_bundle, picture, tmp_pat
         ["explain", "x.png", "-m", "b", "--memory", "9" * 400 + "GB"],
         ["explain", "x.png", "-m", "b", "--preset", "fast", "--method", "sise:budget=0.5"],
         ["explain", "x.png", "-m", "b", "--batch-size", "0"],
+        ["explain", "x.png", "-m", "b", "--batch-size", "9" * 5000],
+        ["export", "m.onnx", "--input-size", "9" * 5000],
         ["explain", "x.png", "-m", "b", "-t", "1", "--top-k", "2"],
         ["export", "m.onnx", "--weights", "DEFAULT"],
         ["export", "nothing.onnx"],
