@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from torch import nn
 
 from benchmarks.material import IMAGENET_NORM, IMAGES, SQUASHED
 from benchmarks.reference import resnet
-from sise_rt import cli
+from sise_rt.commands.group import run
 
 SIZES = {"neu_det": 128, "magnetic_tile": 224}
 WIDTHS = (16, 32, 64, 96)
@@ -227,11 +228,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         class_map = out / "classes.csv"
         class_map.write_text("".join(f"{folder},{label}\n" for folder, label in CLASS_OF.items()))
         restrictions += ["--class-map", str(class_map)]
-    cli.main([
+    code = run([
         *("evaluate", "-m", str(bundle), "--data", str(IMAGES / dataset)),
         *("--format", FORMATS[dataset], *restrictions),
         *("--method", METHODS[dataset], "--metric", METRICS, "-o", str(out / "report")),
     ])  # fmt: skip
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import click
 from sise_rt.errors import SiseError
 
 from .console import UNUSABLE, complain
+from .signals import interrupt, on_interrupt
 
 # Options that say the opposite of the argument that they stand for.
 OPPOSITES = {"gradients": "--without-gradients"}
@@ -28,13 +29,14 @@ class Command(click.Command):
     """A subcommand, whose errors name its options."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it.
+        """Run it, and raise KeyboardInterrupt at a Ctrl-C.
 
         Raises:
             Refusal: for every error of sise-rt that the command does not take itself.
         """
         try:
-            return super().invoke(ctx)
+            with on_interrupt(interrupt):
+                return super().invoke(ctx)
         except SiseError as error:
             raise Refusal(spelt(error)) from error
 

@@ -19,7 +19,7 @@ from sise_rt.running.sessions import PROVIDERS
 from sise_rt.wording import counted, printable, printable_json, short
 
 # Exit codes.
-FAILED_IMAGES, UNUSABLE, INTERRUPTED = 1, 2, 130
+FAILED_IMAGES, UNUSABLE = 1, 2
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 

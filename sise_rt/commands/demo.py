@@ -8,6 +8,7 @@ import click
 
 from .command import Command
 from .console import PROVIDER, THREADS, progress_bar, say, summary
+from .signals import starting
 
 
 @click.command(cls=Command)
@@ -33,7 +34,8 @@ def demo(out: Path, provider: str, threads: int | None) -> None:
     from sise_rt import load
 
     with resources.as_file(resources.files("sise_rt") / "demo") as folder:
-        explainer = load(folder / "surface.sise", provider, threads)
+        with starting():
+            explainer = load(folder / "surface.sise", provider, threads)
         with progress_bar("surface.png", hidden=False) as progress:
             picture = explainer.prepare(folder / "surface.png")
             explanation = explainer.explain(picture, progress=progress)

@@ -27,6 +27,7 @@ from sise_rt.metrics.check import METRICS as MODEL
 from .command import Command
 from .console import MAX_PIXELS, PROVIDER, QUIET, THREADS, bit_depth, complain
 from .evaluation_results import progress_of_images, tell
+from .signals import starting
 
 if TYPE_CHECKING:
     from sise_rt.bundle import Manifest
@@ -163,10 +164,11 @@ def evaluate(
     _refuse_format(form, annotations)
     requests = _requests(methods)
     _refuse_metrics(metrics, form, step)
-    from sise_rt.evaluation.report import write_report  # which draws
+    with starting():
+        from sise_rt.evaluation.report import write_report  # which draws
 
-    dataset = read_dataset(folder, form, annotations, None if only is None else _lines(only))
-    explainer = load(bundle, provider, threads)
+        dataset = read_dataset(folder, form, annotations, None if only is None else _lines(only))
+        explainer = load(bundle, provider, threads)
     if set(metrics) & set(MODEL):
         require_probabilities(explainer.engine)
     targets, missing = _targets(dataset, explainer.manifest, class_map)

@@ -35,6 +35,7 @@ from .console import (
 )
 from .interrupt import Interrupt
 from .results import Wanted, prepare_folder, write_results
+from .signals import starting
 
 
 class Batch(click.ParamType):
@@ -197,8 +198,9 @@ def explain(
     _refuse_clashes(images, out)
     alone = [asked.label for asked in methods] == ["sise"]
     requests = _requests(methods, preset, options, blocks=blocks)
-    explainer = load(bundle, provider, threads, memory, tf32)
-    explainer.require(requests)
+    with starting():
+        explainer = load(bundle, provider, threads, memory, tf32)
+        explainer.require(requests)
     if check:
         require_probabilities(explainer.engine)
     indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
@@ -254,7 +256,7 @@ def _explain_one(
 ) -> list[str]:
     """Explain a picture, and write and print what was found; gives what went wrong with it."""
     try:
-        with progress_bar(image.name, hidden=wanted.quiet or wanted.as_json) as show, interrupt:
+        with progress_bar(image.name, hidden=wanted.quiet or wanted.as_json) as show, interrupt.taken():
             picture = explainer.prepare(image, bit_depth=bit_depth, max_pixels=max_pixels)
             progress = interrupt.progress(show)
             explained = explainer.explain_methods(picture, targets, requests, progress=progress, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .console import (
     say,
     whole_number,
 )
+from .signals import starting
 
 
 class Numbers(click.ParamType):
@@ -157,9 +159,11 @@ def export(
       sise-rt export timm:regnety_004 --weights finetuned.safetensors --labels labels.txt
       sise-rt export model.onnx --precision fp16 --gate-images photos/
     """
-    from sise_rt.export import export as export_bundle
-    from sise_rt.export.proof.parity import allowed_errors
+    with starting():
+        from sise_rt.export import export as export_bundle
+        from sise_rt.export.proof.parity import allowed_errors
 
+        _import_torch_for(source)
     out = out or Path(f"{Path(source.rpartition(':')[2]).name.removesuffix('.onnx')}.sise")
     with progress_bar("explaining in both precisions", hidden=quiet or gate_images is None) as progress:
         report = export_bundle(
@@ -244,8 +248,10 @@ def inspect(
         for warning in manifest.warnings:
             say(f"warning: {warning}")
         return
-    from sise_rt.export.examine import examine
+    with starting():
+        from sise_rt.export.examine import examine
 
+        _import_torch_for(source)
     examination = examine(
         source,
         weights=weights,
@@ -270,3 +276,10 @@ def inspect(
     if examination.refusals:
         raise SystemExit(UNUSABLE)
     say(f"can be exported: sise-rt export {source}")
+
+
+def _import_torch_for(source: str) -> None:
+    """Import torch where the source will need it: seconds in which a Ctrl-C can end the process at once."""
+    path = Path(source)
+    if ":" in source and path.suffix != ".onnx" and not path.is_file():
+        import_module("sise_rt.export.intake.from_torch")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
 
 import sise_rt
 
 from .console import say
+from .signals import interrupt, on_interrupt
 
 
 class Interrupt:
     """The first Ctrl-C ends the explanation by what it has, a second one the command.
-
-    A context, which takes the signal where it may: only the main thread has it.
 
     Attributes:
         asked: whether it was pressed.
@@ -23,22 +20,14 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.asked = False
-        self._before: Any = None
 
-    def __enter__(self) -> Interrupt:
-        """Take the signal."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._press)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Give the signal back."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+    def taken(self) -> AbstractContextManager[None]:
+        """A context that takes the signal."""
+        return on_interrupt(self._press)
 
     def _press(self, *_: object) -> None:
         if self.asked:
-            raise KeyboardInterrupt
+            interrupt()
         self.asked = True
         say("stopping after this pass; Ctrl-C again ends at once", err=True)
 

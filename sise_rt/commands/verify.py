@@ -10,6 +10,7 @@ from sise_rt.errors import BundleError
 
 from .command import Command
 from .console import PROVIDER, THREADS, parity_line, say
+from .signals import starting
 
 
 @click.command(cls=Command)
@@ -23,10 +24,11 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
     Example:
       sise-rt verify resnet50.sise
     """
-    from sise_rt import load
-    from sise_rt.running.verify import failures, tolerances, verify
+    with starting():
+        from sise_rt import load
+        from sise_rt.running.verify import failures, tolerances, verify
 
-    explainer = load(bundle, provider, threads)
+        explainer = load(bundle, provider, threads)
     manifest = explainer.manifest
     say(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
     errors = verify(explainer.engine)

@@ -17,30 +17,24 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sise_rt import cli
 from sise_rt.bundle import LATER
 from sise_rt.commands.console import rate
+from sise_rt.commands.group import MODULES, run
 from sise_rt.errors import ModelError
 from sise_rt.methods import METHODS
 
-COMMANDS = sorted(cli.cli.commands)
+COMMANDS = sorted(MODULES)
 
 
 @pytest.fixture
 def sise(capsys):
     """Run the command in this process: (exit code, standard output, standard error)."""
 
-    def run(*arguments):
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as ended:
-                cli.main([str(argument) for argument in arguments])
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
+    def invoke(*arguments):
+        code = run([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
 
-    return run
+    return invoke
 
 
 @pytest.fixture
@@ -646,7 +640,7 @@ def test_inspect_of_what_is_no_source(sise, source, says):
 
 @pytest.mark.parametrize("source", ["torchvision:resnet18", "timm:resnet18", "json:dumps"])
 def test_a_torch_source_without_torch_names_the_extra(source):
-    code = "import sys; sys.modules['torch'] = None; from sise_rt.cli import main; main(sys.argv[1:])"
+    code = "import sys; sys.modules['torch'] = None; from sise_rt.cli import main; main()"
     for command in (["inspect", source], ["export", source, "--weights", "none"]):
         done = subprocess.run(
             [sys.executable, "-P", "-c", code, *command], capture_output=True, text=True, timeout=60
@@ -774,7 +768,68 @@ def test_ctrl_c_keeps_what_is_finished(small_bundle, tmp_path):
     assert not list((tmp_path / "out").glob("*.tmp"))
 
 
+# A Ctrl-C comes where a module is first looked for, in part by native code that is being initialised.
+PRESS = """
+import os, signal, sys
+from sise_rt.cli import main
+module = sys.argv.pop(1)
+class Press:
+    def find_spec(self, name, *_):
+        if name == module:
+            print(name, flush=True)
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Press())
+main()
+"""
+IMPORTED = {
+    "explain": (
+        *(
+            "sise_rt.commands.group",
+            "click",
+            "numpy",
+            "numpy._core._multiarray_umath",
+            "numpy._core._exceptions",
+        ),
+        *("cv2", "PIL.Image", "sise_rt.commands.explain", "onnxruntime"),
+        "onnxruntime.capi.onnxruntime_pybind11_state",
+    ),
+    "export": ("onnx", "onnx.onnx_cpp2py_export", "torch", "torch._C"),
+}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(
+    ("name", "module"), [(name, module) for name in IMPORTED for module in IMPORTED[name]]
+)
+def test_ctrl_c_during_imports(small_bundle, picture, tmp_path, name, module):
+    """Ends the command without a word."""
+    if name == "export":
+        pytest.importorskip(module.partition(".")[0])
+    arguments = {
+        "explain": ["explain", picture, "-m", small_bundle, "-o", tmp_path / "out"],
+        "export": ["export", "torchvision:squeezenet1_1", "--weights", "none", "-o", tmp_path / "a.sise"],
+    }[name]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PRESS, module, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, f"{module}\n", "")
+    assert not (tmp_path / "a.sise").exists()
+
+
+@pytest.fixture
+def heard():
+    """A Ctrl-C is not ignored, as it is where the tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("method", "presses"), [("sise", 1), ("sise", 2), ("rise:masks=20", 1)])
 def test_ctrl_c_while_a_picture_is_explained(
     sise, small_bundle, picture, tmp_path, monkeypatch, method, presses

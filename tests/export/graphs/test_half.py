@@ -26,8 +26,8 @@ from sise_rt.export.proof.masked_picture import strongest
 from sise_rt.export.settings import gate_pictures, image_size
 
 import sise_rt
-from sise_rt import cli
 from sise_rt.bundle import MANIFEST, WEIGHTS, parse_manifest, read_bundle
+from sise_rt.commands.group import run as command
 from sise_rt.errors import ArgumentError, BundleError, ImageError, ModelError, ParityError
 from sise_rt.phases.masks import select
 from sise_rt.running.sessions import Sessions
@@ -471,10 +471,8 @@ def test_manifest(half_bundle, small_bundle):
 
 
 def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    return ended.value.code or 0, out, err
+    code = command([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
 
 
 def test_command(small_model, photos, tmp_path, capsys):
