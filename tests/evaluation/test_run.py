@@ -544,7 +544,7 @@ def test_what_no_picture_is_to_blame_for_ends_the_run(
 
 
 def invoke(*arguments):
-    """Exit code, standard output and error, as `sise_rt.cli.main` would have them."""
+    """Exit code, standard output and error, as `sise_rt.commands.group.run` would have them."""
     runner = CliRunner()
     result = runner.invoke(command.evaluate, [str(argument) for argument in arguments], standalone_mode=False)
     if isinstance(result.exception, (SiseError, click.ClickException)):
