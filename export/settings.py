@@ -12,7 +12,7 @@ from typing import Any
 from sise_rt.bundle import DEPTHS, PRECISIONS, Preprocess
 from sise_rt.errors import ArgumentError, ModelError
 from sise_rt.pictures.reading import PICTURES
-from sise_rt.wording import counted
+from sise_rt.wording import counted, reason
 
 from .intake.interface import Interface
 from .intake.sizes import SIZE, check_size
@@ -250,7 +250,9 @@ def _read_labels(path: Path) -> list[str]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"labels cannot be read from {path}: {error}", settings=("labels",)) from error
+        raise ModelError(
+            f"labels cannot be read from {path}: {reason(error)}", settings=("labels",)
+        ) from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -301,7 +303,9 @@ def gate_pictures(precision: str, folder: str | Path | None) -> list[Path]:
     except ArgumentError:
         raise
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"{str(folder)!r} cannot be read: {error}", settings=("gate_images",)) from error
+        raise ArgumentError(
+            f"{str(folder)!r} cannot be read: {reason(error)}", settings=("gate_images",)
+        ) from error
     if not pictures:
         raise ArgumentError(
             f"{folder} has no pictures: some {GATE_PICTURES} are needed, of the kind that the model is for",

@@ -14,6 +14,8 @@ import numpy as np
 
 from sise_rt.bundle import MANIFEST, WEIGHTS, Manifest, parse_manifest
 from sise_rt.errors import BundleError, OutputError
+from sise_rt.files import make_folder
+from sise_rt.wording import reason
 
 from .ir.mapping import PAGE, unload
 from .ir.network import Graph, Network, to_model
@@ -67,12 +69,12 @@ def new_bundle(output: Path, overwrite: bool) -> Iterator[Path]:
     """
     try:
         _check_free(output, overwrite)
-        output.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(output.parent)
         scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error}") from error
+        raise OutputError(f"{output} cannot be written: {reason(error)}") from error
     try:
         scratch.chmod(0o755)
         yield scratch
@@ -81,7 +83,7 @@ def new_bundle(output: Path, overwrite: bool) -> Iterator[Path]:
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error}") from error
+        raise OutputError(f"{output} cannot be written: {reason(error)}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

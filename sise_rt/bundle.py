@@ -14,7 +14,7 @@ import msgspec
 from .errors import BundleError
 from .manifest import ACTIVATIONS, BEST, LATER, PRECISIONS, SCHEMA_VERSION, Block, Manifest
 from .preprocessing import DEPTHS, Preprocess
-from .wording import counted
+from .wording import counted, reason
 
 __all__ = [
     "ACTIVATIONS",
@@ -162,7 +162,9 @@ def _readable(folder: Path) -> Iterator[None]:
         raise BundleError(f"{folder} cannot be read: it needs more memory than there is") from error
     # ValueError: text that is no UTF-8, names that are no file names. RuntimeError: a link to itself.
     except (OSError, ValueError, RuntimeError) as error:
-        raise BundleError(f"{folder} cannot be read: {error}") from error
+        raise BundleError(
+            f"{getattr(error, 'filename', None) or folder} cannot be read: {reason(error)}"
+        ) from error
 
 
 def _manifest(folder: Path) -> Manifest:
@@ -208,4 +210,4 @@ def sha256(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error}") from error
+        raise BundleError(f"{path} cannot be read: {reason(error)}") from error

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArgumentError, OutputError
-from .files import write_whole
+from .errors import ArgumentError
+from .files import make_folder, write_whole
 from .methods import BlockEvidence
 from .pictures.picture import Picture, in_rgb
 from .pictures.placement import Placement, to_original
@@ -195,10 +195,7 @@ class Explanation:
         array = io.BytesIO()
         np.save(array, self.map, allow_pickle=False)
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:  # ValueError: a path with a null character
-            raise OutputError(f"folder {str(folder)!r} cannot be made: {error}") from error
+        make_folder(folder, settings=("folder",))
         write_whole(folder / f"{base}.npy", array.getvalue())
         # File names may hold bytes that are no UTF-8; JSON writes such a character as Python does.
         write_whole(folder / f"{base}.json", text.encode("utf-8", "backslashreplace"))

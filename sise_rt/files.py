@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Folders for results, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,29 @@ from contextlib import suppress
 from pathlib import Path
 
 from .errors import OutputError
+from .wording import reason
+
+
+def make_folder(folder: Path, *, settings: tuple[str, ...] = ()) -> None:
+    """Make a folder for results, and those above it.
+
+    Args:
+        folder: stays as it is where it is one already.
+        settings: what the caller's argument for it is called.
+
+    Raises:
+        OutputError: it cannot be made, or a file has its name or that of one above it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{folder} is a file: name a folder", settings=settings) from error
+    except NotADirectoryError as error:
+        raise OutputError(f"{folder} lies below a file: name a folder", settings=settings) from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise OutputError(
+            f"folder {str(folder)!r} cannot be made: {reason(error)}: name another one", settings=settings
+        ) from error
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
@@ -27,7 +50,9 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
         os.replace(beside, path)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise OutputError(f"{str(path)!r} cannot be written: {error}: check folder and rights") from error
+        raise OutputError(
+            f"{str(path)!r} cannot be written: {reason(error)}: check folder and rights"
+        ) from error
     finally:
         with suppress(OSError, ValueError):
             beside.unlink()  # gone already, where all went well

@@ -24,6 +24,11 @@ def printable_json(text: str) -> str:
     return CONTROL.sub(lambda control: f"\\u{ord(control[0]):04x}", text)
 
 
+def reason(error: Exception) -> str:
+    """Why something failed; of the system's errors their text, without a number and the path again."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def short(text: str) -> str:
     """A message that fits on a screen, whatever was given: the middle of a very long one is left out."""
     left_out = len(text) - 2 * HALF

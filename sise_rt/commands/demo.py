@@ -8,6 +8,7 @@ import click
 
 from .command import Command
 from .console import PROVIDER, THREADS, progress_bar, say, summary
+from .results import prepare_folder
 from .signals import starting
 
 
@@ -35,9 +36,10 @@ def demo(out: Path, provider: str, threads: int | None) -> None:
 
     with resources.as_file(resources.files("sise_rt") / "demo") as folder:
         with starting():
-            explainer = load(folder / "surface.sise", provider, threads)
-        with progress_bar("surface.png", hidden=False) as progress:
-            picture = explainer.prepare(folder / "surface.png")
+            explainer, source = load(folder / "surface.sise", provider, threads), folder / "surface.png"
+        prepare_folder(out, [source], range(explainer.manifest.classes))
+        with progress_bar(source.name, hidden=False) as progress:
+            picture = explainer.prepare(source)
             explanation = explainer.explain(picture, progress=progress)
         files = explanation.save(out, picture, blocks=True)
     say(*summary(explanation, files[0]))

@@ -10,7 +10,7 @@ from importlib import import_module
 
 import click
 
-from sise_rt.wording import printable, short
+from sise_rt.wording import printable, reason, short
 
 from .console import UNUSABLE, complain
 from .signals import INTERRUPTED, interrupted
@@ -81,7 +81,7 @@ def _told(error: BaseException) -> int:
     elif isinstance(error, MemoryError):
         complain("out of memory")
     elif isinstance(error, OSError):  # what concerns a file of the user's has been told before
-        complain(f"standard output cannot be written ({error}); what was finished is kept")
+        complain(f"standard output cannot be written ({reason(error)}); what was finished is kept")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail again
     else:
         raise error

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sise_rt.errors import ModelError, NoEvidence, OutputError
+from sise_rt.files import make_folder
 from sise_rt.saving import METHODS_SUFFIX, base_name, other_settings, refuse_foreign_files
+from sise_rt.wording import reason
 
 from .console import say, say_json, summary
 
@@ -109,10 +111,12 @@ def prepare_folder(folder: Path, images: Sequence[Path], targets: Iterable[int])
     Raises:
         OutputError: the folder cannot be written, or holds something else that a result may be called like.
     """
+    make_folder(folder, settings=("out",))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OutputError(f"output folder {str(folder)!r} cannot be written: {error}") from error
+        raise OutputError(
+            f"folder {str(folder)!r} cannot be written: {reason(error)}: name another one", settings=("out",)
+        ) from error
     refuse_foreign_files(folder, images, targets)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sise_rt.errors import OutputError
+from sise_rt.files import make_folder
 
 LOCK = ".sise-rt.lock"
 NUMBER = re.compile(rb"[0-9]{1,10}")
@@ -27,7 +28,7 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: the folder cannot be used, or another process evaluates into it.
     """
-    make_folder(folder)
+    make_folder(folder, settings=("report",))
     path = folder / LOCK
     lock = _locked(path, folder)
     try:
@@ -39,23 +40,6 @@ def claimed(folder: Path) -> Iterator[None]:
         if sys.platform == "win32":
             with suppress(OSError):  # somebody else has it open
                 path.unlink(missing_ok=True)
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of a report, and those above it.
-
-    Raises:
-        OutputError: it cannot be made, or a file has its name.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise OutputError(f"{folder} is a file: name a folder", settings=("report",)) from error
-    except NotADirectoryError as error:
-        raise OutputError(f"{folder} lies below a file: name a folder", settings=("report",)) from error
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"folder {str(folder)!r} cannot be used: {reason}") from error
 
 
 def _locked(path: Path, folder: Path) -> int:

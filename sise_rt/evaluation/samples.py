@@ -13,6 +13,7 @@ from typing import Any
 
 from sise_rt.errors import SiseError
 from sise_rt.pictures.reading import PICTURES
+from sise_rt.wording import reason
 
 MAX_ANNOTATION = 4 << 20
 """The largest annotation of one picture, in bytes."""
@@ -224,7 +225,7 @@ def read_limited(path: Path, limit: int) -> bytes:
         with path.open("rb") as stream:
             content = stream.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from error
     if len(content) > limit:
         raise DataError(f"{path}: is larger than {limit:,} bytes: this is no annotation")
     return content

@@ -13,10 +13,8 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import msgspec
 
 from sise_rt.errors import ArgumentError, OutputError
-from sise_rt.files import write_whole
-from sise_rt.wording import printable
-
-from .claim import make_folder
+from sise_rt.files import make_folder, write_whole
+from sise_rt.wording import printable, reason
 
 ROWS, SETTINGS, TABLE = "rows.jsonl", "settings.json", "results.csv"
 SUMMARY, PAGE = "summary.json", "report.html"
@@ -88,13 +86,13 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
         content = json.dumps(settings, indent=2, allow_nan=False).encode() + b"\n"
     except ValueError as error:
         raise ArgumentError(f"settings cannot be kept: {error}", settings=("settings",)) from error
-    make_folder(folder)
+    make_folder(folder, settings=("report",))
     try:
         before = path.read_bytes() if path.exists() else None
         started = rows.exists()
         others = [name for name in (TABLE, SUMMARY, PAGE) if (folder / name).exists()]
     except (OSError, ValueError) as error:
-        raise OutputError(f"folder {str(folder)!r} cannot be used: {error}") from error
+        raise OutputError(f"folder {str(folder)!r} cannot be used: {reason(error)}") from error
     if before is None:
         if started:
             raise OutputError(f"{folder} has {ROWS} and no {SETTINGS}: give another folder")
@@ -158,7 +156,7 @@ def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(f"{path} cannot be read: {error}") from error
+        raise OutputError(f"{path} cannot be read: {reason(error)}") from error
     return records
 
 
@@ -175,7 +173,9 @@ def append(folder: Path, record: dict[str, Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise OutputError(f"{folder / ROWS} cannot be written: {error}; what was finished is kept") from error
+        raise OutputError(
+            f"{folder / ROWS} cannot be written: {reason(error)}; what was finished is kept"
+        ) from error
 
 
 def write_table(folder: Path, records: Iterable[dict[str, Any]], metrics: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from sise_rt.errors import ImageError
+from sise_rt.wording import reason
 
 from .arrays import from_array
 from .decoding import decode, loses_bits, to_raster
@@ -138,7 +139,7 @@ def _read_file(path: Path, channels: int, max_pixels: int) -> Raster:
     except FileNotFoundError as error:
         raise ImageError("no such file: check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise ImageError(f"cannot be opened: {error}: check the path and its rights") from error
+        raise ImageError(f"cannot be opened: {reason(error)}: check the path and its rights") from error
     if stat.S_ISDIR(mode):
         raise ImageError("is a folder: name the pictures in it")
     raise ImageError("is no regular file: give a picture file, or its bytes")

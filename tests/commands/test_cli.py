@@ -657,12 +657,39 @@ def test_grey_of_a_model_of_three_channels_is_refused(sise, small_model, tmp_pat
     assert not (tmp_path / "a.sise").exists()
 
 
-def test_an_output_folder_that_cannot_be_written(sise, small_bundle, picture, tmp_path):
+@pytest.mark.parametrize("command", ["explain", "demo", "evaluate", "export"])
+def test_an_output_folder_that_cannot_be(sise, small_bundle, small_model, picture, tmp_path, command):
     (tmp_path / "file").write_text("in the way")
-    code, _, err = sise("explain", picture, "-m", small_bundle, "-o", tmp_path / "file" / "out")
-    report("output folder not writable", code, err)
-    assert code == 2
-    assert "cannot be written" in err
+    (tmp_path / "photos").mkdir()
+    shutil.copy(picture, tmp_path / "photos")
+    arguments = {
+        "explain": [picture, "-m", small_bundle],
+        "demo": [],
+        "evaluate": ["-m", small_bundle, "--data", tmp_path / "photos", "--format", "folder"],
+        "export": [small_model],
+    }[command]
+    file = "exists already and is no bundle" if command == "export" else "is a file: name a folder"
+    for out, says in (("file", file), ("file/deep/out", "lies below a file: name a folder")):
+        code, printed, err = sise(command, *arguments, "-o", tmp_path / out)
+        assert (code, printed, err.count("\n")) == (2, "", 1)
+        assert says in err
+        assert "Errno" not in err
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("command", ["explain", "demo"])
+def test_an_output_folder_without_rights(sise, small_bundle, picture, tmp_path, monkeypatch, command):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "tmpabc"))
+
+    monkeypatch.setattr("sise_rt.commands.results.tempfile.TemporaryFile", refuse)
+    arguments = [picture, "-m", small_bundle] if command == "explain" else []
+    code, printed, err = sise(command, *arguments, "-o", tmp_path)
+    assert (code, printed) == (2, "")
+    says = (
+        f"error: folder {str(tmp_path)!r} cannot be written: Permission denied: name another one (see --out)"
+    )
+    assert err == f"{says}\n"
 
 
 def test_an_existing_bundle_or_folder_is_not_replaced(sise, small_model, small_bundle, tmp_path):

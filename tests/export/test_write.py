@@ -179,5 +179,5 @@ def test_the_old_bundle_survives_a_move_that_fails(old, tmp_path, monkeypatch):
 
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="is a file: name a folder"):
         fill(tmp_path / "file" / "a.sise")
