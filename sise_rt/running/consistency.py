@@ -97,7 +97,9 @@ def _block_error(
         length = 2 * step * unit * positions
         # Where a map's level does not matter (before an instance normalisation), only rounding is left.
         least = ROUNDING * np.finfo(np.float32).eps * float(np.abs(logits).max()) / length
-        off = np.abs((odds[0::2] - odds[1::2]) / length - exact) / max(np.abs(exact).max(), least)
+        # An output that is 0 whatever goes in has neither a slope nor rounding.
+        scale = max(float(np.abs(exact).max()), least, float(np.finfo(np.float32).tiny))
+        off = np.abs((odds[0::2] - odds[1::2]) / length - exact) / scale
         best = np.minimum(best, off)  # NaN stays
         if best.max() <= AGREED:
             break

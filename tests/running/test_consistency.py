@@ -8,7 +8,7 @@ import pytest
 
 from sise_rt.bundle import read_bundle
 from sise_rt.errors import BundleError
-from sise_rt.running.consistency import chain_error, relative_error
+from sise_rt.running.consistency import chain_error, differences_error, relative_error
 from sise_rt.running.passes import FeaturePass, run_features
 from sise_rt.running.sessions import Sessions
 
@@ -60,3 +60,19 @@ def test_without_gradients_there_is_no_way_back(sessions):
     image, targets, linked = passed(sessions)
     bare = FeaturePass(linked.maps, [], linked.logits)
     assert chain_error(sessions, image, targets, bare) < 1e-5
+
+
+def test_an_output_that_is_always_0_has_no_error(cnn, tmp_path):
+    import onnx
+    from sise_rt.export import export
+
+    model = onnx.load(cnn(tmp_path / "zero.onnx"))
+    for weight in model.graph.initializer:
+        if weight.name.startswith("head."):
+            weight.raw_data = bytes(len(weight.raw_data))
+    onnx.save(model, tmp_path / "zero.onnx")
+    bundle = export(tmp_path / "zero.onnx", tmp_path / "zero.sise", activation="none").path
+    sessions = Sessions(bundle, read_bundle(bundle), "cpu")
+    _, targets, linked = passed(sessions)
+    assert not any(alpha.any() for alpha in linked.alphas)
+    assert differences_error(sessions, targets, linked) == 0
