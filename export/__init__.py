@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sise_rt.bundle import Manifest
 from sise_rt.errors import ModelError
 from sise_rt.running.sessions import Sessions, onnxruntime
+from sise_rt.wording import Note
 
 try:
     import onnx  # noqa: F401
@@ -40,14 +41,14 @@ class Report:
     Attributes:
         path: the bundle.
         manifest: as written.
-        notes: what was assumed or decided, a line each.
+        notes: what was assumed or decided, a line each, and which argument says otherwise.
         warnings: what makes the bundle mean something else than one would think, a line each; to be shown
             even where notes are not.
     """
 
     path: Path
     manifest: Manifest
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -131,7 +132,7 @@ def export(
             judged = judge(sessions, prepared.network, pair, offsets, pictures, progress)
             manifest = replace(manifest, parity=replace(manifest.parity, gate=judged.record()))
         write_manifest(folder, manifest)
-    notes = (*prepared.notes(), *graphs.notes, *limits_of_proof(manifest, prepared))
+    notes = (*prepared.notes(), *map(Note, (*graphs.notes, *limits_of_proof(manifest, prepared))))
     return Report(output, manifest, notes, tuple(_warnings(manifest, prepared)))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sise_rt.bundle import Block
 from sise_rt.errors import ModelError, SiseError, UnsupportedOperator
-from sise_rt.wording import counted
+from sise_rt.wording import Note, counted
 
 from .assembly import assemble, limits_of_proof
 from .gradients.reverse import missing_rules
@@ -19,7 +19,7 @@ from .ir.network import Network
 from .ir.nodes import operator
 from .preparation import Preparation, prepare
 
-NOT_COMPARED = (
+NOT_COMPARED = Note(
     "not tried: whether the bundle gives the model's numbers, as the weights here are random; an export does"
 )
 
@@ -33,7 +33,7 @@ class Examination:
         classes: the number of classes, or None likewise.
         activation: `softmax`, `sigmoid` or `none`, or None likewise.
         blocks: the block outputs; empty if there are none or the model was refused before.
-        notes: what would be assumed.
+        notes: what would be decided and assumed, a line each.
         refusals: why the export would fail; empty if it would not.
         only_gradients: whether an export without gradients would go through all the same.
         warnings: what would make explanations mean something else than one would think.
@@ -43,7 +43,7 @@ class Examination:
     classes: int | None
     activation: str | None
     blocks: tuple[Block, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     refusals: tuple[SiseError, ...]
     only_gradients: bool = False
     warnings: tuple[str, ...] = ()
@@ -104,17 +104,17 @@ def examine(
 
 def _tried(
     prepared: Preparation, cuts: Sequence[Block], random: bool, gradients: bool = True
-) -> tuple[tuple[str, ...], tuple[SiseError, ...]]:
+) -> tuple[tuple[Note, ...], tuple[SiseError, ...]]:
     """What building a bundle says: notes, and why it fails; random weights are compared with nothing."""
     manifest = prepared.manifest("model", cuts, gradients=gradients)
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as folder:
         try:
             if random:
-                return (*build_graphs(prepared.network, manifest).notes, NOT_COMPARED), ()
+                return (*map(Note, build_graphs(prepared.network, manifest).notes), NOT_COMPARED), ()
             manifest, graphs, _ = assemble(Path(folder), prepared, manifest)
         except SiseError as error:
             return (), (error,)
-    return (*graphs.notes, *limits_of_proof(manifest, prepared)), ()
+    return tuple(map(Note, (*graphs.notes, *limits_of_proof(manifest, prepared)))), ()
 
 
 def _without_rules(network: Network, first: Block) -> tuple[SiseError, ...]:

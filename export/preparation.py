@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sise_rt.bundle import LATER, Block, Manifest, Preprocess
+from sise_rt.errors import ModelError
 from sise_rt.graphs import block_graph, head_graph
 from sise_rt.manifest import GraphPaths, ImageInput, Origin, Parity
+from sise_rt.wording import Note
 
 from .canonical.blocks import find_blocks, named_blocks
 from .canonical.form import canonical
@@ -17,6 +19,7 @@ from .canonical.layout import channels_first
 from .intake.sources import Source, open_source
 from .ir.memory import pass_bytes
 from .ir.network import Network
+from .proof.original import why_not
 from .settings import class_labels, image_size, preprocessing
 
 
@@ -39,7 +42,7 @@ class Preparation:
     tensors: tuple[str, ...]
     preprocess: Preprocess
     labels: tuple[str, ...]
-    assumed: tuple[str, ...]
+    assumed: tuple[Note, ...]
     left_out: str | None
 
     def find_blocks(self, names: Sequence[str] | None) -> tuple[Block, ...]:
@@ -54,7 +57,7 @@ class Preparation:
             blocks = find_blocks(self.network)
         return tuple(channels_first(self.network, blocks))
 
-    def every_assumption(self) -> tuple[str, ...]:
+    def every_assumption(self) -> tuple[Note, ...]:
         """What was assumed so far, a line each."""
         return (*self.source.assumed, *self.assumed, *self.network.assumed)
 
@@ -62,13 +65,14 @@ class Preparation:
         """What makes explanations mean something else than one would think, a line each."""
         return (*self.source.warnings, *self.network.warnings)
 
-    def notes(self) -> Iterator[str]:
+    def notes(self) -> Iterator[Note]:
         """What was decided, left out and assumed so far, a line each."""
-        yield from (*self.source.notes, *self.network.notes)
+        yield from map(Note, (*self.source.notes, *self.network.notes))
         if self.left_out:
-            yield self.left_out
-        warned = self.source.warnings
-        yield from (f"assumed: {note}" for note in self.every_assumption() if note not in warned)
+            yield Note(self.left_out, "labels")
+        for note in self.every_assumption():
+            if note not in self.source.warnings:
+                yield Note(f"assumed: {note}", note.setting)
 
     def manifest(
         self,
@@ -103,7 +107,7 @@ class Preparation:
             opset=network.opsets[""],
             source=Origin(source.format, source.name, source.sha256, source.producer),
             parity=Parity(),
-            assumed=self.every_assumption(),
+            assumed=tuple(map(str, self.every_assumption())),
             warnings=self.warnings(),
             licence=licence or source.metadata.get("licence"),
             files={},
@@ -146,9 +150,28 @@ def prepare(
     size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
     tensors = tuple(name for node in opened.model.graph.node for name in node.output)
     settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
-    network = canonical(opened.model, scratch, opened.ends, size, activation, settings)
+    try:
+        network = canonical(opened.model, scratch, opened.ends, size, activation, settings)
+    except ModelError as error:
+        _blame_size(opened, size, error)
+        raise
     named, assumed_labels, left_out = class_labels(
         labels, opened.metadata, network.classes, network.two_sided
     )
     notes = tuple(note for note in (assumed_size, *assumed, assumed_labels) if note)
     return Preparation(opened, network, tensors, settings, named, notes, left_out)
+
+
+def _blame_size(source: Source, size: tuple[int, int, int], error: ModelError) -> None:
+    """Tell what the model itself says of an input size that it leaves free, where that is in the way.
+
+    Raises:
+        ModelError: the model, as it came, does not run on such pictures.
+    """
+    _, height, width = size
+    if None in source.ends.image_size and (reason := why_not(source.path, source.ends, size)):
+        raise ModelError(
+            f"the model does not run on {height}x{width} pixels, a size that it leaves free: give the "
+            f"one that it was made for ({reason})",
+            settings=("input_size",),
+        ) from error

@@ -12,7 +12,7 @@ from typing import Any
 from sise_rt.bundle import DEPTHS, PRECISIONS, Preprocess
 from sise_rt.errors import ArgumentError, ModelError
 from sise_rt.pictures.reading import PICTURES
-from sise_rt.wording import counted, reason
+from sise_rt.wording import Note, counted, reason
 
 from .intake.interface import Interface
 from .intake.sizes import SIZE, check_size
@@ -33,7 +33,7 @@ GATE_PICTURES = 20
 
 def image_size(
     ends: Interface, wanted: tuple[int, int] | None, metadata: Mapping[str, Any]
-) -> tuple[tuple[int, int, int], str | None]:
+) -> tuple[tuple[int, int, int], Note | None]:
     """(channels, height, width), and a note if it had to be assumed.
 
     Raises:
@@ -47,7 +47,7 @@ def image_size(
 
 def _image_size(
     ends: Interface, wanted: tuple[int, int] | None, metadata: Mapping[str, Any]
-) -> tuple[tuple[int, int, int], str | None]:
+) -> tuple[tuple[int, int, int], Note | None]:
     channels, height, width = ends.image_size
     described = metadata.get("input_size")
     channels = channels or (described or (None,))[0]
@@ -68,7 +68,7 @@ def _image_size(
     if described:
         return (channels, height or described[1], width or described[2]), None
     height, width = height or SIZE, width or SIZE
-    return (channels, height, width), f"input size {height}x{width} (set input_size)"
+    return (channels, height, width), Note(f"input size {height}x{width}", "input_size")
 
 
 def _number(key: str, value: Any) -> float:
@@ -90,7 +90,7 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
 
 def preprocessing(
     size: tuple[int, int, int], given: Mapping[str, Any], metadata: Mapping[str, Any]
-) -> tuple[Preprocess, list[str]]:
+) -> tuple[Preprocess, list[Note]]:
     """The user's settings, else the source's, else ImageNet's convention.
 
     Nothing is assumed to be cropped of pictures for a model of other channels than 3, or of an input that is
@@ -128,9 +128,9 @@ def preprocessing(
         if given.get(key) is not None:
             continue
         if key not in described:
-            assumed.append(f"{key} {_shown(values[key])} (set {key})")
+            assumed.append(Note(f"{key} {_shown(values[key])}", key))
         elif metadata.get("of_other_weights"):
-            assumed.append(f"{key} {_shown(values[key])} (as for {origin})")
+            assumed.append(Note(f"{key} {_shown(values[key])}, as for {origin}", key))
     try:
         for key in ("mean", "std"):
             value = values[key]
@@ -216,7 +216,7 @@ def _refuse_half_a_normalisation(settings: Preprocess, given: Set[str], stated: 
 
 def class_labels(
     given: str | Path | Sequence[str] | None, metadata: Mapping[str, Any], classes: int, two_sided: bool
-) -> tuple[tuple[str, ...], str | None, str | None]:
+) -> tuple[tuple[str, ...], Note | None, str | None]:
     """One label a class, empty if unknown; what had to be assumed of them; and why the source's are left out.
 
     Raises:
@@ -233,12 +233,14 @@ def class_labels(
         return tuple(labels), None, None
     labels = metadata.get("labels") or []
     if len(labels) == classes:
-        assumed = f"labels (as for {metadata['described_by']})" if metadata.get("of_other_weights") else None
+        assumed = None
+        if metadata.get("of_other_weights"):
+            assumed = Note(f"labels, as for {metadata['described_by']}", "labels")
         return tuple(labels), assumed, None
     reason = metadata.get("labels_left_out")
     if labels:
         reason = _other_count(len(labels), classes)
-    left_out = f"labels of {metadata['described_by']} left out: {reason} (can be given)" if reason else None
+    left_out = f"labels of {metadata['described_by']} left out: {reason}" if reason else None
     return ("negative", "positive") if two_sided else (), None, left_out
 
 

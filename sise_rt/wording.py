@@ -9,6 +9,23 @@ HALF = 500  # characters of a message that is cut, at its beginning and its end
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
+class Note(str):
+    """A line for people, and the argument that would make it another one.
+
+    Attributes:
+        setting: as it is called in Python; None where there is none. What shows the line tells it in its own
+            words, as of errors.
+    """
+
+    setting: str | None
+
+    def __new__(cls, text: str, setting: str | None = None) -> Note:
+        """The line `text`."""
+        note = super().__new__(cls, text)
+        note.setting = setting
+        return note
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A number and its noun: `1 block`, `2 blocks`, `2 classes` where the plural is given."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
@@ -22,6 +39,15 @@ def printable(text: str) -> str:
 def printable_json(text: str) -> str:
     """The same for JSON in one line, whose strings then still mean what they meant."""
     return CONTROL.sub(lambda control: f"\\u{ord(control[0]):04x}", text)
+
+
+def in_bytes(size: float) -> str:
+    """An amount of memory in the largest unit that it fills, to three digits: `10 bytes`, `81.9 kB`."""
+    unit, count = "bytes", float(f"{size:.3g}")
+    for larger in ("kB", "MB", "GB", "TB"):
+        if count >= 1000:
+            unit, count = larger, count / 1000
+    return f"{count:.3g} {unit}"
 
 
 def reason(error: Exception) -> str:

@@ -10,6 +10,7 @@ import onnx
 from onnx import helper
 
 from sise_rt.errors import ModelError
+from sise_rt.wording import Note
 
 from ..ir.network import OWN_PREFIX, Network, image_dependent
 from ..ir.nodes import attribute
@@ -55,7 +56,7 @@ def settle_batch(network: Network, declared: int | None) -> None:
             "export it with a free batch, or with a batch of 1"
         ) from reason
     measure_shapes(network, (1, 1))
-    network.assumed.append(f"batch of 1, so masked images are scored one by one ({reason.observed})")
+    network.assumed.append(Note(f"batch of 1, so masked images are scored one by one ({reason.observed})"))
 
 
 def free_batch(network: Network, batch: int) -> None:

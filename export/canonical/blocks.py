@@ -14,7 +14,7 @@ from sise_rt.wording import counted
 from ..ir.messages import described
 from ..ir.network import Network, image_dependent
 from .layout import channel_axes
-from .no_cut import no_cut
+from .no_cut import no_cut, too_small
 from .weight_layers import weight_layers
 
 MOST_BEHIND = 4  # a classifier of several layers is usual, four times the feature extractor is not
@@ -48,8 +48,9 @@ def find_blocks(network: Network) -> list[Block]:
         else:
             outputs[-1] = tensor
         last, layers = (h, w), weighted[tensor]
-    if outputs and (reason := _tokens_behind(network, outputs[-1])):
-        raise ModelError(reason, settings=("blocks",))
+    if outputs and (misses := _missed_behind(network, outputs[-1])):
+        reason, setting = misses
+        raise ModelError(reason, settings=(setting,))
     if not outputs:
         raise no_cut(network, _cuts(network))
     if len(outputs) == 1:
@@ -207,8 +208,11 @@ def _weight_layers(network: Network) -> dict[str, int]:
     return counts
 
 
-def _tokens_behind(network: Network, tensor: str) -> str | None:
-    """Why the last block would miss most of the network, as the patch embedding of a transformer does."""
+def _missed_behind(network: Network, tensor: str) -> tuple[str, str] | None:
+    """Why the last block would miss most of the network, as the patch embedding of a transformer does.
+
+    And the setting that would help.
+    """
     nodes = network.graph.nodes
     position = next(i for i, node in enumerate(nodes) if tensor in node.output)
     weighted = weight_layers(network)
@@ -216,10 +220,13 @@ def _tokens_behind(network: Network, tensor: str) -> str | None:
     behind = len(weighted) - before
     if behind <= MOST_BEHIND * before:
         return None
+    if reason := too_small(network):
+        return reason, "input_size"
     return (
         f"the last tensor with a 2-D map, {tensor!r}, has {counted(before, 'weight layer')} before it and "
         f"{behind} behind it: the network works on tokens, as vision transformers do, and has no feature "
-        "maps for SISE. Where a 2-D map is wanted all the same, name it as a block"
+        "maps for SISE. Where a 2-D map is wanted all the same, name it as a block",
+        "blocks",
     )
 
 

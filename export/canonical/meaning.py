@@ -15,6 +15,7 @@ import numpy as np
 
 from sise_rt.errors import ArgumentError, ModelError
 from sise_rt.manifest import ACTIVATIONS
+from sise_rt.wording import Note
 
 from ..ir.builder import Builder
 from ..ir.network import OWN_PREFIX, Network
@@ -211,7 +212,7 @@ def _assume_one_logit(network: Network, evidence: Evidence) -> None:
             f"it is unclear what the model's only output is: {reason}; {CHOICES}", settings=ASKED
         )
     network.activation = "sigmoid"
-    network.assumed.append("activation sigmoid, as the model ends in a single logit (set activation)")
+    network.assumed.append(Note("activation sigmoid, as the model ends in a single logit", "activation"))
     network.warnings.append(
         "the model's only output is taken for a logit, which is cut at 0 (assumed: nothing in the model says "
         "so; if it is a probability or a quantity, export it again with the activation that it has)"
@@ -240,7 +241,7 @@ def _assume_logits(network: Network, evidence: Evidence) -> None:
         raise ModelError(f"it is unclear what the model's outputs are: {reason}; {CHOICES}", settings=ASKED)
     network.activation = "softmax"
     logits = f"{evidence.columns} logits"
-    network.assumed.append(f"activation softmax, as the model ends in {logits} (set activation)")
+    network.assumed.append(Note(f"activation softmax, as the model ends in {logits}", "activation"))
     unusual = ""
     if evidence.within_one and values.any():
         unusual = "all of them lay in 0 to 1"

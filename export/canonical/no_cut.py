@@ -27,6 +27,8 @@ def no_cut(network: Network, cuts: Sequence[str]) -> ModelError:
         cuts: the tensors, of any shape, that alone hold what is known of the image.
     """
     nodes = network.graph.nodes
+    if reason := too_small(network):
+        return ModelError(reason, settings=("input_size",))
     dependent = image_dependent(nodes, ["images"])
     layers = weight_layers(network)
     producers = {name: i for i, node in enumerate(nodes) for name in node.output}
@@ -42,6 +44,22 @@ def no_cut(network: Network, cuts: Sequence[str]) -> ModelError:
             "feature maps of a CNN"
         )
     return ModelError(f"{NOWHERE}: SISE needs the feature maps of a CNN")
+
+
+def too_small(network: Network) -> str | None:
+    """Why a network has hardly any maps: its convolutions have a single position left to look at."""
+    _, _, height, width = network.types["images"].shape
+    for node in network.graph.nodes:
+        if operator(node) != "Conv":
+            continue
+        maps, kernel = (network.types[name].shape[2:] for name in node.input[:2])
+        if set(maps) == {1} and max(int(extent or 0) for extent in kernel) > 1:
+            return (
+                f"an input of {height}x{width} pixels is too small for this model: its maps have a single "
+                f"position already before node {node.name or node.output[0]!r}, a convolution of "
+                f"{'x'.join(map(str, kernel))}: choose a larger input size"
+            )
+    return None
 
 
 def _branched(network: Network, join: onnx.NodeProto, ends: Sequence[str]) -> ModelError:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import onnx
 
+from sise_rt.bundle import MANIFEST
 from sise_rt.errors import ArgumentError, ModelError
+from sise_rt.wording import Note
 
 from ..ir.messages import gist
 from .external import external_files, source_sha256, take_out
@@ -69,7 +71,7 @@ class Source:
     raw: Path | None = None
     precision: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
-    assumed: list[str] = field(default_factory=list)
+    assumed: list[Note] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -106,6 +108,8 @@ def open_source(
             )
         return _torch_source(source, "model", "torch", {}, scratch, Wanted(example, size, output))
     text = str(source)
+    if Path(text).suffix == ".sise" or (Path(text) / MANIFEST).is_file():
+        raise ArgumentError(f"{text} is a bundle already: export the model that it was made from")
     if Path(text).suffix == ".onnx" or Path(text).is_file():
         if weights is not None:
             raise ArgumentError(
@@ -137,7 +141,7 @@ def open_source(
 
         opened.parked = park(module, opened.program, scratch / "torch.bin")
     if weights == "none":
-        line = "WEIGHTS ARE RANDOM (none were asked for): explanations of this bundle mean nothing"
+        line = Note("WEIGHTS ARE RANDOM (none were asked for): explanations of this bundle mean nothing")
         opened.assumed.append(line)
         opened.warnings.append(line)
     return opened
@@ -189,7 +193,7 @@ def _torch_source(
 
 def _example_size(
     module: torch.nn.Module, metadata: Mapping[str, Any], size: tuple[int, int] | None
-) -> tuple[tuple[int, int, int], str | None]:
+) -> tuple[tuple[int, int, int], Note | None]:
     """(channels, height, width) of an example input, and a note if height and width had to be assumed."""
     from .from_torch import input_channels
 
@@ -199,8 +203,8 @@ def _example_size(
     check_size(channels, height, width)
     if size or (described and not metadata.get("of_other_weights")):
         return (channels, height, width), None
-    origin = f"as for {metadata['described_by']}" if described else "set input_size"
-    return (channels, height, width), f"input size {height}x{width} ({origin})"
+    origin = f", as for {metadata['described_by']}" if described else ""
+    return (channels, height, width), Note(f"input size {height}x{width}{origin}", "input_size")
 
 
 def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from sise_rt.errors import SiseError
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+RUNTIMES = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")  # what ONNX Runtime begins a message with
+RUNNING = re.compile(
+    r"Non-zero status code returned while running (\S+) node\. Name:'(.*?)' Status Message: "
+)
 
 
 def gist(error: BaseException) -> str:
@@ -19,7 +23,8 @@ def gist(error: BaseException) -> str:
     while error.__cause__ is not None and not isinstance(error, SiseError):
         error = error.__cause__
     text = error.message if isinstance(error, SiseError) else str(error)
-    lines = COLOURS.sub("", text).splitlines()
+    text = RUNNING.sub(r"node '\2' (\1): ", RUNTIMES.sub("", COLOURS.sub("", text)))
+    lines = text.splitlines()
     return next((line for line in lines if line.strip()), type(error).__name__)[:300]
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from sise_rt.wording import Note
+
 from .builder import Builder
 from .types import TensorType
 
@@ -80,7 +82,7 @@ class Network:
     two_sided: bool = False
     rearranged: dict[str, str] = field(default_factory=dict)
     measured: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    assumed: list[str] = field(default_factory=list)
+    assumed: list[Note] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 

@@ -63,15 +63,31 @@ def by_file(
     wanted = dict.fromkeys((ends.output, *shared))
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in outputs)
     try:
-        session = open_session(model.SerializeToString(), quiet_options(Level.ORT_DISABLE_ALL), path.parent)
-        if network.layout == "NHWC":
-            image = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
-        image = np.repeat(image, ends.dims[0] or 1, axis=0)  # the original may have a fixed batch
-        image = image.astype(INPUTS[session.get_inputs()[0].type])
-        output, *values = session.run([ends.output, *shared], {ends.image: image})
+        output, *values = _run(model, path.parent, ends, image, shared)
     except Exception as error:
         raise ModelError(f"the original model does not run: {gist(error)}") from error
     # Only tensors of the same layout can be compared: NHWC maps went through a transposition on the way.
     types, by_name = network.types, dict(zip(shared, values, strict=True))
     maps = {name: v[:1] for name, v in by_name.items() if v.shape[1:] == types[name].shape[1:]}
     return Reference(output.reshape(ends.dims[0] or 1, -1)[:1], maps)
+
+
+def why_not(path: Path, ends: Interface, size: tuple[int, int, int]) -> str | None:
+    """Why an ONNX file does not run on pictures of (channels, height, width); None where it does."""
+    try:
+        _run(onnx.load(path, load_external_data=False), path.parent, ends, np.zeros((1, *size), np.float32))
+    except Exception as error:  # whatever the runtime says
+        return gist(error)
+    return None
+
+
+def _run(
+    model: onnx.ModelProto, folder: Path, ends: Interface, image: np.ndarray, tensors: Sequence[str] = ()
+) -> list[np.ndarray]:
+    """The output for an image (1, C, H, W) float32, and further tensors that the model gives."""
+    session = open_session(model.SerializeToString(), quiet_options(Level.ORT_DISABLE_ALL), folder)
+    if ends.layout == "NHWC":
+        image = np.ascontiguousarray(image.transpose(0, 2, 3, 1))
+    image = np.repeat(image, ends.dims[0] or 1, axis=0)  # the original may have a fixed batch
+    image = image.astype(INPUTS[session.get_inputs()[0].type])
+    return session.run([ends.output, *tensors], {ends.image: image})

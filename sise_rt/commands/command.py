@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from sise_rt.errors import SiseError
+from sise_rt.wording import Note
 
 from .console import UNUSABLE, complain
 from .signals import interrupt, on_interrupt
@@ -43,10 +44,21 @@ class Command(click.Command):
 
 def spelt(error: SiseError) -> str:
     """An error's message, and the running command's options for the settings that it is about."""
+    return error.told(_options().get)
+
+
+def spelt_note(note: Note) -> str:
+    """A note, and the running command's option that would make it another one."""
+    option = note.setting and _options().get(note.setting)
+    return f"{note} (see {option})" if option else note
+
+
+def _options() -> dict[str, str]:
+    """The running command's options by the names of arguments in Python."""
     options: dict[str, str] = {}
     for parameter in click.get_current_context().command.params:
         for name in parameter.opts:
             if name.startswith("--"):
                 options |= {name[2:].replace("-", "_"): name, str(parameter.name): name}
     own = {setting: option for setting, option in OPPOSITES.items() if option in options.values()}
-    return error.told((options | own).get)
+    return options | own

@@ -16,7 +16,7 @@ from sise_rt.bundle import DEPTHS, Block, Manifest
 from sise_rt.explanation import Explanation
 from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
 from sise_rt.running.sessions import PROVIDERS
-from sise_rt.wording import counted, printable, printable_json, short
+from sise_rt.wording import counted, in_bytes, printable, printable_json, short
 
 # Exit codes.
 FAILED_IMAGES, UNUSABLE = 1, 2
@@ -136,7 +136,7 @@ def described(manifest: Manifest, path: Path) -> list[str]:
     return [
         f"{path}: input {image.channels}x{image.height}x{image.width}, "
         f"{counted(manifest.classes, 'class', 'classes')}, {manifest.activation}, opset {manifest.opset}, "
-        f"{size / 1e6:.1f} MB",
+        f"{in_bytes(size)}",
         *block_table(manifest.blocks),
     ]
 

@@ -12,7 +12,7 @@ import click
 from sise_rt.bundle import ACTIVATIONS, PRECISIONS
 from sise_rt.wording import counted
 
-from .command import Command, spelt
+from .command import Command, spelt, spelt_note
 from .console import (
     QUIET,
     UNUSABLE,
@@ -188,7 +188,7 @@ def export(
     if quiet:
         return
     for note in report.notes:
-        say(note, err=True)
+        say(spelt_note(note), err=True)
     say(*described(report.manifest, report.path))
     parity = report.manifest.parity
     allowed = allowed_errors(parity.quantised, report.manifest.precision)
@@ -266,7 +266,7 @@ def inspect(
     if examination.blocks:
         say(*block_table(examination.blocks))
     for note in examination.notes:
-        say(note)
+        say(spelt_note(note))
     for warning in examination.warnings:
         say(f"warning: {warning}", err=True)
     for refusal in examination.refusals:

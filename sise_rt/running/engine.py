@@ -14,6 +14,7 @@ from sise_rt.bundle import WEIGHTS, Manifest
 from sise_rt.errors import ArgumentError, BundleError, ProviderError
 from sise_rt.pictures.flatness import is_almost_constant, is_constant
 from sise_rt.pictures.resizing import resize_by_neighbours
+from sise_rt.wording import in_bytes
 
 from .batches import Batches
 from .passes import FeaturePass, OpenGraph, cannot_run, run_features
@@ -99,8 +100,8 @@ class Engine:
             ]
         if needed and needed["forward"] > self.memory:
             return [
-                f"a single image takes about {needed['forward'] / 1e6:.3g} MB in a pass, more than "
-                f"the {self.memory / 1e6:.3g} MB allowed: images are run one at a time"
+                f"a single image takes about {in_bytes(needed['forward'])} in a pass, more than the "
+                f"{in_bytes(self.memory)} allowed: images are run one at a time"
             ]
         return []
 

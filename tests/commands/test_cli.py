@@ -81,11 +81,12 @@ def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
     assert code == 0
     assert "3 blocks, 36 maps" in printed
     assert "largest relative error" in printed
-    assert "assumed: color RGB" in notes
+    assert "assumed: color RGB (see --color)\n" in notes
     assert "assumed: mean" not in notes
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["preprocess"]["mean"] == [0.5, 0.5, 0.5]
     assert manifest["preprocess"]["std"] == [0.25, 0.25, 0.25]
+    assert "color RGB" in manifest["assumed"]
 
     code, printed, _ = sise("inspect", bundle)
     assert code == 0

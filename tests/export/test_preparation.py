@@ -68,3 +68,33 @@ def test_a_single_logit_has_two_sides(cnn, tmp_path, classes, two_sided):
     prepared = prepare(cnn(tmp_path / "m.onnx", classes=classes), tmp_path, labels=labels)
     assert prepared.network.two_sided is two_sided
     assert prepared.labels == (("not scratch", "scratch") if two_sided else ("scratch", "none"))
+
+
+@pytest.fixture
+def free(cnn, tmp_path):
+    """A network of unpadded convolutions that leaves its input size free."""
+
+    def leave_free(model):
+        for dim, name in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], "hw", strict=True):
+            dim.dim_param = name
+        for node in model.graph.node:
+            for attribute in node.attribute if node.op_type == "Conv" and "shortcut" not in node.name else ():
+                if attribute.name == "pads":
+                    attribute.ints[:] = [0] * 4
+
+    return mutilated(cnn(tmp_path / "m.onnx"), tmp_path / "free.onnx", leave_free)
+
+
+def test_an_input_size_on_which_the_model_does_not_run(free, tmp_path):
+    (refusal,) = examine(free, input_size=(3, 4)).refusals
+    says = "the model does not run on 3x4 pixels, a size that it leaves free: give the one that it was "
+    assert refusal.message.startswith(says)
+    assert "ONNXRuntimeError" not in refusal.message
+    assert refusal.settings == ("input_size",)
+
+
+def test_an_input_size_is_not_blamed_for_something_else(cnn, tmp_path):
+    path = mutilated(cnn(tmp_path / "m.onnx", tail="Softmax"), tmp_path / "free.onnx", lambda model: None)
+    for wanted in ((32, 32), None):
+        (refusal,) = examine(path, input_size=wanted, activation="sigmoid").refusals
+        assert "ends in softmax" in refusal.message

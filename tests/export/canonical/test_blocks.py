@@ -312,3 +312,22 @@ def test_resnet18_of_torchvision_and_its_module_names(torchvision, tmp_path):
         "the output of module 'conv1' is no tensor of the deployed graph, as it is fused with its "
         "neighbours or does nothing there; cuts near it: bn1, relu, maxpool (see blocks)"
     )
+
+
+def test_an_input_that_is_too_small_is_no_transformer(network):
+    def build(op, x, channels=8):
+        x = op.relu_conv(x, 3, channels, s=2)
+        for _ in range(3):
+            x = op.relu_conv(x, channels, channels)
+        return op.head(op.relu_conv(op.relu_conv(x, channels, 16, s=2), 16, 16), 16)
+
+    assert len(find_blocks(network(build, size=8))) == 2
+    for size in (1, 2):  # without any map, and with all but one layer behind the last one
+        with pytest.raises(ModelError) as refused:
+            find_blocks(network(lambda op, x: build(op, op.relu_conv(x, 3, 3)), size=size))
+        says = (
+            f"an input of {size}x{size} pixels is too small for this model: its maps have a single position"
+        )
+        assert refused.value.message.startswith(says)
+        assert "a convolution of 3x3: choose a larger input size" in refused.value.message
+        assert refused.value.settings == ("input_size",)

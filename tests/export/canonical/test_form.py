@@ -264,9 +264,8 @@ def test_single_logit_has_two_sides(tmp_path, given, tail):
     close(found, np.concatenate([-positive, positive], axis=1))
     assert network.activation == "sigmoid"
     assert any("both sides" in note for note in network.notes)
-    assert any("single logit (set activation)" in note for note in network.assumed) == (
-        not given and not tail
-    )
+    assert any(note.endswith("single logit") for note in network.assumed) == (not given and not tail)
+    assert all(note.setting == "activation" for note in network.assumed)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_a_factory_in_the_current_folder(tmp_path, monkeypatch):
 def test_what_is_assumed_of_a_torch_model_is_said(torchvision, tmp_path):
     opened = open_source("torchvision:resnet18", tmp_path, weights="none")
     assert opened.assumed == [
-        "input size 224x224 (as for torchvision ResNet18_Weights.IMAGENET1K_V1)",
+        "input size 224x224, as for torchvision ResNet18_Weights.IMAGENET1K_V1",
         *opened.warnings,
     ]
     assert opened.warnings[0].startswith("WEIGHTS ARE RANDOM")
@@ -179,12 +179,12 @@ def test_what_is_assumed_of_a_torch_model_is_said(torchvision, tmp_path):
 def test_example_sizes():
     torch = pytest.importorskip("torch")
     conv = torch.nn.Conv2d(5, 4, 3)
-    assert _example_size(conv, {}, None) == ((5, 224, 224), "input size 224x224 (set input_size)")
+    assert _example_size(conv, {}, None) == ((5, 224, 224), "input size 224x224")
     assert _example_size(conv, {}, (32, 48)) == ((5, 32, 48), None)
     described = {"input_size": (3, 64, 96), "described_by": "timm abc"}
     assert _example_size(torch.nn.Linear(3, 4), described, None) == ((3, 64, 96), None)
     described["of_other_weights"] = True
-    assert _example_size(conv, described, None) == ((3, 64, 96), "input size 64x96 (as for timm abc)")
+    assert _example_size(conv, described, None) == ((3, 64, 96), "input size 64x96, as for timm abc")
     assert _example_size(conv, described, (32, 48)) == ((3, 32, 48), None)
     with pytest.raises(ModelError, match="300000x300000 pixels"):
         _example_size(conv, {}, (300_000, 300_000))
@@ -201,3 +201,12 @@ def test_modules_and_examples_that_do_not_fit(tmp_path):
     assert "has no torch.nn.Conv2d" in refused(torch.nn.Linear(3, 4), tmp_path)
     five = torch.ones(1, 5, 8, 8)
     assert "the module does not run on images (2, 5, 8, 8)" in refused(conv, tmp_path, example=five)
+
+
+def test_a_bundle_is_no_source(small_bundle, tmp_path, monkeypatch):
+    says = " is a bundle already: export the model that it was made from"
+    assert refused(small_bundle, tmp_path, ArgumentError) == f"{small_bundle}{says}"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "renamed").symlink_to(small_bundle)
+    assert refused("renamed", tmp_path, ArgumentError) == f"renamed{says}"
+    assert refused("gone.sise", tmp_path, ArgumentError) == f"gone.sise{says}"

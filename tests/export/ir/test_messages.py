@@ -14,6 +14,12 @@ from sise_rt.errors import ModelError
         ("", "ValueError"),
         ("\x1b[96mcoloured\x1b[0m words", "coloured words"),
         ("x" * 400, "x" * 300),
+        ("[ONNXRuntimeError] : 1 : FAIL : Node () Op (Gemm) mismatch", "Node () Op (Gemm) mismatch"),
+        (
+            "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returned while running "
+            "Conv node. Name:'c1' Status Message: Invalid input shape: {3,3}",
+            "node 'c1' (Conv): Invalid input shape: {3,3}",
+        ),
     ],
 )
 def test_the_first_line_that_says_something(text, said):
