@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sise_rt.bundle import Block
 from sise_rt.errors import ModelError, SiseError, UnsupportedOperator
@@ -54,8 +55,10 @@ def examine(
     *,
     weights: str | None = None,
     activation: str | None = None,
+    labels: str | Path | Sequence[str] | None = None,
     output_name: str | None = None,
     input_size: tuple[int, int] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
     blocks: Sequence[str] | None = None,
 ) -> Examination:
     """Go through an export that leaves no bundle, and collect what stands in its way.
@@ -65,9 +68,11 @@ def examine(
     Args:
         source: an ONNX file, `torchvision:NAME`, `timm:NAME` or `package.module:factory`.
         weights: as for `export`; torchvision and timm models get random ones if None, enough for blocks.
-        activation: as for `export`.
+        activation: as for `export`, as are the next four.
+        labels: one a class, or a file of them.
         output_name: which output to explain, where there are several.
         input_size: (height, width), where the model leaves it free.
+        preprocess: under timm's key names; by pictures prepared so it is found out what the outputs mean.
         blocks: tensor names of the block outputs; None finds them.
     """
     random = weights is None and str(source).startswith(("torchvision:", "timm:"))
@@ -78,8 +83,10 @@ def examine(
                 Path(scratch),
                 weights="none" if random else weights,
                 activation=activation,
+                labels=labels,
                 output_name=output_name,
                 input_size=input_size,
+                preprocess=preprocess,
             )
         except SiseError as error:
             return Examination(None, None, None, (), (), (error,))

@@ -18,7 +18,7 @@ from .signals import INTERRUPTED, interrupted
 MODULES = {  # of the subcommands, in this package
     "demo": "demo",
     "export": "export",
-    "inspect": "export",
+    "inspect": "inspect",
     "verify": "verify",
     "explain": "explain",
     "methods": "methods",

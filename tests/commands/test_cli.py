@@ -235,6 +235,28 @@ def test_inspect_of_a_model_names_the_blocks(sise, small_model):
     assert f"sise-rt export {small_model}" in printed
 
 
+def test_inspect_takes_what_an_export_is_told_of_a_model(sise, small_model, tmp_path):
+    options = ["--mean", "0.5", "--std", 0.25, "--scale", 127.5, "--crop-pct", 1, "--color", "BGR"]
+    options += ["--interpolation", "bicubic", "--crop-mode", "squash", "--bit-depth", 8]
+    code, printed, err = sise("inspect", small_model, *options)
+    assert (code, err) == (0, "")
+    assumed = [line for line in printed.splitlines() if line.startswith("assumed")]
+    assert assumed == ["assumed: activation softmax, as the model ends in 5 logits (see --activation)"]
+    (tmp_path / "two.txt").write_text("a\nb\n")
+    for arguments in (["--std", 0.25], ["--labels", tmp_path / "two.txt"]):
+        refused = sise("inspect", small_model, *arguments)
+        assert refused[0] == 2
+        assert refused == sise("export", small_model, "-o", tmp_path / "a.sise", *arguments)
+
+
+@pytest.mark.parametrize("options", [["--input-size", 64], ["--scale", 1, "--weights", "none"]])
+def test_inspect_refuses_to_ignore_options_of_a_bundle(sise, small_bundle, options):
+    code, printed, err = sise("inspect", small_bundle, *options)
+    assert (code, printed) == (2, "")
+    given = ", ".join(option for option in reversed(options) if str(option).startswith("--"))
+    assert f"{small_bundle} is a bundle, which is shown as it is: {given} say" in err
+
+
 def without_gradients(bundle, path, **source):
     """A copy of a bundle that has no heads any more."""
     shutil.copytree(bundle, path)

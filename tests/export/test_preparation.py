@@ -1,7 +1,9 @@
 """One preparation for an export and an examination: what is said before is what is done."""
 
+import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 from sise_rt.export import export
 from sise_rt.export.examine import examine
 from sise_rt.export.preparation import prepare
@@ -98,3 +100,28 @@ def test_an_input_size_is_not_blamed_for_something_else(cnn, tmp_path):
     for wanted in ((32, 32), None):
         (refusal,) = examine(path, input_size=wanted, activation="sigmoid").refusals
         assert "ends in softmax" in refusal.message
+
+
+def test_what_outputs_mean_is_told_by_the_same_pictures(cnn, tmp_path):
+    path = mutilated(cnn(tmp_path / "m.onnx", classes=1), tmp_path / "steep.onnx", with_steep_scores)
+    (refusal,) = examine(path).refusals
+    assert refusal.message.startswith("it is unclear what the model's only output is: it reaches")
+    with pytest.raises(SiseError) as error:
+        export(path, tmp_path / "m.sise")
+    assert error.value.message == refusal.message
+    darker = {"mean": 0, "std": 30}
+    examined, report = examine(path, preprocess=darker), export(path, tmp_path / "m.sise", preprocess=darker)
+    assert examined.refusals == ()
+    assert examined.notes == report.notes
+    assert "assumed: activation sigmoid, as the model ends in a single logit" in report.notes
+
+
+def with_steep_scores(model):
+    """Scores that depend on how bright the pictures are: no biases, and a steep head."""
+    for weight in model.graph.initializer:
+        value = numpy_helper.to_array(weight)
+        if weight.name.endswith("bias") or weight.name.endswith(".mean"):
+            value = np.zeros_like(value)
+        elif weight.name == "head.weight":
+            value = 300 * value
+        weight.CopyFrom(numpy_helper.from_array(value, weight.name))

@@ -1,0 +1,117 @@
+"""`sise-rt inspect`, thin over `sise_rt.export.examine`, which is imported when a model is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from sise_rt.bundle import read_bundle
+from sise_rt.wording import counted
+
+from .command import Command, spelt, spelt_note
+from .console import UNUSABLE, block_table, complain, described, say
+from .model_options import import_torch_for, of_model
+from .signals import starting
+
+
+@click.command(cls=Command)
+@click.argument("source", metavar="BUNDLE|SOURCE")
+@click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision: and timm:, random by default.")
+@of_model
+def inspect(
+    source: str,
+    weights: str | None,
+    activation: str | None,
+    labels: Path | None,
+    blocks: list[str] | None,
+    output_name: str | None,
+    input_size: tuple[int, int] | None,
+    **preprocess: Any,
+) -> None:
+    """Show the blocks of a bundle or a model, and what an export would refuse and why.
+
+    \b
+    Examples:
+      sise-rt inspect resnet50.sise
+      sise-rt inspect model.onnx
+      sise-rt inspect torchvision:resnet50
+    """
+    path = Path(source)
+    if path.is_dir() or path.suffix == ".sise":
+        _refuse_options(source)
+        _show_bundle(path)
+        return
+    with starting():
+        from sise_rt.export.examine import examine
+
+        import_torch_for(source)
+    examination = examine(
+        source,
+        weights=weights,
+        activation=activation,
+        labels=labels,
+        output_name=output_name,
+        input_size=input_size,
+        preprocess=preprocess,
+        blocks=blocks,
+    )
+    if examination.size:
+        classes = counted(examination.classes or 0, "class", "classes")
+        say(f"input {'x'.join(map(str, examination.size))}, {classes}, {examination.activation}")
+    if examination.blocks:
+        say(*block_table(examination.blocks))
+    for note in examination.notes:
+        say(spelt_note(note))
+    for warning in examination.warnings:
+        say(f"warning: {warning}", err=True)
+    for refusal in examination.refusals:
+        complain(spelt(refusal))
+    if examination.only_gradients:
+        say(f"all other steps work: sise-rt export {source} --without-gradients")
+    if examination.refusals:
+        raise SystemExit(UNUSABLE)
+    say(f"can be exported: sise-rt export {source}")
+
+
+def _refuse_options(bundle: str) -> None:
+    """Refuse options where a bundle is shown, which says all of it itself."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if isinstance(parameter, click.Option)
+        and parameter.name is not None
+        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        verb = "says" if len(given) == 1 else "say"
+        raise click.UsageError(
+            f"{bundle} is a bundle, which is shown as it is: {', '.join(given)} {verb} nothing to it"
+        )
+
+
+def _show_bundle(path: Path) -> None:
+    """Print what a bundle says of itself."""
+    manifest = read_bundle(path)
+    say(*described(manifest, path))
+    settings = manifest.preprocess
+    say(
+        f"preprocessing: {settings.crop_mode} crop {settings.crop_pct:g}, {settings.interpolation}, "
+        f"{settings.color}, {settings.bit_depth} bits, scale {settings.scale:g}, mean {settings.mean}, "
+        f"std {settings.std}"
+    )
+    if manifest.precision == "fp16":
+        say("scores: the network in fp16, all else in fp32")
+    if not manifest.has_gradients:
+        say("gradients: none (exported --without-gradients): every map that is not flat is a mask")
+    origin = [f"{key} {value}" for key, value in asdict(manifest.source).items() if value]
+    say(f"source: {', '.join(origin) or 'unknown'}")
+    say(f"licence: {manifest.licence or 'unknown'}")
+    for note in manifest.assumed:
+        say(f"assumed: {note}")
+    for warning in manifest.warnings:
+        say(f"warning: {warning}")
