@@ -179,6 +179,11 @@ class Explainer:
         *,
         method: str | Request = "sise",
         preset: str | None = None,
+        mu: float | None = None,
+        fusion: str | None = None,
+        budget: float | None = None,
+        max_passes: int | None = None,
+        max_seconds: float | None = None,
         top_k: int = 1,
         batch_size: int | None = None,
         progress: Progress | None = None,
@@ -195,7 +200,16 @@ class Explainer:
             One explanation a target, in the order given or by falling confidence; where nothing speaks for a
             target, the `NoEvidence` that says so.
         """
-        asked = request(method, preset, **options)
+        asked = request(
+            method,
+            preset,
+            mu=mu,
+            fusion=fusion,
+            budget=budget,
+            max_passes=max_passes,
+            max_seconds=max_seconds,
+            **options,
+        )
         explained = self._explain(
             image,
             targets,

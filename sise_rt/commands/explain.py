@@ -13,7 +13,7 @@ import click
 
 from sise_rt import Explainer, Stop, load
 from sise_rt.errors import BundleError, ImageError, MethodError, NoEvidence, ProviderError, SiseError
-from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, preset_options, repeated
+from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, repeated, with_preset
 from sise_rt.metrics.check import require_probabilities
 from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
@@ -216,7 +216,7 @@ def explain(
             requests,
             wanted,
             interrupt,
-            top_k=min(top_k, explainer.manifest.classes),
+            top_k=top_k,
             batch_size=batch_size,
             bit_depth=bit_depth,
             max_pixels=max_pixels,
@@ -279,17 +279,9 @@ def _requests(
     methods: list[Request], preset: str | None, options: dict[str, Any], *, blocks: bool
 ) -> list[Request]:
     """The methods with what the preset and the options set; one of them has blocks where they are wanted."""
-    names = ", ".join(map(str, methods))
-    if preset and options["budget"] is not None:
-        given = f"--budget {options['budget']:g}"
-        raise click.UsageError(f"--preset {preset} and {given} both say how much: give one")
-    chosen = dict(preset_options(preset))
-    if any(not any(asked.method.has(name) for asked in methods) for name in chosen):
-        raise click.UsageError(f"--preset {preset} says nothing to {names}")
-    if clash := {name for asked in methods for name in asked.given} & chosen.keys():
-        both = f"--preset {preset} and {names} both set {', '.join(clash)}"
-        raise click.UsageError(f"{both}: give one of them")
-    for name, value in (chosen | {k: v for k, v in options.items() if v is not None}).items():
+    given = {name: value for name, value in options.items() if value is not None}
+    methods = with_preset(methods, preset, given)
+    for name, value in given.items():
         methods = _with_option(methods, name, value)
     if blocks and not any(asked.method.blocks for asked in methods):
         raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(map(str, methods))}")

@@ -2,7 +2,7 @@
 
 from .method import Method, Option, Range
 from .query import Answer, BlockEvidence, Call, Clock, Finding, Nothing, Preview, Progress, Query, Stop
-from .requests import PRESETS, Request, parse, parse_all, preset_options, repeated, request
+from .requests import PRESETS, Request, parse, parse_all, repeated, request, with_preset
 from .table import METHODS
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "Stop",
     "parse",
     "parse_all",
-    "preset_options",
     "repeated",
     "request",
+    "with_preset",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,27 +85,47 @@ def request(method: str | Request = "sise", preset: str | None = None, **options
             range, or something else sets what the preset sets.
     """
     asked = method if isinstance(method, Request) else parse(method)
-    for name, value in preset_options(preset).items():
-        if not asked.method.has(name):
-            raise MethodError(f"preset {preset!r} says nothing to {asked}: it sets {name}")
-        if name in asked.given or options.get(name) is not None:
-            raise MethodError(f"preset {preset!r} sets {name} as well: give one of them")
+    given = {name: value for name, value in options.items() if value is not None}
+    (asked,) = with_preset([asked], preset, given)
+    for name, value in given.items():
         asked = asked.having(name, value)
-    for name, value in options.items():
-        if value is not None:
-            asked = asked.having(name, value)
     return asked
 
 
-def preset_options(preset: str | None) -> Mapping[str, Value]:
-    """What a preset sets; None sets nothing.
+def with_preset(requests: Sequence[Request], preset: str | None, given: Collection[str]) -> list[Request]:
+    """Requests with what a preset sets, for those whose methods have it.
+
+    Args:
+        requests: at least one.
+        preset: one of `PRESETS`; None sets nothing.
+        given: names of options that are set for all of them besides.
 
     Raises:
-        MethodError: there is no such preset.
+        MethodError: there is no such preset, none of the methods has what it sets, or that is set already.
     """
-    if preset is not None and preset not in PRESETS:
-        raise MethodError(f"no preset {preset!r}; known are {', '.join(PRESETS)}")
-    return PRESETS[preset] if preset else {}
+    if preset is None:
+        return list(requests)
+    if preset not in PRESETS:
+        raise MethodError(f"no preset {preset!r}; known are {', '.join(PRESETS)}", settings=("preset",))
+    # What one preset sets, another leaves at its default on purpose.
+    for name in dict.fromkeys(name for each in PRESETS.values() for name in each):
+        takes = [asked.method.has(name) for asked in requests]
+        if not any(takes):
+            names = ", ".join(map(str, requests))
+            raise MethodError(
+                f"preset {preset!r} says nothing to {names}: it sets {name}", settings=("preset",)
+            )
+        if name in given or any(name in asked.given for asked in requests):
+            raise MethodError(
+                f"preset {preset!r} sets {name} as well: give one of them", settings=("preset", name)
+            )
+        if name in PRESETS[preset]:
+            value = PRESETS[preset][name]
+            requests = [
+                asked.having(name, value) if take else asked
+                for asked, take in zip(requests, takes, strict=True)
+            ]
+    return list(requests)
 
 
 def parse(text: str) -> Request:

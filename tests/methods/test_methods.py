@@ -19,7 +19,7 @@ from sise_rt.export.ir.builder import Builder  # noqa: E402
 import sise_rt  # noqa: E402
 from sise_rt.bundle import LATER  # noqa: E402
 from sise_rt.errors import BundleError, MethodError, ModelError, NoEvidence  # noqa: E402
-from sise_rt.methods import METHODS, Call, Clock, Finding, Query, parse, repeated, request  # noqa: E402
+from sise_rt.methods import METHODS, Call, Clock, Finding, Query, parse, repeated, request, with_preset  # noqa: E402
 from sise_rt.methods.ada_sise import THRESHOLDS, histogram_otsu, select_adaptively, sorted_otsu  # noqa: E402
 from sise_rt.methods.extremal_perturbation import (  # noqa: E402
     area_penalty,
@@ -838,6 +838,7 @@ def test_a_bundle_without_a_rule_for_the_image_gradient(explainer, monkeypatch):
         ("sise", {"preset": "slow"}, "no preset 'slow'; known are exact, fast"),
         ("sise", {"preset": "fast", "budget": 0.2}, "preset 'fast' sets budget as well"),
         ("sise:budget=0.2", {"preset": "fast"}, "preset 'fast' sets budget as well"),
+        ("sise", {"preset": "exact", "budget": 0.2}, "preset 'exact' sets budget as well"),
         ("grad-cam", {"preset": "fast"}, "preset 'fast' says nothing to grad-cam: it sets budget"),
         ("sise", {"buget": 0.1}, "sise has no option 'buget'; close: budget"),
         ("sise", {"batchsize": 4}, "sise has no option 'batchsize'; close: batch_size"),
@@ -973,3 +974,9 @@ def test_the_preset_is_a_setting(explainer):
     fast = explainer.explain(photo(), 1, preset="fast", batch_size=4)
     same(fast, explainer.explain(photo(), 1, budget=0.1, batch_size=4))
     assert (fast.settings["budget"], fast.guessed > 0) == (0.1, True)
+
+
+def test_a_preset_goes_to_the_methods_that_have_what_it_sets():
+    asked = [parse("grad-cam"), parse("sise:mu=0.3")]
+    assert with_preset(asked, "fast", ()) == [parse("grad-cam"), parse("sise:mu=0.3:budget=0.1")]
+    assert with_preset(asked, "exact", ()) == with_preset(asked, None, ("budget",)) == asked
