@@ -106,12 +106,19 @@ def explain_picture(
         order = np.argsort(-logits, kind="stable")[:top_k]
     query = Query(engine, picture, order)
     call = Call(query, features, batch_size=batch_size, progress=progress, preview=preview)
+    notes: tuple[str, ...] = ()
+    if targets is None and top_k > len(order):
+        notes = (
+            f"{top_k} classes were asked for, and the model has {len(order)}: all of them are explained",
+        )
     explained: Explained = {}
     for asked in requests:
         clock = (with_features if asked.method.features else without).copy()
         answers = zip(order.tolist(), _answers(asked, query, call, clock), strict=True)
         explained[asked.label] = [
-            answer if isinstance(answer, NoEvidence) else _explanation(asked, query, target, logits, answer)
+            answer
+            if isinstance(answer, NoEvidence)
+            else _explanation(asked, query, target, logits, answer, notes)
             for target, answer in answers
         ]
     return explained
@@ -150,13 +157,13 @@ def _answers(asked: Request, query: Query, call: Call, clock: Clock) -> list[Ans
 
 
 def _explanation(
-    asked: Request, query: Query, target: int, logits: np.ndarray, finding: Finding
+    asked: Request, query: Query, target: int, logits: np.ndarray, finding: Finding, notes: Sequence[str]
 ) -> Explanation:
-    """What is told of a finding; `logits` (classes,) are those of the whole picture."""
+    """What is told of a finding, with notes on the call; `logits` (classes,) are those of the whole picture."""
     engine, manifest = query.engine, query.engine.manifest
     trust = confidences(logits, manifest.activation)
     best = int(logits.argmax())  # where confidences are all but 1, logits still differ
-    warnings = [*manifest.warnings, *engine.warnings, *query.picture.notes, *finding.warnings]
+    warnings = [*manifest.warnings, *engine.warnings, *query.picture.notes, *notes, *finding.warnings]
     map_ = normalise(finding.raw)
     if map_ is None:
         warnings.append("the map is constant: the explanation is all zero")

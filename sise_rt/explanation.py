@@ -97,9 +97,11 @@ class Explanation:
         """A confidence of the model, or its output where that is explained itself, for people to read."""
         return f"output {confidence:.4g}" if self.activation == "none" else f"confidence {confidence:.3f}"
 
-    def figure(self) -> str:
-        """The confidence in the target, or the output, as a picture's heading has it."""
-        return self.said(self.confidence).rpartition(" ")[2]
+    def heading(self) -> str:
+        """What a picture of it is headed by: the target, and the model's confidence in it."""
+        unnamed = self.label == str(self.target)
+        name = f"class {self.target}" if unnamed else f"{self.label} ({self.target})"
+        return f"{name}, {self.said(self.confidence)}"
 
     def record(self) -> dict[str, Any]:
         """Everything but the pictures, ready for JSON."""
@@ -155,8 +157,7 @@ class Explanation:
         maps = [(block.name, block.visualization) for block in self.blocks] + [("explanation", self.map)]
         placed = [(name, None if m is None else to_original(m, self.placement)[0]) for name, m in maps]
         seen = to_original(self.map, self.placement)[1]
-        heading = f"{self.label}  {self.figure()}"
-        return strip(_shown(picture, self), placed, seen=seen, heading=heading)
+        return strip(_shown(picture, self), placed, seen=seen, heading=self.heading())
 
     def save(
         self,
@@ -235,7 +236,7 @@ def compare(explanations: Mapping[str, Explanation | None], picture: Any) -> np.
         _shown(picture, first),
         placed,
         seen=seen,
-        heading=f"{first.label}  {first.figure()}",
+        heading=first.heading(),
         columns=ceil(tiles / ceil(tiles / MOST_IN_A_ROW)),
     )
 

@@ -86,7 +86,10 @@ def test_top_k_is_by_falling_confidence(explainer, picture):
     confidences = explainer.confidences(picture)
     assert [e.target for e in found] == np.argsort(-confidences)[:3].tolist()
     assert [e.confidence for e in found] == pytest.approx(np.sort(confidences)[:-4:-1])
-    assert len(explainer.explain_targets(picture, top_k=99, batch_size=4)) == 5
+    every = explainer.explain_targets(picture, top_k=99, batch_size=4)
+    says = "99 classes were asked for, and the model has 5: all of them are explained"
+    assert [says in explanation.warnings for explanation in every] == [True] * 5
+    assert not any("asked for" in warning for explanation in found for warning in explanation.warnings)
     assert explainer.explain(picture, batch_size=4).target == found[0].target
 
 
@@ -433,14 +436,22 @@ def test_saving_replaces_no_file_of_the_users(explanation, picture, tmp_path):
             replace(explanation, **changes).save(tmp_path / "new", picture, "image")
 
 
+def test_pictures_say_of_what_they_are(explanation):
+    assert explanation.heading() == f"b (1), confidence {explanation.confidence:.3f}"
+    unnamed = replace(explanation, target=3, label="3", confidence=0.281)
+    assert unnamed.heading() == "class 3, confidence 0.281"
+    assert replace(unnamed, activation="none").heading() == "class 3, output 0.281"
+
+
 def test_what_it_is_shows_in_an_interpreter(explainer, explanation):
     assert repr(explainer) == ("<Explainer of 'small': 3 x 32 x 32, 5 classes (softmax), 3 blocks, on cpu>")
     assert repr(explanation).startswith("<Explanation of 'image': b (1), confidence 0.")
     assert repr(explanation).endswith(f"by sise with {explanation.masks} masks, map 32 x 32>")
 
 
-def test_the_options_are_named_and_typed():
-    signature = inspect.signature(sise_rt.Explainer.explain)
+@pytest.mark.parametrize("call", [sise_rt.Explainer.explain, sise_rt.Explainer.explain_targets])
+def test_the_options_are_named_and_typed(call):
+    signature = inspect.signature(call)
     named = "method preset mu fusion budget max_passes max_seconds batch_size progress preview".split()
     assert set(named) < signature.parameters.keys()
     assert all(signature.parameters[name].annotation != "Any" for name in named)

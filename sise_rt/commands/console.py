@@ -99,15 +99,11 @@ def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None
 def summary(explanation: Explanation, picture: Path) -> list[str]:
     """One line for an explanation, and one for each warning."""
     seconds = sum(explanation.seconds.values())
-    name = f"{explanation.label} ({explanation.target})"
-    if explanation.label == str(explanation.target):
-        name = f"class {explanation.target}"
     how = "" if explanation.method == "sise" else f"{explanation.method}, "
     masks, passes = explanation.masks, explanation.passes
     cost = counted(masks, "mask") if masks else counted(passes, "pass", "passes")
     lines = [
-        f"{Path(explanation.name).name}: {name}, {explanation.said(explanation.confidence)}, "
-        f"{how}{cost} in {seconds:.1f} s -> {picture}"
+        f"{Path(explanation.name).name}: {explanation.heading()}, {how}{cost} in {seconds:.1f} s -> {picture}"
     ]
     if explanation.check:
         figures = (f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in explanation.check.items())

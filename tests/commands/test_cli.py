@@ -189,7 +189,16 @@ def test_an_older_bundle_is_refused_before_anything_is_explained(sise, small_bun
         (["--method", ","], "name at least one method"),
         (["--method", "grad-cam", "--mu", "0.3"], "--mu says nothing to grad-cam"),
         (["--method", "grad-cam", "--max-passes", "9"], "--max-passes says nothing to grad-cam"),
-        (["--method", "grad-cam", "--preset", "fast"], "--preset fast says nothing to grad-cam"),
+        (
+            ["--method", "grad-cam", "--preset", "fast"],
+            "preset 'fast' says nothing to grad-cam: it sets budget (see --preset)",
+        ),
+        (
+            ["--preset", "fast", "--budget", "0.3"],
+            "sets budget as well: give one of them (see --preset, --budget)",
+        ),
+        (["--preset", "exact", "--budget", "0.3"], "preset 'exact' sets budget as well: give one of them"),
+        (["--method", "sise:budget=0.5", "--preset", "fast"], "preset 'fast' sets budget as well"),
         (["--max-passes", "1"], "max_passes 1 leaves none for masks"),
         (["--method", "sise:mu=0.2", "--mu", "0.3"], "sise:mu=0.2 says otherwise: give one of them"),
         (["--method", "rise:masks=0"], "'rise:masks=0': masks is 0"),
@@ -221,6 +230,10 @@ def test_top_k_explains_by_falling_confidence(sise, small_bundle, picture, tmp_p
     confidences = [json.loads(line)["confidence"] for line in printed.splitlines()]
     assert len(confidences) == 3
     assert confidences == sorted(confidences, reverse=True)
+    code, printed, _ = sise("explain", picture, "-m", small_bundle, "--top-k", 9, "-o", tmp_path / "o")
+    assert code == 0
+    says = "  note: 9 classes were asked for, and the model has 5: all of them are explained"
+    assert printed.splitlines().count(says) == 5
 
 
 def test_quiet_prints_nothing(sise, small_bundle, picture, tmp_path):
