@@ -118,7 +118,7 @@ def explain_picture(
         explained[asked.label] = [
             answer
             if isinstance(answer, NoEvidence)
-            else _explanation(asked, query, target, logits, answer, notes)
+            else _explanation(asked, query, target, logits, answer, notes=notes)
             for target, answer in answers
         ]
     return explained
@@ -157,9 +157,9 @@ def _answers(asked: Request, query: Query, call: Call, clock: Clock) -> list[Ans
 
 
 def _explanation(
-    asked: Request, query: Query, target: int, logits: np.ndarray, finding: Finding, notes: Sequence[str]
+    asked: Request, query: Query, target: int, logits: np.ndarray, finding: Finding, *, notes: Sequence[str]
 ) -> Explanation:
-    """What is told of a finding, with notes on the call; `logits` (classes,) are those of the whole picture."""
+    """What is told of a finding; `logits` (classes,) are those of the whole picture, `notes` on the call."""
     engine, manifest = query.engine, query.engine.manifest
     trust = confidences(logits, manifest.activation)
     best = int(logits.argmax())  # where confidences are all but 1, logits still differ

@@ -211,9 +211,8 @@ class Explanation:
     def __repr__(self) -> str:
         """What is explained, by what."""
         return (
-            f"<Explanation of {self.name!r}: {self.label} ({self.target}), {self.said(self.confidence)}, "
-            f"by {self.method} with {counted(self.masks, 'mask')}, map {self.map.shape[0]} x "
-            f"{self.map.shape[1]}>"
+            f"<Explanation of {self.name!r}: {self.heading()}, by {self.method} with "
+            f"{counted(self.masks, 'mask')}, map {self.map.shape[0]} x {self.map.shape[1]}>"
         )
 
 
