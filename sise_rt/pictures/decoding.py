@@ -20,6 +20,7 @@ from sise_rt.errors import ImageError
 
 from .arrays import NPY, SEE_THROUGH, read_numpy_file
 from .bounds import canvas_of, require_bounded, without_pillows_limit
+from .headers import bits_of
 from .netpbm import MAGIC, read_netpbm
 from .raster import Raster, require_size, turned
 from .tiff import first_page, read_pages
@@ -93,8 +94,13 @@ def _decode_other(form: str, factory: Factory, stream: BinaryIO, max_pixels: int
         deep = _deep_png(factory, stream, image)
         if deep is not None:
             return Raster(deep.pixels, None, notes + deep.notes)
-    read = to_raster(image, max_pixels)
-    return Raster(read.pixels, read.declared, notes + read.notes)
+    bits, read = bits_of(form, stream), to_raster(image, max_pixels)
+    pixels, declared = read.pixels, read.declared
+    if 8 < bits and pixels.dtype == np.uint8:
+        notes += (f"its {bits} bits are read as 8: save it as PNG or TIFF of 16 bits to keep them",)
+    elif 8 < bits < 16:  # Pillow brings them to 16
+        pixels, declared = pixels >> (16 - bits), bits
+    return Raster(pixels, declared, notes + read.notes)
 
 
 def _decode_tiff(factory: Factory, stream: BinaryIO, channels: int, max_pixels: int) -> Raster:
@@ -125,9 +131,9 @@ def _is_animated(image: Image.Image) -> bool:
 
 def loses_bits(image: Any) -> bool:
     """Whether Pillow would lose or mistake bits of an image that it opened and did not decode yet."""
-    if image.format not in ("TIFF", "PNG") or not getattr(image, "tile", None) or image.tell():
+    if image.format not in ("JPEG2000", "TIFF", "PNG") or not getattr(image, "tile", None) or image.tell():
         return False
-    return image.format == "TIFF" or _raw_mode(image) in DEEP or _raw_mode(image) == GREY_ALPHA
+    return image.format in ("JPEG2000", "TIFF") or _raw_mode(image) in DEEP or _raw_mode(image) == GREY_ALPHA
 
 
 def _raw_mode(image: Any) -> str:
