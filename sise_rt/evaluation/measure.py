@@ -18,6 +18,7 @@ from sise_rt.methods import Request
 from sise_rt.metrics.agreement import METRICS as TRUTH_METRICS
 from sise_rt.metrics.check import METRICS as MODEL_METRICS
 from sise_rt.metrics.check import check_map, confidence_in
+from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.placement import Placement
 from sise_rt.pictures.reading import MAX_PIXELS
 from sise_rt.running.finite import require_finite
@@ -28,6 +29,8 @@ from .store import CURVE_POINTS
 from .truth import draw, to_input
 
 METRICS = (*TRUTH_METRICS, *MODEL_METRICS)
+NOTED = "picture that was read with a note"
+"""The kind of the problem of a picture of which something was left out, or is doubtful."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
     trust = confidences(explainer.engine.forward(picture.tensor), explainer.manifest.activation)[0]
     require_finite("logits", "for this image", trust)
     problems: list[Problem] = []
+    if picture.notes:
+        problems.append(Problem(NOTED, sample.image, "; ".join(picture.notes)))
     pairs = _pairs(sample, plan, trust, picture.placement, folder, problems)
     rows: list[dict[str, Any]] = []
     if pairs:
@@ -112,7 +117,7 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
         for pair in pairs:
             for method in plan.methods:
                 answer = explained[method][targets.index(pair.target)]
-                rows.append(_row(explainer, picture.tensor[0], pair, method, answer, trust, plan))
+                rows.append(_row(explainer, picture, pair, method, answer, trust, plan))
     annotated = [index for name in sample.present for index in plan.targets.get(name, ())]
     return {
         "image": sample.image,
@@ -158,7 +163,7 @@ def _pairs(
 
 def _row(
     explainer: Explainer,
-    image: np.ndarray,
+    picture: Picture,
     pair: Pair,
     method: str,
     answer: Explanation | NoEvidence,
@@ -181,7 +186,7 @@ def _row(
     if isinstance(answer, NoEvidence):
         nothing: dict[str, Any] = dict.fromkeys(wanted)
         empty = {"metrics": nothing, "kept": None, "passes": None, "seconds": None, "curves": {}}
-        return row | empty | {"note": f"no evidence: {answer}"}
+        return row | empty | {"note": "; ".join([f"no evidence: {answer}", *picture.notes])}
     values: dict[str, float] = {}
     kept, curves = None, dict[str, metrics.Curve]()
     if pair.truth is not None:
@@ -189,6 +194,7 @@ def _row(
     if pair.predicted and plan.on_model:
         confidence = confidence_in(explainer.engine, pair.target)
         batch = plan.batch_size or 16
+        image = picture.tensor[0]
         borne = check_map(answer.map, image, whole, confidence, plan.on_model, step=plan.step, batch=batch)
         kept, curves = borne.kept, borne.curves
         values |= borne.values

@@ -29,6 +29,7 @@ from sise_rt.evaluation.claim import claimed
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.report import write_report
+from sise_rt.evaluation.samples import Sample
 from sise_rt.evaluation.summary import summarise
 from sise_rt.evaluation.truth import draw, to_input
 from sise_rt.methods import parse
@@ -684,6 +685,42 @@ def test_no_agreement_with_the_annotations_is_a_warning(options, explainer, data
     assert err.startswith("warning: the model predicts an annotated class on none of 6 pictures: ")
     page = (tmp_path / "report" / "report.html").read_text()
     assert "The model predicts an annotated class on none of 6 pictures: " in page
+
+
+def test_what_is_left_out_of_pictures_is_counted_and_stands_in_every_row(small_bundle, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    pixels = np.random.default_rng(4).integers(0, 256, (32, 32, 4), np.uint8)
+    Image.fromarray(pixels[..., :3]).save(photos / "plain.png")
+    Image.fromarray(pixels).save(photos / "clear.png")
+    np.save(photos / "dark.npy", 16 * pixels[..., :3].astype(np.uint16))
+    Image.fromarray(np.full((32, 32, 4), 0, np.uint8)).save(photos / "nothing.png")
+    arguments = ["-m", small_bundle, "--data", photos, "--format", "folder", "--metric", "drop"]
+    code, out, _ = invoke(*arguments, "--method", "sise,grad-cam", "-o", tmp_path / "report")
+    assert code == 0
+    assert "left out or changed: picture that was read with a note 3" in out
+    clear, dark = "its transparency is left out", "if the picture is 12-bit data"
+    expected = {"plain.png": "", "clear.png": clear, "nothing.png": clear, "dark.npy": dark}
+    lines = table(tmp_path / "report")
+    assert len(lines) == 2 * len(expected)
+    assert all(expected[line["image"]] in line["note"] for line in lines)
+    assert not any(line["note"] for line in lines if line["image"] == "plain.png")
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    listed = dict(summary["problems"]["picture that was read with a note"]["listed"])
+    assert {image: expected[image] in note for image, note in listed.items()} == dict.fromkeys(
+        ("clear.png", "dark.npy", "nothing.png"), True
+    )
+    assert clear in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_row_without_evidence_has_the_notes_of_its_picture(explainer, tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((32, 32, 4), np.uint8)).save(tmp_path / "clear.png")
+    nothing = {"sise": [NoEvidence("nothing speaks for it")]}
+    monkeypatch.setattr(sise_rt.Explainer, "explain_methods", lambda *_, **__: nothing)
+    plan = Plan(requests=(parse("sise"),), metrics=("drop",), targets={})
+    (row,) = measure.measure(explainer, tmp_path, Sample("clear.png", {}), plan)["rows"]
+    clear = "its transparency is left out: what it hides is seen"
+    assert row["note"] == f"no evidence: nothing speaks for it; {clear}"
 
 
 def test_two_runs_into_one_folder(options, tmp_path):
