@@ -114,7 +114,9 @@ class _Recorder(torch.fx.Interpreter):
         result = _exact(super().run_node(n))
         if n.name in self.values:
             # The tensor takes another value, by a rounding error, and keeps its place in the derivative.
-            result = result + (torch.from_numpy(self.values[n.name]) - result).detach()
+            held, value = result.detach(), torch.from_numpy(self.values[n.name])
+            off = torch.where(held == value, 0, value - held)  # no difference of infinities, which pad pools
+            result = result + off
         if n.name in self.names and isinstance(result, torch.Tensor):
             self.recorded[n.name] = result
         return result

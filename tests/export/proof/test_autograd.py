@@ -160,3 +160,30 @@ def test_what_torch_does_not_differentiate_is_refused_in_one_line(monkeypatch, t
     with pytest.raises(ModelError, match=r"no way back; export the ONNX file"):
         export(Tokens().eval(), tmp_path / "b", input_size=(16, 16))
     assert not (tmp_path / "b").exists()
+
+
+class PooledAsTensorFlowDoes(torch.nn.Module):
+    """A maximum over a border of minus infinity, as the pools of TensorFlow's NASNet are written in torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = torch.nn.functional.pad(self.conv(x), (0, 1, 0, 1), value=-torch.inf)
+        return self.head(torch.nn.functional.max_pool2d(x, 3, 2).mean((2, 3)))
+
+
+def test_kinks_behind_a_border_of_minus_infinity():
+    images = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    program = torch.export.export(PooledAsTensorFlowDoes().eval(), (torch.from_numpy(images),))
+    names = autograd.inputs_of_kinks(program)
+    arguments = program, images, 2, "softmax", None, names
+    _, values, expected = autograd.autograd_reference(*arguments)
+    assert any(np.isneginf(value).any() for value in values.values())
+    _, _, gradients = autograd.autograd_reference(*arguments, values)
+    assert names
+    for name, gradient in expected.items():
+        assert np.array_equal(gradients[name], gradient)
+        assert np.abs(gradient).max() > 0
