@@ -456,3 +456,14 @@ def test_weights_outside_the_folder_are_not_read(model, tmp_path, location):
     with pytest.raises(ModelError, match="external weights cannot be loaded"):
         export(inner / "m.onnx", inner / "m.sise")
     assert sorted(os.listdir(inner)) == ["link.bin", "m.onnx", "pipe.bin"]
+
+
+def test_a_weight_that_the_graph_makes_may_be_as_large_as_vgg_19_s_first_dense_layer(model):
+    features = 25_088
+    model.graph.initializer.append(numpy_helper.from_array(np.array([4096, features]), "sizes"))
+    fill = numpy_helper.from_array(np.array([1e-3], np.float32))
+    model.graph.node.insert(0, helper.make_node("ConstantOfShape", ["sizes"], ["dense"], "dense", value=fill))
+    check_model(model)
+    model.graph.initializer[-1].CopyFrom(numpy_helper.from_array(np.array([8192, features]), "sizes"))
+    with pytest.raises(ModelError, match=r"node 'dense' \(ConstantOfShape\) gives an absurdly large tensor"):
+        check_model(model)
