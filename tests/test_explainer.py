@@ -488,8 +488,14 @@ def test_file_names_that_are_no_text_are_kept(explanation, picture, tmp_path):
 
 def test_where_nothing_can_be_written(explanation, tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    for folder in ("file", "file/below", "nul\0", "x" * 300):
-        with pytest.raises(OutputError, match="cannot be"):
+    says_of = {
+        "file": "is a file: name a folder",
+        "file/below": "lies below a file: name a folder",
+        "nul\0": "cannot be made: embedded null",
+        "x" * 300: "cannot be made: File name too long",
+    }
+    for folder, says in says_of.items():
+        with pytest.raises(OutputError, match=says):
             explanation.save(tmp_path / folder)
 
 
