@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.fx.node import map_aggregate
+from torch.fx.node import map_aggregate, map_arg
 from torch.multiprocessing.reductions import StorageWeakRef
 
 
@@ -100,17 +100,52 @@ def _differentiable(target: Any) -> Any:
     return made_of or IN_ANY_ORDER.get(target, target)
 
 
+def merged_nodes(program: Any, kept: Container[str]) -> dict[str, str]:
+    """Nodes of torch's exported program that the exporter merged with an equal one before them, by name.
+
+    Whatever reads the merged tensor counts in its gradient.
+
+    Args:
+        program: torch's exported program.
+        kept: names of the tensors that the exporter left.
+    """
+    first: dict[tuple[Any, ...], str] = {}
+    merged: dict[str, str] = {}
+    for node in program.graph_module.graph.nodes:
+        if node.op != "call_function":
+            continue
+        read = map_arg((node.args, node.kwargs), lambda source: merged.get(source.name, source.name))
+        name = first.setdefault((node.target, repr(read)), node.name)
+        if name != node.name and name in kept and node.name not in kept:
+            merged[node.name] = name
+    return merged
+
+
 class _Recorder(torch.fx.Interpreter):
     """Runs a program in float64 and records tensors by name; the program's weights stay as they are."""
 
     def __init__(
-        self, module: Any, names: Sequence[str], doubling: _Doubling, values: Mapping[str, np.ndarray]
+        self,
+        module: Any,
+        names: Sequence[str],
+        doubling: _Doubling,
+        values: Mapping[str, np.ndarray],
+        merged: Mapping[str, str],
     ):
         super().__init__(module)
         self.names, self.doubling, self.values = set(names), doubling, values
+        self.merged, self.shared = merged, dict.fromkeys(merged.values())
         self.recorded: dict[str, torch.Tensor] = {}
 
     def run_node(self, n: torch.fx.Node) -> Any:
+        if n.name in self.merged:
+            return self.shared[self.merged[n.name]]
+        result = self._computed(n)
+        if n.name in self.shared:
+            self.shared[n.name] = result
+        return result
+
+    def _computed(self, n: torch.fx.Node) -> Any:
         result = _exact(super().run_node(n))
         if n.name in self.values:
             # The tensor takes another value, by a rounding error, and keeps its place in the derivative.
@@ -138,6 +173,7 @@ def autograd_reference(
     removed: str | None,
     tensors: Sequence[str],
     values: Mapping[str, np.ndarray] | None = None,
+    merged: Mapping[str, str] | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Output, feature maps and their gradients by torch autograd on the exported program, in float64.
 
@@ -150,6 +186,7 @@ def autograd_reference(
         tensors: names of the feature maps.
         values: what tensors of the program take instead of their own float64 values, by name. With those of a
             float32 run every unit is on the side of its kink that it was on there.
+        merged: nodes that stand for an earlier one, from `merged_nodes`.
 
     Returns:
         The program's output (N, classes), the maps and the gradients of the log-odds with respect to them,
@@ -159,7 +196,7 @@ def autograd_reference(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch copies its own deprecated structures
         doubling = _Doubling()
-        recorder = _Recorder(program.module(), tensors, doubling, values or {})
+        recorder = _Recorder(program.module(), tensors, doubling, values or {}, merged or {})
     with torch.autograd.graph.saved_tensors_hooks(doubling.pack, doubling.unpack):
         pictures = torch.from_numpy(images).double().requires_grad_(True)
         output = recorder.run(pictures)

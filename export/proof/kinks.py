@@ -17,7 +17,7 @@ from ..ir.cpu_sessions import Level, give_back_memory, open_session, quiet_optio
 from ..ir.mapping import unload
 from ..ir.messages import gist
 from ..ir.network import Network
-from .autograd import autograd_reference, inputs_of_kinks
+from .autograd import autograd_reference, inputs_of_kinks, merged_nodes
 from .original import Reference
 
 
@@ -37,7 +37,14 @@ def by_autograd(
     names = {network.rearranged.get(tensor, tensor): tensor for tensor in tensors}
     try:
         output, maps, gradients = autograd_reference(
-            source.program, image, target, network.activation, network.removed, list(names), values
+            source.program,
+            image,
+            target,
+            network.activation,
+            network.removed,
+            list(names),
+            values,
+            merged_nodes(source.program, network.types),
         )
     except (RuntimeError, TypeError) as error:  # also NotImplementedError; torch has no kind of its own
         raise ModelError(

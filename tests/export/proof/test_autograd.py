@@ -122,6 +122,30 @@ class PartUnused(Attention):
         return self.head(self.last(part).relu().mean((2, 3)))
 
 
+class ReadTwice(torch.nn.Module):
+    """Two branches begin with the same activation of the same map, which the exporter computes once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one, self.other = (
+            torch.nn.Conv2d(*widths, 3, stride, 1)
+            for widths, stride in (((3, 8), 1), ((8, 8), 2), ((8, 8), 2))
+        )
+        self.head = torch.nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.head((self.one(x.relu()) + self.other(x.relu())).relu().mean((2, 3)))
+
+
+def test_what_the_exporter_merged_is_merged_in_the_reference(tmp_path):
+    torch.manual_seed(0)
+    report = export(ReadTwice().eval(), tmp_path / "b", input_size=(16, 16))
+    assert report.manifest.blocks[0].tensor == "relu"
+    assert report.manifest.parity.compared.alpha == len(report.manifest.blocks)
+    assert report.manifest.parity.errors["alpha"] < 1e-5
+
+
 @pytest.mark.filterwarnings("ignore")  # torch's exporter copies its own deprecated structures
 @pytest.mark.parametrize("module", [Attention, Deviation, PartUnused])
 def test_a_program_that_autograd_does_not_take_as_it_is(tmp_path, module):
