@@ -159,7 +159,9 @@ def _learn(
     if batched and small.dtype.kind == "f" and not derived:
         scale = np.abs(small, where=np.isfinite(small), out=np.zeros_like(small)).max(initial=0.0)
         same = _aligned(large, batches)[: batches[0]]
-        if not np.allclose(small, same, rtol=0.0, atol=MIXING * scale, equal_nan=True):
+        if small.shape != same.shape or not np.allclose(
+            small, same, rtol=0.0, atol=MIXING * scale, equal_nan=True
+        ):
             raise MixedBatch(
                 f"tensor {name!r} of an image changes with the other images of its batch, or by chance",
                 ", so masked copies cannot be scored together: export in evaluation mode",

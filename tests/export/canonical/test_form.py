@@ -328,6 +328,11 @@ def mixing_behind_a_saturated_softmax(op, x):
     return op.Softmax(z)
 
 
+def attention_over_the_batch(op, x):
+    z = scores(op, x)
+    return op.MatMul(op.Softmax(op.MatMul(z, op.Transpose(z, perm=[1, 0]))), z)
+
+
 def training_norm(op, x):
     ones = op.constant(np.ones(3, np.float32))
     zeros = op.constant(np.zeros(3, np.float32))
@@ -364,6 +369,7 @@ def batch_in_the_middle(op, x):
         (segmenter, r"shape \(\?, 6, 6, 6\), where a classifier gives \(N, classes\): segmenters"),
         (mixing, "changes with the other images of its batch"),
         (mixing_behind_a_saturated_softmax, "changes with the other images of its batch"),
+        (attention_over_the_batch, "changes with the other images of its batch"),
         (training_norm, "changes with the other images of its batch"),
         (training_dropout, "by chance"),
         (control_flow, r"the picture decides which branch this If takes, .* control flow cannot be split"),
