@@ -28,9 +28,10 @@ class Explainer:
     Args:
         bundle: folder made by `sise-rt export`.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
-        threads: CPU threads; None takes the cores that the process may use.
+        threads: CPU threads; None takes the cores that the process may use, and more are cut to these.
         memory: bytes that the images of a pass may take, besides the model.
         tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster.
+        oversubscribe: start as many threads as were asked for, on however few cores.
     """
 
     def __init__(
@@ -40,10 +41,14 @@ class Explainer:
         threads: int | None = None,
         memory: int | None = None,
         tf32: bool = False,
+        *,
+        oversubscribe: bool = False,
     ):
         held = load_bundle(bundle)
         self.manifest: Manifest = held.manifest
-        sessions = Sessions(bundle, held.manifest, provider, threads, tf32, files=held.files)
+        sessions = Sessions(
+            bundle, held.manifest, provider, threads, tf32, oversubscribe=oversubscribe, files=held.files
+        )
         self.engine = Engine(sessions, memory)
 
     def __repr__(self) -> str:
@@ -286,6 +291,8 @@ def load(
     threads: int | None = None,
     memory: int | None = None,
     tf32: bool = False,
+    *,
+    oversubscribe: bool = False,
 ) -> Explainer:
     """Load a bundle, see `Explainer`.
 
@@ -294,4 +301,4 @@ def load(
         ProviderError: ONNX Runtime, or the provider that was asked for, is not there.
         ArgumentError: `threads` or `memory` is below 1.
     """
-    return Explainer(bundle, provider, threads, memory, tf32)
+    return Explainer(bundle, provider, threads, memory, tf32, oversubscribe=oversubscribe)

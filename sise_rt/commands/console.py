@@ -30,9 +30,17 @@ PROVIDER = click.option(
     show_default=True,
     help="What runs the model; auto is CUDA where it is there, else the CPU.",
 )
-THREADS = click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads; by default the cores this process may use."
-)
+
+
+def THREADS(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of how many threads there are."""
+    number = click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="CPU threads; by default, and at most, the cores this process may use.",
+    )
+    more = click.option("--oversubscribe", is_flag=True, help="Start more --threads than there are cores.")
+    return number(more(command))
 
 
 def whole_number(text: str) -> int | None:

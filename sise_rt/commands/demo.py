@@ -23,7 +23,7 @@ from .signals import starting
 )
 @PROVIDER
 @THREADS
-def demo(out: Path, provider: str, threads: int | None) -> None:
+def demo(out: Path, provider: str, threads: int | None, oversubscribe: bool) -> None:
     """Explain the built-in picture with the built-in model; nothing else is needed.
 
     \b
@@ -36,7 +36,8 @@ def demo(out: Path, provider: str, threads: int | None) -> None:
 
     with resources.as_file(resources.files("sise_rt") / "demo") as folder:
         with starting():
-            explainer, source = load(folder / "surface.sise", provider, threads), folder / "surface.png"
+            explainer = load(folder / "surface.sise", provider, threads, oversubscribe=oversubscribe)
+        source = folder / "surface.png"
         prepare_folder(out, [source], range(explainer.manifest.classes))
         with progress_bar(source.name, hidden=False) as progress:
             picture = explainer.prepare(source)

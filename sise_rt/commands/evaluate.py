@@ -144,6 +144,7 @@ def evaluate(
     provider: str,
     batch_size: int | None,
     threads: int | None,
+    oversubscribe: bool,
     max_pixels: int,
     quiet: bool,
 ) -> None:
@@ -168,7 +169,7 @@ def evaluate(
         from sise_rt.evaluation.report import write_report  # which draws
 
         dataset = read_dataset(folder, form, annotations, None if only is None else _lines(only))
-        explainer = load(bundle, provider, threads)
+        explainer = load(bundle, provider, threads, oversubscribe=oversubscribe)
     if set(metrics) & set(MODEL):
         require_probabilities(explainer.engine)
     targets, missing = _targets(dataset, explainer.manifest, class_map)

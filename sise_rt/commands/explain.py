@@ -172,6 +172,7 @@ def explain(
     provider: str,
     batch_size: int | None,
     threads: int | None,
+    oversubscribe: bool,
     memory: int | None,
     tf32: bool,
     bit_depth: int | None,
@@ -199,7 +200,7 @@ def explain(
     alone = [asked.label for asked in methods] == ["sise"]
     requests = _requests(methods, preset, options, blocks=blocks)
     with starting():
-        explainer = load(bundle, provider, threads, memory, tf32)
+        explainer = load(bundle, provider, threads, memory, tf32, oversubscribe=oversubscribe)
         explainer.require(requests)
     if check:
         require_probabilities(explainer.engine)

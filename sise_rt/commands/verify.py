@@ -17,7 +17,7 @@ from .signals import starting
 @click.argument("bundle", type=click.Path(path_type=Path))
 @PROVIDER
 @THREADS
-def verify(bundle: Path, provider: str, threads: int | None) -> None:
+def verify(bundle: Path, provider: str, threads: int | None, oversubscribe: bool) -> None:
     """Check a bundle's hashes and schema, and measure its parity with the source again, without the source.
 
     \b
@@ -28,7 +28,7 @@ def verify(bundle: Path, provider: str, threads: int | None) -> None:
         from sise_rt import load
         from sise_rt.running.verify import failures, tolerances, verify
 
-        explainer = load(bundle, provider, threads)
+        explainer = load(bundle, provider, threads, oversubscribe=oversubscribe)
     manifest = explainer.manifest
     say(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
     errors = verify(explainer.engine)

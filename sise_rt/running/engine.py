@@ -50,7 +50,7 @@ class Engine:
         if memory is not None and memory < 1:
             raise ArgumentError(f"memory is {memory}, at least 1 byte is needed", settings=("memory",))
         self.sessions, self.memory = sessions, memory or MEMORY
-        self.warnings: list[str] = self._warnings_of_memory(asked=memory is not None)
+        self.warnings: list[str] = [*sessions.warnings, *self._warnings_of_memory(asked=memory is not None)]
         try:
             self._open()
         except ProviderError as error:
@@ -98,12 +98,14 @@ class Engine:
                 "the memory is not bounded: the bundle is of an older sise-rt and does not tell what a pass "
                 "takes; export it again"
             ]
+        warnings, more = [], f"more than the {in_bytes(self.memory)} allowed"
         if needed and needed["forward"] > self.memory:
-            return [
-                f"a single image takes about {in_bytes(needed['forward'])} in a pass, more than the "
-                f"{in_bytes(self.memory)} allowed: images are run one at a time"
-            ]
-        return []
+            one = f"a single image takes about {in_bytes(needed['forward'])} in a pass"
+            warnings.append(f"{one}, {more}: images are run one at a time")
+        if needed and asked and self.manifest.has_gradients and needed["backward"] > self.memory:
+            gradients = f"the pass for an image's gradients may take {in_bytes(needed['backward'])}"
+            warnings.append(f"{gradients}, {more}: it cannot be done in parts, and is run all the same")
+        return warnings
 
     def _open(self) -> None:
         """Open the two graphs that SISE runs; on a CPU at the same time, as opening is slow there."""

@@ -15,6 +15,7 @@ from sise_rt.bundle import WEIGHTS, Manifest
 from sise_rt.errors import ArgumentError, BundleError, ProviderError
 from sise_rt.graphs import graph_specs
 from sise_rt.memory import give_back_memory
+from sise_rt.wording import counted
 
 from .passes import OpenGraph, first_line
 
@@ -104,6 +105,13 @@ def available_threads() -> int:
         return cores
 
 
+def _fewer_threads(asked: int, cores: int) -> str:
+    return (
+        f"{counted(cores, 'thread')} instead of {asked}, as this process may use no more cores; "
+        "to start more all the same, say that the cores are to be oversubscribed"
+    )
+
+
 class Sessions:
     """Opens a bundle's graphs on one provider and keeps none, as each session holds its weights again.
 
@@ -112,15 +120,18 @@ class Sessions:
         manifest: its manifest, already checked.
         provider: `auto` (CUDA where this ONNX Runtime was built with it, else the CPU), `cpu`, `cuda` or
             `tensorrt`.
-        threads: of the CPU; None takes the cores that the process may use.
+        threads: of the CPU; None takes the cores that the process may use, and more are cut to these.
         tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster. Not by
             default: the selection and Otsu's threshold are hard decisions.
+        oversubscribe: start as many threads as were asked for, on however few cores.
         files: the bundle's, in memory, from `load_bundle`; what becomes of the folder then does not matter.
             None reads the folder at each opening, for whoever has just written it.
 
     Attributes:
         provider: the one in use, as in the argument.
         chosen: whether the caller named it.
+        threads: in use.
+        warnings: what is other than asked for.
         tf32_allowed: as the argument.
         specs: what each of the bundle's graphs takes and gives, by name.
 
@@ -137,13 +148,16 @@ class Sessions:
         threads: int | None = None,
         tf32: bool = False,
         *,
+        oversubscribe: bool = False,
         files: Mapping[str, bytes] | None = None,
     ):
         if threads is not None and threads < 1:
             raise ArgumentError(f"threads is {threads}, at least 1 is needed", settings=("threads",))
         self.folder, self.manifest = Path(folder), manifest
         self.specs = graph_specs(manifest)
-        self.threads = threads or available_threads()
+        cores = available_threads()
+        self.threads = threads if threads and oversubscribe else min(threads or cores, cores)
+        self.warnings = () if threads in (None, self.threads) else (_fewer_threads(threads, cores),)
         self.provider, self.chosen = _choose(provider), provider != "auto"
         self.tf32_allowed, self._files = tf32, files
 
@@ -154,7 +168,15 @@ class Sessions:
 
     def on_cpu(self) -> Sessions:
         """The same on the CPU."""
-        return Sessions(self.folder, self.manifest, "cpu", self.threads, self.tf32_allowed, files=self._files)
+        return Sessions(
+            self.folder,
+            self.manifest,
+            "cpu",
+            self.threads,
+            self.tf32_allowed,
+            oversubscribe=True,
+            files=self._files,
+        )
 
     def read(self, path: str) -> bytes:
         """A file of the bundle.

@@ -1,5 +1,6 @@
 """The engine: how a model is run does not change what it says."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -70,7 +71,9 @@ def test_threads_and_repetition_give_the_same_bits(small_bundle):
 
 def test_what_is_found_out_about_batches_is_kept_for_the_process(small_bundle, monkeypatch):
     monkeypatch.setattr(module, "_batches", {})
-    first, again, other = (sise_rt.load(small_bundle, "cpu", threads).engine for threads in (1, 1, 2))
+    first, again, other = (
+        sise_rt.load(small_bundle, "cpu", threads, oversubscribe=True).engine for threads in (1, 1, 2)
+    )
     assert first.batches("score") is again.batches("score")
     assert first.batches("score") is not other.batches("score"), "another number of threads"
     assert first.batches("score") is not first.batches("forward"), "another graph"
@@ -181,7 +184,17 @@ def test_what_ran_out_in_one_call_is_not_told_of_the_next(small_bundle, monkeypa
 
 def test_an_image_beyond_the_memory_is_said(small_bundle):
     manifest = read_bundle(small_bundle)
-    needed = manifest.memory["forward"]
-    assert Engine(Sessions(small_bundle, manifest, "cpu"), memory=needed).warnings == []
-    (warning,) = Engine(Sessions(small_bundle, manifest, "cpu"), memory=needed - 1).warnings
-    assert warning.startswith("a single image takes about")
+    forward, backward = manifest.memory["forward"], manifest.memory["backward"]
+    assert backward > forward
+
+    def warnings(memory):
+        return Engine(Sessions(small_bundle, manifest, "cpu"), memory=memory).warnings
+
+    assert warnings(backward) == []
+    (gradients,) = warnings(backward - 1)
+    assert re.match(
+        r"the pass for an image's gradients may take [\d.]+ [kM]?B, more than the [\d.]+ [kM]?B", gradients
+    )
+    assert len(warnings(forward)) == 1
+    single, _ = warnings(forward - 1)
+    assert single.startswith("a single image takes about")

@@ -178,6 +178,28 @@ def test_threads_reach_the_sessions(small_bundle):
         sise_rt.load(small_bundle, "cpu", threads=0)
 
 
+PICTURE = np.random.default_rng(5).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("asked", "oversubscribe", "used"),
+    [(None, False, 2), (1, False, 1), (2, False, 2), (3, False, 2), (9999, False, 2), (5, True, 5)],
+)
+def test_threads_are_cut_to_the_cores(small_bundle, monkeypatch, asked, oversubscribe, used):
+    """And every explanation says so, in one line."""
+    monkeypatch.setattr(module, "available_threads", lambda: 2)
+    explainer = sise_rt.load(small_bundle, "cpu", asked, oversubscribe=oversubscribe)
+    for graph in (explainer.engine.score_graph, explainer.engine.features_graph):
+        assert graph.session.get_session_options().intra_op_num_threads == used
+    line = (
+        f"2 threads instead of {asked}, as this process may use no more cores; "
+        "to start more all the same, say that the cores are to be oversubscribed"
+    )
+    cut = [line] if asked is not None and asked > used else []
+    assert explainer.engine.warnings == cut
+    assert [warning for warning in explainer.explain(PICTURE).warnings if "threads instead" in warning] == cut
+
+
 # ------------------------------------------------------------------------------------------- nothing is sent
 
 SPY = """
