@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -121,20 +122,29 @@ class Bundle(NamedTuple):
     files: Mapping[str, bytes]
 
 
-def load_bundle(folder: str | Path) -> Bundle:
-    """Read a whole bundle into memory, and check every file against its hash.
+@contextmanager
+def load_bundle(folder: str | Path) -> Iterator[Bundle]:
+    """A context in which a bundle is opened, after reading it whole into memory.
+
+    Every file is checked against its hash: the weights, which are large, while the context opens what the
+    caller may use when it has ended.
 
     Raises:
-        BundleError: the folder is no bundle, a file is missing, altered or a link, or memory is too small.
+        BundleError: the folder is no bundle, a file is missing, altered or a link, or memory is too small;
+            also in place of what the context raises of weights that were altered.
     """
     folder = Path(folder)
     with _readable(folder):
         manifest = _manifest(folder)
-        files = {}
-        for path, expected in manifest.files.items():
-            files[path] = _whole(folder, path).read_bytes()
-            _require_unaltered(folder / path, hashlib.sha256(files[path]).hexdigest(), expected)
-    return Bundle(manifest, files)
+        files = {path: _whole(folder, path).read_bytes() for path in manifest.files}
+        for path in files.keys() - {WEIGHTS}:
+            _require_unaltered(folder / path, hashlib.sha256(files[path]).hexdigest(), manifest.files[path])
+    with ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(lambda: hashlib.sha256(files[WEIGHTS]).hexdigest())
+        try:
+            yield Bundle(manifest, files)
+        finally:
+            _require_unaltered(folder / WEIGHTS, digest.result(), manifest.files[WEIGHTS])
 
 
 def read_bundle(folder: str | Path) -> Manifest:

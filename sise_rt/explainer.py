@@ -44,12 +44,12 @@ class Explainer:
         *,
         oversubscribe: bool = False,
     ):
-        held = load_bundle(bundle)
-        self.manifest: Manifest = held.manifest
-        sessions = Sessions(
-            bundle, held.manifest, provider, threads, tf32, oversubscribe=oversubscribe, files=held.files
-        )
-        self.engine = Engine(sessions, memory)
+        with load_bundle(bundle) as (manifest, files):
+            sessions = Sessions(
+                bundle, manifest, provider, threads, tf32, oversubscribe=oversubscribe, files=files
+            )
+            self.engine = Engine(sessions, memory)
+        self.manifest: Manifest = manifest
 
     def __repr__(self) -> str:
         """The model, its input, and what runs it."""

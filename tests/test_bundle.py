@@ -226,6 +226,13 @@ def test_a_flipped_byte(bundle, path):
         sise_rt.load(bundle)
 
 
+def test_weights_that_cannot_be_opened_either(bundle):
+    """What was done to the file is said, not what became of it: it is opened while it is hashed."""
+    os.truncate(bundle / WEIGHTS, 100)
+    with pytest.raises(BundleError, match=f"{WEIGHTS} was altered since the export"):
+        sise_rt.load(bundle)
+
+
 @pytest.mark.parametrize("path", [*KINDS, MANIFEST])
 def test_a_missing_file(bundle, path):
     (bundle / path).unlink()
