@@ -9,7 +9,8 @@ targets   five plausible classes of one photo in one call against the best one a
 start     a new process, from its start to the first masks that are scored, with ResNet-50's bundle; the files
           are in the page cache.
 images    photos per second of `sise-rt explain` over a folder, exact and with the preset `fast`.
-memory    the peak of a process that explains one photo, over that of one which only loads the bundle.
+memory    what a process holds that has loaded the bundle, its peak by then, and that of one which also explains
+          a photo.
 
 Figures are medians of the rounds, with the smallest and the largest.
 """
@@ -46,11 +47,11 @@ except Scored: print("scored", flush=True)
 """
 COMMAND = "from sise_rt.cli import main; main()"
 # Not getrusage: its peak starts at that of the process which started this one.
-PEAK = """
+HELD = """
 import json, sys, sise_rt
 explainer = sise_rt.load(sys.argv[1], "cpu")
 if sys.argv[3]: explainer.explain_targets(sys.argv[2], **json.loads(sys.argv[3]))
-print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith(sys.argv[4])))
 """
 
 
@@ -193,15 +194,16 @@ def images(folder: Path, rounds: int) -> Iterator[str]:
 
 
 def memory(folder: Path, rounds: int) -> Iterator[str]:
-    """Peaks, in MB, of processes of their own."""
-    yield f"{'network':24} loaded MB  explained MB"
+    """MB of processes of their own."""
+    yield f"{'network':24} loaded MB  peak of loading MB  peak of explaining MB"
     for name in NETWORKS:
         bundle = exported(name, folder)[1]
-        loaded, explained = [], []
+        measured = []
         for photo in photos_over_again(min(rounds, 3)):
-            loaded.append(run_apart(PEAK, bundle, photo, ""))
-            explained.append(run_apart(PEAK, bundle, photo, '{"mu": 0.5}'))
-        yield f"{name:24} {median(loaded):9.0f}  {median(explained):12.0f}"
+            asked = (("", "VmRSS"), ("", "VmHWM"), ('{"mu": 0.5}', "VmHWM"))
+            measured.append([run_apart(HELD, bundle, photo, *each) for each in asked])
+        loaded, loading, explaining = map(median, zip(*measured, strict=True))
+        yield f"{name:24} {loaded:9.0f}  {loading:18.0f}  {explaining:21.0f}"
 
 
 def run_apart(code: str, *arguments: Path | str) -> float:
