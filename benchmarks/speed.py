@@ -9,8 +9,8 @@ targets   five plausible classes of one photo in one call against the best one a
 start     a new process, from its start to the first masks that are scored, with ResNet-50's bundle; the files
           are in the page cache.
 images    photos per second of `sise-rt explain` over a folder, exact and with the preset `fast`.
-memory    what a process holds that has loaded the bundle, its peak by then, and that of one which also explains
-          a photo.
+memory    what a process holds that has loaded the bundle, its peak by then, and the peak of one which also
+          explains a photo.
 
 Figures are medians of the rounds, with the smallest and the largest.
 """
