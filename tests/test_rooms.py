@@ -29,7 +29,7 @@ LOOSE = {
     **dict.fromkeys(("bundle", "errors", "files", "graphs", "manifest", "memory"), "base"),
     **dict.fromkeys(("preprocessing", "wording"), "base"),
     **dict.fromkeys(("answering", "explainer", "explanation", "metrics"), "explaining"),
-    **dict.fromkeys(("render", "saving", "targets"), "explaining"),
+    **dict.fromkeys(("overlap", "render", "saving", "targets"), "explaining"),
     "cli": "commands",
 }
 

@@ -104,6 +104,12 @@ def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None
         yield show
 
 
+def clear_bar() -> None:
+    """Make room for a line where a bar may stand; its next step draws it again."""
+    if at_terminal():
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
 def summary(explanation: Explanation, picture: Path) -> list[str]:
     """One line for an explanation, and one for each warning."""
     seconds = sum(explanation.seconds.values())

@@ -6,19 +6,20 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sise_rt import Explainer, Stop, load
-from sise_rt.errors import BundleError, ImageError, MethodError, NoEvidence, ProviderError, SiseError
+from sise_rt import load
+from sise_rt.errors import MethodError
 from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, repeated, with_preset
 from sise_rt.metrics.check import require_probabilities
 from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
 
-from .command import Command, spelt
+from .command import Command
 from .console import (
     FAILED_IMAGES,
     MAX_PIXELS,
@@ -28,13 +29,12 @@ from .console import (
     THREADS,
     bit_depth,
     complain,
-    progress_bar,
     rate,
     say,
     whole_number,
 )
-from .interrupt import Interrupt
-from .results import Wanted, prepare_folder, write_results
+from .explaining import explain_pictures
+from .results import Wanted, prepare_folder
 from .signals import starting
 
 
@@ -207,26 +207,20 @@ def explain(
     indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
     prepare_folder(out, images, indices or range(explainer.manifest.classes))
     wanted = Wanted(out=out, named=not alone, check=check, blocks=blocks, as_json=as_json, quiet=quiet)
-    failed, start = 0, time.perf_counter()
-    for image in images:
-        interrupt = Interrupt()
-        problems = _explain_one(
-            explainer,
-            image,
-            indices or None,
-            requests,
-            wanted,
-            interrupt,
+    start = time.perf_counter()
+    failed = explain_pictures(
+        explainer,
+        images,
+        wanted,
+        partial(explainer.prepare, bit_depth=bit_depth, max_pixels=max_pixels),
+        partial(
+            explainer.explain_methods,
+            targets=indices or None,
+            methods=requests,
             top_k=top_k,
             batch_size=batch_size,
-            bit_depth=bit_depth,
-            max_pixels=max_pixels,
-        )
-        for problem in problems:
-            complain(problem)
-        failed += bool(problems)
-        if interrupt.asked:
-            raise KeyboardInterrupt
+        ),
+    )
     if len(images) - failed > 1 and not (as_json or quiet):
         say(rate(len(images) - failed, time.perf_counter() - start))
     if failed:
@@ -241,39 +235,6 @@ def _refuse_clashes(images: Sequence[Path], out: Path) -> None:
         raise click.UsageError(
             f"several images are called {clashes[0]!r} and would overwrite each other's results in {out}"
         )
-
-
-def _explain_one(
-    explainer: Explainer,
-    image: Path,
-    targets: list[int] | None,
-    requests: list[Request],
-    wanted: Wanted,
-    interrupt: Interrupt,
-    *,
-    bit_depth: int | None,
-    max_pixels: int,
-    **options: Any,
-) -> list[str]:
-    """Explain a picture, and write and print what was found; gives what went wrong with it."""
-    try:
-        with progress_bar(image.name, hidden=wanted.quiet or wanted.as_json) as show, interrupt.taken():
-            picture = explainer.prepare(image, bit_depth=bit_depth, max_pixels=max_pixels)
-            progress = interrupt.progress(show)
-            explained = explainer.explain_methods(picture, targets, requests, progress=progress, **options)
-        return write_results(explainer, picture, explained, wanted, stopped=interrupt.asked)
-    except MethodError as error:
-        raise click.UsageError(spelt(error)) from error
-    except (BundleError, ProviderError):  # not this picture's fault: the next one would fail too
-        raise
-    except Stop:  # of a method that has nothing to show before its end
-        raise KeyboardInterrupt from None
-    except (ImageError, NoEvidence) as error:  # which name the picture
-        return [spelt(error)]
-    except SiseError as error:
-        return [f"{image}: {spelt(error)}"]
-    except MemoryError:
-        return [f"{image}: out of memory; try --batch-size 1"]
 
 
 def _requests(

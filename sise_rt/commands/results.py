@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sise_rt.errors import ModelError, NoEvidence, OutputError
 from sise_rt.files import make_folder
@@ -17,6 +18,7 @@ from .console import say, say_json, summary
 
 if TYPE_CHECKING:
     from sise_rt import Explainer, Explanation
+    from sise_rt.answering import Explained
     from sise_rt.pictures.picture import Picture
 
 
@@ -41,32 +43,55 @@ class Wanted:
     quiet: bool
 
 
+@dataclass
+class Written:
+    """What came of a picture.
+
+    Attributes:
+        messages: functions that print what was written, in their order.
+        problems: what is missing, a line each.
+        failure: what ended it.
+    """
+
+    messages: list[Callable[[], None]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    failure: Exception | None = None
+
+
+def checked(explainer: Explainer, picture: Picture, explained: Explained, written: Written) -> Explained:
+    """The explanations with what the model says of their maps."""
+    from sise_rt.metrics.check import check
+
+    def one(explanation: Explanation | NoEvidence) -> Explanation | NoEvidence:
+        if isinstance(explanation, NoEvidence):
+            return explanation
+        try:
+            return check(explainer.engine, explanation, picture)
+        except ModelError as error:  # the map is there all the same
+            written.problems.append(f"{picture.name}: --check: {error.message}")
+            return explanation
+
+    return {label: list(map(one, explanations)) for label, explanations in explained.items()}
+
+
 def write_results(
-    explainer: Explainer,
-    picture: Picture,
-    explained: dict[str, list[Explanation | NoEvidence]],
-    wanted: Wanted,
-    *,
-    stopped: bool,
-) -> list[str]:
-    """Write and print the explanations of a picture, by method; gives what is missing.
+    picture: Picture, explained: Explained, wanted: Wanted, written: Written, *, stopped: bool
+) -> None:
+    """Write the explanations of a picture, by method, and take note in `written` of what is to be said.
 
     `stopped` tells in the files' names that it is what an interrupt left: it does not take the place of a
     whole one.
-    """
-    from sise_rt.metrics.check import check
 
-    problems = []
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    say_it = written.messages.append
     for label, explanations in explained.items():
         for explanation in explanations:
             if isinstance(explanation, NoEvidence):
-                problems.append(f"{label}: {explanation}" if len(explained) > 1 else str(explanation))
+                named = f"{label}: {explanation}" if len(explained) > 1 else str(explanation)
+                written.problems.append(named)
                 continue
-            try:
-                if wanted.check:
-                    explanation = check(explainer.engine, explanation, picture)
-            except ModelError as error:  # the map is there all the same
-                problems.append(f"{picture.name}: --check: {error.message}")
             parts = [label if wanted.named else "", "partial" if stopped and explanation.partial else ""]
             label_of_files = ".".join(filter(None, parts))
             base = base_name(Path(explanation.name).stem, explanation.target, label_of_files)
@@ -74,20 +99,19 @@ def write_results(
             strip = wanted.blocks and bool(explanation.blocks)
             files = explanation.save(wanted.out, picture, label=label_of_files, blocks=strip)
             if replaced and not wanted.quiet:
-                say(f"note: {files[0]} replaces an earlier result with {', '.join(replaced)}", err=True)
+                note = f"note: {files[0]} replaces an earlier result with {', '.join(replaced)}"
+                say_it(partial(say, note, err=True))
             if wanted.as_json:
-                record = explanation.record() | {"files": list(map(str, files))}
-                say_json(record)
+                say_it(partial(say_json, explanation.record() | {"files": list(map(str, files))}))
             elif not wanted.quiet:
-                say(*summary(explanation, files[0]))
+                say_it(partial(say, *summary(explanation, files[0])))
     if len(explained) > 1:
         for file in _side_by_side(explained, picture, wanted.out):
             if not (wanted.as_json or wanted.quiet):
-                say(f"side by side: {file}")
-    return problems
+                say_it(partial(say, f"side by side: {file}"))
 
 
-def _side_by_side(explained: dict[str, list[Any]], picture: Picture, folder: Path) -> list[Path]:
+def _side_by_side(explained: Explained, picture: Picture, folder: Path) -> list[Path]:
     """Write one strip a target with the maps of all methods: `<stem>.<target>.methods.png`."""
     from sise_rt.explanation import compare
     from sise_rt.render import save_png

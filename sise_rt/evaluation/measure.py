@@ -84,11 +84,24 @@ class Pair:
     difficult: bool = False
 
 
-def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> dict[str, Any]:
+def read_picture(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> Picture:
+    """Read and preprocess a picture of the data set in this folder.
+
+    Raises:
+        ImageError: it cannot be used.
+    """
+    picture = explainer.prepare(folder / sample.image, bit_depth=plan.bit_depth, max_pixels=plan.max_pixels)
+    return replace(picture, name=sample.image)  # as rows name it: folders may move
+
+
+def measure(
+    explainer: Explainer, picture: Picture, folder: Path, sample: Sample, plan: Plan
+) -> dict[str, Any]:
     """Explain and judge one picture.
 
     Args:
         explainer: of the bundle.
+        picture: from `read_picture`.
         folder: of the data set.
         sample: the picture and its classes.
         plan: what to measure.
@@ -100,10 +113,8 @@ def measure(explainer: Explainer, folder: Path, sample: Sample, plan: Plan) -> d
 
     Raises:
         MethodError: an option of a method is out of its range.
-        SiseError: the picture cannot be used, or the model cannot be run on it.
+        SiseError: the model cannot be run on the picture.
     """
-    picture = explainer.prepare(folder / sample.image, bit_depth=plan.bit_depth, max_pixels=plan.max_pixels)
-    picture = replace(picture, name=sample.image)  # as rows name it: folders may move
     trust = confidences(explainer.engine.forward(picture.tensor), explainer.manifest.activation)[0]
     require_finite("logits", "for this image", trust)
     problems: list[Problem] = []

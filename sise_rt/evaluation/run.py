@@ -1,25 +1,28 @@
-"""All pictures of a data set, one after the other, so that an interrupt loses at most one."""
+"""All pictures of a data set, one after the other, so that an interrupt loses at most the one at work."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from sise_rt import __version__
 from sise_rt.bundle import sha256
-from sise_rt.errors import BundleError, MethodError, OutOfMemory, ProviderError, SiseError
+from sise_rt.errors import BundleError, MethodError, OutOfMemory, OutputError, ProviderError, SiseError
 from sise_rt.explainer import Explainer
+from sise_rt.overlap import CatchUp, overlapped
+from sise_rt.pictures.picture import Picture
 
-from .measure import Plan, measure
+from .measure import Plan, measure, read_picture
 from .samples import Dataset, Sample
 from .store import append, open_report, write_table
 
 # Not this picture's fault: the next one would fail too.
-FATAL = (BundleError, MethodError, ProviderError)
+FATAL = (BundleError, MethodError, OutputError, ProviderError)
 
 Progress = Callable[[int, int, str], None]
 
@@ -40,6 +43,31 @@ class Outcome:
     failed: dict[str, SiseError]
     changed: tuple[str, ...]
     settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be measured of a picture.
+
+    Attributes:
+        position: among all pictures.
+        sample: the picture and its classes.
+        lacking: what the report does not have of it yet.
+        mark: its fingerprint.
+        before: its record so far.
+    """
+
+    position: int
+    sample: Sample
+    lacking: Plan
+    mark: str
+    before: Mapping[str, Any] | None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What its record tells beside what `measure` does."""
+        methods, metrics = list(self.lacking.methods), list(self.lacking.metrics)
+        return {"fingerprint": self.mark, "methods": methods, "metrics": metrics}
 
 
 def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -> dict[str, Any]:
@@ -92,36 +120,51 @@ def run(
     samples = dataset.samples[:limit]
     failed: dict[str, SiseError] = {}
     changed: list[str] = []
-    for position, sample in enumerate(samples):
-        mark, before = fingerprint(dataset.folder, sample, plan), done.get(sample.image)
-        if before is not None and before.get("fingerprint") != mark:
-            changed.append(sample.image)
-            del done[sample.image]
-            before = None
-        lacking = still_to_do(before, plan)
-        if not lacking.methods:
-            continue
+
+    def jobs() -> Iterator[_Job]:
+        for position, sample in enumerate(samples):
+            mark, before = fingerprint(dataset.folder, sample, plan), done.get(sample.image)
+            if before is not None and before.get("fingerprint") != mark:
+                changed.append(sample.image)
+                del done[sample.image]
+                before = None
+            lacking = still_to_do(before, plan)
+            if lacking.methods:
+                yield _Job(position, sample, lacking, mark, before)
+
+    def read(job: _Job) -> Picture:
+        return read_picture(explainer, dataset.folder, job.sample, job.lacking)
+
+    def work(job: _Job, picture: Callable[[], Picture], _: CatchUp) -> Callable[[], dict[str, Any]]:
         if progress is not None:
-            progress(position, len(samples), sample.image)
+            progress(job.position, len(samples), job.sample.image)
+        record = measure(explainer, picture(), dataset.folder, job.sample, job.lacking)
+        return partial(_append, report, _joined(job.before, record | job.told))
+
+    def tell(job: _Job, outcome: Callable[[], dict[str, Any]]) -> None:
+        image = job.sample.image
         try:
-            record = measure(explainer, dataset.folder, sample, lacking)
+            done[image] = outcome()
         except FATAL:
             raise
         except SiseError as error:
-            failed[sample.image] = error
+            failed[image] = error
         except MemoryError:
-            failed[sample.image] = OutOfMemory(
+            failed[image] = OutOfMemory(
                 "out of memory; a smaller batch size needs less", settings=("batch_size",)
             )
-        else:
-            told = {"fingerprint": mark, "methods": list(lacking.methods), "metrics": list(lacking.metrics)}
-            done[sample.image] = _joined(before, record | told)
-            append(report, done[sample.image])
+
+    overlapped(jobs(), read, work, tell)
     if progress is not None:
         progress(len(samples), len(samples), "")
     records = [narrowed(done[sample.image], plan) for sample in samples if sample.image in done]
     write_table(report, records, plan.metrics)
     return Outcome(records, failed, tuple(changed), settings)
+
+
+def _append(report: Path, record: dict[str, Any]) -> dict[str, Any]:
+    append(report, record)
+    return record
 
 
 def fingerprint(folder: Path, sample: Sample, plan: Plan) -> str:

@@ -17,10 +17,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import sise_rt
 from sise_rt.bundle import LATER
 from sise_rt.commands.console import rate
 from sise_rt.commands.group import MODULES, run
-from sise_rt.errors import ModelError
+from sise_rt.errors import ModelError, OutputError
 from sise_rt.methods import METHODS
 
 COMMANDS = sorted(MODULES)
@@ -905,7 +906,7 @@ def test_ctrl_c_while_a_picture_is_explained(
             pressed.append(scored)
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("sise_rt.commands.explain.progress_bar", lambda *_, **__: nullcontext(press))
+    monkeypatch.setattr("sise_rt.commands.explaining.progress_bar", lambda *_, **__: nullcontext(press))
     arguments = ["-t", "0", "--batch-size", "1", "--method", method, "-o", tmp_path / "out"]
     before = signal.getsignal(signal.SIGINT)
     code, _, err = sise("explain", picture, picture, "-m", small_bundle, *arguments)
@@ -924,6 +925,61 @@ def test_ctrl_c_while_a_picture_is_explained(
         assert f"{Path(picture).name}: " in printed
     else:
         assert records == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_keeps_the_pictures_before_and_begins_none_after(
+    sise, small_bundle, picture, tmp_path, monkeypatch
+):
+    images, steps = [shutil.copy(picture, tmp_path / f"{name}.png") for name in "abcd"], []
+
+    def press(scored, total):
+        steps.append(scored)
+        if steps.count(1) == 2 and scored == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("sise_rt.commands.explaining.progress_bar", lambda *_, **__: nullcontext(press))
+    out = tmp_path / "out"
+    code, printed, _ = sise("explain", *images, "-m", small_bundle, "-t", "0", "--batch-size", "1", "-o", out)
+    assert code == 130
+    assert sorted(file.name for file in out.glob("*.npy")) == ["a.0.npy", "b.0.partial.npy"]
+    assert [line.split(":")[0] for line in printed.splitlines() if "->" in line] == ["a.png", "b.png"]
+
+
+def test_lines_stand_in_the_order_of_the_pictures(sise, small_bundle, picture, tmp_path):
+    images = [shutil.copy(picture, tmp_path / f"{name}.png") for name in "abc"]
+    images.insert(1, tmp_path / "none.png")
+    code, printed, err = sise("explain", *images, "-m", small_bundle, "-o", tmp_path / "o", "--json")
+    assert code == 1
+    assert [Path(json.loads(line)["image"]).name for line in printed.splitlines()] == [
+        "a.png",
+        "b.png",
+        "c.png",
+    ]
+    assert "none.png" in err.splitlines()[0]
+
+
+def test_a_file_that_cannot_be_written_is_its_pictures_error(
+    sise, small_bundle, picture, tmp_path, monkeypatch
+):
+    images = [shutil.copy(picture, tmp_path / f"{name}.png") for name in "abc"]
+    real = sise_rt.Explanation.save
+
+    def save(explanation, folder, *arguments, **options):
+        if (Path(explanation.name).stem, explanation.method) == ("b", "grad-cam"):
+            raise OutputError("the disk is full")
+        return real(explanation, folder, *arguments, **options)
+
+    monkeypatch.setattr(sise_rt.Explanation, "save", save)
+    arguments = ["-m", small_bundle, "-t", "0", "--method", "sise,grad-cam", "-o", tmp_path / "out"]
+    code, printed, err = sise("explain", *images, *arguments)
+    assert code == 1
+    assert err.splitlines() == [f"error: {images[1]}: the disk is full", "error: 1 of 3 images failed"]
+    assert [line.split(":")[0] for line in printed.splitlines() if "->" in line] == [
+        *["a.png"] * 2,
+        "b.png",
+        *["c.png"] * 2,
+    ]
 
 
 def test_the_rate_of_many_images_is_told(sise, small_bundle, picture, tmp_path):

@@ -174,11 +174,11 @@ def test_an_interrupted_run_goes_on_where_it_was(
 ):
     real, seen = measure.measure, []
 
-    def interrupted(explainer, folder, sample, plan):
+    def interrupted(explainer, picture, folder, sample, plan):
         if len(seen) == 3:
             raise KeyboardInterrupt
         seen.append(sample.image)
-        return real(explainer, folder, sample, plan)
+        return real(explainer, picture, folder, sample, plan)
 
     monkeypatch.setattr(run, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -187,9 +187,9 @@ def test_an_interrupted_run_goes_on_where_it_was(
         stream.write(torn)  # as a crash while writing leaves it
     again = []
 
-    def counted(explainer, folder, sample, plan):
+    def counted(explainer, picture, folder, sample, plan):
         again.append(sample.image)
-        return real(explainer, folder, sample, plan)
+        return real(explainer, picture, folder, sample, plan)
 
     monkeypatch.setattr(run, "measure", counted)
     outcome, dataset, _ = evaluated(explainer, small_bundle, data, tmp_path)
@@ -245,9 +245,9 @@ def watched(monkeypatch):
     """(picture, methods, metrics) of everything that is measured."""
     seen, real = [], measure.measure
 
-    def watch(explainer, folder, sample, plan):
+    def watch(explainer, picture, folder, sample, plan):
         seen.append((sample.image, plan.methods, plan.metrics))
-        return real(explainer, folder, sample, plan)
+        return real(explainer, picture, folder, sample, plan)
 
     monkeypatch.setattr(run, "measure", watch)
     return seen
@@ -510,10 +510,10 @@ def told(outcome):
 def test_pictures_that_fail_are_tried_again(whole, explainer, small_bundle, data, tmp_path, monkeypatch):
     real, broken = measure.measure, "3.png"
 
-    def failing(explainer, folder, sample, plan):
+    def failing(explainer, picture, folder, sample, plan):
         if sample.image == broken:
             raise ImageError(f"{broken}: cannot be decoded")
-        return real(explainer, folder, sample, plan)
+        return real(explainer, picture, folder, sample, plan)
 
     monkeypatch.setattr(run, "measure", failing)
     outcome, *_ = evaluated(explainer, small_bundle, data, tmp_path)

@@ -1,0 +1,120 @@
+"""The pictures of `sise-rt explain`: the next one is read and the last one drawn and saved meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+
+from sise_rt import Explainer, Stop
+from sise_rt.answering import Explained
+from sise_rt.errors import BundleError, ImageError, MethodError, NoEvidence, ProviderError, SiseError
+from sise_rt.overlap import CatchUp, overlapped
+from sise_rt.pictures.picture import Picture
+
+from .command import spelt
+from .console import clear_bar, complain, progress_bar
+from .interrupt import Interrupt
+from .results import Wanted, Written, checked, write_results
+
+
+def explain_pictures(
+    explainer: Explainer,
+    images: Sequence[Path],
+    wanted: Wanted,
+    prepare: Callable[[Path], Picture],
+    answers: Callable[..., Explained],
+) -> int:
+    """Explain pictures, and write and print what was found; gives how many have something missing.
+
+    Args:
+        explainer: of the bundle.
+        images: paths.
+        wanted: what is written and printed.
+        prepare: reads a picture.
+        answers: explains one; takes `progress` besides.
+
+    Raises:
+        KeyboardInterrupt: somebody asked for it; what was explained until then is written.
+        BundleError: not a picture's fault: the next one would fail too.
+        ProviderError: likewise.
+        click.UsageError: likewise, of a method.
+    """
+    pictures = _Pictures(explainer, wanted, answers)
+    overlapped(images, prepare, pictures.explain, pictures.tell)
+    if pictures.interrupt.asked:
+        raise KeyboardInterrupt
+    return pictures.failed
+
+
+class _Pictures:
+    """What is done with each picture, and how many failed."""
+
+    def __init__(self, explainer: Explainer, wanted: Wanted, answers: Callable[..., Explained]):
+        self.failed, self.interrupt = 0, Interrupt()
+        self._explainer, self._wanted, self._answers = explainer, wanted, answers
+
+    def explain(
+        self, image: Path, prepared: Callable[[], Picture], catch_up: CatchUp
+    ) -> Callable[[], Written]:
+        """Explain a picture; gives what draws and writes the explanations."""
+        if self.interrupt.asked:
+            raise KeyboardInterrupt
+        wanted, written = self._wanted, Written()
+        with progress_bar(image.name, hidden=wanted.quiet or wanted.as_json) as show, self.interrupt.taken():
+            progress = self.interrupt.progress(show)
+
+            def tick(scored: int, total: int) -> None:
+                catch_up()
+                progress(scored, total)
+
+            picture = prepared()
+            explained = self._answers(picture, progress=tick)
+        if wanted.check:
+            explained = checked(self._explainer, picture, explained, written)
+        return partial(_written, picture, explained, wanted, written, self.interrupt.asked)
+
+    def tell(self, image: Path, outcome: Callable[[], Written]) -> None:
+        """Print what was written of a picture, and what went wrong with it."""
+        try:
+            written = outcome()
+        except Exception as error:
+            written = Written(failure=error)
+        clear_bar()
+        for message in written.messages:
+            message()
+        problems = [*written.problems, *_problem_of(image, written.failure)]
+        for problem in problems:
+            complain(problem)
+        self.failed += bool(problems)
+
+
+def _problem_of(image: Path, failure: Exception | None) -> list[str]:
+    """What a failure says of a picture, a line; raises what is not this picture's fault."""
+    match failure:
+        case None:
+            return []
+        case MethodError():
+            raise click.UsageError(spelt(failure)) from failure
+        case Stop():  # of a method that has nothing to show before its end
+            raise KeyboardInterrupt
+        case ImageError() | NoEvidence():  # which name the picture
+            return [spelt(failure)]
+        case SiseError() if not isinstance(failure, BundleError | ProviderError):
+            return [f"{image}: {spelt(failure)}"]
+        case MemoryError():
+            return [f"{image}: out of memory; try --batch-size 1"]
+    raise failure
+
+
+def _written(
+    picture: Picture, explained: Explained, wanted: Wanted, written: Written, stopped: bool
+) -> Written:
+    """Write a picture's explanations; what was written before an error is told as well."""
+    try:
+        write_results(picture, explained, wanted, written, stopped=stopped)
+    except SiseError as error:
+        written.failure = error
+    return written
