@@ -72,12 +72,13 @@ class PartialScoring:
         """
         while (left := count - len(self._scored)) > 0:
             step = np.sort(self._next(left))
-            for b in np.unique(self._block[step]):
-                index = self._chosen[b][step[self._block[step] == b] - self._starts[b]]
-                try:
-                    self._scoring.scores(int(b), index, done)
-                finally:
-                    self.take(int(b), index)
+            blocks = np.unique(self._block[step]).tolist()
+            some = [(b, self._chosen[b][step[self._block[step] == b] - self._starts[b]]) for b in blocks]
+            try:
+                self._scoring.score(some, done)
+            finally:
+                for b, index in some:
+                    self.take(b, index)
             yield len(self._scored)
 
     def _next(self, most: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sise_rt.pictures.flatness import CONSTANT, is_constant
-from sise_rt.pictures.resizing import resize_map
+from sise_rt.pictures.resizing import resize_by_neighbours, resize_map
 from sise_rt.running.batches import Batches
 from sise_rt.running.engine import Scorer
 from sise_rt.running.finite import require_finite
@@ -88,18 +88,37 @@ class MaskedScoring:
         Raises:
             ModelError: the model cannot be run, or its confidences are not finite.
         """
-        before = self._by_block[block]
-        missing = index if before is None else np.setdiff1d(index, before.index)
-        if len(missing) < len(index):
-            done(len(index) - len(missing))
-        start = time.perf_counter()
-        try:  # what was scored is kept, whatever ends the rest
-            self.batches.each(len(missing), lambda part: self._score(block, missing[part]), done)
-        finally:
-            self.spent += time.perf_counter() - start
+        self.score([(block, index)], done)
         scores = self.so_far(block, index)
         assert scores is not None  # index is not empty
         return scores
+
+    def score(self, chosen: Sequence[tuple[int, np.ndarray]], done: Callable[[int], None]) -> None:
+        """Score maps of several blocks, which share batches.
+
+        Where a batch has maps of more than one block, they are enlarged before it, as a batch is of one size.
+
+        Args:
+            chosen: blocks, and which of their maps, as for `scores`.
+            done: called with the number of masks after every batch.
+
+        Raises:
+            ModelError: as `scores`.
+        """
+        missing = [(block, self._missing(block, index)) for block, index in chosen]
+        blocks = np.repeat([block for block, _ in missing], [len(index) for _, index in missing])
+        places = np.concatenate([index for _, index in missing])
+        if len(places) < (count := sum(len(index) for _, index in chosen)):
+            done(count - len(places))
+        start = time.perf_counter()
+        try:  # what was scored is kept, whatever ends the rest
+            self.batches.each(len(places), lambda part: self._score(blocks[part], places[part]), done)
+        finally:
+            self.spent += time.perf_counter() - start
+
+    def _missing(self, block: int, index: np.ndarray) -> np.ndarray:
+        before = self._by_block[block]
+        return index if before is None else np.setdiff1d(index, before.index)
 
     def so_far(self, block: int, index: np.ndarray) -> Scores | None:
         """Scores of those of a block's maps `index` that were scored; None if none was."""
@@ -107,17 +126,25 @@ class MaskedScoring:
         index = index[:0] if scores is None else np.intersect1d(index, scores.index)
         return scores.of(index) if scores is not None and len(index) else None
 
-    def _score(self, block: int, index: np.ndarray) -> None:
-        """Score one batch of a block's maps.
+    def _score(self, blocks: np.ndarray, places: np.ndarray) -> None:
+        """Score one batch: of each mask its block, and which of that block's maps it is.
 
         Raises:
             ModelError: the confidences are not finite.
         """
-        new = Scores(index, *self._scorer(self._maps[block][index], self.batches.size))
-        require_finite("confidences", "for masked copies of this image", new.confidences)
-        before = self._by_block[block]
-        self._by_block[block] = new if before is None else _joined(before, new)
-        self._scored, self.largest = self._scored + len(index), max(self.largest, len(index))
+        first = blocks[0]
+        if (blocks == first).all():
+            maps = self._maps[first][places]
+        else:
+            masks = zip(blocks, places, strict=True)
+            maps = np.array([resize_by_neighbours(self._maps[b][k], self._scorer.size) for b, k in masks])
+        columns = self._scorer(maps, self.batches.size)
+        require_finite("confidences", "for masked copies of this image", columns[0])
+        for block in np.unique(blocks):
+            rows = blocks == block
+            new, before = Scores(places[rows], *(column[rows] for column in columns)), self._by_block[block]
+            self._by_block[block] = new if before is None else _joined(before, new)
+        self._scored, self.largest = self._scored + len(places), max(self.largest, len(places))
 
     def seconds(self, masks: int) -> float:
         """What scoring so many masks took, at the mean of all that were scored."""

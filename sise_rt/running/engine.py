@@ -206,11 +206,12 @@ class Scorer:
 
     Attributes:
         targets: how many there are.
+        size: (H, W) of the image.
     """
 
     def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray):
         self._graph, self._on_cpu = engine.score_graph, engine.provider == "cpu"
-        self.targets = len(targets)
+        self.targets, self.size = len(targets), image.shape[2:]
         self._inputs = {"image": image, "targets": targets}
         if not self._on_cpu:
             ort = onnxruntime()
@@ -267,12 +268,11 @@ class Scorer:
         A mask of a map that is not flat is 0 at one pixel at least and 1 at another.
         """
         confidences, low, high, area = outputs
-        size = self._inputs["image"].shape[2:]
-        pixels, slack = math.prod(size), 1 + ROUNDING
+        pixels, slack = math.prod(self.size), 1 + ROUNDING
         sound = np.isfinite([low, high, area]).all(axis=0) & (low <= high)
         for k in np.flatnonzero(sound).tolist():
             if is_constant(low[k], high[k]):
-                sound[k] = is_almost_constant(resize_by_neighbours(maps[k, 0], size))
+                sound[k] = is_almost_constant(resize_by_neighbours(maps[k, 0], self.size))
             else:
                 sound[k] = area[k] * slack >= 1 and area[k] <= pixels * slack
         if not sound.all():

@@ -21,11 +21,12 @@ class LogOddsScorer:
 
     Attributes:
         targets: how many there are.
+        size: (H, W) of the image.
     """
 
     def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray):
         self._engine, self._image, self._indices = engine, image, targets.tolist()
-        self.targets = len(self._indices)
+        self.targets, self.size = len(self._indices), image.shape[2:]
 
     def __call__(self, maps: np.ndarray, most: int = 0) -> tuple[np.ndarray, ...]:
         """Score a batch of feature maps (M, h, w).
@@ -34,7 +35,7 @@ class LogOddsScorer:
             Log-odds (M, T), and of each map resized to the input its minimum, its maximum, and the sum of its
             normalised mask over the pixels, each (M,) float32.
         """
-        resized = np.array([resize_map(map_, self._image.shape[2:]) for map_ in maps], np.float32)
+        resized = np.array([resize_map(map_, self.size) for map_ in maps], np.float32)
         low, high = resized.min(axis=(1, 2)), resized.max(axis=(1, 2))
         span = np.maximum(high - low, np.finfo(np.float32).tiny)
         masks = (resized - low[:, None, None]) / span[:, None, None]

@@ -1,6 +1,7 @@
 """Masked scoring and visualization maps, against full-size masks made one at a time."""
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import sise_rt
 from sise_rt.phases.features import extract
 from sise_rt.phases.scoring import MaskedScoring, Scores, usable_maps, visualization_map
 from sise_rt.running.batches import Batches
+from sise_rt.running.log_odds_scorer import LogOddsScorer
 from sise_rt.running.logits import confidences
 
 SIZE = (32, 32)
@@ -67,6 +69,34 @@ def test_a_mask_is_scored_once(explainer, image, full_size):
         alone = scored(explainer, image, first, np.array(index), 4)
         for one, other in zip(found.columns(), alone.columns(), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.parametrize("score", ["scorer", "log-odds"])
+def test_blocks_share_batches_and_each_mask_scores_as_alone(explainer, image, full_size, score):
+    maps, ran = [block for block, _ in full_size], []
+    make = explainer.engine.scorer if score == "scorer" else partial(LogOddsScorer, explainer.engine)
+    scorer = make(image, TARGETS)
+
+    def counting(maps, most):
+        ran.append(maps.shape)
+        return scorer(maps, most)
+
+    counting.targets, counting.size = len(TARGETS), scorer.size
+    usable = [np.flatnonzero(np.ptp(resized, axis=(1, 2)) > 1e-3) for _, resized in full_size]
+    chosen = [(0, usable[0][:5]), (1, usable[1][:3]), (2, usable[2][:2])]
+    together, done = MaskedScoring(counting, maps, Batches([4])), []
+    together.scores(1, chosen[1][1][1:2], done.append)
+    together.score(chosen, done.append)
+    small = maps[0].shape[1:]
+    # One was scored before; a batch of one block is of that block's size, any other of the input's.
+    assert ran == [(1, *maps[1].shape[1:]), (4, *small), (4, *SIZE), (1, *maps[2].shape[1:])]
+    assert done == [1, 1, 4, 4, 1]
+    for block, index in chosen:
+        alone = MaskedScoring(scorer, maps, Batches([1])).scores(block, index, done.append)
+        found = together.so_far(block, index)
+        assert np.array_equal(found.index, index)
+        for one, other in zip(found.columns()[1:], alone.columns()[1:], strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("block", [0, 1, 2])
