@@ -718,7 +718,9 @@ def test_a_row_without_evidence_has_the_notes_of_its_picture(explainer, tmp_path
     nothing = {"sise": [NoEvidence("nothing speaks for it")]}
     monkeypatch.setattr(sise_rt.Explainer, "explain_methods", lambda *_, **__: nothing)
     plan = Plan(requests=(parse("sise"),), metrics=("drop",), targets={})
-    (row,) = measure.measure(explainer, tmp_path, Sample("clear.png", {}), plan)["rows"]
+    sample = Sample("clear.png", {})
+    picture = measure.read_picture(explainer, tmp_path, sample, plan)
+    (row,) = measure.measure(explainer, picture, tmp_path, sample, plan)["rows"]
     clear = "its transparency is left out: what it hides is seen"
     assert row["note"] == f"no evidence: nothing speaks for it; {clear}"
 
