@@ -176,6 +176,7 @@ def _explanation(
         label=manifest.label(target),
         confidence=float(trust[target]),
         activation=manifest.activation,
+        assumed=tuple(manifest.assumed),
         predicted=Prediction(best, manifest.label(best), float(trust[best])),
         method=asked.method.name,
         settings=dict(asked.settings),

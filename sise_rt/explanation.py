@@ -66,6 +66,7 @@ class Explanation:
         bit_depth: of the picture: 2 ** bit_depth - 1 is full scale.
         check: what `sise_rt.metrics.check.check` found, None if it was not asked.
         activation: what makes confidences of the model's outputs: `softmax`, `sigmoid` or `none`.
+        assumed: what was assumed of the model when it was exported, as its preprocessing, a line each.
     """
 
     map: np.ndarray = field(repr=False)
@@ -92,6 +93,7 @@ class Explanation:
     bit_depth: int = 8
     check: Mapping[str, float | None] | None = None
     activation: str = "softmax"
+    assumed: tuple[str, ...] = ()
 
     def said(self, confidence: float) -> str:
         """A confidence of the model, or its output where that is explained itself, for people to read."""
@@ -133,6 +135,7 @@ class Explanation:
             "batch": self.batch,
             "partial": self.partial,
             "guessed": self.guessed,
+            "assumed": list(self.assumed),
             "warnings": list(self.warnings),
             **({"check": dict(self.check)} if self.check else {}),
         }
