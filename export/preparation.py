@@ -16,11 +16,13 @@ from sise_rt.wording import Note
 from .canonical.blocks import find_blocks, named_blocks
 from .canonical.form import canonical
 from .canonical.layout import channels_first
+from .intake.normalisation import own_normalisation
 from .intake.sources import Source, open_source
 from .ir.memory import pass_bytes
 from .ir.network import Network
+from .labels import class_labels
 from .proof.original import why_not
-from .settings import class_labels, image_size, preprocessing
+from .settings import image_size, normalisation_warning, preprocessing
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,13 @@ def prepare(
     )
     size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
     tensors = tuple(name for node in opened.model.graph.node for name in node.output)
-    settings, assumed = preprocessing(size, preprocess or {}, opened.metadata)
+    own = own_normalisation(opened.model, opened.ends, size, scratch)
+    settings, assumed = preprocessing(size, preprocess or {}, opened.metadata, own)
+    said = {
+        key for origin in (opened.metadata, preprocess or {}) for key, v in origin.items() if v is not None
+    }
+    if warning := normalisation_warning(settings, said, own):
+        opened.warnings.append(warning)
     try:
         network = canonical(opened.model, scratch, opened.ends, size, activation, settings)
     except ModelError as error:

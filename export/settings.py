@@ -1,11 +1,11 @@
-"""Input size, preprocessing and labels of a bundle, each from the user, else the source, else assumed.
+"""Input size and preprocessing of a bundle, each from the user, else the source, else assumed.
 
 And what only the user has: the precision of the scores, and pictures to judge it by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sise_rt.pictures.reading import PICTURES
 from sise_rt.wording import Note, counted, reason
 
 from .intake.interface import Interface
+from .intake.normalisation import LARGEST_SCALED_MEAN, LARGEST_SCALED_STD, Normalisation
 from .intake.sizes import SIZE, check_size
 
 IMAGENET = {
@@ -27,7 +28,6 @@ IMAGENET = {
 }
 KEYS = frozenset({*IMAGENET, "color", "bit_depth"})  # what can be said of preprocessing
 SMALLEST_CROPPED = 128  # pixels; smaller inputs, as CIFAR's, are of pictures that are not cropped
-LARGEST_SCALED_MEAN = 2.0  # of pixels in [0, 1] or [-1, 1]; anything larger is meant for unscaled ones
 GATE_PICTURES = 20
 
 
@@ -89,17 +89,22 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
 
 
 def preprocessing(
-    size: tuple[int, int, int], given: Mapping[str, Any], metadata: Mapping[str, Any]
+    size: tuple[int, int, int],
+    given: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    own: Normalisation | None = None,
 ) -> tuple[Preprocess, list[Note]]:
     """The user's settings, else the source's, else ImageNet's convention.
 
     Nothing is assumed to be cropped of pictures for a model of other channels than 3, or of an input that is
-    not square or is small.
+    not square or is small. Pixels are not assumed to be normalised for a model that takes them whole, nor
+    ImageNet's mean and std of pixels that are not scaled to [0, 1].
 
     Args:
         size: (channels, height, width).
         given: what the user gave, under timm's key names.
         metadata: what the source says.
+        own: what the model does to pixels itself.
 
     Returns:
         The preprocessing, and a line for each setting that was assumed.
@@ -108,27 +113,21 @@ def preprocessing(
         ModelError: a value is unknown or does not fit the channels.
         ArgumentError: there is no such setting.
     """
-    channels, height, width = size
+    channels = size[0]
     _refuse_unknown(given)
     depth = _bit_depth(given.get("bit_depth"))
-    convention: dict[str, Any] = IMAGENET | {
-        "scale": float(2**depth - 1),
-        "color": "GRAY" if channels == 1 else "RGB",
-    }
-    if channels != 3 or height != width or height < SMALLEST_CROPPED:
-        convention["crop_pct"] = 1.0
-    if channels != 3:
-        convention |= {"mean": (0.0,) * channels, "std": (1.0,) * channels}
     origin = metadata.get("described_by", "")
-    described = {key: metadata[key] for key in convention if metadata.get(key) is not None}
-    values: dict[str, Any] = convention | described | {k: v for k, v in given.items() if v is not None}
-    chosen = {key for key in given if given[key] is not None}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    described = {key: metadata[key] for key in (*IMAGENET, "color") if metadata.get(key) is not None}
+    convention, reasons = _convention(size, depth, described | chosen, own)
+    values: dict[str, Any] = convention | described | chosen
     assumed = []
     for key in convention:
-        if given.get(key) is not None:
+        if key in chosen:
             continue
         if key not in described:
-            assumed.append(Note(f"{key} {_shown(values[key])}", key))
+            because = f", {reasons[key]}" if key in reasons else ""
+            assumed.append(Note(f"{key} {_shown(values[key])}{because}", key))
         elif metadata.get("of_other_weights"):
             assumed.append(Note(f"{key} {_shown(values[key])}, as for {origin}", key))
     try:
@@ -154,15 +153,91 @@ def preprocessing(
             color=str(values["color"]).upper(),
             scale=_number("scale", values["scale"]),
             bit_depth=depth,
-            crop_assumed="crop_pct" not in chosen | described.keys(),
+            crop_assumed="crop_pct" not in chosen.keys() | described.keys(),
         )
     except ModelError:
         raise
     except (ValueError, TypeError) as error:
         raise ModelError(str(error)) from error
-    _refuse_half_a_normalisation(settings, chosen, chosen | described.keys())
-    _refuse_other_depth(settings, "scale" in chosen)
+    stated = chosen.keys() | described.keys()
+    _refuse_half_a_normalisation(settings, chosen.keys(), stated)
+    _refuse_other_depth(settings, "scale" in stated)
+    _refuse_unknown_scale(settings, stated)
     return settings, assumed
+
+
+def _convention(
+    size: tuple[int, int, int], depth: int, stated: Mapping[str, Any], own: Normalisation | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What is assumed of what nobody said, and for some of it why."""
+    channels, height, width = size
+    full = 2**depth - 1
+    convention: dict[str, Any] = IMAGENET | {
+        "scale": float(full),
+        "color": "GRAY" if channels == 1 else "RGB",
+    }
+    if channels != 3 or height != width or height < SMALLEST_CROPPED:
+        convention["crop_pct"] = 1.0
+    none = {"mean": (0.0,) * channels, "std": (1.0,) * channels}
+    if channels != 3:
+        convention |= none
+    if "scale" not in stated:
+        if own and own.of_whole_pixels and all(_is(stated, key, none[key][0]) for key in none):
+            because = f"as the model takes pixels of 0 to {full}: it {own.steps}"
+            return convention | none | {"scale": 1.0}, {"scale": because}
+        if _largest(stated.get("mean")) > LARGEST_SCALED_MEAN:
+            return convention | {"scale": 1.0}, {"scale": f"as that mean is of pixels of 0 to {full}"}
+        return convention, {}
+    return convention | (none if stated["scale"] == 1 else {}), {}
+
+
+def _is(stated: Mapping[str, Any], key: str, value: float) -> bool:
+    """Whether a setting was not stated, or is that value in every channel."""
+    given = stated.get(key, value)
+    return all(entry == value for entry in (given if isinstance(given, (tuple, list)) else (given,)))
+
+
+def _largest(value: Any) -> float:
+    """The largest amount of a setting; 0 for none, and for what is refused later."""
+    entries = value if isinstance(value, (tuple, list)) else (value,)
+    return max((abs(entry) for entry in entries if isinstance(entry, (int, float))), default=0.0)
+
+
+def normalisation_warning(settings: Preprocess, stated: Set[str], own: Normalisation | None) -> str | None:
+    """What is to be said of pixels that are normalised twice, or as others than they are.
+
+    Args:
+        settings: from `preprocessing`.
+        stated: the settings that the user or the source said.
+        own: what the model does to pixels itself.
+    """
+    full = 2**settings.bit_depth - 1
+    ends = [
+        [(value / settings.scale - mean) / std for value in (0, full)]
+        for mean, std in zip(settings.mean, settings.std, strict=True)
+    ]
+    largest = max(abs(value) for pair in ends for value in pair)
+    does = f"scale {settings.scale:g}, mean {_shown(settings.mean)} and std {_shown(settings.std)}"
+    if largest > 2 * full:
+        return (
+            f"{does} make values up to {largest:,.0f} of pixels of 0 to {full}: is the mean one of pixels in "
+            "[0, 1], the scale has to be the largest pixel"
+        )
+    if own is None:
+        return None
+    if own.of_whole_pixels and largest <= LARGEST_SCALED_STD:
+        return (
+            f"the model takes pixels of 0 to {full}, as it {own.steps}; by {does} it gets {largest:.3g} at "
+            "most: to give it whole pixels, set scale 1, mean 0 and std 1"
+        )
+    trivial = not any(settings.mean) and set(settings.std) == {1.0}
+    if own.of_whole_pixels or trivial or {"mean", "std"} <= stated or own.confirms(ends):
+        return None
+    return (
+        f"the model itself {own.steps} before its first layer, and mean {_shown(settings.mean)} and std "
+        f"{_shown(settings.std)} are assumed on top: if it takes pixels that are only scaled, set mean 0 and "
+        "std 1"
+    )
 
 
 def _bit_depth(given: Any) -> int:
@@ -199,63 +274,34 @@ def _refuse_other_depth(settings: Preprocess, scale_given: bool) -> None:
         )
 
 
+def _refuse_unknown_scale(settings: Preprocess, stated: Set[str]) -> None:
+    """Refuse to assume mean and std of pixels that are neither whole nor scaled to [0, 1]."""
+    full = 2**settings.bit_depth - 1
+    if settings.scale not in (1, full, full + 1) and not {"mean", "std"} <= stated:
+        raise ModelError(
+            f"mean and std are known by no convention for a scale of {settings.scale:g} (ImageNet's go with "
+            f"{full}): give them as well",
+            settings=("mean", "std"),
+        )
+
+
 def _refuse_half_a_normalisation(settings: Preprocess, given: Set[str], stated: Set[str]) -> None:
     """Refuse half a normalisation (ImageNet's would complete it), and one on another scale than assumed."""
-    if given & {"mean", "std"} and not {"mean", "std"} <= stated:
+    if len(stated & {"mean", "std"}) == 1:
         raise ModelError(
             "mean and std go together: a model was trained with both (a std of 1 is none)",
             settings=("mean", "std"),
         )
-    if "mean" in given and "scale" not in stated and max(map(abs, settings.mean)) > LARGEST_SCALED_MEAN:
-        raise ModelError(
-            f"mean {_shown(settings.mean)} is on the scale of pixels 0 to 255: give a scale of 1 (pixels are "
-            "not divided), or the mean of pixels divided by 255",
-            settings=("mean", "scale"),
-        )
-
-
-def class_labels(
-    given: str | Path | Sequence[str] | None, metadata: Mapping[str, Any], classes: int, two_sided: bool
-) -> tuple[tuple[str, ...], Note | None, str | None]:
-    """One label a class, empty if unknown; what had to be assumed of them; and why the source's are left out.
-
-    Raises:
-        ModelError: the label file cannot be read, or has another number of labels than the model has classes.
-    """
-    if given is not None:
-        labels = (
-            _read_labels(Path(given)) if isinstance(given, (str, Path)) else [str(label) for label in given]
-        )
-        if two_sided and len(labels) == 1:
-            labels = [f"not {labels[0]}", labels[0]]
-        if len(labels) != classes:
-            raise ModelError(_other_count(len(labels), classes), settings=("labels",))
-        return tuple(labels), None, None
-    labels = metadata.get("labels") or []
-    if len(labels) == classes:
-        assumed = None
-        if metadata.get("of_other_weights"):
-            assumed = Note(f"labels, as for {metadata['described_by']}", "labels")
-        return tuple(labels), assumed, None
-    reason = metadata.get("labels_left_out")
-    if labels:
-        reason = _other_count(len(labels), classes)
-    left_out = f"labels of {metadata['described_by']} left out: {reason}" if reason else None
-    return ("negative", "positive") if two_sided else (), None, left_out
-
-
-def _other_count(labels: int, classes: int) -> str:
-    return f"{counted(labels, 'label')} for a model with {counted(classes, 'class', 'classes')}"
-
-
-def _read_labels(path: Path) -> list[str]:
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"labels cannot be read from {path}: {reason(error)}", settings=("labels",)
-        ) from error
-    return [line.strip() for line in lines if line.strip()]
+    unscaled = (("mean", LARGEST_SCALED_MEAN), ("std", LARGEST_SCALED_STD))
+    for key, largest in unscaled if "scale" not in stated else ():
+        values = getattr(settings, key)
+        if key in given and max(map(abs, values)) > largest:
+            full = 2**settings.bit_depth - 1
+            raise ModelError(
+                f"{key} {_shown(values)} is on the scale of pixels 0 to {full}: give a scale of 1 (pixels "
+                f"are not divided), or the {key} of pixels divided by {full}",
+                settings=(key, "scale"),
+            )
 
 
 def _shown(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 import pytest
 from sise_rt.export.intake.interface import Interface
+from sise_rt.export.intake.normalisation import Normalisation
 from sise_rt.export.intake.sources import _metadata
-from sise_rt.export.settings import IMAGENET, class_labels, image_size, preprocessing
+from sise_rt.export.settings import IMAGENET, image_size, normalisation_warning, preprocessing
 
 from sise_rt.errors import ArgumentError, ModelError
 
@@ -71,7 +72,8 @@ def test_one_value_stands_for_every_channel():
 
 
 def test_settings_of_other_weights_are_said():
-    metadata = {"mean": (0.5,) * 3, "described_by": "timm abc", "of_other_weights": True}
+    both = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+    metadata = both | {"described_by": "timm abc", "of_other_weights": True}
     _, assumed = preprocessing((3, 32, 32), {}, metadata)
     assert "mean 0.5,0.5,0.5, as for timm abc" in assumed
 
@@ -119,37 +121,6 @@ def test_a_colour_that_the_channels_do_not_have(channels, color, words):
     for given, metadata in (({"color": color}, {}), ({}, {"color": color})):
         with pytest.raises(ModelError, match=f"color {color} does not go with {words}"):
             preprocessing((channels, 32, 32), given, metadata)
-
-
-def test_labels(tmp_path):
-    path = tmp_path / "labels.txt"
-    path.write_text("\ufeffcat\r\n  dog \n\nWürfel\n", "utf-8")
-    assert class_labels(path, {}, 3, False) == (("cat", "dog", "Würfel"), None, None)
-    assert class_labels(["a", "b"], {"labels": ["c", "d"]}, 2, False) == (("a", "b"), None, None)
-    assert class_labels(None, {"labels": ["c", "d"]}, 2, False) == (("c", "d"), None, None)
-    unfit = {"labels": ["c", "d"], "described_by": "the file"}
-    labels, assumed, left_out = class_labels(None, unfit, 3, False)
-    assert (labels, assumed) == ((), None)
-    assert left_out == "labels of the file left out: 2 labels for a model with 3 classes"
-    assert class_labels(None, {}, 3, False) == ((), None, None)
-    known = {"labels": ["c", "d"], "of_other_weights": True, "described_by": "timm abc"}
-    assert class_labels(None, known, 2, False) == (("c", "d"), "labels, as for timm abc", None)
-
-
-def test_labels_of_two_sides():
-    assert class_labels(["scratch"], {}, 2, True)[0] == ("not scratch", "scratch")
-    assert class_labels(["good", "bad"], {}, 2, True)[0] == ("good", "bad")
-    assert class_labels(None, {}, 2, True)[0] == ("negative", "positive")
-
-
-def test_labels_that_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="2 labels for a model with 3 classes"):
-        class_labels(["a", "b"], {}, 3, False)
-    with pytest.raises(ModelError, match=r"labels cannot be read from .*missing"):
-        class_labels(tmp_path / "missing.txt", {}, 3, False)
-    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00\xd8")
-    with pytest.raises(ModelError, match="labels cannot be read from"):
-        class_labels(tmp_path / "bytes.txt", {}, 3, False)
 
 
 @pytest.mark.parametrize(
@@ -208,19 +179,6 @@ def test_metadata_of_a_file(properties, found):
 )
 def test_metadata_that_makes_no_sense_is_ignored(properties):
     assert _metadata(properties) == {}
-
-
-@pytest.mark.parametrize("text", ["{'a': 'cat'}", '{"1": "cat", "2": "dog"}', "{0: 'cat', 5: 'dog'}"])
-def test_labels_whose_keys_are_no_indices_are_left_out(text):
-    found = _metadata({"id2label": text})
-    assert "labels" not in found
-    count = text.count(":")
-    labels, _, left_out = class_labels(None, found, count, False)
-    assert labels == ()
-    assert left_out == (
-        f"labels of the model's metadata_props left out: the keys of id2label are not 0 to {count - 1}"
-    )
-    assert class_labels(["x"] * count, found, count, False)[2] is None
 
 
 def test_absurd_sizes_are_refused_before_anything_is_made():
@@ -308,3 +266,89 @@ def test_a_setting_that_there_is_not_is_refused(key):
         ArgumentError, match=f"preprocessing has no '{key}'; there are bit_depth, color, crop_mode"
     ):
         preprocessing((3, 224, 224), {"mean": None, key: 1}, {})
+
+
+def own(mean, std, steps="divides by 127.5 (node '/Div')", channels=()):
+    return Normalisation(mean, std, steps, channels)
+
+
+WHOLE, SCALED = own(127.5, 127.5), own(0.485, 0.229)
+
+
+def test_a_model_that_takes_whole_pixels_is_given_them():
+    settings, assumed = preprocessing((3, 32, 32), {}, {}, WHOLE)
+    assert (settings.scale, settings.mean, settings.std) == (1.0, (0.0,) * 3, (1.0,) * 3)
+    assert "scale 1.0, as the model takes pixels of 0 to 255: it divides by 127.5 (node '/Div')" in assumed
+    assert {"mean 0,0,0", "std 1,1,1"} <= set(assumed)
+    assert normalisation_warning(settings, set(), WHOLE) is None
+    settings, _ = preprocessing((3, 32, 32), {"mean": 0, "std": 1}, {}, WHOLE)
+    assert settings.scale == 1
+    deep, _ = preprocessing((3, 32, 32), {"bit_depth": 12}, {}, WHOLE)
+    assert deep.scale == 1
+
+
+@pytest.mark.parametrize(
+    "given", [{"scale": 255}, {"mean": 0.5, "std": 0.5}, {"scale": 255, "mean": 0.5, "std": 0.5}]
+)
+def test_scaled_pixels_for_a_model_that_takes_whole_ones_are_warned_of(given):
+    settings, _ = preprocessing((3, 32, 32), given, {}, WHOLE)
+    assert settings.scale == 255
+    warning = normalisation_warning(settings, set(given), WHOLE)
+    assert warning.startswith(
+        "the model takes pixels of 0 to 255, as it divides by 127.5 (node '/Div'); by scale 255"
+    )
+    assert warning.endswith("set scale 1, mean 0 and std 1")
+
+
+def test_a_normalisation_on_top_of_the_models_own_is_warned_of():
+    settings, _ = preprocessing((3, 32, 32), {}, {}, SCALED)
+    assert settings.mean == IMAGENET["mean"]
+    warning = normalisation_warning(settings, set(), SCALED)
+    assert warning.startswith(
+        "the model itself divides by 127.5 (node '/Div') before its first layer, and mean"
+    )
+    for given in ({"mean": 0, "std": 1}, {"mean": 0.5, "std": 0.5}):
+        settings, _ = preprocessing((3, 32, 32), given, {}, SCALED)
+        assert normalisation_warning(settings, set(given), SCALED) is None
+
+
+def test_one_normalisation_that_is_brought_to_another_confirms_what_is_assumed():
+    pairs = zip(IMAGENET["mean"], IMAGENET["std"], strict=True)
+    channels = tuple((std / 0.5, (mean - 0.5) / 0.5) for mean, std in pairs)  # torchvision's transform_input
+    transform = own(0.1, 2.2, channels=channels)
+    settings, _ = preprocessing((3, 32, 32), {}, {}, transform)
+    assert normalisation_warning(settings, set(), transform) is None
+    assert normalisation_warning(settings, set(), own(0.1, 2.2, channels=channels[::-1]))
+
+
+def test_imagenets_mean_and_std_are_of_scaled_pixels():
+    settings, assumed = preprocessing((3, 32, 32), {"scale": 1}, {})
+    assert (settings.mean, settings.std) == ((0.0,) * 3, (1.0,) * 3)
+    assert "mean 0,0,0" in assumed
+    assert preprocessing((3, 32, 32), {}, {"scale": 1.0, "described_by": "x"})[0].mean == (0.0,) * 3
+    for size in ((3, 32, 32), (1, 32, 32)):
+        with pytest.raises(ModelError, match=r"mean and std are known by no convention for a scale of 127.5"):
+            preprocessing(size, {"scale": 127.5}, {})
+    assert preprocessing((3, 32, 32), {"scale": 127.5, "mean": 1, "std": 1}, {})[0].mean == (1.0,) * 3
+    with pytest.raises(ModelError, match=r"a scale of 255 is that of 8-bit pixels"):
+        preprocessing((3, 32, 32), {"bit_depth": 12}, {"scale": 255, "described_by": "x"})
+
+
+def test_a_mean_of_unscaled_pixels_in_metadata_brings_their_scale():
+    metadata = {"mean": (123.7, 116.3, 103.5), "std": (58.4, 57.1, 57.4), "described_by": "x"}
+    settings, assumed = preprocessing((3, 32, 32), {}, metadata)
+    assert settings.scale == 1
+    assert "scale 1.0, as that mean is of pixels of 0 to 255" in assumed
+    with pytest.raises(ModelError, match="std 255,255,255 is on the scale of pixels 0 to 255"):
+        preprocessing((3, 32, 32), {"mean": 0, "std": 255}, {})
+    with pytest.raises(ModelError, match="mean and std go together"):
+        preprocessing((3, 32, 32), {}, {"mean": (0.5,) * 3, "described_by": "x"})
+
+
+def test_a_mean_of_scaled_pixels_on_unscaled_ones_is_warned_of():
+    given = {"scale": 1, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    settings, _ = preprocessing((3, 32, 32), given, {})
+    assert "make values up to 1,136 of pixels of 0 to 255" in normalisation_warning(
+        settings, set(given), None
+    )
+    assert normalisation_warning(preprocessing((3, 32, 32), {}, {})[0], set(), None) is None

@@ -1,0 +1,103 @@
+"""Labels of classes, and label files whose lines are not in their order."""
+
+import pytest
+from sise_rt.export.intake.sources import _metadata
+from sise_rt.export.labels import class_labels
+
+from sise_rt.errors import ModelError
+
+
+def test_labels(tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text("\ufeffcat\r\n  dog \n\nWürfel\n", "utf-8")
+    assert class_labels(path, {}, 3, False) == (("cat", "dog", "Würfel"), None, None)
+    assert class_labels(["a", "b"], {"labels": ["c", "d"]}, 2, False) == (("a", "b"), None, None)
+    assert class_labels(None, {"labels": ["c", "d"]}, 2, False) == (("c", "d"), None, None)
+    unfit = {"labels": ["c", "d"], "described_by": "the file"}
+    labels, assumed, left_out = class_labels(None, unfit, 3, False)
+    assert (labels, assumed) == ((), None)
+    assert left_out == "labels of the file left out: 2 labels for a model with 3 classes"
+    assert class_labels(None, {}, 3, False) == ((), None, None)
+    known = {"labels": ["c", "d"], "of_other_weights": True, "described_by": "timm abc"}
+    assert class_labels(None, known, 2, False) == (("c", "d"), "labels, as for timm abc", None)
+
+
+def test_labels_of_two_sides():
+    assert class_labels(["scratch"], {}, 2, True)[0] == ("not scratch", "scratch")
+    assert class_labels(["good", "bad"], {}, 2, True)[0] == ("good", "bad")
+    assert class_labels(None, {}, 2, True)[0] == ("negative", "positive")
+
+
+def test_labels_that_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="2 labels for a model with 3 classes"):
+        class_labels(["a", "b"], {}, 3, False)
+    with pytest.raises(ModelError, match=r"labels cannot be read from .*missing"):
+        class_labels(tmp_path / "missing.txt", {}, 3, False)
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(ModelError, match="labels cannot be read from"):
+        class_labels(tmp_path / "bytes.txt", {}, 3, False)
+
+
+@pytest.mark.parametrize("text", ["{'a': 'cat'}", '{"1": "cat", "2": "dog"}', "{0: 'cat', 5: 'dog'}"])
+def test_labels_whose_keys_are_no_indices_are_left_out(text):
+    found = _metadata({"id2label": text})
+    assert "labels" not in found
+    count = text.count(":")
+    labels, _, left_out = class_labels(None, found, count, False)
+    assert labels == ()
+    assert left_out == (
+        f"labels of the model's metadata_props left out: the keys of id2label are not 0 to {count - 1}"
+    )
+    assert class_labels(["x"] * count, found, count, False)[2] is None
+
+
+def written(folder, *lines):
+    path = folder / "labels.txt"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("lines", "first", "due"),
+    [
+        (("5: a", "4: b", "3: c", "2: d", "1: e", "0: f"), "label 1, '5: a', should have 0", 0),
+        (("f,5", "a,0", "b,1", "c,2", "d,3", "e,4"), "label 1, 'f,5', should have 0", 0),
+        (("0 a", "1 b", "2 c", "3 d", "5 e", "4 f"), "label 5, '5 e', should have 4", 4),
+        (("a\t1", "b\t3", "c\t2"), r"label 2, 'b\\t3', should have 2", 1),
+    ],
+)
+def test_lines_that_are_numbered_in_another_order_are_refused(tmp_path, lines, first, due):
+    path = written(tmp_path, *lines)
+    with pytest.raises(ModelError, match="numbers its labels in another order than that of its lines"):
+        class_labels(path, {}, len(lines), False)
+    with pytest.raises(ModelError, match=first):
+        class_labels(path, {}, len(lines), False)
+    assert class_labels(list(lines), {}, len(lines), False)[0] == lines
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("0: a", "1: b", "2: c"),
+        ("1 a", "2 b", "3 c"),
+        ("grade 2", "grade 1", "grade 0"),
+        ("2", "1", "0"),
+        ("7 up", "3 d", "4 x"),
+        ("background", "1 a", "2 b", "3 c"),
+        ("#1", "#2", "# 3"),
+        ("1 b", "0 a"),
+    ],
+)
+def test_other_numbers_are_part_of_the_labels(tmp_path, lines):
+    assert class_labels(written(tmp_path, *lines), {}, len(lines), False)[0] == lines
+
+
+def test_headings_are_no_labels(tmp_path):
+    for heading in ("# classes", "label,index", "Class"):
+        with pytest.raises(ModelError, match="4 labels for a model with 3 classes: leave out line 1, '"):
+            class_labels(written(tmp_path, heading, "a", "b", "c"), {}, 3, False)
+    with pytest.raises(ModelError, match=r"4 labels for a model with 3 classes(?!:)"):
+        class_labels(written(tmp_path, "cat", "a", "b", "c"), {}, 3, False)
+    for lines in (("# classes", "b", "c"), ("label,index", "a,0", "b,1", "c,2")):
+        with pytest.raises(ModelError, match=r"line 1, '.*', is a heading"):
+            class_labels(written(tmp_path, *lines), {}, len(lines), False)
