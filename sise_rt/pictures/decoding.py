@@ -108,13 +108,20 @@ def _decode_tiff(factory: Factory, stream: BinaryIO, channels: int, max_pixels: 
     if not page.is_pillows(channels):
         return read_pages(stream, page, channels, max_pixels)
     with without_pillows_limit(page.width * page.height):
-        image = _opened(factory, stream)
+        image = _page_of(factory, stream, page.place)
         if (raw := _raw_mode(image)) in DEEP:
-            read = _halves(image, _opened(factory, stream), raw)
+            read = _halves(image, _page_of(factory, stream, page.place), raw)
         else:
             read = to_raster(image, max_pixels)
-    declared = page.bits if 8 < page.bits < 16 else read.declared
+    declared = page.declared(int(read.pixels.max())) if page.bits > 8 else read.declared
     return Raster(read.pixels, declared, page.notes + read.notes)
+
+
+def _page_of(factory: Factory, stream: BinaryIO, place: int) -> Any:
+    image = _opened(factory, stream)
+    if place:
+        image.seek(place)
+    return image
 
 
 def _opened(factory: Factory, stream: BinaryIO) -> Any:

@@ -21,7 +21,8 @@ from sise_rt.wording import counted
 from .arrays import SEE_THROUGH
 from .raster import Raster, full_scale, require_size, turned
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its complaints are no output of ours
+for library in ("PIL", "tifffile"):
+    logging.getLogger(library).addHandler(logging.NullHandler())  # their complaints are no output of ours
 
 MOST_PAGES, MOST_TAGS = 1000, 1000
 LARGEST_TAG = 2**24  # bytes
@@ -46,10 +47,10 @@ SIZES = {
 UNSIGNED = {1: "B", 3: "H", 4: "I", 16: "Q"}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION = 256, 257, 258, 259, 262, 270
 ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, TILE_HEIGHT, EXTRA, FORMAT = 274, 277, 284, 322, 323, 338, 339
-STRIP_BYTES, TILE_BYTES, SUBFILE = 279, 325, 254
+STRIP_BYTES, TILE_BYTES, SUBFILE, LARGEST_VALUES = 279, 325, 254, (281, 341)
 WANTED = (
     *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, TILE_HEIGHT),
-    *(EXTRA, FORMAT, STRIP_BYTES, TILE_BYTES, SUBFILE),
+    *(EXTRA, FORMAT, STRIP_BYTES, TILE_BYTES, SUBFILE, *LARGEST_VALUES),
 )
 DEFAULTS = {BITS: (1,), COMPRESSION: (1,), ORIENTATION: (1,), SAMPLES: (1,), PLANAR: (1,), PHOTOMETRIC: (1,)}
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
@@ -71,9 +72,13 @@ REDUCED = 1  # of SUBFILE: a preview of another page
 
 @dataclass(frozen=True)
 class Page:
-    """What the first directory of a TIFF says.
+    """What a TIFF says of its picture: of the first page that is no preview, or of the preview if all are.
 
     Attributes:
+        place: of the page in the file, from 0.
+        preview: whether it is a smaller copy of a picture that is no page of the file.
+        largest: the values that the file gives for the largest one of each sample; few writers do.
+        beyond_pillow: whether the file is a BigTIFF of big-endian bytes, which Pillow takes for another.
         width: in pixels.
         height: in pixels.
         bits: of a sample.
@@ -102,6 +107,21 @@ class Page:
     pages: int
     rest: bool
     described: bool
+    place: int = 0
+    preview: bool = False
+    largest: tuple[int, ...] = ()
+    beyond_pillow: bool = False
+
+    def declared(self, brightest: int) -> int | None:
+        """The bits of the full scale, as far as the file says them of a picture with such a value."""
+        if self.bits <= 8:
+            return 8
+        if self.bits < 16:
+            return self.bits
+        stated = {value: value.bit_length() for value in self.largest}
+        bits = max(stated.values(), default=16)
+        whole = len(stated) == 1 and full_scale(bits) in stated  # others are statistics of the pixels
+        return bits if whole and 8 <= bits < 16 and brightest <= full_scale(bits) else None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -111,6 +131,8 @@ class Page:
 
     def of_pages(self, read: int) -> tuple[str, ...]:
         """What is left out if some pages are read."""
+        if self.preview:
+            return ("what is read is a preview of reduced size: the file's pages hold no other picture",)
         if self.pages <= read:
             return ()
         first, verb = ("the first", "is") if read == 1 else (f"the first {read}", "are")
@@ -137,13 +159,18 @@ class Page:
             pillows = not self.by_tifffile and not self.planar and self.photometric != WHITE_IS_ZERO
         else:
             pillows = self.bits == 12 and self.photometric == BLACK_IS_ZERO
-        if not pillows and not (self.by_tifffile and self.bits in (8, 16)):
+        others = self.by_tifffile and self.bits in (8, 16)
+        if self.beyond_pillow:
+            pillows = False
+            others = others and self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
+        if not pillows and not others:
             method = METHODS.get(self.compression, f"compression {self.compression}")
             packed = "" if self.compression == PLAIN else f", packed by {method}"
+            order = ", in a BigTIFF of big-endian bytes" if self.beyond_pillow else ""
             raise ImageError(
                 f"a TIFF of {counted(self.samples, 'sample')} of {self.bits} bits"
                 f"{' in planes' if self.planar and self.samples > 1 else ''}, photometric {self.photometric}"
-                f"{packed}, cannot be read rightly: save it uncompressed, or as PNG or .npy"
+                f"{packed}{order}, cannot be read rightly: save it uncompressed, or as PNG or .npy"
             )
         return pillows
 
@@ -155,7 +182,7 @@ def first_page(stream: BinaryIO, max_pixels: int) -> Page:
         ImageError: it is broken or too large, or its values are no unsigned integers.
     """
     try:
-        tags, described, pages, rest = _directories(stream)
+        tags, described, pages, rest, place = _directories(stream)
         width, height = tags[WIDTH][0], tags[HEIGHT][0]
     except (struct.error, KeyError, IndexError, ValueError, OverflowError) as error:
         raise ImageError(f"this TIFF cannot be decoded: {_broken(error)}: save or copy it again") from error
@@ -191,21 +218,39 @@ def first_page(stream: BinaryIO, max_pixels: int) -> Page:
         pages=pages,
         rest=rest,
         described=described,
+        place=place,
+        preview=_is_preview(tags),
+        largest=next((tags[key] for key in LARGEST_VALUES if key in tags), ()),
+        beyond_pillow=_begins(stream, b"MM\0+"),
     )
+
+
+def _begins(stream: BinaryIO, magic: bytes) -> bool:
+    stream.seek(0)
+    return stream.read(len(magic)) == magic
+
+
+def _is_preview(tags: dict[int, tuple[int, ...]]) -> bool:
+    return bool(tags.get(SUBFILE, (0,))[0] & REDUCED)
 
 
 def _broken(error: Exception) -> str:
     return "its directory is cut short or broken" if not isinstance(error, ValueError) else str(error)
 
 
-def _directories(stream: BinaryIO) -> tuple[dict[int, tuple[int, ...]], bool, int, bool]:
-    """The tags of the first directory, whether it has a text, how many pages there are, and whether more."""
+def _directories(stream: BinaryIO) -> tuple[dict[int, tuple[int, ...]], bool, int, bool, int]:
+    """The directory of the picture, and where it stands among all.
+
+    Returns:
+        The tags of the first page that is no preview (else of the first), whether it has a text, how many
+        pages there are, whether there are more, and how many stand before this one.
+    """
     stream.seek(0)
     head = stream.read(16)
     order = "<" if head[:2] == b"II" else ">"
     big = struct.unpack_from(f"{order}H", head, 2)[0] == 43
     at = struct.unpack_from(f"{order}Q" if big else f"{order}I", head, 8 if big else 4)[0]
-    first, described, pages, seen = dict[int, tuple[int, ...]](), False, 0, set[int]()
+    first, described, place, pages, seen = dict[int, tuple[int, ...]](), False, 0, 0, set[int]()
     while at and at not in seen and pages < MOST_PAGES and len(seen) < 2 * MOST_PAGES:
         seen.add(at)
         try:
@@ -214,10 +259,10 @@ def _directories(stream: BinaryIO) -> tuple[dict[int, tuple[int, ...]], bool, in
             if not first:
                 raise
             break  # the first page is there all the same
-        if not first:
-            first, described = tags, text
-        pages += len(seen) == 1 or not tags.get(SUBFILE, (0,))[0] & REDUCED
-    return DEFAULTS | first, described, pages, bool(at) and at not in seen
+        if not first or (not pages and not _is_preview(tags)):
+            first, described, place = tags, text, len(seen) - 1
+        pages += not _is_preview(tags)
+    return DEFAULTS | first, described, max(pages, 1), bool(at) and at not in seen, place
 
 
 def _directory(
@@ -268,8 +313,9 @@ def read_pages(stream: BinaryIO, page: Page, channels: int, max_pixels: int) -> 
         pages = [each.aspage() for each in pages]
         require_size(page.width, page.height * -(-len(pages) // max(channels, 4)), max_pixels)
         pixels = np.concatenate([_samples(each, page, stream) for each in pages], axis=2)
+    declared = page.declared(int(pixels.max()))
     if page.photometric == WHITE_IS_ZERO:
-        pixels = full_scale(page.bits) - pixels
+        pixels = full_scale(declared or page.bits) - pixels
     if channels in (1, 3) and pixels.shape[2] - page.extra in (1, 3):
         if page.alpha and pixels[..., -1].min() < full_scale(page.bits):
             notes += (SEE_THROUGH,)
@@ -280,13 +326,13 @@ def read_pages(stream: BinaryIO, page: Page, channels: int, max_pixels: int) -> 
         raise ImageError(
             f"has {counted(pixels.shape[2], 'channel')}, and the model takes {channels}: give it those"
         )
-    return Raster(turned(pixels, page.orientation), 8 if page.bits == 8 else None, notes)
+    return Raster(turned(pixels, page.orientation), declared, notes)
 
 
 def _chosen(file: Any, page: Page, channels: int) -> tuple[list[Any], tuple[str, ...]]:
     """The pages that hold the picture's channels, and what is to be said of others."""
     if page.pages < 2 or page.samples > 1:
-        return [file.pages[0]], page.of_pages(1) if page.samples == channels else page.notes
+        return [file.pages[page.place]], page.of_pages(1) if page.samples == channels else page.notes
     axes, shape = "", tuple[int, ...]()
     if page.described:
         axes, shape = file.series[0].axes, file.series[0].shape
@@ -295,11 +341,11 @@ def _chosen(file: Any, page: Page, channels: int) -> tuple[list[Any], tuple[str,
         count = lengths["C"]
         if not axes.endswith("CYX") or count > page.pages:
             raise ImageError(f"a TIFF of axes {axes} cannot be read: save one picture with its channels last")
-        return [file.pages[index] for index in range(count)], page.of_pages(count)
+        return [file.pages[page.place + index] for index in range(count)], page.of_pages(count)
     if channels not in (1, 3) and page.pages == channels and not page.rest:
-        pages = [file.pages[index] for index in range(channels)]
+        pages = [file.pages[page.place + index] for index in range(channels)]
         return pages, (f"its {channels} pages are taken as the {channels} channels",)
-    return [file.pages[0]], page.notes
+    return [file.pages[page.place]], page.notes
 
 
 def _samples(page: Any, first: Page, stream: BinaryIO) -> np.ndarray:

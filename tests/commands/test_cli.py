@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 import sise_rt
 from sise_rt.bundle import LATER
@@ -684,6 +685,22 @@ def test_a_torch_source_without_torch_names_the_extra(source):
         )
         assert done.returncode == 2
         assert done.stderr == "error: exporting a torch model needs torch: pip install 'sise-rt[torch]'\n"
+
+
+def test_what_a_library_warns_of_reaches_no_terminal(small_bundle, tmp_path):
+    broken = b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12"  # five entries are announced, and half of one is there
+    Image.new("RGB", (40, 40), (200, 30, 60)).save(tmp_path / "odd.jpg", exif=broken)
+    with pytest.warns(UserWarning, match="Corrupt EXIF"), Image.open(tmp_path / "odd.jpg") as odd:
+        odd.getexif().get(0x0112)
+    code = "from sise_rt.cli import main; main()"
+    arguments = ["explain", tmp_path / "odd.jpg", "-m", small_bundle, "-o", tmp_path / "out", "-t", "0"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *map(str, arguments), "-q"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_grey_of_a_model_of_three_channels_is_refused(sise, small_model, tmp_path):

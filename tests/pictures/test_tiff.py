@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -10,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from sise_rt.errors import ImageError
+from sise_rt.pictures.raster import bit_depth_of
 from sise_rt.pictures.reading import load_image, read_picture
 
 
@@ -245,6 +247,67 @@ def test_an_image_that_pillow_only_opened_is_read_from_its_file(tmp_path):
     with Image.open(io.BytesIO(several)) as opened:
         opened.seek(1)
         assert (load_image(opened) == 9).all()  # the page that its user chose
+
+
+@pytest.mark.parametrize("largest", [255, 1023, 4095, 16383])
+@pytest.mark.parametrize("form", ["plain", "packed", "inverted", "planes"])
+def test_the_largest_value_that_a_file_gives_is_its_full_scale(largest, form):
+    grey = (noise(20, 31) % (largest + 1)).astype(np.uint16)
+    grey[0, 0] = largest // 2
+    count = 3 if form == "planes" else 1
+    options = {"extratags": [(281, "H", count, (largest,) * count if count > 1 else largest, True)]}
+    if form == "packed":
+        data = page(grey[..., None], 5, lzw(grey.tobytes()), _281=largest)
+    elif form == "planes":
+        data = written(np.stack([grey] * 3), photometric="rgb", planarconfig="separate", **options)
+    else:
+        data = written(grey, photometric="miniswhite" if form == "inverted" else "minisblack", **options)
+    read = read_picture(data)
+    assert read.declared == largest.bit_length()
+    np.testing.assert_array_equal(read.pixels, as_rgb(largest - grey if form == "inverted" else grey))
+    assert bit_depth_of(read, None, 8) == (largest.bit_length(), ())
+
+
+@pytest.mark.parametrize("largest", [3871, 65535, 127, 1023])
+def test_statistics_and_what_pixels_contradict_are_no_full_scale(largest):
+    grey = np.full((8, 9), 4000, np.uint16)
+    read = read_picture(written(grey, photometric="minisblack", extratags=[(281, "H", 1, largest, True)]))
+    assert read.declared is None
+    assert "the brightest value is 4000 of 65535" in bit_depth_of(read, None, 8)[1][0]
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_bigtiff_of_big_endian_bytes_is_not_pillows(compression):
+    options = {"bigtiff": True, "byteorder": ">", "compression": compression}
+    colour = noise(20, 31, 3, kind=np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = read_picture(written(colour, photometric="rgb", **options))
+        np.testing.assert_array_equal(read.pixels, colour)
+        assert read.declared == 8
+        inverted = written(colour[..., 0], photometric="miniswhite", **options)
+        np.testing.assert_array_equal(load_image(inverted), as_rgb(255 - colour[..., 0]))
+        cmyk = written(noise(20, 31, 4, kind=np.uint8), photometric="separated", **options)
+        with pytest.raises(ImageError, match=r"photometric 5.* in a BigTIFF of big-endian bytes"):
+            load_image(cmyk)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
+def test_the_picture_behind_its_preview_is_read(kind, photometric):
+    whole = noise(20, 32, 3, kind=kind) if photometric == "rgb" else noise(20, 32, kind=kind)
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(whole[::2, ::2], photometric=photometric, subfiletype=1)
+        writer.write(whole, photometric=photometric)
+        writer.write(whole[::4, ::4], photometric=photometric, subfiletype=1)
+    read = read_picture(buffer.getvalue())
+    np.testing.assert_array_equal(read.pixels, whole if photometric == "rgb" else as_rgb(whole))
+    assert read.notes == ()
+    alone = read_picture(written(whole, photometric=photometric, subfiletype=1))
+    assert alone.notes == (
+        "what is read is a preview of reduced size: the file's pages hold no other picture",
+    )
 
 
 # ---- hostile ones
