@@ -164,7 +164,8 @@ def _learn(
         ):
             raise MixedBatch(
                 f"tensor {name!r} of an image changes with the other images of its batch, or by chance",
-                ", so masked copies cannot be scored together: export in evaluation mode",
+                ", so masked copies cannot be scored together: export in evaluation mode, and with "
+                "running statistics in every batch normalisation",
             )
     if name == "logits" and not batched and batches[0] != batches[1]:
         raise NoBatch(

@@ -303,7 +303,9 @@ def to_onnx(
             )
         except Exception as dynamo_error:
             path = _to_onnx_traced(ready.module, example[:1], path, dynamo_error)
+            ready.require_same_again(example)
             return Exported(path, {}, None, notes, (TRACED,), ready.chosen)
+        ready.require_same_again(example)
         written.save(str(path), external_data=True)
     for value in written.model.graph.initializers.values():
         value.const_value = None  # torch's rewriting rules outlive the export, and hold on to its graph

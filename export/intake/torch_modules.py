@@ -15,6 +15,8 @@ from sise_rt.errors import ModelError
 from ..ir.messages import gist
 
 LOGITS = "logits"  # what transformers and many others call them
+RUNS_AGAIN = 2
+SAME = 1e-3  # relative; kernels may differ with and without gradients
 WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
 
 
@@ -27,6 +29,7 @@ class Deployed:
         prefix: in front of the names of the user's submodules.
         differentiable: whether torch has a gradient from the output to the picture.
         notes: what was decided, a line each.
+        first: what the module gave for the example.
         chosen: whether the wanted output was one of the module's own.
     """
 
@@ -34,7 +37,25 @@ class Deployed:
     prefix: str
     differentiable: bool
     notes: tuple[str, ...]
+    first: torch.Tensor
     chosen: bool
+
+    def require_same_again(self, example: torch.Tensor) -> None:
+        """Refuse a module whose results depend on what it was run on before, or on chance.
+
+        Raises:
+            ModelError: it gives something else for the example than at first.
+        """
+        for _ in range(RUNS_AGAIN):
+            again = self.module(example).detach()
+            first = self.first.reshape(again.shape)
+            if not torch.allclose(
+                again, first, rtol=SAME, atol=SAME * float(first.abs().max()), equal_nan=True
+            ):
+                raise ModelError(
+                    "the module gives something else for the same images when it is run again: what it keeps "
+                    "from one run to the next, or draws by chance, has to be fixed before the export"
+                )
 
 
 def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
@@ -92,6 +113,7 @@ def deployed(module: torch.nn.Module, example: torch.Tensor, output: str | None 
         "inner." if wrapped is not module else "",
         differentiable,
         notes,
+        tensor.detach(),
         several and output is not None,
     )
 

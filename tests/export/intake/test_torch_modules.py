@@ -115,3 +115,35 @@ def test_modules_that_are_refused_say_why(tmp_path, kind):
     with pytest.raises(ModelError, match=words) as caught:
         export(build(), tmp_path / "m.sise", input_size=(32, 32))
     assert "\n" not in str(caught.value)
+
+
+class Counting(Net):
+    """Gives something else from its third run on."""
+
+    runs = 0
+
+    def forward(self, images):
+        self.runs += 1
+        return super().forward(images) * (1 if self.runs < 3 else -1)
+
+
+def test_a_module_that_answers_otherwise_the_next_time_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="gives something else for the same images when it is run again"):
+        export(Counting(), tmp_path / "m.sise", example=torch.rand(1, 3, 32, 32))
+    assert not (tmp_path / "m.sise").exists()
+
+
+def test_a_module_in_training_mode_is_exported_in_evaluation_mode_and_left_as_it_was(tmp_path):
+    net = Net(behind=nn.Dropout(0.5)).train()
+    report = export(net, tmp_path / "m.sise", example=torch.rand(1, 3, 32, 32))
+    assert net.training
+    images = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        expected = net.eval()(images).numpy()
+    np.testing.assert_allclose(logits_of(report.path, images), expected, atol=1e-5)
+
+
+def test_batch_normalisation_without_running_statistics_is_named(tmp_path):
+    net = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), Net())
+    with pytest.raises(ModelError, match="running statistics in every batch normalisation"):
+        export(net, tmp_path / "m.sise", example=torch.rand(1, 3, 32, 32))
