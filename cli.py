@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 
 
 def main() -> None:
@@ -14,6 +13,8 @@ def main() -> None:
         take_signals()
     except KeyboardInterrupt:
         sys.exit(130)
+    import warnings
+
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries warn of, as of odd pictures, is none of our output
     from sise_rt.commands.group import run
