@@ -220,8 +220,8 @@ def normalisation_warning(settings: Preprocess, stated: Set[str], own: Normalisa
     does = f"scale {settings.scale:g}, mean {_shown(settings.mean)} and std {_shown(settings.std)}"
     if largest > 2 * full:
         return (
-            f"{does} make values up to {largest:,.0f} of pixels of 0 to {full}: is the mean one of pixels in "
-            "[0, 1], the scale has to be the largest pixel"
+            f"{does} make values up to {largest:,.0f} of pixels of 0 to {full}: where mean and std are those "
+            "of pixels in [0, 1], set the scale to the largest pixel"
         )
     if own is None:
         return None

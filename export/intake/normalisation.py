@@ -84,86 +84,83 @@ def own_normalisation(
     nodes = needed(model.graph.node, [ends.output])
     dependent = image_dependent(nodes, [ends.image])
     constants = _constants(model)
-    prefix, steps, read = list[onnx.NodeProto](), dict[str, tuple[str, ...]](), set[str]()
-    renamed = {}
-    steps[ends.image] = ()
+    followed, steps, taken = list[onnx.NodeProto](), {ends.image: tuple[str, ...]()}, set[str]()
+    same: dict[str, str] = {}  # tensors that are another one, stored in another way
     for node in nodes:
         data = [name for name in node.input if name in dependent]
-        if not data or node.op_type in SHAPE_READERS:
-            continue
         kind = operator(node)
-        if not all(name in steps for name in data):
-            read |= steps.keys() & set(data)
+        if not data or kind in SHAPE_READERS:
+            followed.append(node)
+        elif not all(name in steps for name in data):
+            taken |= steps.keys() & set(data)
         elif kind in WORDS and len(data) == 1 and not (kind == "Div" and node.input[1] in dependent):
-            prefix.append(node)
+            followed.append(node)
             steps[node.output[0]] = (*steps[data[0]], _told(node, data[0], constants))
         elif kind in STORAGE and node.input[0] in dependent:
-            renamed[node.output[0]] = renamed.get(node.input[0], node.input[0])
+            same[node.output[0]] = same.get(node.input[0], node.input[0])
             steps[node.output[0]] = steps[data[0]]
         elif kind in MOVES:
-            prefix.append(node)
+            followed.append(node)
             steps |= dict.fromkeys(node.output, max((steps[name] for name in data), key=len))
         else:
-            read |= set(data)
-    ready = sorted(read & steps.keys())
-    if not ready or not all(steps[name] for name in ready):
+            taken |= set(data)
+    if not taken or not all(steps[name] for name in taken):
         return None
-    return _measured(model, ends, size, folder, _Prefix(nodes, prefix, renamed, ready), steps[ready[0]])
-
-
-@dataclass(frozen=True)
-class _Prefix:
-    nodes: list[onnx.NodeProto]  # of the model
-    followed: list[onnx.NodeProto]
-    renamed: dict[str, str]  # what was only stored in another way
-    ends: list[str]
-
-
-def _measured(
-    model: onnx.ModelProto,
-    ends: Interface,
-    size: tuple[int, int, int],
-    folder: Path,
-    prefix: _Prefix,
-    steps: tuple[str, ...],
-) -> Normalisation | None:
-    own = {id(node) for node in prefix.followed}
-    dependent = image_dependent(prefix.nodes, [ends.image])
-    kept = [
-        onnx.NodeProto.FromString(node.SerializeToString())
-        for node in prefix.nodes
-        if id(node) in own or node.op_type in SHAPE_READERS or not dependent.intersection(node.output)
-    ]
-    rewire(kept, prefix.renamed)
-    outputs = sorted({prefix.renamed.get(name, name) for name in prefix.ends})
-    kept = needed(kept, outputs)
+    outputs = sorted({same.get(name, name) for name in taken})
+    prefix = [onnx.NodeProto.FromString(node.SerializeToString()) for node in followed]
+    rewire(prefix, same)
     channels, height, width = size
     shape = (1, height, width, channels) if ends.layout == "NHWC" else (1, *size)
-    used = {name for node in kept for name in node.input}
+    values = _zeros_and_ones(model, needed(prefix, outputs), ends.image, shape, outputs, folder)
+    return values and _normalisation(*values, ", then ".join(steps[min(taken)]), size)
+
+
+Values = list[np.ndarray]  # of each tensor that a first layer takes
+
+
+def _zeros_and_ones(
+    model: onnx.ModelProto,
+    nodes: Sequence[onnx.NodeProto],
+    image: str,
+    shape: tuple[int, ...],
+    outputs: Sequence[str],
+    folder: Path,
+) -> tuple[Values, Values] | None:
+    """What nodes of a model make of an input of zeros, and of one of ones; None where they do not run."""
+    used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
-        kept,
+        nodes,
         "normalisation",
-        [helper.make_tensor_value_info(ends.image, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(image, TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
         [weight for weight in model.graph.initializer if weight.name in used],
     )
     made = helper.make_model(graph, opset_imports=model.opset_import, ir_version=max(4, model.ir_version))
     try:
         session = open_session(made.SerializeToString(), quiet_options(Level.ORT_DISABLE_ALL), folder)
-        zeros, ones = (session.run(None, {ends.image: np.full(shape, value, np.float32)}) for value in (0, 1))
-    except Exception:  # what does not run in this part does not run at all, which is told of the whole model
+        zeros, ones = (
+            [np.asarray(value, np.float64) for value in session.run(None, {image: filled})]
+            for filled in (np.zeros(shape, np.float32), np.ones(shape, np.float32))
+        )
+    except Exception:  # what does not run alone is refused, or not, with the whole model
         return None
-    low, gains = zeros[0].astype(np.float64), ones[0].astype(np.float64) - zeros[0]
-    offset = np.concatenate([np.asarray(part, np.float64).reshape(-1) for part in zeros])
-    gain = np.concatenate([np.asarray(part, np.float64).reshape(-1) for part in ones]) - offset
+    return zeros, ones
+
+
+def _normalisation(
+    zeros: Values, ones: Values, steps: str, size: tuple[int, int, int]
+) -> Normalisation | None:
+    """The normalisation that gives these values; None where it changes nothing."""
+    offset = np.concatenate([value.reshape(-1) for value in zeros])
+    gain = np.concatenate([value.reshape(-1) for value in ones]) - offset
     offset, gain = offset[gain != 0], gain[gain != 0]  # a padding has none
     if not len(gain) or not np.isfinite(gain).all() or (np.allclose(gain, 1) and np.allclose(offset, 0)):
         return None
-    by_channel = ()
-    if len(outputs) == 1 and low.shape == (1, *size):
-        by_channel = tuple((float(g.mean()), float(o.mean())) for g, o in zip(gains[0], low[0], strict=True))
-    mean, std = abs(offset / gain).max(), abs(1 / gain).max()
-    return Normalisation(float(mean), float(std), ", then ".join(steps), by_channel)
+    by_channel = tuple[tuple[float, float], ...]()
+    if len(zeros) == 1 and zeros[0].shape == (1, *size):
+        pairs = zip(ones[0][0] - zeros[0][0], zeros[0][0], strict=True)
+        by_channel = tuple((float(gains.mean()), float(offsets.mean())) for gains, offsets in pairs)
+    return Normalisation(float(abs(offset / gain).max()), float(abs(1 / gain).max()), steps, by_channel)
 
 
 def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
