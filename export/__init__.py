@@ -23,9 +23,9 @@ except ImportError as error:
     ) from error
 
 from .assembly import assemble, limits_of_proof
+from .gate_folder import gate_pictures
 from .preparation import Preparation, prepare
 from .proof.gate import Progress, judge
-from .settings import gate_pictures
 from .write import new_bundle, write_manifest
 
 if TYPE_CHECKING:

@@ -1,18 +1,13 @@
-"""Input size and preprocessing of a bundle, each from the user, else the source, else assumed.
-
-And what only the user has: the precision of the scores, and pictures to judge it by.
-"""
+"""Input size and preprocessing of a bundle, each from the user, else the source, else assumed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from pathlib import Path
 from typing import Any
 
-from sise_rt.bundle import DEPTHS, PRECISIONS, Preprocess
+from sise_rt.bundle import DEPTHS, Preprocess
 from sise_rt.errors import ArgumentError, ModelError
-from sise_rt.pictures.reading import PICTURES
-from sise_rt.wording import Note, counted, reason
+from sise_rt.wording import Note, counted
 
 from .intake.interface import Interface
 from .intake.normalisation import LARGEST_SCALED_MEAN, LARGEST_SCALED_STD, Normalisation
@@ -28,7 +23,6 @@ IMAGENET = {
 }
 KEYS = frozenset({*IMAGENET, "color", "bit_depth"})  # what can be said of preprocessing
 SMALLEST_CROPPED = 128  # pixels; smaller inputs, as CIFAR's, are of pictures that are not cropped
-GATE_PICTURES = 20
 
 
 def image_size(
@@ -306,58 +300,3 @@ def _refuse_half_a_normalisation(settings: Preprocess, given: Set[str], stated: 
 
 def _shown(value: Any) -> str:
     return ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)
-
-
-def gate_pictures(precision: str, folder: str | Path | None) -> list[Path]:
-    """The pictures that a lower precision is judged by; none for float32.
-
-    Args:
-        precision: one of `PRECISIONS`.
-        folder: with its subfolders; at most `GATE_PICTURES` of its pictures are taken, evenly drawn in the
-            order of their names.
-
-    Raises:
-        ArgumentError: there is no such precision; the folder is missing, or needless, or has no pictures.
-    """
-    if precision not in PRECISIONS:
-        raise ArgumentError(
-            f"no precision {precision!r}; known are {', '.join(PRECISIONS)}", settings=("precision",)
-        )
-    if precision == "fp32":
-        if folder is not None:
-            raise ArgumentError(
-                "pictures judge the precision fp16, which was not asked for: leave them out, or ask for it",
-                settings=("gate_images", "precision"),
-            )
-        return []
-    if folder is None:
-        raise ArgumentError(
-            "fp16 rounds, and what that does to explanations depends on the model: give a folder of some "
-            f"{GATE_PICTURES} pictures of the kind that it is for",
-            settings=("gate_images",),
-        )
-    folder, suffixes = Path(folder), (*PICTURES, ".npy")
-    try:
-        if not folder.is_dir():
-            raise ArgumentError(
-                f"{str(folder)!r}: no such folder, where a folder of pictures is needed",
-                settings=("gate_images",),
-            )
-        pictures = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-        )
-    except ArgumentError:
-        raise
-    except (OSError, ValueError) as error:
-        raise ArgumentError(
-            f"{str(folder)!r} cannot be read: {reason(error)}", settings=("gate_images",)
-        ) from error
-    if not pictures:
-        raise ArgumentError(
-            f"{folder} has no pictures: some {GATE_PICTURES} are needed, of the kind that the model is for",
-            settings=("gate_images",),
-        )
-    count = min(len(pictures), GATE_PICTURES)
-    return [pictures[i * len(pictures) // count] for i in range(count)]

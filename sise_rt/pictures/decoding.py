@@ -23,7 +23,8 @@ from .bounds import canvas_of, require_bounded, without_pillows_limit
 from .headers import bits_of
 from .netpbm import MAGIC, read_netpbm
 from .raster import Raster, require_size, turned
-from .tiff import first_page, read_pages
+from .tiff import read_pages
+from .tiff_page import first_page
 
 # No PostScript, no fonts: each decoder more is a surface more for a hostile file. No format without a magic
 # number either, so that a broken picture is told from something that is none.

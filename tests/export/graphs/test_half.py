@@ -15,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from sise_rt.export import export
 from sise_rt.export.canonical.blocks import find_blocks
 from sise_rt.export.canonical.form import canonical
+from sise_rt.export.gate_folder import gate_pictures
 from sise_rt.export.graphs.half import rounded, score_in_half, with_peaks
 from sise_rt.export.graphs.link import score_graph
 from sise_rt.export.graphs.split import cut_at_blocks
@@ -23,7 +24,7 @@ from sise_rt.export.ir.cpu_sessions import Level, open_session, quiet_options
 from sise_rt.export.ir.network import to_model
 from sise_rt.export.proof.gate import Gate
 from sise_rt.export.proof.masked_picture import strongest
-from sise_rt.export.settings import gate_pictures, image_size
+from sise_rt.export.settings import image_size
 
 import sise_rt
 from sise_rt.bundle import MANIFEST, WEIGHTS, parse_manifest, read_bundle
