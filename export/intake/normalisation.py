@@ -24,7 +24,7 @@ MOVES = frozenset(  # of values that stay what they are
 # They only change how values are stored, or keep them within what they are meant to be.
 STORAGE = frozenset("Cast Clip DequantizeLinear Dropout Floor Identity QuantizeLinear Round".split())
 LARGEST_SCALED_MEAN = 2.0  # of pixels in [0, 1] or [-1, 1]; anything larger is meant for unscaled ones
-LARGEST_SCALED_STD = 20.0
+LARGEST_SCALED_STD = 40.0
 SHOWN = 4  # different numbers of a constant
 
 
