@@ -40,8 +40,8 @@ def quiet(_: int) -> None:
 
 def variants(engine: Engine, picture: Picture, target: int, seed: int) -> Iterator[Variant]:
     """Each policy that comes to a map."""
-    query = Query(engine, picture, np.array([target]))
-    features = extract(engine, query.image, query.targets)
+    features = extract(engine, picture.tensor, np.array([target]))
+    query = Query(engine, picture, np.array([target]), features.logits)
     call = Call(query, features)
     scoring = call.scoring()
     chosen = [

@@ -85,6 +85,6 @@ def limits_of_proof(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
         )
     if manifest.parity.quantised:
         yield (
-            "the model is quantised: its gradients pass straight through the rounding, as in training; "
+            "the model rounds its tensors: its gradients pass straight through the rounding, as in training; "
             "they are not compared with central differences, as a step function has none"
         )

@@ -104,7 +104,7 @@ def explain_picture(
         logits = features.logits
     elif targets is None:
         order = np.argsort(-logits, kind="stable")[:top_k]
-    query = Query(engine, picture, order)
+    query = Query(engine, picture, order, logits)
     call = Call(query, features, batch_size=batch_size, progress=progress, preview=preview)
     notes: tuple[str, ...] = ()
     if targets is None and top_k > len(order):

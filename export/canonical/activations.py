@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -14,28 +15,40 @@ ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoi
 Producers = Mapping[str, onnx.NodeProto]
 
 
-def activation_of(
-    node: onnx.NodeProto, network: Network, producers: Producers
-) -> tuple[str, str, int | None] | None:
-    """The activation whose result `node` gives.
+@dataclass(frozen=True)
+class Activation:
+    """What gives a classifier's confidences.
 
-    Returns:
-        Its operator (of `ACTIVATIONS`), the tensor that it takes, and a softmax's axis; None if there is
-        none.
+    Attributes:
+        operator: of `ACTIVATIONS`.
+        given: the tensor that it is of.
+        axis: a softmax's.
+        factor: by which that tensor is multiplied first.
     """
+
+    operator: str
+    given: str
+    axis: int | None = None
+    factor: float = 1.0
+
+
+def activation_of(node: onnx.NodeProto, network: Network, producers: Producers) -> Activation | None:
+    """The activation whose result `node` gives, None if there is none."""
     if node.op_type in ACTIVATIONS:
         axis = None if node.op_type == "Sigmoid" else attribute(node, "axis", -1)
-        return node.op_type, node.input[0], axis
+        return Activation(node.op_type, node.input[0], axis)
     before = producers.get(node.input[0]) if node.input else None
     if node.op_type == "Log" and before is not None:
         inner = activation_of(before, network, producers)
-        return ("LogSoftmax", *inner[1:]) if inner and inner[0] == "Softmax" else None
-    return _written_softmax(node, network, producers) or _written_sigmoid(node, network, producers)
+        return replace(inner, operator="LogSoftmax") if inner and inner.operator == "Softmax" else None
+    return (
+        _written_softmax(node, network, producers)
+        or _written_sigmoid(node, network, producers)
+        or _tanh_as_sigmoid(node, network, producers)
+    )
 
 
-def _written_softmax(
-    node: onnx.NodeProto, network: Network, producers: Producers
-) -> tuple[str, str, int] | None:
+def _written_softmax(node: onnx.NodeProto, network: Network, producers: Producers) -> Activation | None:
     """exp(z) / sum(exp(z)), with or without the maximum subtracted from z."""
     if node.op_type != "Div":
         return None
@@ -49,8 +62,8 @@ def _written_softmax(
     if shifted is not None and shifted.op_type == "Sub":
         largest = producers.get(shifted.input[1])
         if largest is not None and largest.op_type == "ReduceMax" and largest.input[0] == shifted.input[0]:
-            return "Softmax", shifted.input[0], axis
-    return "Softmax", above.input[0], axis
+            return Activation("Softmax", shifted.input[0], axis)
+    return Activation("Softmax", above.input[0], axis)
 
 
 def _only_axis(node: onnx.NodeProto, network: Network) -> int | None:
@@ -60,9 +73,7 @@ def _only_axis(node: onnx.NodeProto, network: Network) -> int | None:
     return axes[0] if axes and len(axes) == 1 else None
 
 
-def _written_sigmoid(
-    node: onnx.NodeProto, network: Network, producers: Producers
-) -> tuple[str, str, None] | None:
+def _written_sigmoid(node: onnx.NodeProto, network: Network, producers: Producers) -> Activation | None:
     """1 / (1 + exp(-z))."""
     below = producers.get(node.input[-1]) if node.input else None
     if node.op_type == "Div":
@@ -74,7 +85,31 @@ def _written_sigmoid(
         return None
     term = next((producers.get(name) for name in below.input if not _is_one(name, network)), None)
     negated = producers.get(term.input[0]) if term is not None and term.op_type == "Exp" else None
-    return ("Sigmoid", negated.input[0], None) if negated is not None and negated.op_type == "Neg" else None
+    return (
+        Activation("Sigmoid", negated.input[0]) if negated is not None and negated.op_type == "Neg" else None
+    )
+
+
+def _tanh_as_sigmoid(node: onnx.NodeProto, network: Network, producers: Producers) -> Activation | None:
+    """(1 + tanh(z)) / 2 = sigmoid(2 z), or tanh(z) / 2 + 1 / 2; near 0 and 1 both lose digits."""
+    steps: list[tuple[str, float]] = []
+    while node.op_type in ("Add", "Div", "Mul") and len(steps) < 2:
+        constants = [name for name in node.input if name in network.weights]
+        if len(constants) != 1 or (node.op_type == "Div" and constants != [node.input[1]]):
+            return None
+        values = np.unique(network.weights[constants[0]])
+        inner = producers.get(next(name for name in node.input if name not in constants))
+        if values.size != 1 or inner is None:
+            return None
+        kind, value = node.op_type, float(values[0])
+        steps.append(("Mul", 1 / value) if kind == "Div" and value else (kind, value))
+        node = inner
+    halves = ([("Mul", 0.5), ("Add", 1.0)], [("Add", 0.5), ("Mul", 0.5)])
+    return (
+        Activation("Sigmoid", node.input[0], factor=2.0)
+        if node.op_type == "Tanh" and steps in halves
+        else None
+    )
 
 
 def _is_one(name: str, network: Network) -> bool:

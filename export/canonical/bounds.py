@@ -55,8 +55,13 @@ ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
 
 def output_bounds(network: Network) -> Interval | None:
     """The interval that the output cannot leave; None if an operator behind the weights is not known."""
+    return tensor_bounds(network, "logits")
+
+
+def tensor_bounds(network: Network, name: str) -> Interval | None:
+    """Likewise of any tensor."""
     producers = {name: node for node in network.graph.nodes for name in node.output}
-    return _Bounds(network, producers).of("logits")
+    return _Bounds(network, producers).of(name)
 
 
 class _Bounds:

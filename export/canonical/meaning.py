@@ -9,7 +9,7 @@ where the class that is predicted does not depend on it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,66 +23,16 @@ from ..ir.nodes import rewire
 from ..ir.types import TensorType
 from . import activations
 from .bounds import FREE, KEEPING, output_bounds
+from .evidence import EXACT_SUM, SAME_SUM, Evidence
+from .last_steps import before_minus, unclear_step
+from .rounding import pass_through_rounding
 
-SLACK = 1e-2  # by which probabilities that were rounded to whole steps may leave [0, 1]
-SAME_SUM = 1e-3  # how far sums of a row may differ, relative to the largest, where they are meant to be equal
-EXACT_SUM = 1e-5  # of probabilities from 1, which rounding in float32 explains
-LENGTH_ERROR = 1e-3  # of a vector of length 1
 USUAL_LOGIT, LARGEST_LOGIT = 20.0, 100.0
 CHOICES = (
     "say what it is: softmax or sigmoid if these are logits, none to explain the output as it is; or choose "
     "another tensor as the output"
 )
 ASKED = ("activation", "output_name")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What is known of an output of P probes and C columns.
-
-    Attributes:
-        values: (P, C) float64; without rows if they are not finite.
-        bounds: the interval that it cannot leave, None where an operator is not known.
-    """
-
-    values: np.ndarray
-    bounds: tuple[float, float] | None
-
-    @property
-    def columns(self) -> int:
-        """How many there are."""
-        return self.values.shape[1]
-
-    @property
-    def within_one(self) -> bool:
-        """Whether every value that was seen lies in [0, 1]."""
-        values = self.values
-        return bool(len(values)) and -SLACK <= values.min() and values.max() <= 1 + SLACK
-
-    @property
-    def bounded_by_one(self) -> bool:
-        """Whether no value can leave [0, 1]."""
-        return self.bounds is not None and -SLACK <= self.bounds[0] and self.bounds[1] <= 1 + SLACK
-
-    @property
-    def never_negative(self) -> bool:
-        """Whether no value can be below 0."""
-        return self.bounds is not None and self.bounds[0] >= -SLACK
-
-    @property
-    def never_positive(self) -> bool:
-        """Whether no value can be above 0."""
-        return self.bounds is not None and self.bounds[1] <= 0
-
-    def sums_to(self, total: float, error: float, values: np.ndarray | None = None) -> bool:
-        """Whether the columns of every row do; not of a single one."""
-        values = self.values if values is None else values
-        return bool(len(values)) and self.columns > 1 and bool(np.all(abs(values.sum(1) - total) <= error))
-
-    @property
-    def probable(self) -> bool:
-        """Whether the outputs are probabilities."""
-        return self.bounded_by_one or (self.within_one and self.sums_to(1, SAME_SUM))
 
 
 def settle_meaning(
@@ -100,19 +50,23 @@ def settle_meaning(
     """
     if network.removed:
         _take_own(network, activations.ACTIVATIONS[network.removed], activation)
+        if network.activation == "sigmoid" and not activation and network.classes > 1:
+            _tell_ordinal(network, Evidence(_finite(outputs(network)), None).cumulative())
         return
     if activation == "none":
         network.activation = "none"
         return
-    values = outputs(network)
-    if not np.isfinite(values).all():
-        values = values[:0]
-    evidence = Evidence(values, output_bounds(network))
+    evidence = Evidence(_finite(outputs(network)), output_bounds(network))
     if evidence.probable:
         _take_probabilities(network, evidence, activation)
     elif evidence.columns > 1 and evidence.sums_to(1, SAME_SUM, np.exp(np.minimum(evidence.values, 1))):
         _take_own(network, "softmax", activation)  # logarithms of probabilities: exp(z) sums to 1
         network.removed = "LogSoftmax"
+    elif not activation and evidence.odds_of_one_label:
+        network.activation = "sigmoid"
+        network.notes.append(
+            "the outputs are log-odds of probabilities (whose sum is 1): a sigmoid makes them confidences"
+        )
     elif activation:
         _take_as_told(network, evidence, activation)
     elif evidence.columns == 1:
@@ -157,6 +111,9 @@ def _take_probabilities(network: Network, evidence: Evidence, given: str | None)
             "contradicts the activation softmax",
             settings=ASKED,
         )
+    if not given:
+        _doubt_probabilities(network, evidence)
+    pass_through_rounding(network, evidence.values)
     nodes = list(network.graph.nodes)
     dtype = network.types["logits"].dtype
     op = Builder(f"{OWN_PREFIX}meaning/", network.types, network.weights, dtype)
@@ -184,6 +141,42 @@ def _take_probabilities(network: Network, evidence: Evidence, given: str | None)
     }
     network.adopt(op)
     network.graph = replace(network.graph, nodes=(*nodes, *op.nodes))
+
+
+def _doubt_probabilities(network: Network, evidence: Evidence) -> None:
+    """Refuse what falls as probabilities rise, and warn of what may be a function of them.
+
+    Raises:
+        ModelError: the columns are 1 - p.
+    """
+    if evidence.never_low:
+        raise ModelError(
+            f"it is unclear what the model's outputs are: they sum to {evidence.columns - 1} for every "
+            f"picture tried, as 1 - p of probabilities p of {evidence.columns} classes do; choose "
+            f"{_instead(network)}, or say sigmoid or none to explain each as it is",
+            settings=ASKED,
+        )
+    if evidence.of_length_one:
+        network.warnings.append(
+            "the outputs are taken for probabilities, as they lie in 0 to 1, although their squares sum to 1 "
+            "for every picture tried, as those of square roots of probabilities do"
+        )
+    _tell_ordinal(network, evidence.cumulative(probable=True))
+
+
+def _instead(network: Network) -> str:
+    """The tensor to explain in place of what falls as it rises."""
+    name = before_minus(network)
+    return f"the tensor before the minus, {name}, as the output" if name else "the tensor of p as the output"
+
+
+def _tell_ordinal(network: Network, highest: str) -> None:
+    if highest:
+        network.warnings.append(
+            "the outputs look cumulative, as an ordinal model's, whose output k stands for more than k: they "
+            "have one order for every picture tried, so the class with the highest output is always "
+            f"{highest}; name the target to explain another"
+        )
 
 
 def _take_as_told(network: Network, evidence: Evidence, given: str) -> None:
@@ -223,12 +216,15 @@ def _assume_logits(network: Network, evidence: Evidence) -> None:
     """Several logits are ordered alike by a softmax, whatever their scale is; others are asked about."""
     values, largest = evidence.values, _largest(evidence.values)
     reason = ""
-    if len(values) and np.all(abs(np.square(values).sum(1) - 1) <= LENGTH_ERROR):
+    if evidence.of_length_one:
         reason = "their squares sum to 1 for every picture tried, as those of an embedding do"
     elif evidence.never_positive:
         reason = "they cannot be positive, as logarithms of probabilities"
-    elif evidence.sums_to(1, SAME_SUM, np.exp(-np.maximum(values, -1))):
-        reason = "they are negative logarithms of probabilities, of which the smallest is the likeliest"
+    elif evidence.of_minus_logs:
+        reason = (
+            "they are negative logarithms of probabilities, of which the smallest is the likeliest (so choose "
+            f"{_instead(network)})"
+        )
     elif evidence.never_negative and evidence.bounds != FREE and evidence.bounds[1] < np.inf:  # type: ignore[index]
         reason = f"they cannot leave 0 to {evidence.bounds[1]:.4g}, as percentages"  # type: ignore[index]
     elif len(values) and values.min() >= 0 and _sums_alike(values):
@@ -239,21 +235,34 @@ def _assume_logits(network: Network, evidence: Evidence) -> None:
         reason = "they lie in 0 to 1 for every picture tried, so they may be probabilities"
     if reason:
         raise ModelError(f"it is unclear what the model's outputs are: {reason}; {CHOICES}", settings=ASKED)
-    network.activation = "softmax"
+    # A softmax cancels what all share: it would be the same for every picture.
+    assumed = network.activation = "sigmoid" if evidence.moves_together() else "softmax"
     logits = f"{evidence.columns} logits"
-    network.assumed.append(Note(f"activation softmax, as the model ends in {logits}", "activation"))
-    unusual = ""
-    if evidence.within_one and values.any():
-        unusual = "all of them lay in 0 to 1"
-    elif len(values) and values.min() > 0 and not _rectified(network):
-        unusual = "all of them were positive, as distances are, of which the smallest is the nearest,"
-    elif largest > LARGEST_LOGIT:
-        unusual = f"they reached {largest:.4g}"
-    if unusual:
+    network.assumed.append(Note(f"activation {assumed}, as the model ends in {logits}", "activation"))
+    _tell_ordinal(network, evidence.cumulative())
+    if doubt := _doubt_of_logits(network, evidence):
         network.warnings.append(
-            f"the outputs are taken for logits under a softmax (assumed), although {unusual} for the "
-            "pictures tried at the export"
+            f"the outputs are taken for logits under a {assumed} (assumed), although {doubt}: if they are "
+            "something else, export it again with the activation that they have, or with another output"
         )
+
+
+def _doubt_of_logits(network: Network, evidence: Evidence) -> str:
+    """What is unusual of logits: their values, or how they are made."""
+    largest, unusual = _largest(evidence.values), ""
+    if evidence.within_one and evidence.values.any():
+        unusual = "all of them lay in 0 to 1 for the pictures tried"
+    elif len(evidence.values) and evidence.values.min() > 0 and not _rectified(network):
+        unusual = "all of them were positive, as distances are, of which the smallest is the nearest,"
+        unusual += " for the pictures tried"
+    elif largest > LARGEST_LOGIT:
+        unusual = f"they reached {largest:.4g} for the pictures tried"
+    return " and ".join(filter(None, (unusual, unclear_step(network))))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Values (P, C), without rows where one is not finite."""
+    return values if np.isfinite(values).all() else values[:0]
 
 
 def _rectified(network: Network) -> bool:

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from sise_rt.errors import ModelError
 
 from ..ir.messages import described
-from ..ir.network import Network
+from ..ir.network import OWN_PREFIX, Network
 from ..ir.nodes import rewire
 from ..ir.types import TensorType
 from .activations import activation_of
@@ -36,24 +36,50 @@ def strip_activation(network: Network) -> None:
         some = some or node.op_type in CHOOSING
         node = producers.get(node.input[0])
     activation = None if node is None else activation_of(node, network, producers)
-    if node is None or activation is None or (some and activation[0] != "Sigmoid"):
+    if node is None or activation is None or (some and activation.operator != "Sigmoid"):
         return
-    network.removed, before, axis = activation
+    network.removed, axis = activation.operator, activation.axis
     shape = network.types[node.output[0]].shape
     if axis is not None and any(
         d != 1 for i, d in enumerate(shape) if i != axis % len(shape) and (i or axis % len(shape) == 0)
     ):
-        raise ModelError(
-            f"node {node.name!r}: {node.op_type} over axis {axis % len(shape)} of {described(shape)} "
-            "is no classifier's output: segmenters and detectors are not supported"
-        )
-    after = node.output[0]
-    nodes = [other for other in network.graph.nodes if other is not node]
+        raise _no_softmax_of_classes(node, axis % len(shape), network)
+    nodes = list(network.graph.nodes)
+    place = next(i for i, other in enumerate(nodes) if other is node)
+    if activation.factor == 1:
+        nodes[place : place + 1] = []
+        _join(network, nodes, node.output[0], activation.given)
+    else:
+        factor = f"{OWN_PREFIX}logits_factor"
+        nodes[place] = helper.make_node("Mul", [activation.given, factor], [node.output[0]], node.name)
+        network.weights[factor] = np.array(activation.factor, network.types[node.output[0]].dtype)
+        network.types[factor] = replace(network.types[node.output[0]], shape=())
+    network.graph = replace(network.graph, nodes=tuple(nodes))
+
+
+def _join(network: Network, nodes: list[onnx.NodeProto], after: str, before: str) -> None:
+    """Let what read a tensor read the one before it; the output keeps its name."""
     rewire(nodes, {after: before})
     if after == "logits":
         rewire(nodes, {before: "logits"})
         network.types["logits"] = network.types[before]
-    network.graph = replace(network.graph, nodes=tuple(nodes))
+
+
+def _no_softmax_of_classes(node: onnx.NodeProto, axis: int, network: Network) -> ModelError:
+    shape = network.types[node.output[0]].shape
+    others = [d for i, d in enumerate(shape) if i and i != axis and d != 1]
+    what = f"node {node.name!r}: {node.op_type} over axis {axis} of {described(shape)}"
+    if shape[axis] == 1:
+        return ModelError(
+            f"{what} is over a single value, which it makes 1: set its axis to that of the classes"
+        )
+    if axis and len(others) == 1 and isinstance(others[0], int):
+        return ModelError(
+            f"{what} gives {others[0]} groups of {shape[axis]} values, each with a sum of 1, where a "
+            "classifier gives one: add an output to the model that is one group's (N, classes) and choose it",
+            settings=("output_name",),
+        )
+    return ModelError(f"{what} is no classifier's output: segmenters and detectors are not supported")
 
 
 def refuse_decision(network: Network) -> None:

@@ -16,7 +16,7 @@ from sise_rt.errors import ArgumentError, ModelError, UnsupportedOperator
 
 from ..intake.reading import read_model
 from ..ir.builder import Builder
-from ..ir.network import needed
+from ..ir.network import STRAIGHT_THROUGH, needed
 from ..ir.nodes import attribute, fresh, operator, reads, subgraphs, tensor_names
 from .inference import Inferred, constants, infer, unknown_shape
 from .rules import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
@@ -153,6 +153,8 @@ def _followed(node: onnx.NodeProto) -> set[str]:
 def _follows(node: onnx.NodeProto) -> list[bool]:
     """Of each input of an operator that is known here, whether the outputs follow its small changes."""
     kind, count = operator(node), len(node.input)
+    if node.name.startswith(STRAIGHT_THROUGH):
+        return [True] * count
     if kind in PIECEWISE_CONSTANT or (kind == "Cast" and attribute(node, "to") not in FLOATS):
         return [False] * count
     if kind == "CastLike":
@@ -243,8 +245,29 @@ def reverse(
                 )
             parts.setdefault(name, []).append(gradient)
     if lost := [name for name in inputs if name not in parts]:
-        raise ModelError(f"no gradient reaches {_listed(lost)} from {_listed(seeds)}")
+        raise _unreached(nodes, lost, seeds)
     return {name: total(name) for name in inputs}
+
+
+def _unreached(nodes: Sequence[onnx.NodeProto], lost: Iterable[str], seeds: Iterable[str]) -> ModelError:
+    """The error that names what stops the gradient: the last operator on the way that gives whole steps."""
+    reached, used = set(lost), set(seeds)
+    for node in nodes:
+        if reads(node) & reached:
+            reached.update(node.output)
+    message = f"no gradient reaches {_listed(lost)} from {_listed(seeds)}"
+    for node in reversed(nodes):
+        through = [name for name in node.input if name in reached]
+        if not through or not used.intersection(node.output):
+            continue
+        if not _followed(node).intersection(through):
+            return ModelError(
+                f"{message}: {operator(node)} (node {_name(node)}) gives whole steps, whose slope is zero; "
+                f"explain what it takes, {through[0]}, or go without gradients",
+                settings=("output_name", "gradients"),
+            )
+        used |= _followed(node)
+    return ModelError(message)
 
 
 def _no_rules(nodes: Sequence[onnx.NodeProto]) -> UnsupportedOperator:

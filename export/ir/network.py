@@ -16,6 +16,7 @@ from .types import TensorType
 
 PRODUCER = "sise-rt"
 OWN_PREFIX = "sise_rt/"  # starts the names of every tensor and graph that this package adds
+STRAIGHT_THROUGH = OWN_PREFIX + "straight_through/"  # starts names of nodes whose rounding gradients pass
 BATCH = OWN_PREFIX + "batch"  # the batch size, int64 (1,), of whatever tensor a graph starts from
 
 SHAPE_READERS = frozenset({"Shape", "Size"})

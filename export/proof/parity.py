@@ -19,7 +19,7 @@ from sise_rt.running.verify import HALF_SCORE_TOLERANCE, QUANTISED_TOLERANCES, T
 
 from ..intake.sources import Source
 from ..ir.cpu_sessions import give_back_memory
-from ..ir.network import Network, image_dependent
+from ..ir.network import STRAIGHT_THROUGH, Network, image_dependent
 from .original import Reference, by_file
 from .slopes import judge_gradients
 
@@ -38,10 +38,12 @@ def allowed_errors(quantised: bool, precision: str) -> dict[str, float]:
 
 
 def is_quantised(network: Network) -> bool:
-    """Whether tensors that depend on the image are rounded to whole steps."""
+    """Whether tensors that depend on the image are rounded to whole steps that gradients pass."""
     dependent = image_dependent(network.graph.nodes, ["images"])
     return any(
-        node.op_type == "QuantizeLinear" and node.input[0] in dependent for node in network.graph.nodes
+        (node.op_type == "QuantizeLinear" and node.input[0] in dependent)
+        or node.name.startswith(STRAIGHT_THROUGH)
+        for node in network.graph.nodes
     )
 
 

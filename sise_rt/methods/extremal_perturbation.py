@@ -16,6 +16,7 @@ from sise_rt.running.finite import require_finite
 
 from .method import Method, Option, Range
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
+from .unexplained import unseen
 
 Slope = Callable[[np.ndarray], np.ndarray]
 
@@ -64,7 +65,7 @@ def extremal_perturbation(
             masks = [ascend(slope, query.size, part, steps) for part in parts]
         moved = [mask for mask in masks if mask is not None]
         if not moved:
-            return Nothing("no pixel speaks")
+            return unseen(query, target, "no pixel speaks")
         return Finding(raw=np.concatenate(moved).mean(axis=0), passes=passes, masks=passes, batch=batch)
 
     return each_target(query, clock, explain_one)

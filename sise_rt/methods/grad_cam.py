@@ -10,6 +10,7 @@ from sise_rt.running.finite import require_finite
 
 from .method import Method
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
+from .unexplained import unseen
 
 Weights = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -40,7 +41,9 @@ def weighted_last_block(query: Query, clock: Clock, weights: Weights) -> list[An
             maps, gradient = maps[0].astype(np.float64), gradient[0].astype(np.float64)
             combined = np.einsum("k,khw->hw", weights(maps, gradient), maps)
             raw = query.resized(np.maximum(combined, 0))
-        return Finding(raw=raw, passes=1) if raw.any() else Nothing()
+        if raw.any():
+            return Finding(raw=raw, passes=1)
+        return Nothing() if gradient.any() else unseen(query, target)
 
     return each_target(query, clock, explain_one)
 

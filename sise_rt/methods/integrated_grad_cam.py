@@ -8,6 +8,7 @@ from sise_rt.running.finite import require_finite
 
 from .method import Method, Option, Range
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
+from .unexplained import unseen
 
 VARIANTS = ("figure", "notebook")
 NUMBERS = "maps, gradients or logits"
@@ -61,7 +62,9 @@ def integrated_grad_cam(query: Query, call: Call, clock: Clock, *, steps: int, v
             total = sum(batches.each(steps, cams, tick))
         with clock("fusion"):
             raw = query.resized(np.maximum(total / steps, 0))
-        return Finding(raw=raw, passes=steps + 1, batch=batches.size) if raw.any() else Nothing()
+        if not raw.any():
+            return unseen(query, target)
+        return Finding(raw=raw, passes=steps + 1, batch=batches.size)
 
     return each_target(query, clock, explain_one)
 

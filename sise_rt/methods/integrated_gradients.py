@@ -11,6 +11,7 @@ from sise_rt.running.finite import require_finite
 
 from .method import Method, Option, Range
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
+from .unexplained import unseen
 
 
 def integrated_gradients(query: Query, call: Call, clock: Clock, *, steps: int) -> list[Answer]:
@@ -37,7 +38,7 @@ def integrated_gradients(query: Query, call: Call, clock: Clock, *, steps: int) 
         with clock("fusion"):
             raw = np.abs(values.sum(axis=0))
         if not raw.any():
-            return Nothing("no pixel speaks")
+            return unseen(query, target, "no pixel speaks")
         return Finding(raw=raw, passes=steps, batch=batches.size)
 
     return each_target(query, clock, explain_one)

@@ -17,17 +17,15 @@ from sise_rt.pictures.resizing import resize_map
 from sise_rt.running.batches import Batches
 from sise_rt.running.engine import Engine, Scorer
 from sise_rt.running.log_odds_scorer import LogOddsScorer
+from sise_rt.running.logits import confidences
 
 Progress = Callable[[int, int], None]
 SCORES = ("probability", "log-odds")  # that a mask may be weighted by
 Preview = Callable[[Sequence[np.ndarray | None]], None]
 
 
-SURE = 0.99  # a confidence in, or against, a class whose probability may be too near to 1, or 0, to move
 ABSENT = "The picture may be blank, or the class may not be in it"
 NO_EFFECT = "The picture may be blank, or nothing in it may raise the output"
-UNMOVED = "The model may not look at the picture"
-SATURATED = "The model is so sure that its probabilities are saturated"
 
 
 class Stop(Exception):
@@ -66,11 +64,13 @@ class Query:
         engine: runs the bundle.
         picture: preprocessed.
         targets: (T,) int64 class indices.
+        logits: (classes,) of the picture.
     """
 
     engine: Engine
     picture: Picture
     targets: np.ndarray
+    logits: np.ndarray
 
     @property
     def image(self) -> np.ndarray:
@@ -81,6 +81,10 @@ class Query:
     def size(self) -> tuple[int, int]:
         """(H, W) of the input."""
         return self.image.shape[2], self.image.shape[3]
+
+    def confidence(self, target: int) -> float:
+        """The model's in a class, in this picture."""
+        return float(confidences(self.logits, self.engine.manifest.activation)[target])
 
     def one_hot(self, target: int, count: int = 1) -> np.ndarray:
         """Cotangents (count, classes) float32 that differentiate the target's logit."""
@@ -238,28 +242,6 @@ class Nothing:
     def warning(self) -> str:
         """The same of a map that there is all the same."""
         return f"{self.what} in the target ({self.why}): the map shows the masks alone. {self.advice}"
-
-
-def undecided(query: Query, score: float, scores: str | None = None) -> Nothing:
-    """That all masks score alike, so that a map shows the masks and not the model.
-
-    Args:
-        query: what was asked.
-        score: of them all.
-        scores: of `SCORES`, what the method was asked to take; None where it has no choice.
-    """
-    if query.engine.manifest.activation == "none" or scores == SCORES[1]:
-        return Nothing("no mask changes the score", f"it is {score:.4g} under each", UNMOVED)
-    why = f"it is {score:.3f} under each, to the last digits"
-    if score == 0:
-        why = "the model gives no masked copy any confidence"
-    if 1 - SURE < score < SURE:
-        return Nothing("no mask changes the confidence", why, UNMOVED)
-    if scores is None:
-        return Nothing("no mask changes the confidence", why, f"{SATURATED}: sise can score the log-odds")
-    return Nothing(
-        "no mask changes the confidence", why, f"{SATURATED}: scoring the log-odds may tell more", ("scores",)
-    )
 
 
 Answer = Finding | NoEvidence

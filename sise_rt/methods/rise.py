@@ -11,7 +11,8 @@ from sise_rt.running.finite import require_finite
 from sise_rt.running.logits import confidences
 
 from .method import Method, Option, Range
-from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target, undecided
+from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
+from .unexplained import undecided
 
 
 def rise(

@@ -14,7 +14,8 @@ from sise_rt.phases.scoring import all_alike, zero_of
 from sise_rt.pictures.flatness import is_constant
 
 from .method import Method
-from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target, undecided
+from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
+from .unexplained import undecided
 
 
 def score_cam(query: Query, call: Call, clock: Clock) -> list[Answer]:

@@ -28,8 +28,8 @@ from .query import (
     Query,
     Stop,
     each_target,
-    undecided,
 )
+from .unexplained import undecided, unseen
 
 Selection = Callable[[np.ndarray], np.ndarray]
 Region = Callable[[np.ndarray], np.ndarray]
@@ -114,12 +114,14 @@ def perturb_and_fuse(
     with clock("loading"):
         import_otsu()
 
-    def explain_one(place: int, _: int, clock: Clock) -> Finding | Nothing:
+    def explain_one(place: int, target: int, clock: Clock) -> Finding | Nothing:
         with clock("fusion"):
             blocks, raw, warnings = fused(place, scored)
         alike = all_alike(_scored(scoring, masks, [keep[place] for keep in kept]), place)
         unmoved = None if alike is None else undecided(query, alike, scores)
         if raw is None:  # the other targets' work is not lost
+            if not any(keep[place].any() for keep in kept):
+                return unseen(query, target, why="; ".join(warnings))
             return unmoved or Nothing(why="; ".join(warnings))
         if unmoved:
             warnings.append(unmoved.warning())

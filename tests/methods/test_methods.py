@@ -138,7 +138,9 @@ def run(explainer, text, targets=(1,), *, engine=None, image=None, batch_size=4)
     asked, picture = parse(text), explainer.prepare(photo())
     if image is not None:
         picture = Picture(picture.pixels, image, picture.placement, picture.name)
-    query = Query(engine or explainer.engine, picture, np.array(targets))
+    query = Query(
+        engine or explainer.engine, picture, np.array(targets), predict(explainer.engine, picture.tensor)
+    )
     features = features_of(explainer, targets) if asked.method.features else None
     call = Call(query, features, batch_size=batch_size)
     return asked.method.run(query, call, Clock(), **asked.settings)
@@ -353,7 +355,7 @@ def test_integrated_gradients_are_complete(explainer, net):
     with torch.no_grad():
         difference = (net(x) - net(torch.zeros_like(x)))[0].numpy()
     for target in (0, 1):
-        query = Query(explainer.engine, explainer.prepare(photo()), np.array([target]))
+        query = Query(explainer.engine, explainer.prepare(photo()), np.array([target]), np.empty(0))
         values = attributions(query, target, 300, Batches((16,)), lambda count: None)
         assert values.shape == (3, *SIZE)
         print(f"sum of attributions {values.sum():.4f}, difference of logits {difference[target]:.4f}")

@@ -161,8 +161,10 @@ def swish(op: Builder, g: str, y: str, x: str, *, alpha: float = 1.0) -> Gradien
 
 @rule("Tanh")
 def tanh(op: Builder, g: str, y: str, x: str) -> Gradients:
-    """Slope 1 - y^2."""
-    return (op.Mul(g, op.Sub(op.constant(1.0), op.Mul(y, y))),)
+    """Slope 1 / cosh(x)^2 = 4 e / (1 + e)^2, e = exp(-2 |x|): 1 - y^2 loses its digits where y is near 1."""
+    e = op.Exp(op.Mul(op.Abs(x), op.constant(-2.0)))
+    root = op.Add(op.constant(1.0), e)
+    return (op.Mul(g, op.Div(op.Mul(op.constant(4.0), e), op.Mul(root, root))),)
 
 
 @rule("ThresholdedRelu")
