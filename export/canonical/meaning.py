@@ -222,8 +222,8 @@ def _assume_logits(network: Network, evidence: Evidence) -> None:
         reason = "they cannot be positive, as logarithms of probabilities"
     elif evidence.of_minus_logs:
         reason = (
-            "they are negative logarithms of probabilities, of which the smallest is the likeliest (so choose "
-            f"{_instead(network)})"
+            "they are negative logarithms of probabilities, of which the smallest is the likeliest (so "
+            f"choose {_instead(network)})"
         )
     elif evidence.never_negative and evidence.bounds != FREE and evidence.bounds[1] < np.inf:  # type: ignore[index]
         reason = f"they cannot leave 0 to {evidence.bounds[1]:.4g}, as percentages"  # type: ignore[index]

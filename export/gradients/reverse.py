@@ -153,8 +153,8 @@ def _followed(node: onnx.NodeProto) -> set[str]:
 def _follows(node: onnx.NodeProto) -> list[bool]:
     """Of each input of an operator that is known here, whether the outputs follow its small changes."""
     kind, count = operator(node), len(node.input)
-    if node.name.startswith(STRAIGHT_THROUGH):
-        return [True] * count
+    if _passed_through(node):
+        return [True]
     if kind in PIECEWISE_CONSTANT or (kind == "Cast" and attribute(node, "to") not in FLOATS):
         return [False] * count
     if kind == "CastLike":
@@ -179,7 +179,11 @@ def missing_rules(
 ) -> list[onnx.NodeProto]:
     """The nodes between `inputs` and `outputs` whose operator has no gradient rule."""
     path = gradient_path(nodes, outputs, inputs)
-    return [node for node in nodes if _crosses(node, path) and operator(node) not in RULES]
+    return [
+        node
+        for node in nodes
+        if _crosses(node, path) and operator(node) not in RULES and not _passed_through(node)
+    ]
 
 
 def reverse(
@@ -285,6 +289,8 @@ def _no_rules(nodes: Sequence[onnx.NodeProto]) -> UnsupportedOperator:
 
 def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) -> Gradients:
     """What the rule of a node's operator gives; what it refuses, or does not know, names the node."""
+    if _passed_through(node):
+        return [gradient] if isinstance(gradient, str) else gradient
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     attributes = {
         key: value.decode() if isinstance(value, bytes) else value for key, value in attributes.items()
@@ -304,6 +310,11 @@ def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) 
 
 def _crosses(node: onnx.NodeProto, path: set[str]) -> bool:
     return any(name in path for name in node.output) and bool(_followed(node) & path)
+
+
+def _passed_through(node: onnx.NodeProto) -> bool:
+    """Whether it rounds, and gradients pass all the same, as they pass a quantisation."""
+    return node.name.startswith(STRAIGHT_THROUGH)
 
 
 def _name(node: onnx.NodeProto) -> str:

@@ -27,11 +27,11 @@ def undecided(query: Query, score: float, scores: str | None = None) -> Nothing:
         why = "the model gives no masked copy any confidence"
     if 1 - SURE < score < SURE:
         return Nothing("no mask changes the confidence", why, unmoved)
+    cause = f"{SATURATED}, or they are rounded" if score == 0 else SATURATED
     if scores is None:
-        return Nothing("no mask changes the confidence", why, f"{SATURATED}: sise can score the log-odds")
-    return Nothing(
-        "no mask changes the confidence", why, f"{SATURATED}: scoring the log-odds may tell more", ("scores",)
-    )
+        return Nothing("no mask changes the confidence", why, f"{cause}: sise can score the log-odds")
+    advice = f"{cause}: scoring the log-odds may tell more"
+    return Nothing("no mask changes the confidence", why, advice, ("scores",))
 
 
 def unseen(query: Query, target: int, what: str = "no feature map speaks", why: str = "") -> Nothing:

@@ -17,6 +17,7 @@ from sise_rt.export import export  # noqa: E402
 from sise_rt.export.ir.builder import Builder  # noqa: E402
 
 import sise_rt  # noqa: E402
+from sise_rt.answering import predict  # noqa: E402
 from sise_rt.bundle import LATER  # noqa: E402
 from sise_rt.errors import BundleError, MethodError, ModelError, NoEvidence  # noqa: E402
 from sise_rt.methods import METHODS, Call, Clock, Finding, Query, parse, repeated, request, with_preset  # noqa: E402

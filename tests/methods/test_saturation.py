@@ -5,11 +5,14 @@ import json
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from sise_rt.export import export
 
 import sise_rt
 from sise_rt.errors import ArgumentError
+from sise_rt.methods import Query
+from sise_rt.methods.query import Nothing
+from sise_rt.methods.unexplained import undecided, unseen
 from sise_rt.metrics.check import check
 from sise_rt.phases.masks import constant_maps, select
 from sise_rt.pictures.resizing import resize_map
@@ -148,3 +151,59 @@ def test_probabilities_are_needed_to_judge_a_map(raw, picture):
     with pytest.raises(ArgumentError, match="need probabilities") as caught:
         check(raw.engine, explanation, picture)
     assert caught.value.settings == ("check", "metrics")
+
+
+def changed_head(cnn, folder, change, activation="softmax"):
+    """The bundle of the small network with nodes behind its logits."""
+    path = cnn(folder / "m.onnx", classes=5)
+    model = onnx.load(path)
+    last = next(node for node in model.graph.node if model.graph.output[0].name in node.output)
+    name = last.output[0]
+    last.output[0] = "z"
+    nodes, constants = change("z", name)
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(numpy_helper.from_array(np.float32(v), k) for k, v in constants.items())
+    onnx.save(model, path)
+    return sise_rt.load(export(path, folder / "m.sise", activation=activation).path, "cpu")
+
+
+@pytest.fixture(scope="module")
+def flat(cnn, tmp_path_factory):
+    """A hard sigmoid that is 1 for the second class, whatever the picture is."""
+
+    def change(z, name):
+        nodes = [
+            helper.make_node("Add", [z, "up"], ["raised"], "raise"),
+            helper.make_node("HardSigmoid", ["raised"], [name], "hard"),
+        ]
+        return nodes, {"up": 1e3 * (np.arange(5) == 1)}
+
+    return changed_head(cnn, tmp_path_factory.mktemp("flat"), change, activation="sigmoid")
+
+
+def asked(explainer, picture, logits):
+    return Query(explainer.engine, explainer.prepare(picture), np.array([0]), np.array(logits))
+
+
+def test_a_head_without_a_gradient_is_laid_to_saturation(plain, picture):
+    sure, unsure = (asked(plain, picture, [z, 0, 0, 0, 0]) for z in (90, 1))
+    for what in ("no feature map speaks", "no pixel speaks"):
+        told = unseen(sure, 0, what)
+        assert told.advice.startswith(
+            "The model is sure of it all the same (1.000): its head may be saturated"
+        )
+        assert "score-cam and rise" in told.advice
+        assert (told.what, unseen(unsure, 0, what).advice) == (what, Nothing().advice)
+
+
+def test_a_shared_score_may_hide_behind_a_softmax(plain, picture):
+    told = undecided(asked(plain, picture, [1, 0, 0, 0, 0]), 0.4)
+    assert told.advice.endswith("or may rise and fall together, which a softmax does not show")
+
+
+@pytest.mark.parametrize("method", ["sise", "ada-sise", "grad-cam", "grad-cam++", "extremal-perturbation"])
+def test_every_method_by_gradients_says_that_the_head_is_saturated(flat, picture, method):
+    with pytest.raises(sise_rt.NoEvidence) as caught:
+        flat.explain(picture, target=1, method=method)
+    assert "The model is sure of it all the same (1.000): its head may be saturated" in caught.value.message
+    assert "blank" not in caught.value.message

@@ -1,4 +1,4 @@
-"""Rules of changes of the element type and of rounding: casts and quantisation."""
+"""Rules of changes of the element type: casts and quantisation."""
 
 from __future__ import annotations
 
@@ -36,12 +36,6 @@ def cast_like(
 ) -> Gradients:
     """The gradient in the input's type."""
     return op.CastLike(g, x), None
-
-
-@rule("Ceil", "Floor", "Round")
-def rounding(op: Builder, g: str, y: str, x: str) -> Gradients:
-    """Straight through; asked only of nodes that are named for it (`STRAIGHT_THROUGH`)."""
-    return (g,)
 
 
 @rule("DequantizeLinear")

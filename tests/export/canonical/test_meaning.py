@@ -1,5 +1,7 @@
 """What outputs mean: the bundle's confidences against the bare model in ONNX Runtime, or the refusal."""
 
+import re
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -358,3 +360,337 @@ def test_what_the_user_says_is_held_against_the_outputs(tmp_path):
         exported(model, tmp_path, activation="tanh")
     _, report, _ = exported(model_of(UNCLEAR["count"][0]), tmp_path, activation="sigmoid")
     assert any("no confidence is below one half" in line for line in report.warnings)
+
+
+# ---------------------------------------------------------------------------------------------- by making
+
+
+DOUBT = re.compile(r"taken for logits under a softmax \(assumed\), although .*behind the last weight layer")
+
+
+def softmax(op, z):
+    return op.Softmax(z, axis=1)
+
+
+def log_odds(op, p):
+    p = op.Clip(p, op.to(1e-6), op.to(1 - 1e-6))
+    return op.Log(op.Div(p, op.Sub(op.to(1), p)))
+
+
+def entropy(op, p):
+    return op.Neg(op.ReduceSum(op.Mul(p, op.Log(p)), op.constant([1]), keepdims=1))
+
+
+def both(op, x, join):
+    """Two heads on one body."""
+    x = op.body(x)
+    return join(op.linear(x, 4), op.linear(x, 4))
+
+
+DOUBTFUL = {
+    "minus": (lambda op, x: op.Neg(op.z(x)), "Neg .* turns their sign"),
+    "negative factor": (lambda op, x: op.Mul(op.z(x), op.to(-2)), "Mul .* multiplies by a negative factor"),
+    "negative divisor": (lambda op, x: op.Div(op.z(x), op.to(-2)), "Div .* multiplies by a negative factor"),
+    "from a constant": (lambda op, x: op.Sub(op.to(3), op.z(x)), "Sub .* subtracts them from a constant"),
+    "tanh": (lambda op, x: op.Tanh(op.z(x)), "Tanh .* changes them"),
+    "softplus": (lambda op, x: op.Add(op.Softplus(op.z(x)), op.to(1)), "Softplus .* changes them"),
+    "absolute": (lambda op, x: op.Abs(op.z(x)), "Abs .* changes them"),
+    "difference": (lambda op, x: both(op, x, op.Sub), "Sub .* subtracts one tensor from another"),
+    "product": (lambda op, x: both(op, x, op.Mul), "Mul .* multiplies one tensor by another"),
+    "difference of sigmoids": (
+        lambda op, x: both(op, x, lambda a, b: op.Sub(op.Sigmoid(a), op.Sigmoid(b))),
+        "Sub .* subtracts one tensor from another",
+    ),
+    "softmax beside logits": (
+        lambda op, x: both(op, x, lambda a, b: op.Concat(softmax(op, a), b, axis=1)),
+        "Softmax .* gives what is then changed or mixed",
+    ),
+    "softmax with its entropy": (
+        lambda op, x: (lambda p: op.Concat(p, entropy(op, p), axis=1))(softmax(op, op.z(x, 6))),
+        "Softmax .* gives what is then changed or mixed",
+    ),
+    "softmax less its mean": (
+        lambda op, x: (lambda p: op.Sub(p, op.ReduceMean(p, op.constant([1]), keepdims=1)))(
+            softmax(op, op.z(x))
+        ),
+        "Softmax .* gives what is then changed or mixed",
+    ),
+    "log of more than p": (
+        lambda op, x: op.Add(op.Log(op.Add(softmax(op, op.z(x)), op.to(1e-2))), op.to(2)),
+        "Log .* changes them",
+    ),
+    "log-odds of two": (lambda op, x: log_odds(op, softmax(op, op.z(x, 2))), "Log .* changes them"),
+    "both signs": (lambda op, x: (lambda z: op.Concat(op.Neg(z), z, axis=1))(op.z(x, 1)), "Neg .* turns"),
+}
+
+
+@pytest.mark.parametrize("kind", DOUBTFUL)
+def test_steps_behind_the_last_weights_are_told(tmp_path, kind):
+    build, words = DOUBTFUL[kind]
+    _, report, explainer = exported(model_of(build), tmp_path)
+    (warning,) = report.warnings
+    assert DOUBT.search(warning)
+    assert re.search(words, warning), warning
+    assert report.manifest.activation == "softmax"
+    assert report.manifest.warnings == (warning,)
+    for explanation in explainer.explain_targets(list(pictures())[-1], [0, 1]):
+        if not isinstance(explanation, sise_rt.NoEvidence):
+            assert warning in explanation.record()["warnings"]
+
+
+def test_no_doubt_is_told_where_the_activation_is_said(tmp_path):
+    model = model_of(DOUBTFUL["minus"][0])
+    path, report, _ = exported(model, tmp_path, activation="softmax")
+    assert report.warnings == ()
+    assert "Neg" in examine(path).warnings[0]
+
+
+def pooled(op, x, behind):
+    """A convolution to the classes, and what follows."""
+    kernel = op.constant((op.rng.standard_normal((5, 8, 1, 1)) * 0.5).astype("f4"))
+    first = (op.rng.standard_normal((8, 3, 3, 3)) * 0.3).astype("f4")
+    return behind(op.Conv(op.Relu(op.Conv(x, op.constant(first), strides=[2, 2])), kernel))
+
+
+def normalised(op, x):
+    return op.Div(x, op.Clip(op.ReduceL2(x, op.constant([1]), keepdims=1), op.to(1e-6)))
+
+
+HARMLESS = {
+    "plain": lambda op, x: op.z(x),
+    "squeezenet": lambda op, x: pooled(op, x, lambda z: op.Flatten(op.GlobalAveragePool(op.Relu(z)))),
+    "max over positions": lambda op, x: pooled(
+        op, x, lambda z: op.Flatten(op.ReduceMax(op.LeakyRelu(z, alpha=0.1), op.constant([2, 3])))
+    ),
+    "temperature and bias": lambda op, x: op.Add(
+        op.Div(op.z(x), op.to(1.7)), op.constant(np.linspace(-1, 1, 5).astype("f4"))
+    ),
+    "sum of heads": lambda op, x: op.Mul(both(op, x, op.Add), op.to(0.5)),
+    "batch normalisation": lambda op, x: op.BatchNormalization(
+        op.z(x), *(op.constant(np.full(5, value, "f4")) for value in (1.5, 0.1, 0.2, 0.7))
+    ),
+    "wide clip": lambda op, x: op.Clip(op.z(x), op.to(-30), op.to(30)),
+    "dueling": lambda op, x: (lambda z: op.Sub(z, op.ReduceMean(z, op.constant([1]), keepdims=1)))(op.z(x)),
+    "cosine head": lambda op, x: op.Mul(op.linear(normalised(op, op.body(x)), 5), op.to(16)),
+    "divided by a length": lambda op, x: (
+        lambda y: op.Mul(
+            op.Div(op.linear(y, 5), op.Clip(op.ReduceL2(y, op.constant([1]), keepdims=1), op.to(1e-6))),
+            op.to(9),
+        )
+    )(op.body(x)),
+    "some of them": lambda op, x: op.Slice(op.z(x, 7), op.constant([1]), op.constant([6]), op.constant([1])),
+}
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_steps_that_leave_logits_logits_are_not_told(tmp_path, kind):
+    _, report, _ = exported(model_of(HARMLESS[kind]), tmp_path)
+    assert (report.manifest.activation, report.warnings) == ("softmax", ())
+
+
+# ---------------------------------------------------------------------------------------------- by the values
+
+
+FALLING = {
+    "-log p": (
+        lambda op, x: op.Neg(op.LogSoftmax(op.z(x), axis=1)),
+        "of which the smallest is the likeliest (so choose the tensor before the minus, t_LogSoftmax_",
+    ),
+    "1 - p": (
+        lambda op, x: op.Sub(op.to(1), softmax(op, op.z(x))),
+        "they sum to 4 for every picture tried, as 1 - p of probabilities p of 5 classes do; choose the "
+        "tensor before the minus, t_Softmax_",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FALLING)
+def test_what_falls_as_probabilities_rise_is_refused(tmp_path, kind):
+    build, words = FALLING[kind]
+    with pytest.raises(ModelError) as caught:
+        exported(model_of(build), tmp_path)
+    assert words in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.settings == ("activation", "output_name")
+    name = caught.value.message.partition("the minus, ")[2].partition(",")[0]
+    _, report, _ = exported(model_of(build), tmp_path, output_name=name)
+    assert (report.manifest.activation, report.warnings) == ("softmax", ())
+    assert exported(model_of(build), tmp_path, activation="none")[1].warnings == ()
+
+
+def test_one_less_the_probabilities_are_explained_as_they_are_where_it_is_said(tmp_path):
+    path, report, explainer = exported(model_of(FALLING["1 - p"][0]), tmp_path, activation="sigmoid")
+    agrees(path, explainer)
+    assert report.warnings == ()
+
+
+def test_log_odds_of_a_softmax_are_explained_by_a_sigmoid(tmp_path):
+    path, report, explainer = exported(model_of(lambda op, x: log_odds(op, softmax(op, op.z(x)))), tmp_path)
+    assert (report.manifest.activation, report.warnings) == ("sigmoid", ())
+    for pixels in pictures():
+        picture = explainer.prepare(pixels)
+        p = 1 / (1 + np.exp(-bare(path, picture.tensor)))
+        np.testing.assert_allclose(explainer.confidences(picture), p, atol=2e-6)
+
+
+def score_less_thresholds(op, x, falls=True):
+    thresholds = np.linspace(2, -2, 4) if falls else np.array([2, -2, 1, -1])
+    return op.Add(op.z(x, 1, 3.0), op.constant(thresholds[None].astype("f4")))
+
+
+ORDINAL = {
+    "probabilities": (lambda op, x: op.Sigmoid(score_less_thresholds(op, x)), "always the first"),
+    "behind a clip": (
+        lambda op, x: op.Clip(op.Sigmoid(score_less_thresholds(op, x)), op.to(1e-7), op.to(1 - 1e-7)),
+        "always the first",
+    ),
+    "logits": (lambda op, x: score_less_thresholds(op, x), "always the first"),
+    "of the most": (lambda op, x: op.Sigmoid(op.Neg(score_less_thresholds(op, x))), "always the last"),
+}
+
+
+@pytest.mark.parametrize("kind", ORDINAL)
+def test_ordinal_outputs_are_told(tmp_path, kind):
+    build, words = ORDINAL[kind]
+    path, report, explainer = exported(model_of(build), tmp_path)
+    (warning,) = report.warnings
+    assert "cumulative, as an ordinal model's" in warning
+    assert words in warning
+    assert report.manifest.activation == "sigmoid"  # under a softmax all pictures would have one confidence
+    for pixels in pictures():
+        picture = explainer.prepare(pixels)
+        output = bare(path, picture.tensor)
+        p = 1 / (1 + np.exp(-output)) if kind == "logits" else output
+        np.testing.assert_allclose(explainer.confidences(picture), p, atol=2e-6)
+
+
+def test_logits_in_one_order_for_all_pictures_are_told(tmp_path):
+    """Each rises by what is not negative over the one before it."""
+
+    def build(op, x):
+        z = op.z(x, 6, 2.0)
+        more = op.Add(op.Relu(z), op.to(0.1))
+        return op.MatMul(more, op.constant(np.triu(np.ones((6, 6), "f4"))))
+
+    _, report, _ = exported(model_of(build), tmp_path)
+    assert any("cumulative" in line and "always the last" in line for line in report.warnings)
+
+
+def test_square_roots_of_probabilities_are_told(tmp_path):
+    path, report, explainer = exported(model_of(lambda op, x: op.Sqrt(softmax(op, op.z(x)))), tmp_path)
+    (warning,) = report.warnings
+    assert "their squares sum to 1 for every picture tried" in warning
+    agrees(path, explainer)
+
+
+# ---------------------------------------------------------------------------------------------- near the ends
+
+
+def half(op, t):
+    return op.Mul(op.Add(t, op.to(1)), op.to(0.5))
+
+
+TANHS = {
+    "times a half": lambda op, z: half(op, op.Tanh(z)),
+    "by two": lambda op, z: op.Div(op.Add(op.to(1), op.Tanh(z)), op.to(2)),
+    "half first": lambda op, z: op.Add(op.Mul(op.Tanh(z), op.to(0.5)), op.to(0.5)),
+}
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+@pytest.mark.parametrize("kind", TANHS)
+def test_a_tanh_between_0_and_1_is_a_sigmoid_of_twice_as_much(tmp_path, kind, columns):
+    build = lambda op, x: TANHS[kind](op, op.z(x, columns, 6.0))  # noqa: E731
+    path, report, explainer = exported(model_of(build), tmp_path)
+    agrees(path, explainer)
+    assert report.manifest.parity.errors["tangents"] < 1e-4
+    image = explainer.prepare(list(pictures())[-1]).tensor
+    assert abs(explainer.engine.forward(image)).max() > 9  # where 1 - p has half of its digits, or none
+
+
+def test_a_tanh_with_other_halves_is_left_alone(tmp_path):
+    build = lambda op, x: op.Add(op.Mul(op.Tanh(op.z(x)), op.to(0.25)), op.to(0.5))  # noqa: E731
+    path, report, explainer = exported(model_of(build), tmp_path)
+    assert report.manifest.activation == "sigmoid"
+    agrees(path, explainer)
+
+
+def test_the_slope_of_a_saturated_tanh_has_its_digits(tmp_path):
+    _, report, _ = exported(model_of(lambda op, x: op.Tanh(op.z(x, 3, 6.0))), tmp_path, activation="softmax")
+    assert report.manifest.parity.errors["tangents"] < 1e-4
+
+
+def rounded(op, p, steps=100.0, by="Round"):
+    return op.Div(getattr(op, by)(op.Mul(p, op.to(steps))), op.to(steps))
+
+
+def cut(op, p):
+    whole = op.Cast(op.Mul(p, op.to(100)), to=6)
+    return op.Div(op.Cast(whole, to=1), op.to(100))
+
+
+ROUNDED = {
+    "sigmoid": lambda op, x: rounded(op, op.Sigmoid(op.z(x, 1))),
+    "sigmoids": lambda op, x: rounded(op, op.Sigmoid(op.z(x))),
+    "softmax": lambda op, x: rounded(op, softmax(op, op.z(x))),
+    "softmax to tenths": lambda op, x: rounded(op, softmax(op, op.z(x)), 10.0),
+    "down": lambda op, x: rounded(op, softmax(op, op.z(x)), by="Floor"),
+    "up": lambda op, x: rounded(op, op.Sigmoid(op.z(x)), by="Ceil"),
+    "cast to integers": lambda op, x: cut(op, softmax(op, op.z(x))),
+}
+
+
+@pytest.mark.parametrize("kind", ROUNDED)
+def test_rounded_probabilities_keep_the_gradient_of_what_is_rounded(tmp_path, kind):
+    path, report, explainer = exported(model_of(ROUNDED[kind]), tmp_path)
+    agrees(path, explainer, tolerance=1e-6)
+    assert report.warnings == ()
+    assert any("rounds the probabilities: the gradient passes straight through" in n for n in report.notes)
+    assert report.manifest.parity.quantised
+    image = explainer.prepare(np.random.default_rng(2).integers(0, 256, (SIZE, SIZE, 3), np.uint8)).tensor
+    (alpha, *_) = explainer.engine.features(image, np.array([0])).alphas
+    assert alpha.any()
+
+
+def test_what_is_rounded_to_0_or_1_is_a_decision(tmp_path):
+    with pytest.raises(
+        ModelError, match=r"is what Round .* decides, 0 or 1, not the scores: explain the tensor"
+    ):
+        exported(model_of(lambda op, x: op.Round(op.Sigmoid(op.z(x)))), tmp_path)
+
+
+def test_what_stops_a_gradient_is_named_with_two_ways_on(tmp_path):
+    def one_hot(op, x):
+        best = op.ArgMax(op.z(x), axis=1, keepdims=0)
+        return op.OneHot(best, op.constant(np.array(5)), op.constant(np.array([0, 1], "f4")))
+
+    with pytest.raises(ModelError) as caught:
+        exported(model_of(one_hot), tmp_path)
+    assert "ArgMax (node 't_ArgMax_" in caught.value.message
+    assert "explain what it takes, t_Gemm_" in caught.value.message
+    assert caught.value.settings == ("output_name", "gradients")
+
+
+GROUPS = {
+    "pairs": (
+        lambda op, z: op.Softmax(op.Reshape(z, op.constant([-1, 3, 2])), axis=2),
+        "3 groups of 2 values",
+    ),
+    "flat pairs": (
+        lambda op, z: op.Flatten(op.Softmax(op.Reshape(z, op.constant([-1, 2, 3])), axis=2)),
+        "2 groups of 3 values",
+    ),
+    "one value": (
+        lambda op, z: op.Softmax(op.Reshape(z, op.constant([-1, 6, 1, 1])), axis=3),
+        "over a single value, which it makes 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_a_softmax_over_another_axis_is_said(tmp_path, kind):
+    build, words = GROUPS[kind]
+    with pytest.raises(ModelError) as caught:
+        exported(model_of(lambda op, x: build(op, op.z(x, 6))), tmp_path)
+    assert words in caught.value.message
+    assert "segmenters" not in caught.value.message
