@@ -14,7 +14,6 @@ from sise_rt.files import make_folder
 from sise_rt.saving import METHODS_SUFFIX, base_name, other_settings, refuse_foreign_files
 from sise_rt.wording import reason
 
-from .command import spelt
 from .console import say, say_json, summary
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def write_results(
     for label, explanations in explained.items():
         for explanation in explanations:
             if isinstance(explanation, NoEvidence):
-                named = f"{label}: {spelt(explanation)}" if len(explained) > 1 else spelt(explanation)
+                named = f"{label}: {explanation}" if len(explained) > 1 else str(explanation)
                 written.problems.append(named)
                 continue
             parts = [label if wanted.named else "", "partial" if stopped and explanation.partial else ""]
