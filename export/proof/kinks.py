@@ -46,7 +46,7 @@ def by_autograd(
             values,
             merged_nodes(source.program, network.types),
         )
-    except (RuntimeError, TypeError) as error:  # also NotImplementedError; torch has no kind of its own
+    except RuntimeError as error:  # torch has no kind of its own for it
         raise ModelError(
             f"torch cannot differentiate its own program in float64, which the bundle is compared with: "
             f"{gist(error)}; export the ONNX file that torch.onnx.export writes instead"

@@ -85,7 +85,8 @@ class _Pictures:
         clear_bar()
         for message in written.messages:
             message()
-        problems = [*written.problems, *_problem_of(image, written.failure)]
+        problems = [where + spelt(why) for where, why in written.problems]
+        problems += _problem_of(image, written.failure)
         for problem in problems:
             complain(problem)
         self.failed += bool(problems)

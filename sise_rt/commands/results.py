@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sise_rt.errors import ModelError, NoEvidence, OutputError
+from sise_rt.errors import ModelError, NoEvidence, OutputError, SiseError
 from sise_rt.files import make_folder
 from sise_rt.saving import METHODS_SUFFIX, base_name, other_settings, refuse_foreign_files
 from sise_rt.wording import reason
@@ -49,12 +49,12 @@ class Written:
 
     Attributes:
         messages: functions that print what was written, in their order.
-        problems: what is missing, a line each.
+        problems: what is missing: where, and why.
         failure: what ended it.
     """
 
     messages: list[Callable[[], None]] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[tuple[str, SiseError]] = field(default_factory=list)
     failure: Exception | None = None
 
 
@@ -68,7 +68,7 @@ def checked(explainer: Explainer, picture: Picture, explained: Explained, writte
         try:
             return check(explainer.engine, explanation, picture)
         except ModelError as error:  # the map is there all the same
-            written.problems.append(f"{picture.name}: --check: {error.message}")
+            written.problems.append((f"{picture.name}: --check: ", error))
             return explanation
 
     return {label: list(map(one, explanations)) for label, explanations in explained.items()}
@@ -89,8 +89,7 @@ def write_results(
     for label, explanations in explained.items():
         for explanation in explanations:
             if isinstance(explanation, NoEvidence):
-                named = f"{label}: {explanation}" if len(explained) > 1 else str(explanation)
-                written.problems.append(named)
+                written.problems.append((f"{label}: " if len(explained) > 1 else "", explanation))
                 continue
             parts = [label if wanted.named else "", "partial" if stopped and explanation.partial else ""]
             label_of_files = ".".join(filter(None, parts))

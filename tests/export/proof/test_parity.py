@@ -188,8 +188,8 @@ def test_blocks_that_autograd_does_not_know_are_said(tmp_path, monkeypatch, know
     original = kinks.autograd_reference
 
     def renamed(*arguments):
-        *others, tensors, values = arguments
-        return original(*others, tensors[:known], values)
+        *others, tensors, values, merged = arguments
+        return original(*others, tensors[:known], values, merged)
 
     monkeypatch.setattr(kinks, "autograd_reference", renamed)
     report = export(net, tmp_path / "m.sise", input_size=(32, 32))
