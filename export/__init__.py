@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sise_rt.bundle import Manifest
 from sise_rt.errors import ModelError
-from sise_rt.running.sessions import Sessions, onnxruntime
+from sise_rt.running.runtime import onnxruntime
+from sise_rt.running.sessions import Sessions
 from sise_rt.wording import Note
 
 try:

@@ -184,6 +184,9 @@ def _explanation(
         passes=finding.passes + (0 if asked.method.features else 1),  # and one for the confidence
         seconds=dict(finding.seconds),
         provider=engine.provider,
+        provider_version=engine.sessions.provider.version,
+        device=engine.sessions.provider.device,
+        precision=engine.precision,
         tf32=engine.tf32,
         batch=finding.batch,
         warnings=tuple(warnings),

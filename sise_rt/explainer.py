@@ -27,7 +27,8 @@ class Explainer:
 
     Args:
         bundle: folder made by `sise-rt export`.
-        provider: `auto`, `cpu`, `cuda` or `tensorrt`.
+        provider: `auto` (CUDA where ONNX Runtime was built with it, else the CPU), `cpu`, `cuda`,
+            `tensorrt`, `openvino`, or `plugin:` and the name of another plug-in.
         threads: CPU threads; None takes the cores that the process may use, and more are cut to these.
         memory: bytes that the images of a pass may take, besides the model.
         tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster.

@@ -55,6 +55,9 @@ class Explanation:
         passes: images that went through the network for it, shared ones included.
         seconds: per phase; `features` and `scoring` are shared by the targets of one call.
         provider: what ran the model.
+        provider_version: of ONNX Runtime, or of the plug-in.
+        device: that it ran on, as far as the provider tells its name.
+        precision: that masked copies were scored in: `fp32`, `fp16`, or `unknown` where a plug-in decides.
         tf32: whether it might round to TensorFloat-32.
         batch: masks per forward pass.
         warnings: what the user should know.
@@ -82,6 +85,9 @@ class Explanation:
     passes: int
     seconds: dict[str, float]
     provider: str
+    provider_version: str
+    device: str
+    precision: str
     tf32: bool
     batch: int
     warnings: tuple[str, ...]
@@ -131,6 +137,9 @@ class Explanation:
             "passes": self.passes,
             "seconds": {phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
             "provider": self.provider,
+            "provider_version": self.provider_version,
+            "device": self.device,
+            "precision": self.precision,
             "tf32": self.tf32,
             "batch": self.batch,
             "partial": self.partial,

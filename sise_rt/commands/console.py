@@ -15,7 +15,9 @@ import click
 from sise_rt.bundle import DEPTHS, Block, Manifest
 from sise_rt.explanation import Explanation
 from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
-from sise_rt.running.sessions import PROVIDERS
+from sise_rt.running.plug_ins import PLUG_IN
+from sise_rt.running.provider import PROVIDERS
+from sise_rt.running.providers import PLUG_INS
 from sise_rt.wording import counted, in_bytes, printable, printable_json, short
 
 # Exit codes.
@@ -23,12 +25,27 @@ FAILED_IMAGES, UNUSABLE = 1, 2
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
+PROVIDER_NAMES = ("auto", *PROVIDERS, *PLUG_INS)
+
+
+class Provider(click.ParamType):
+    """The name of a provider, or `plugin:NAME`."""
+
+    name = f"{'|'.join(PROVIDER_NAMES)}|{PLUG_IN}NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take it if there can be such a provider."""
+        if value not in PROVIDER_NAMES and not str(value).startswith(PLUG_IN):
+            self.fail(f"{value!r} is none of {', '.join(PROVIDER_NAMES)} and {PLUG_IN}NAME", param, ctx)
+        return str(value)
+
+
 PROVIDER = click.option(
     "--provider",
-    type=click.Choice(["auto", *PROVIDERS]),
+    type=Provider(),
     default="auto",
     show_default=True,
-    help="What runs the model; auto is CUDA where it is there, else the CPU.",
+    help="What runs the model; auto is CUDA where it is there, else the CPU. See sise-rt providers.",
 )
 
 

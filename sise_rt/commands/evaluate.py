@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from sise_rt.evaluation.samples import Dataset
 
 EXTRA = {"matplotlib": "plots", "jinja2": "the page", "defusedxml": "--format voc"}
-BATCHES = {"cpu": 8}  # fixed, not measured: the same numbers whenever an evaluation goes on
-GPU_BATCH = 64
+CPU_BATCH, GPU_BATCH = 8, 64  # fixed, not measured: the same numbers whenever an evaluation goes on
 
 PAPERS = ("ebpg", "miou", "bbox", "drop", "increase")
 """SISE's own metrics."""
@@ -181,7 +180,7 @@ def evaluate(
         targets=targets,
         max_box_area=max_box_area,
         step=step,
-        batch_size=batch_size or BATCHES.get(explainer.engine.provider, GPU_BATCH),
+        batch_size=batch_size or (CPU_BATCH if explainer.engine.on_cpu else GPU_BATCH),
         max_pixels=max_pixels,
         bit_depth=bit_depth,
     )

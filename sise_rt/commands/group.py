@@ -23,6 +23,7 @@ MODULES = {  # of the subcommands, in this package
     "explain": "explain",
     "methods": "methods",
     "evaluate": "evaluate",
+    "providers": "providers",
 }
 
 

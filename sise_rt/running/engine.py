@@ -18,7 +18,9 @@ from sise_rt.wording import in_bytes
 
 from .batches import Batches
 from .passes import FeaturePass, OpenGraph, cannot_run, run_features
-from .sessions import Sessions, onnxruntime
+from .provider import ON_CUDA
+from .runtime import onnxruntime
+from .sessions import Sessions
 
 CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
 
@@ -59,9 +61,10 @@ class Engine:
             self.warnings.append(f"running on the CPU: {error}")
             self.sessions = sessions.on_cpu()
             self._open()
-        if sessions.tf32_allowed and self.provider == "cpu":
-            self.warnings.append("TensorFloat-32 was allowed, which the CPU does not have")
-        if self.manifest.precision == "fp16" and self.provider == "cpu":
+        if sessions.tf32_allowed and not self.tf32:
+            device = "the CPU" if self.on_cpu else self.sessions.provider.device
+            self.warnings.append(f"TensorFloat-32 was allowed, which {device} does not have")
+        if self.manifest.precision == "fp16" and self.on_cpu:
             self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
         self._others: dict[str, OpenGraph] = {}
         self._opening = threading.Lock()
@@ -78,8 +81,18 @@ class Engine:
 
     @property
     def provider(self) -> str:
-        """The provider in use: `cpu`, `cuda` or `tensorrt`."""
-        return self.sessions.provider
+        """The name of the provider in use, as it is asked for."""
+        return self.sessions.provider.name
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU runs it, by whatever provider."""
+        return self.sessions.provider.on_cpu
+
+    @property
+    def precision(self) -> str:
+        """What masked copies are scored in: `fp32`, `fp16`, or `unknown` where a plug-in decides."""
+        return self.manifest.precision if self.sessions.provider.precisions else "unknown"
 
     @property
     def threads(self) -> int:
@@ -116,6 +129,7 @@ class Engine:
                 self.score_graph = score.result()
         else:
             self.features_graph, self.score_graph = map(self.sessions.open, ("features", "score"))
+        self.warnings += self.features_graph.notes + self.score_graph.notes
 
     def features(self, images: np.ndarray, targets: np.ndarray) -> FeaturePass:
         """Feature maps, gradient scores and logits, as `run_features` gives them."""
@@ -157,6 +171,7 @@ class Engine:
         with self._opening:
             if name not in self._others:
                 self._others[name] = self.sessions.open(name)
+                self.warnings += self._others[name].notes
             return self._others[name]
 
     def _run_other(self, name: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -188,7 +203,7 @@ class Engine:
         if size is not None:
             return Batches((size,))
         most = self._most(graph)
-        sizes = tuple(n for n in (CPU_BATCHES if self.provider == "cpu" else GPU_BATCHES) if n <= most)
+        sizes = tuple(n for n in (CPU_BATCHES if self.on_cpu else GPU_BATCHES) if n <= most)
         sizes, shape = sizes or (most,), self.manifest.preprocess.input_size
         key = (self.manifest.files[WEIGHTS], graph, self.provider, self.threads, *shape, sizes)
         return _batches.setdefault(key, Batches(sizes))
@@ -210,7 +225,7 @@ class Scorer:
     """
 
     def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray):
-        self._graph, self._on_cpu = engine.score_graph, engine.provider == "cpu"
+        self._graph, self._on_cpu = engine.score_graph, engine.provider not in ON_CUDA
         self.targets, self.size = len(targets), image.shape[2:]
         self._inputs = {"image": image, "targets": targets}
         if not self._on_cpu:

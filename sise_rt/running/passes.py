@@ -45,11 +45,13 @@ class OpenGraph:
         session: ONNX Runtime's.
         spec: what the graph takes and gives.
         file: for people.
+        notes: what the user should know: what the provider has left to another.
     """
 
     session: Any
     spec: GraphSpec
     file: Path
+    notes: tuple[str, ...] = ()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The outputs, in the order of the spec.

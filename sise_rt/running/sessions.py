@@ -1,13 +1,9 @@
-"""ONNX Runtime, which no other runtime module imports: providers, threads, and sessions for a bundle."""
+"""Threads, and sessions of ONNX Runtime for a bundle."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,81 +14,15 @@ from sise_rt.memory import give_back_memory
 from sise_rt.wording import counted
 
 from .passes import OpenGraph, first_line
-
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
-# What a session may use, in this order; TensorRT leaves to CUDA what it cannot run.
-CHAINS = {"cpu": ("cpu",), "cuda": ("cuda", "cpu"), "tensorrt": ("tensorrt", "cuda", "cpu")}
-OPTIONS: dict[str, dict[str, str]] = {
-    "cuda": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
-}
+from .provider import ON_CUDA, Provider
+from .providers import choose
+from .runtime import onnxruntime
 
 ELEMENTS = {"tensor(float)": "float32", "tensor(int64)": "int64"}  # as ONNX Runtime calls them
-
-NO_REPORTS = "ORT_DISABLE_TELEMETRY", "1"  # or it keeps a database in the home folder and calls its maker
 
 NOWHERE = os.devnull  # in place of a folder in which a graph's weights are looked for
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-
-
-def onnxruntime() -> Any:
-    """Import ONNX Runtime.
-
-    It sends reports of its use unless the environment says otherwise before it is imported; afterwards is too
-    late. A program that has imported it before, or has set the variable itself, has decided that already.
-
-    Raises:
-        ProviderError: it is missing, or both of its wheels are installed and overwrite each other.
-    """
-    installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
-    if len(installed) == 2:
-        raise ProviderError(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
-            "uninstall both (pip uninstall onnxruntime onnxruntime-gpu), "
-            "then install sise-rt[cpu] or sise-rt[gpu]"
-        )
-    os.environ.setdefault(*NO_REPORTS)
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ProviderError(
-            f"ONNX Runtime cannot be imported ({error}): pip install 'sise-rt[cpu]', "
-            "or 'sise-rt[gpu]' for CUDA"
-        ) from error
-    return onnxruntime
-
-
-@cache
-def _installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _choose(provider: str) -> str:
-    """The provider to try; `auto` becomes one that this ONNX Runtime was built with."""
-    ort = onnxruntime()
-    available = ort.get_available_providers()
-    if provider == "auto":
-        provider = "cuda" if PROVIDERS["cuda"] in available else "cpu"
-    if provider not in PROVIDERS:
-        raise ProviderError(f"unknown provider {provider!r}; known are auto, {', '.join(PROVIDERS)}")
-    if PROVIDERS[provider] not in available:
-        raise ProviderError(
-            f"{provider} was asked for, but this ONNX Runtime has only "
-            + ", ".join(name for name, full in PROVIDERS.items() if full in available)
-            + ("; pip install 'sise-rt[gpu]' in place of 'sise-rt[cpu]'" if provider != "cpu" else "")
-        )
-    if provider != "cpu" and hasattr(ort, "preload_dlls"):
-        with redirect_stdout(sys.stderr):  # it prints what it misses, and standard output is the caller's
-            ort.preload_dlls()
-    return provider
 
 
 def available_threads() -> int:
@@ -118,8 +48,7 @@ class Sessions:
     Args:
         folder: the bundle.
         manifest: its manifest, already checked.
-        provider: `auto` (CUDA where this ONNX Runtime was built with it, else the CPU), `cpu`, `cuda` or
-            `tensorrt`.
+        provider: as for `choose`.
         threads: of the CPU; None takes the cores that the process may use, and more are cut to these.
         tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster. Not by
             default: the selection and Otsu's threshold are hard decisions.
@@ -128,7 +57,7 @@ class Sessions:
             None reads the folder at each opening, for whoever has just written it.
 
     Attributes:
-        provider: the one in use, as in the argument.
+        provider: the one in use.
         chosen: whether the caller named it.
         threads: in use.
         warnings: what is other than asked for.
@@ -136,7 +65,7 @@ class Sessions:
         specs: what each of the bundle's graphs takes and gives, by name.
 
     Raises:
-        ProviderError: this ONNX Runtime was not built with the provider.
+        ProviderError: the provider is not there, or has no device.
         ArgumentError: `threads` is below 1.
     """
 
@@ -158,13 +87,14 @@ class Sessions:
         cores = available_threads()
         self.threads = threads if threads and oversubscribe else min(threads or cores, cores)
         self.warnings = () if threads in (None, self.threads) else (_fewer_threads(threads, cores),)
-        self.provider, self.chosen = _choose(provider), provider != "auto"
+        self.provider: Provider = choose(provider)
+        self.chosen = provider != "auto"
         self.tf32_allowed, self._files = tf32, files
 
     @property
     def tf32(self) -> bool:
         """Whether convolutions and matrix products may be rounded to TensorFloat-32."""
-        return self.tf32_allowed and self.provider != "cpu"
+        return self.tf32_allowed and self.provider.name in ON_CUDA
 
     def on_cpu(self) -> Sessions:
         """The same on the CPU."""
@@ -220,7 +150,14 @@ class Sessions:
             fits = False
         if not fits:
             raise BundleError(f"{self.folder / spec.path} does not fit the manifest: export the bundle again")
-        return OpenGraph(session, spec, self.folder / spec.path)
+        return OpenGraph(session, spec, self.folder / spec.path, self._left_out(name, session))
+
+    def _left_out(self, name: str, session: Any) -> tuple[str, ...]:
+        """What is told of the operators that a plug-in has not taken."""
+        if not (kinds := self.provider.left_out(session)):
+            return ()
+        count, which = counted(len(kinds), "operator"), ", ".join(sorted(set(kinds)))
+        return (f"{self.provider.name} leaves {count} of {name} to the CPU provider: {which}",)
 
     def at_once(self, images: int) -> int:
         """How many of some images a pass takes."""
@@ -234,25 +171,22 @@ class Sessions:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what fails is raised
         # It keeps a plan of the memory for every input shape; on a CPU each block's last batch has its own.
-        options.enable_mem_pattern = self.provider != "cpu"
+        options.enable_mem_pattern = not self.provider.on_cpu
         self._give_weights(options)
-        chosen = {"cuda": {"use_tf32": str(int(self.tf32))}}
-        wanted = [
-            (PROVIDERS[name], OPTIONS.get(name, {}) | chosen.get(name, {})) for name in CHAINS[self.provider]
-        ]
         try:
+            wanted = self.provider.configure(options, self.threads, tf32=self.tf32)
             model = self.read(graph)
             # ONNX Runtime's own fall-back would print to standard output and go on with the CPU.
             session = ort.InferenceSession(model, options, providers=wanted, enable_fallback=0)
         except Exception as error:
-            if self.provider != "cpu":
+            if self.provider.name != "cpu":
                 raise ProviderError(
-                    f"{self.provider} cannot run {self.folder / graph}: {first_line(error)}"
+                    f"{self.provider.name} cannot run {self.folder / graph}: {first_line(error)}"
                 ) from error
             raise BundleError(f"{self.folder / graph} cannot be loaded: {first_line(error)}") from error
-        if session.get_providers()[0] != PROVIDERS[self.provider]:
+        if session.get_providers()[0] != self.provider.full:
             raise ProviderError(
-                f"{self.provider} was asked for, but ONNX Runtime could not start it on this machine "
+                f"{self.provider.name} was asked for, but ONNX Runtime could not start it on this machine "
                 f"(driver or CUDA libraries missing?) and offers {', '.join(session.get_providers())}"
             )
         give_back_memory()  # opening takes several times what it keeps

@@ -57,7 +57,7 @@ def test_every_command_has_help_with_an_example(sise, command):
 
 
 def test_commands_are_those_of_the_design(sise):
-    assert COMMANDS == ["demo", "evaluate", "explain", "export", "inspect", "methods", "verify"]
+    assert COMMANDS == ["demo", "evaluate", "explain", "export", "inspect", "methods", "providers", "verify"]
 
 
 def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
@@ -621,7 +621,8 @@ def test_weights_that_do_not_fit(sise, tmp_path, monkeypatch):
 
 
 def test_cuda_asked_for_and_not_there(sise, small_bundle, picture):
-    from sise_rt.running.sessions import PROVIDERS, onnxruntime
+    from sise_rt.running.provider import PROVIDERS
+    from sise_rt.running.runtime import onnxruntime
 
     if PROVIDERS["cuda"] in onnxruntime().get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")
@@ -631,13 +632,39 @@ def test_cuda_asked_for_and_not_there(sise, small_bundle, picture):
     assert "sise-rt[gpu]" in err
 
 
+@pytest.mark.parametrize("name", ["gpu", "openvino2", "plugin"])
+def test_a_provider_that_cannot_be(sise, small_bundle, picture, name):
+    code, _, err = sise("explain", picture, "-m", small_bundle, "--provider", name)
+    report("no such provider", code, err)
+    assert code == 2
+    assert f"'{name}' is none of auto, cpu, cuda, tensorrt, openvino and plugin:NAME" in err
+
+
+def test_providers_says_what_there_is_and_how_fast(sise, small_bundle):
+    from sise_rt.running import runtime
+    from sise_rt.running.machine import processor
+
+    code, out, err = sise("providers", "--threads", 1)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"processor: {processor()}, 1 thread"
+    assert lines[1].startswith("devices: CPU (")
+    version = runtime.onnxruntime().__version__
+    assert lines[2].startswith(f"cpu        CPUExecutionProvider {version} on {processor().name}, float32")
+    assert [line.split()[0] for line in lines[2:6]] == ["cpu", "cuda", "tensorrt", "openvino"]
+    code, out, err = sise("providers", "-m", small_bundle, "--threads", 1)
+    assert (code, err) == (0, "")
+    assert " ms a mask" in out.splitlines()[2]
+    assert out.count("(fastest)") == 1
+
+
 @pytest.mark.parametrize(
     ("installed", "says"), [((), "pip install"), (("onnxruntime", "onnxruntime-gpu"), "both installed")]
 )
 def test_no_onnxruntime_or_both(sise, small_bundle, picture, monkeypatch, installed, says):
-    from sise_rt.running import sessions
+    from sise_rt.running import runtime
 
-    monkeypatch.setattr(sessions, "_installed", lambda name: name in installed)
+    monkeypatch.setattr(runtime, "installed", lambda name: name in installed)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, _, err = sise("explain", picture, "-m", small_bundle)
     report(f"ONNX Runtime wheels: {len(installed)}", code, err)

@@ -15,10 +15,11 @@ import pytest
 import sise_rt
 from sise_rt.bundle import LATER, read_bundle
 from sise_rt.errors import BundleError, ProviderError
+from sise_rt.running import provider, runtime
 from sise_rt.running import sessions as module
 from sise_rt.running.sessions import Sessions, available_threads
 
-CPU, CUDA, TENSORRT = (module.PROVIDERS[name] for name in ("cpu", "cuda", "tensorrt"))
+CPU, CUDA, TENSORRT = (provider.PROVIDERS[name] for name in ("cpu", "cuda", "tensorrt"))
 
 
 @pytest.fixture
@@ -52,13 +53,14 @@ def test_a_provider_that_this_build_has_not(small_bundle, monkeypatch, provider)
 
 
 def test_an_unknown_provider(small_bundle):
-    with pytest.raises(ProviderError, match="unknown provider 'gpu'; known are auto, cpu, cuda, tensorrt"):
+    known = "auto, cpu, cuda, tensorrt, openvino, and plugin:NAME"
+    with pytest.raises(ProviderError, match=f"unknown provider 'gpu'; known are {known}"):
         sise_rt.load(small_bundle, "gpu")
 
 
 def test_both_wheels(small_bundle, monkeypatch, request):
-    request.addfinalizer(module._installed.cache_clear)
-    module._installed.cache_clear()
+    request.addfinalizer(runtime.installed.cache_clear)
+    runtime.installed.cache_clear()
     monkeypatch.setattr(metadata, "version", lambda _: "1.0")
     with pytest.raises(ProviderError, match=r"both installed .* uninstall both .*then install"):
         sise_rt.load(small_bundle)

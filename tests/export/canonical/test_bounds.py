@@ -9,7 +9,7 @@ from sise_rt.export.ir.builder import Builder
 from sise_rt.export.ir.network import Graph, Network, to_model
 from sise_rt.export.ir.types import TensorType
 
-from sise_rt.running.sessions import onnxruntime
+from sise_rt.running.runtime import onnxruntime
 
 INF = np.inf
 

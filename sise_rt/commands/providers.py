@@ -1,0 +1,76 @@
+"""`sise-rt providers`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sise_rt.errors import SiseError
+from sise_rt.wording import counted
+
+from .command import Command
+from .console import THREADS, say
+
+
+@click.command(cls=Command)
+@click.option(
+    "-m",
+    "--model",
+    "bundle",
+    metavar="BUNDLE",
+    type=click.Path(path_type=Path),
+    help="Also measure how long a masked copy takes in each.",
+)
+@THREADS
+def providers(bundle: Path | None, threads: int | None) -> None:
+    """What can run models here: what is installed, what the machine has, and how fast each is with a BUNDLE.
+
+    \b
+    Examples:
+      sise-rt providers
+      sise-rt providers -m model.sise
+    """
+    from sise_rt.running.machine import processor
+    from sise_rt.running.plug_ins import devices
+    from sise_rt.running.provider import Provider
+    from sise_rt.running.providers import choose, listed
+    from sise_rt.running.sessions import available_threads
+
+    lines: dict[str, str] = {}
+    usable: dict[str, Provider] = {}
+    for name in listed():
+        try:
+            usable[name] = choose(name)
+            lines[name] = str(usable[name])
+        except SiseError as error:
+            lines[name] = f"no: {error}"
+    cores = counted(threads or available_threads(), "thread")
+    say(f"processor: {processor()}, {cores}", f"devices: {devices()}")
+    if bundle is not None:
+        times, failures = _measured(bundle, list(usable), threads)
+        fastest = min(times.values(), default=0.0)
+        for name, took in times.items():
+            lines[name] += f"; {took:.1f} ms a mask{' (fastest)' if took == fastest else ''}"
+        for name, failure in failures.items():
+            lines[name] = f"no: {failure}"
+    say(*(f"{name:<10} {line}" for name, line in lines.items()))
+
+
+def _measured(
+    bundle: Path, names: list[str], threads: int | None
+) -> tuple[dict[str, float], dict[str, SiseError]]:
+    """Milliseconds a mask of each provider, and the errors of those that cannot run the bundle."""
+    from sise_rt import load
+    from sise_rt.errors import ModelError, ProviderError
+    from sise_rt.running.engine import Engine
+    from sise_rt.running.speed import milliseconds
+
+    engines: dict[str, Engine] = {}
+    failures: dict[str, SiseError] = {}
+    for name in names:
+        try:
+            engines[name] = load(bundle, name, threads).engine
+        except (ProviderError, ModelError) as error:
+            failures[name] = error
+    return milliseconds(engines), failures
