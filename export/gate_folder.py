@@ -6,10 +6,7 @@ from pathlib import Path
 
 from sise_rt.bundle import PRECISIONS
 from sise_rt.errors import ArgumentError
-from sise_rt.pictures.reading import PICTURES
-from sise_rt.wording import reason
-
-GATE_PICTURES = 20
+from sise_rt.phases.gate import ENOUGH, drawn_pictures
 
 
 def gate_pictures(precision: str, folder: str | Path | None) -> list[Path]:
@@ -17,8 +14,7 @@ def gate_pictures(precision: str, folder: str | Path | None) -> list[Path]:
 
     Args:
         precision: one of `PRECISIONS`.
-        folder: with its subfolders; at most `GATE_PICTURES` of its pictures are taken, evenly drawn in the
-            order of their names.
+        folder: as for `drawn_pictures`.
 
     Raises:
         ArgumentError: there is no such precision; the folder is missing, or needless, or has no pictures.
@@ -37,31 +33,7 @@ def gate_pictures(precision: str, folder: str | Path | None) -> list[Path]:
     if folder is None:
         raise ArgumentError(
             "fp16 rounds, and what that does to explanations depends on the model: give a folder of some "
-            f"{GATE_PICTURES} pictures of the kind that it is for",
+            f"{ENOUGH} pictures of the kind that it is for",
             settings=("gate_images",),
         )
-    folder, suffixes = Path(folder), (*PICTURES, ".npy")
-    try:
-        if not folder.is_dir():
-            raise ArgumentError(
-                f"{str(folder)!r}: no such folder, where a folder of pictures is needed",
-                settings=("gate_images",),
-            )
-        pictures = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-        )
-    except ArgumentError:
-        raise
-    except (OSError, ValueError) as error:
-        raise ArgumentError(
-            f"{str(folder)!r} cannot be read: {reason(error)}", settings=("gate_images",)
-        ) from error
-    if not pictures:
-        raise ArgumentError(
-            f"{folder} has no pictures: some {GATE_PICTURES} are needed, of the kind that the model is for",
-            settings=("gate_images",),
-        )
-    count = min(len(pictures), GATE_PICTURES)
-    return [pictures[i * len(pictures) // count] for i in range(count)]
+    return drawn_pictures(folder, "gate_images")

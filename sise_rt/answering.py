@@ -186,7 +186,7 @@ def _explanation(
         provider=engine.provider,
         provider_version=engine.sessions.provider.version,
         device=engine.sessions.provider.device,
-        precision=engine.precision,
+        precision=engine.sessions.scored_in,
         tf32=engine.tf32,
         batch=finding.batch,
         warnings=tuple(warnings),

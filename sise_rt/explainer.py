@@ -17,6 +17,7 @@ from .pictures.picture import Picture, prepare
 from .pictures.reading import MAX_PIXELS
 from .running.engine import Engine
 from .running.logits import confidences
+from .running.provider import FP32
 from .running.sessions import Sessions
 
 
@@ -32,6 +33,8 @@ class Explainer:
         threads: CPU threads; None takes the cores that the process may use, and more are cut to these.
         memory: bytes that the images of a pass may take, besides the model.
         tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster.
+        precision: that masked copies are scored in: `fp32`, or `bf16` where the CPU has it; features and
+            gradients are in float32 in any case.
         oversubscribe: start as many threads as were asked for, on however few cores.
     """
 
@@ -43,11 +46,19 @@ class Explainer:
         memory: int | None = None,
         tf32: bool = False,
         *,
+        precision: str = FP32,
         oversubscribe: bool = False,
     ):
         with load_bundle(bundle) as (manifest, files):
             sessions = Sessions(
-                bundle, manifest, provider, threads, tf32, oversubscribe=oversubscribe, files=files
+                bundle,
+                manifest,
+                provider,
+                threads,
+                tf32,
+                precision=precision,
+                oversubscribe=oversubscribe,
+                files=files,
             )
             self.engine = Engine(sessions, memory)
         self.manifest: Manifest = manifest
@@ -293,13 +304,17 @@ def load(
     memory: int | None = None,
     tf32: bool = False,
     *,
+    precision: str = FP32,
     oversubscribe: bool = False,
 ) -> Explainer:
     """Load a bundle, see `Explainer`.
 
     Raises:
         BundleError: the bundle is incomplete, altered, unsafe or of another schema.
-        ProviderError: ONNX Runtime, or the provider that was asked for, is not there.
-        ArgumentError: `threads` or `memory` is below 1.
+        ProviderError: ONNX Runtime, or the provider that was asked for, is not there, or does not compute in
+            the precision.
+        ArgumentError: `threads` or `memory` is below 1, or there is no such precision.
     """
-    return Explainer(bundle, provider, threads, memory, tf32, oversubscribe=oversubscribe)
+    return Explainer(
+        bundle, provider, threads, memory, tf32, precision=precision, oversubscribe=oversubscribe
+    )

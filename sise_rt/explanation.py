@@ -57,7 +57,8 @@ class Explanation:
         provider: what ran the model.
         provider_version: of ONNX Runtime, or of the plug-in.
         device: that it ran on, as far as the provider tells its name.
-        precision: that masked copies were scored in: `fp32`, `fp16`, or `unknown` where a plug-in decides.
+        precision: that masked copies were scored in: `fp32`, `bf16`, `fp16`, or `unknown` where a plug-in
+            decides.
         tf32: whether it might round to TensorFloat-32.
         batch: masks per forward pass.
         warnings: what the user should know.

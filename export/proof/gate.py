@@ -7,69 +7,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sise_rt.bundle import WEIGHTS
 from sise_rt.errors import ParityError
 from sise_rt.manifest import HalfPrecision
+from sise_rt.phases.gate import Agreement, Difference, Rounding, agreement, difference
+from sise_rt.phases.masked_picture import MASKS, mask_picture
 from sise_rt.running.sessions import Sessions, available_threads
 from sise_rt.wording import counted
 
 from ..graphs.half import LARGEST, rounded, with_peaks
 from ..ir.cpu_sessions import Level, open_session, quiet_options
 from ..ir.network import Graph, Network, to_model
-from .masked_picture import MASKS, MaskedPicture, Scored, mask_picture
 
-CORRELATION, WORST_CORRELATION, JACCARD = 0.99, 0.95, 0.98
 HEADROOM = 2  # other pictures and masks may go higher than those of the gate
-INSTEAD = "export it in fp32"
+ROUNDING = Rounding("float16 scores", "export it in fp32", "gate_images")
 
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Gate:
+@dataclass(frozen=True, kw_only=True)
+class Gate(Agreement):
     """How far explanations by float16 scores are from those by float32.
 
     Attributes:
-        pictures: names, in the order of the other figures.
-        correlations: Pearson's, of the explanation maps by the two precisions.
-        jaccards: of the two sets of feature maps that entered them.
-        confidence: the largest difference of a masked copy's confidence.
         peak: the largest absolute value that float16 had to hold.
-        left_out: how many pictures have no explanation in either precision.
     """
 
-    pictures: tuple[str, ...]
-    correlations: tuple[float, ...]
-    jaccards: tuple[float, ...]
-    confidence: float
     peak: float
-    left_out: int
 
     def record(self) -> HalfPrecision:
         """The manifest's entry."""
-        figures = {
-            "correlation": np.mean(self.correlations),
-            "lowest_correlation": min(self.correlations),
-            "jaccard": np.mean(self.jaccards),
-            "confidence": self.confidence,
-            "peak": self.peak,
-        }
-        short = {name: float(f"{value:.5g}") for name, value in figures.items()}
-        return HalfPrecision(len(self.pictures), self.left_out, MASKS, **short)
-
-    def failures(self) -> list[str]:
-        """What is not as it has to be, a clause each."""
-        mean, jaccard = np.mean(self.correlations), np.mean(self.jaccards)
-        worst = int(np.argmin(self.correlations))
-        lowest, where = self.correlations[worst], self.pictures[worst]
-        figures = (
-            (mean, CORRELATION, "explanations correlate at {:.4f} in the mean"),
-            (lowest, WORST_CORRELATION, f"they correlate at {{:.4f}} for {where}"),
-            (jaccard, JACCARD, "the sets of kept maps have a Jaccard index of {:.4f}"),
-        )
-        return [f"{text.format(x)} ({least} is needed)" for x, least, text in figures if not x >= least]
+        peak = float(f"{self.peak:.5g}")
+        return HalfPrecision(len(self.pictures), self.left_out, MASKS, **self.figures(), peak=peak)
 
 
 def judge(
@@ -102,7 +71,8 @@ def judge(
     exact = _open(sessions, network, reference, offsets)
     half = _open(sessions, network, rounded(network, graphs[1]), offsets)
     features = sessions.open("features")
-    differences: list[tuple[str, _Difference]] = []
+    differences: list[tuple[str, Difference]] = []
+    highest = 0.0
     for done, path in enumerate(pictures):
         if progress is not None:
             progress(done, len(pictures))
@@ -113,52 +83,17 @@ def judge(
             raise ParityError(
                 f"float16 scores are refused: tensor {tensors[int(by_exact.peaks.argmax())]!r} reaches "
                 f"{peak:.3g} on {path}, and float16 ends at {LARGEST:.0f} (half of that is "
-                f"allowed, as other pictures may go higher): {INSTEAD}",
+                f"allowed, as other pictures may go higher): {ROUNDING.instead}",
                 settings=("precision",),
             )
         for session in [half] if done else [half, sessions.open("score").session]:
-            difference = _difference(picture, by_exact, picture.scores(session), peak)
-            if difference is not None:
-                differences.append((str(path), difference))
+            found = difference(picture, by_exact, picture.scores(session), ROUNDING)
+            if found is not None:
+                differences.append((str(path), found))
+                highest = max(highest, peak)
     if progress is not None:
         progress(len(pictures), len(pictures))
-    return _judged(differences, len(pictures))
-
-
-@dataclass(frozen=True)
-class _Difference:
-    """Between two explanations of a picture, and the picture's peak."""
-
-    correlation: float
-    jaccard: float
-    confidence: float
-    peak: float
-
-
-def _difference(picture: MaskedPicture, exact: Scored, half: Scored, peak: float) -> _Difference | None:
-    """Between the two precisions; None if neither explains the picture.
-
-    Raises:
-        ParityError: a confidence is no number.
-    """
-    both = zip(exact.blocks, half.blocks, strict=True)
-    pairs = [(e.confidences, h.confidences) for e, h in both if e and h]
-    if bad := sum(int((~np.isfinite(h)).any(axis=1).sum()) for _, h in pairs):
-        raise ParityError(
-            f"float16 scores are refused: {bad} of {sum(map(np.sum, picture.kept))} confidences of masked "
-            f"copies of {picture.name} are no numbers: {INSTEAD}",
-            settings=("precision",),
-        )
-    one, other = picture.explanation(exact), picture.explanation(half)
-    if one is None and other is None:
-        return None
-    used = [np.concatenate(picture.usable(scored)) for scored in (exact, half)]
-    return _Difference(
-        0.0 if one is None or other is None else float(np.corrcoef(one.ravel(), other.ravel())[0, 1]),
-        float((used[0] & used[1]).sum() / (used[0] | used[1]).sum()),
-        max(float(np.abs(e - h).max()) for e, h in pairs),
-        peak,
-    )
+    return _judged(differences, len(pictures), highest)
 
 
 def _open(sessions: Sessions, network: Network, graph: Graph, offsets: Mapping[str, int]) -> Any:
@@ -169,33 +104,17 @@ def _open(sessions: Sessions, network: Network, graph: Graph, offsets: Mapping[s
     return open_session(model.SerializeToString(), options, sessions.folder)
 
 
-def _judged(differences: Sequence[tuple[str, _Difference]], pictures: int) -> Gate:
-    """The gate's result; where a picture has several differences, the worst of each kind counts.
+def _judged(differences: Sequence[tuple[str, Difference]], pictures: int, peak: float) -> Gate:
+    """The gate's result.
 
     Raises:
         ParityError: it is not good enough, or there is none.
     """
-    if not differences:
-        raise ParityError(
-            f"float16 scores cannot be judged: nothing explains any of the {pictures} pictures: give some of "
-            "the kind that the model is for",
-            settings=("gate_images",),
-        )
-    by_name: dict[str, list[_Difference]] = {}
-    for name, difference in differences:
-        by_name.setdefault(name, []).append(difference)
-    result = Gate(
-        tuple(by_name),
-        tuple(min(d.correlation for d in own) for own in by_name.values()),
-        tuple(min(d.jaccard for d in own) for own in by_name.values()),
-        max(d.confidence for _, d in differences),
-        max(d.peak for _, d in differences),
-        pictures - len(by_name),
-    )
+    result = Gate(**vars(agreement(differences, pictures, ROUNDING)), peak=peak)
     if failed := result.failures():
         raise ParityError(
-            f"float16 scores are refused: on {counted(len(by_name), 'picture')}, {'; '.join(failed)}; "
-            f"confidences differ by up to {result.confidence:.2g}: {INSTEAD}",
+            f"{ROUNDING.scores} are refused: on {counted(len(result.pictures), 'picture')}, "
+            f"{'; '.join(failed)}; confidences differ by up to {result.confidence:.2g}: {ROUNDING.instead}",
             settings=("precision",),
         )
     return result

@@ -17,7 +17,7 @@ from sise_rt.explanation import Explanation
 from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
 from sise_rt.running.plug_ins import PLUG_IN
 from sise_rt.running.provider import PROVIDERS
-from sise_rt.running.providers import PLUG_INS
+from sise_rt.running.providers import PLUG_INS, PRECISIONS
 from sise_rt.wording import counted, in_bytes, printable, printable_json, short
 
 # Exit codes.
@@ -46,6 +46,13 @@ PROVIDER = click.option(
     default="auto",
     show_default=True,
     help="What runs the model; auto is CUDA where it is there, else the CPU. See sise-rt providers.",
+)
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
+    show_default=True,
+    help="That masked copies are scored in; bf16 needs a CPU that has it. See sise-rt verify.",
 )
 
 

@@ -25,7 +25,7 @@ from sise_rt.metrics.check import CURVES, require_probabilities
 from sise_rt.metrics.check import METRICS as MODEL
 
 from .command import Command
-from .console import MAX_PIXELS, PROVIDER, QUIET, THREADS, bit_depth, complain
+from .console import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit_depth, complain
 from .evaluation_results import progress_of_images, tell
 from .signals import starting
 
@@ -120,6 +120,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
 )
 @bit_depth("Of pictures that are stored in 16 bits.")
 @PROVIDER
+@PRECISION
 @click.option(
     "--batch-size", type=click.IntRange(1), help="Images per forward pass; by default 8, on a GPU 64."
 )
@@ -141,6 +142,7 @@ def evaluate(
     step: int | None,
     bit_depth: int | None,
     provider: str,
+    precision: str,
     batch_size: int | None,
     threads: int | None,
     oversubscribe: bool,
@@ -168,7 +170,9 @@ def evaluate(
         from sise_rt.evaluation.report import write_report  # which draws
 
         dataset = read_dataset(folder, form, annotations, None if only is None else _lines(only))
-        explainer = load(bundle, provider, threads, oversubscribe=oversubscribe)
+        explainer = load(
+            bundle, provider, threads, precision=precision, oversubscribe=oversubscribe
+        )
     if set(metrics) & set(MODEL):
         require_probabilities(explainer.engine)
     targets, missing = _targets(dataset, explainer.manifest, class_map)
@@ -180,7 +184,7 @@ def evaluate(
         targets=targets,
         max_box_area=max_box_area,
         step=step,
-        batch_size=batch_size or (CPU_BATCH if explainer.engine.on_cpu else GPU_BATCH),
+        batch_size=batch_size or (CPU_BATCH if explainer.engine.sessions.provider.on_cpu else GPU_BATCH),
         max_pixels=max_pixels,
         bit_depth=bit_depth,
     )

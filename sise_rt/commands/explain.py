@@ -24,6 +24,7 @@ from .console import (
     FAILED_IMAGES,
     MAX_PIXELS,
     MEMORY,
+    PRECISION,
     PROVIDER,
     QUIET,
     THREADS,
@@ -151,6 +152,7 @@ def _click_type(option: Option) -> click.ParamType:
 @click.option("--check", is_flag=True, help="Also record drop, increase, insertion and deletion.")
 @click.option("--blocks", is_flag=True, help="Also write a strip: picture, every block's map, explanation.")
 @PROVIDER
+@PRECISION
 @click.option("--batch-size", type=Batch(), default="auto", show_default=True, help="Masks per forward pass.")
 @THREADS
 @MEMORY
@@ -170,6 +172,7 @@ def explain(
     check: bool,
     blocks: bool,
     provider: str,
+    precision: str,
     batch_size: int | None,
     threads: int | None,
     oversubscribe: bool,
@@ -200,7 +203,9 @@ def explain(
     alone = [asked.label for asked in methods] == ["sise"]
     requests = _requests(methods, preset, options, blocks=blocks)
     with starting():
-        explainer = load(bundle, provider, threads, memory, tf32, oversubscribe=oversubscribe)
+        explainer = load(
+            bundle, provider, threads, memory, tf32, precision=precision, oversubscribe=oversubscribe
+        )
         explainer.require(requests)
     if check:
         require_probabilities(explainer.engine)

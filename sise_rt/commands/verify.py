@@ -2,37 +2,84 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sise_rt.errors import BundleError
+from sise_rt.wording import counted
 
 from .command import Command
-from .console import PROVIDER, THREADS, parity_line, say
+from .console import PRECISION, PROVIDER, THREADS, parity_line, progress_bar, say
 from .signals import starting
+
+if TYPE_CHECKING:
+    from sise_rt.running.engine import Engine
 
 
 @click.command(cls=Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @PROVIDER
+@PRECISION
+@click.option(
+    "--images",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Of --precision bf16: pictures of the kind that the model is for; at most 20 are taken.",
+)
 @THREADS
-def verify(bundle: Path, provider: str, threads: int | None, oversubscribe: bool) -> None:
+def verify(
+    bundle: Path,
+    provider: str,
+    precision: str,
+    images: Path | None,
+    threads: int | None,
+    oversubscribe: bool,
+) -> None:
     """Check a bundle's hashes and schema, and measure its parity with the source again, without the source.
 
+    With --precision bf16 also compare explanations of pictures with those in float32, on this machine. The
+    figures are kept beside the bundle, as in model.sise.bf16.json, and explain warns where there are none.
+
     \b
-    Example:
+    Examples:
       sise-rt verify resnet50.sise
+      sise-rt verify resnet50.sise --precision bf16 --images photos/
     """
+    if (precision == "fp32") != (images is None):
+        raise click.UsageError("--precision bf16 and --images go together: pictures are what it is judged by")
     with starting():
         from sise_rt import load
+        from sise_rt.phases.gate import drawn_pictures
         from sise_rt.running.verify import failures, tolerances, verify
 
-        explainer = load(bundle, provider, threads, oversubscribe=oversubscribe)
-    manifest = explainer.manifest
+        pictures = [] if images is None else drawn_pictures(images, "images")
+        opened = partial(load, bundle, threads=threads, oversubscribe=oversubscribe)
+        rounded = opened(provider=provider, precision=precision).engine if pictures else None
+        engine = opened(provider=rounded.provider if rounded else provider).engine
+    manifest = engine.manifest
     say(f"{len(manifest.files)} files match their hashes, schema {manifest.schema_version}")
-    errors = verify(explainer.engine)
+    errors = verify(engine)
     say(parity_line(errors, tolerances(manifest)))
     if failed := failures(errors, tolerances(manifest)):
         raise BundleError(f"{bundle} does not give its source's numbers on this machine: {'; '.join(failed)}")
-    say(f"{bundle} is sound on {explainer.engine.provider}")
+    if rounded:
+        _compare(engine, rounded, pictures)
+    say(f"{bundle} is sound on {engine.provider}")
+
+
+def _compare(exact: Engine, rounded: Engine, pictures: list[Path]) -> None:
+    """Judge the lower precision by pictures, and say what came of it."""
+    from sise_rt.phases.rounded_scoring import judge
+    from sise_rt.running.gate_record import records_file
+
+    with progress_bar("explaining in both precisions", hidden=False) as progress:
+        figures = judge(exact, rounded, pictures, progress).figures()
+    mean, lowest, jaccard = (figures[name] for name in ("correlation", "lowest_correlation", "jaccard"))
+    say(
+        f"{rounded.sessions.precision} against fp32 on {counted(len(pictures), 'picture')}: explanations "
+        f"correlate at {mean:.4f} in the mean, {lowest:.4f} at worst; Jaccard index of kept maps "
+        f"{jaccard:.4f}: kept in {records_file(rounded.sessions)}"
+    )

@@ -82,6 +82,7 @@ def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -
         "model": explainer.manifest.name,
         "bundle": sha256(bundle / "manifest.json"),
         "provider": explainer.engine.provider,
+        "precision": explainer.engine.sessions.scored_in,
         "format": form,
         "max_box_area": plan.max_box_area,
         "step": plan.step,

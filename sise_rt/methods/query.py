@@ -11,11 +11,12 @@ import numpy as np
 
 from sise_rt.errors import NoEvidence
 from sise_rt.phases.features import Features
+from sise_rt.phases.rounded_scoring import make_scorer
 from sise_rt.phases.scoring import MaskedScoring
 from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.resizing import resize_map
 from sise_rt.running.batches import Batches
-from sise_rt.running.engine import Engine, Scorer
+from sise_rt.running.engine import Engine
 from sise_rt.running.log_odds_scorer import LogOddsScorer
 from sise_rt.running.logits import confidences
 
@@ -140,7 +141,7 @@ class Call:
         output = query.engine.manifest.activation == "none"
         graph = "score" if output or scores == SCORES[0] else "forward"
         if graph not in self._scoring:
-            make = Scorer if graph == "score" else LogOddsScorer
+            make = make_scorer if graph == "score" else LogOddsScorer
             scorer, batches = make(query.engine, query.image, query.targets), self.batches(graph)
             probable = graph == "score" and not output
             self._scoring[graph] = MaskedScoring(scorer, maps, batches, probable)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from sise_rt.pictures.flatness import CONSTANT, is_constant
 from sise_rt.pictures.resizing import resize_by_neighbours, resize_map
 from sise_rt.running.batches import Batches
-from sise_rt.running.engine import Scorer
 from sise_rt.running.finite import require_finite
-from sise_rt.running.log_odds_scorer import LogOddsScorer
 
 AT_ONCE = 2**20  # values of enlarged maps, where only their extremes are asked for
+
+
+class Scoring(Protocol):
+    """What scores masked copies of one image for `targets` targets, such as `Scorer`."""
+
+    targets: int
+
+    def __call__(self, maps: np.ndarray, most: int = 0) -> tuple[np.ndarray, ...]:
+        """Scores (M, T) of maps (M, h, w), and the minimum, maximum and area of each one's mask."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class MaskedScoring:
 
     def __init__(
         self,
-        scorer: Scorer | LogOddsScorer,
+        scorer: Scoring,
         maps: Sequence[np.ndarray],
         batches: Batches,
         probabilities: bool = True,

@@ -17,6 +17,7 @@ from sise_rt.pictures.resizing import resize_by_neighbours
 from sise_rt.wording import in_bytes
 
 from .batches import Batches
+from .gate_record import unproven
 from .passes import FeaturePass, OpenGraph, cannot_run, run_features
 from .provider import ON_CUDA
 from .runtime import onnxruntime
@@ -26,7 +27,6 @@ CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
 
 MEMORY = 10**9
 
-ROUNDING = 1e-3  # of an area, which is a sum over all pixels in float32
 
 _batches: dict[tuple, Batches] = {}
 
@@ -62,10 +62,11 @@ class Engine:
             self.sessions = sessions.on_cpu()
             self._open()
         if sessions.tf32_allowed and not self.tf32:
-            device = "the CPU" if self.on_cpu else self.sessions.provider.device
+            device = "the CPU" if self.sessions.provider.on_cpu else self.sessions.provider.device
             self.warnings.append(f"TensorFloat-32 was allowed, which {device} does not have")
-        if self.manifest.precision == "fp16" and self.on_cpu:
+        if self.manifest.precision == "fp16" and self.sessions.provider.on_cpu:
             self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
+        self.warnings += unproven(self.sessions)
         self._others: dict[str, OpenGraph] = {}
         self._opening = threading.Lock()
 
@@ -83,16 +84,6 @@ class Engine:
     def provider(self) -> str:
         """The name of the provider in use, as it is asked for."""
         return self.sessions.provider.name
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether the CPU runs it, by whatever provider."""
-        return self.sessions.provider.on_cpu
-
-    @property
-    def precision(self) -> str:
-        """What masked copies are scored in: `fp32`, `fp16`, or `unknown` where a plug-in decides."""
-        return self.manifest.precision if self.sessions.provider.precisions else "unknown"
 
     @property
     def threads(self) -> int:
@@ -203,9 +194,17 @@ class Engine:
         if size is not None:
             return Batches((size,))
         most = self._most(graph)
-        sizes = tuple(n for n in (CPU_BATCHES if self.on_cpu else GPU_BATCHES) if n <= most)
+        sizes = tuple(n for n in (CPU_BATCHES if self.sessions.provider.on_cpu else GPU_BATCHES) if n <= most)
         sizes, shape = sizes or (most,), self.manifest.preprocess.input_size
-        key = (self.manifest.files[WEIGHTS], graph, self.provider, self.threads, *shape, sizes)
+        key = (
+            self.manifest.files[WEIGHTS],
+            graph,
+            self.provider,
+            self.sessions.scored_in,
+            self.threads,
+            *shape,
+            sizes,
+        )
         return _batches.setdefault(key, Batches(sizes))
 
     def _most(self, graph: str) -> int:
@@ -222,7 +221,10 @@ class Scorer:
     Attributes:
         targets: how many there are.
         size: (H, W) of the image.
+        rounding: of an area, which is a sum over all pixels.
     """
+
+    rounding = 1e-3
 
     def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray):
         self._graph, self._on_cpu = engine.score_graph, engine.provider not in ON_CUDA
@@ -283,7 +285,7 @@ class Scorer:
         A mask of a map that is not flat is 0 at one pixel at least and 1 at another.
         """
         confidences, low, high, area = outputs
-        pixels, slack = math.prod(self.size), 1 + ROUNDING
+        pixels, slack = math.prod(self.size), 1 + self.rounding
         sound = np.isfinite([low, high, area]).all(axis=0) & (low <= high)
         for k in np.flatnonzero(sound).tolist():
             if is_constant(low[k], high[k]):

@@ -14,7 +14,7 @@ from sise_rt.memory import give_back_memory
 from sise_rt.wording import counted
 
 from .passes import OpenGraph, first_line
-from .provider import ON_CUDA, Provider
+from .provider import BF16, FP32, ON_CUDA
 from .providers import choose
 from .runtime import onnxruntime
 
@@ -52,6 +52,7 @@ class Sessions:
         threads: of the CPU; None takes the cores that the process may use, and more are cut to these.
         tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster. Not by
             default: the selection and Otsu's threshold are hard decisions.
+        precision: that masked copies are scored in, as for `choose`; all other graphs run in float32.
         oversubscribe: start as many threads as were asked for, on however few cores.
         files: the bundle's, in memory, from `load_bundle`; what becomes of the folder then does not matter.
             None reads the folder at each opening, for whoever has just written it.
@@ -61,7 +62,8 @@ class Sessions:
         chosen: whether the caller named it.
         threads: in use.
         warnings: what is other than asked for.
-        tf32_allowed: as the argument.
+        precision: as the argument, as is the next.
+        tf32_allowed: whether TensorFloat-32 is.
         specs: what each of the bundle's graphs takes and gives, by name.
 
     Raises:
@@ -77,6 +79,7 @@ class Sessions:
         threads: int | None = None,
         tf32: bool = False,
         *,
+        precision: str = FP32,
         oversubscribe: bool = False,
         files: Mapping[str, bytes] | None = None,
     ):
@@ -87,9 +90,21 @@ class Sessions:
         cores = available_threads()
         self.threads = threads if threads and oversubscribe else min(threads or cores, cores)
         self.warnings = () if threads in (None, self.threads) else (_fewer_threads(threads, cores),)
-        self.provider: Provider = choose(provider)
+        self.provider, self.precision = choose(provider, precision), precision
         self.chosen = provider != "auto"
         self.tf32_allowed, self._files = tf32, files
+        if precision == BF16 and manifest.precision != FP32:
+            raise ArgumentError(
+                f"the bundle scores in {manifest.precision}: export it in fp32 to score in {precision}",
+                settings=("precision",),
+            )
+
+    @property
+    def scored_in(self) -> str:
+        """What masked copies are scored in: `fp32`, `bf16`, `fp16`, or `unknown` where a plug-in decides."""
+        if self.precision == BF16:
+            return BF16
+        return self.manifest.precision if self.provider.precisions else "unknown"
 
     @property
     def tf32(self) -> bool:
@@ -138,7 +153,7 @@ class Sessions:
         if name not in self.specs:
             raise BundleError(f"{self.manifest.name} has no graph {name!r}: {self._reason(name)}")
         spec = self.specs[name]
-        session = self._load(spec.path)
+        session = self._load(spec.path, self.precision if name == "score" else FP32)
         slots = [*session.get_inputs(), *session.get_outputs()]
         tensors = [*spec.inputs, *spec.outputs]
         try:
@@ -163,7 +178,7 @@ class Sessions:
         """How many of some images a pass takes."""
         return self.manifest.input.batch or images
 
-    def _load(self, graph: str) -> Any:
+    def _load(self, graph: str, precision: str) -> Any:
         """A session for a file of the bundle, whatever it takes and gives; raises as `open` does."""
         ort = onnxruntime()
         options = ort.SessionOptions()
@@ -174,7 +189,7 @@ class Sessions:
         options.enable_mem_pattern = not self.provider.on_cpu
         self._give_weights(options)
         try:
-            wanted = self.provider.configure(options, self.threads, tf32=self.tf32)
+            wanted = self.provider.configure(options, self.threads, precision, tf32=self.tf32)
             model = self.read(graph)
             # ONNX Runtime's own fall-back would print to standard output and go on with the CPU.
             session = ort.InferenceSession(model, options, providers=wanted, enable_fallback=0)

@@ -658,6 +658,54 @@ def test_providers_says_what_there_is_and_how_fast(sise, small_bundle):
     assert out.count("(fastest)") == 1
 
 
+def test_bf16_on_a_cpu_without_it(sise, small_bundle, picture, monkeypatch):
+    from sise_rt.running import provider, providers
+    from sise_rt.running.machine import Processor
+
+    for module in (provider, providers):
+        monkeypatch.setattr(module, "processor", lambda: Processor("an older one", ("AVX2",)))
+    explain = ["explain", picture, "-m", small_bundle]
+    for arguments in (explain, ["verify", small_bundle, "--images", picture.parent]):
+        code, out, err = sise(*arguments, "--provider", "cpu", "--precision", "bf16")
+        assert (code, out) == (2, "")
+        report("bf16 where there is none", code, err)
+        assert err == (
+            "error: bf16 was asked for, but this processor does not compute in it: an older one (AVX2) "
+            "(see --precision)\n"
+        )
+
+
+@pytest.mark.parametrize("arguments", [["--precision", "bf16"], ["--images", "."]])
+def test_bf16_is_judged_by_pictures(sise, small_bundle, arguments):
+    code, _, err = sise("verify", small_bundle, *arguments)
+    report("bf16 without pictures", code, err)
+    assert code == 2
+    assert "--precision bf16 and --images go together" in err
+
+
+def test_verify_compares_bf16_with_fp32(sise, small_bundle, picture, tmp_path, monkeypatch):
+    """Where the processor is said to be an Arm that has it; elsewhere the option changes nothing."""
+    from sise_rt.running import provider
+    from sise_rt.running.machine import Processor
+
+    monkeypatch.setattr(provider.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(provider, "processor", lambda: Processor("an Arm", ("BF16",)))
+    bundle, photos = shutil.copytree(small_bundle, tmp_path / "own.sise"), tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(picture, photos)
+    options = ["--provider", "cpu", "--precision", "bf16", "--threads", 1]
+    code, out, _ = sise("explain", picture, "-m", bundle, "-o", tmp_path / "out", *options)
+    assert code == 0
+    assert "note: masked copies are scored in bfloat16, which was not found good enough" in out
+    code, out, err = sise("verify", bundle, "--images", photos, *options)
+    assert code == 0, err
+    assert "bf16 against fp32 on 1 picture: explanations correlate at 1.0000 in the mean" in out
+    assert str(tmp_path / "own.sise.bf16.json") in out
+    code, out, _ = sise("explain", picture, "-m", bundle, "-o", tmp_path / "out", *options)
+    assert code == 0
+    assert "bfloat16" not in out
+
+
 @pytest.mark.parametrize(
     ("installed", "says"), [((), "pip install"), (("onnxruntime", "onnxruntime-gpu"), "both installed")]
 )

@@ -10,6 +10,7 @@ import pytest
 import sise_rt
 from sise_rt.errors import ArgumentError, ProviderError
 from sise_rt.running import machine, plug_ins, provider, providers
+from sise_rt.running.gate_record import UNPROVEN
 from sise_rt.running.machine import Processor, processor
 from sise_rt.running.provider import PROVIDERS, Provider
 from sise_rt.running.providers import choose
@@ -264,3 +265,17 @@ def test_openvino_in_float32_explains_as_the_cpu_provider_does(openvino, small_b
         assert mine.target == theirs.target
         assert mine.warnings == theirs.warnings == ()
     assert (mine.provider, mine.precision) == ("openvino", "fp32")
+
+
+def test_openvino_in_bfloat16_scores_alone(openvino, small_bundle):
+    if "bf16" not in openvino.precisions:
+        pytest.skip(f"no bfloat16 on {openvino.device}")
+    other, cpu = sise_rt.load(small_bundle, "openvino", precision="bf16"), sise_rt.load(small_bundle, "cpu")
+    assert sise_rt.load(small_bundle, precision="bf16").engine.provider == "openvino"
+    mine, theirs = (e.explain(picture(), batch_size=4) for e in (other, cpu))
+    assert [b.kept for b in mine.blocks] == [b.kept for b in theirs.blocks]
+    assert not np.array_equal(mine.raw, theirs.raw)
+    for one, two in zip(mine.blocks, theirs.blocks, strict=True):
+        assert np.corrcoef(one.visualization.ravel(), two.visualization.ravel())[0, 1] > 0.99
+    assert mine.precision == "bf16"
+    assert mine.warnings == (UNPROVEN,)

@@ -23,13 +23,13 @@ from sise_rt.export.intake.sources import open_source
 from sise_rt.export.ir.cpu_sessions import Level, open_session, quiet_options
 from sise_rt.export.ir.network import to_model
 from sise_rt.export.proof.gate import Gate
-from sise_rt.export.proof.masked_picture import strongest
 from sise_rt.export.settings import image_size
 
 import sise_rt
 from sise_rt.bundle import MANIFEST, WEIGHTS, parse_manifest, read_bundle
 from sise_rt.commands.group import run as command
 from sise_rt.errors import ArgumentError, BundleError, ImageError, ModelError, ParityError
+from sise_rt.phases.masked_picture import strongest
 from sise_rt.phases.masks import select
 from sise_rt.running.sessions import Sessions
 from sise_rt.running.verify import failures, tolerances, verify
@@ -315,12 +315,16 @@ def test_rounding_that_changes_explanations_is_refused(small_model, photos, tmp_
 )
 def test_each_figure_can_refuse(correlations, jaccards, reason):
     names = tuple(f"p{i}" for i in range(len(correlations)))
-    (text,) = Gate(names, correlations, jaccards, 0.0, 1.0, 0).failures()[:1]
+    figures = {"confidence": 0.0, "left_out": 0, "peak": 1.0}
+    gate = Gate(pictures=names, correlations=correlations, jaccards=jaccards, **figures)
+    (text,) = gate.failures()[:1]
     assert reason in text
 
 
 def test_good_figures_do_not_refuse():
-    assert Gate(("a", "b"), (1.0, 0.985), (1.0, 0.97), 0.1, 1.0, 0).failures() == []
+    figures = {"confidence": 0.1, "left_out": 0, "peak": 1.0}
+    gate = Gate(pictures=("a", "b"), correlations=(1.0, 0.985), jaccards=(1.0, 0.97), **figures)
+    assert gate.failures() == []
 
 
 def test_confidences_that_are_no_numbers_are_refused(small_model, photos, tmp_path, monkeypatch):

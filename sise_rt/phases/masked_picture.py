@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from sise_rt.bundle import BEST
-from sise_rt.phases.fusion import fuse, normalise, otsu
-from sise_rt.phases.masks import constant_maps
-from sise_rt.phases.scoring import Scores, usable_maps, visualization_map
 from sise_rt.pictures.picture import prepare
 from sise_rt.running.finite import require_finite
 from sise_rt.running.passes import OpenGraph, run, run_features
 from sise_rt.running.sessions import Sessions
+
+from .fusion import fuse, normalise, otsu
+from .masks import constant_maps
+from .scoring import Scores, usable_maps, visualization_map
 
 MASKS = 100  # of each picture, those that weigh most; all of them would take minutes
 BATCH = 4  # masks a pass, so that networks of large maps fit into memory
@@ -51,13 +52,24 @@ class MaskedPicture:
     def scores(self, session: Any) -> Scored:
         """The scores by a session of a score graph."""
         names = [output.name for output in session.get_outputs()]
+
+        def score(masks: np.ndarray) -> dict[str, np.ndarray]:
+            return dict(zip(names, run(session, self.inputs | {"maps": masks[:, None]}), strict=True))
+
+        return self._scored(score)
+
+    def scored_by(self, scorer: Callable[[np.ndarray], Sequence[np.ndarray]]) -> Scored:
+        """The scores by a scorer of the picture."""
+        names = [field.name for field in fields(Scores) if field.name != "index"]
+        return self._scored(lambda masks: dict(zip(names, scorer(masks), strict=True)))
+
+    def _scored(self, score: Callable[[np.ndarray], dict[str, np.ndarray]]) -> Scored:
         blocks: list[Scores | None] = []
         peaks: list[np.ndarray] = []
         for maps, keep in zip(self.maps, self.kept, strict=True):
             index, passes = np.flatnonzero(keep), []
             for start in range(0, len(index), self.batch):
-                masks = maps[index[start : start + self.batch], None]
-                passes.append(dict(zip(names, run(session, self.inputs | {"maps": masks}), strict=True)))
+                passes.append(score(maps[index[start : start + self.batch]]))
             peaks += [outputs["peaks"] for outputs in passes if "peaks" in outputs]
             blocks.append(_joined(index, passes) if passes else None)
         return Scored(blocks, np.max(peaks, axis=0) if peaks else np.zeros(1))
