@@ -666,8 +666,8 @@ def test_bf16_on_a_cpu_without_it(sise, small_bundle, picture, monkeypatch):
         monkeypatch.setattr(module, "processor", lambda: Processor("an older one", ("AVX2",)))
     explain = ["explain", picture, "-m", small_bundle]
     for arguments in (explain, ["verify", small_bundle, "--images", picture.parent]):
-        code, out, err = sise(*arguments, "--provider", "cpu", "--precision", "bf16")
-        assert (code, out) == (2, "")
+        code, _, err = sise(*arguments, "--provider", "cpu", "--precision", "bf16")
+        assert code == 2
         report("bf16 where there is none", code, err)
         assert err == (
             "error: bf16 was asked for, but this processor does not compute in it: an older one (AVX2) "
