@@ -1,10 +1,14 @@
 """What an explanation costs over the forward passes that it cannot do without, and what it takes besides.
 
-    python -m benchmarks.speed [overhead targets start images memory] [--rounds 5]
+    python -m benchmarks.speed [overhead passes providers targets start images memory] [--rounds 5]
 
 overhead  seconds of `explain` / (masks scored x seconds per image of the bare model), for four networks. The
           bare model is the source in ONNX Runtime, timed between the batches of the explanation, so that
           whatever else the machine does weighs on both.
+passes    milliseconds a mask of the score graph, batches of 8, on every provider and in every precision that
+          runs here, and its ratio to the bare model in float32 by ONNX Runtime's CPU provider; in turns.
+providers what a whole explanation takes on each of them, exact and with the preset `fast`, over the forward
+          passes of exact SISE by the bare model; batches of 8.
 targets   five plausible classes of one photo in one call against the best one alone.
 start     a new process, from its start to the first masks that are scored, with ResNet-50's bundle; the files
           are in the page cache.
@@ -22,21 +26,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
 
-import numpy as np
-import onnxruntime
-
 import sise_rt
-from benchmarks.material import IMAGES, PREPROCESS, onnx_file
-from sise_rt.running.sessions import available_threads
+from benchmarks.by_provider import passes, providers
+from benchmarks.timing import NETWORKS, Between, bare, exported, photos_over_again, spread
 
 BATCHES = (1, 2, 4, 8, 16)
-# With the threshold mu that keeps a round of the largest network below a minute.
-NETWORKS = {"resnet18": 0.0, "resnet50": 0.5, "squeezenet_v1_0": 0.0, "keras_mobilenetv2_nhwc": 0.0}
 START = """
 import sys, time
 import sise_rt
@@ -53,70 +52,6 @@ explainer = sise_rt.load(sys.argv[1], "cpu")
 if sys.argv[3]: explainer.explain_targets(sys.argv[2], **json.loads(sys.argv[3]))
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith(sys.argv[4])))
 """
-
-
-def spread(values: list[float], form: str = ".2f") -> str:
-    """Median (smallest to largest)."""
-    return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
-
-
-def exported(name: str, folder: Path) -> tuple[Path, Path]:
-    """A model of the material as an ONNX file, and its bundle; made once."""
-    from sise_rt.export import export
-
-    source, bundle = onnx_file(name, folder), folder / f"{name}.sise"
-    if not bundle.exists():
-        export(
-            source,
-            bundle,
-            activation=None if "keras" in name else "softmax",
-            input_size=(224, 224) if name.startswith("resnet") else None,
-            preprocess=PREPROCESS[name],
-        )
-    return source, bundle
-
-
-class Between:
-    """A progress callback that times the bare model between the batches.
-
-    Args:
-        run: runs the bare model on one batch and gives the seconds an image.
-        images: how many a batch has.
-
-    Attributes:
-        seconds: per image, of each bare pass.
-        spent: seconds in the callback.
-    """
-
-    def __init__(self, run: Callable[[], float], images: int):
-        self.seconds: list[float] = []
-        self.spent, self._run, self._images, self._seen = 0.0, run, images, 0
-
-    def __call__(self, scored: int, total: int) -> None:
-        """Run one bare pass for every two batches of its size that were scored."""
-        if scored - self._seen < 2 * self._images and scored < total:
-            return
-        self._seen = scored
-        start = time.perf_counter()
-        self.seconds.append(self._run())
-        self.spent += time.perf_counter() - start
-
-
-def bare(source: Path) -> Callable[[int], float]:
-    """A function that runs the source once and gives the seconds an image, by the number of images."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = available_threads()
-    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    (slot,) = session.get_inputs()
-    extents = [extent if isinstance(extent, int) else 224 for extent in slot.shape[1:]]
-
-    def run(images: int) -> float:
-        batch = np.random.default_rng(0).standard_normal((images, *extents)).astype(np.float32)
-        start = time.perf_counter()
-        session.run(None, {slot.name: batch})
-        return (time.perf_counter() - start) / images
-
-    return run
 
 
 def overhead(folder: Path, rounds: int) -> Iterator[str]:
@@ -212,13 +147,7 @@ def run_apart(code: str, *arguments: Path | str) -> float:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) * 1024 / 1e6
 
 
-def photos_over_again(count: int) -> list[Path]:
-    """Photos of the material's folder `photos`, over again where there are too few."""
-    there = sorted((IMAGES / "photos").iterdir())
-    return [there[i % len(there)] for i in range(count)]
-
-
-PARTS = {"overhead": overhead, "targets": targets, "start": start, "images": images, "memory": memory}
+PARTS = {part.__name__: part for part in (overhead, passes, providers, targets, start, images, memory)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -51,8 +51,8 @@ def module_of(name: str) -> str:
             return module
     there = ", ".join(names[0] for _, names in plug_ins) or "none"
     raise ProviderError(
-        f"no plug-in {name!r} is installed, but {there}: pip install the package that has it, such as "
-        "onnxruntime-ep-webgpu, and name it without 'onnxruntime-ep-'"
+        f"no plug-in {name!r} is installed (installed: {there}): pip install the package that has it, as "
+        "onnxruntime-ep-webgpu has webgpu"
     )
 
 

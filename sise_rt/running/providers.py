@@ -23,8 +23,8 @@ def choose(name: str, precision: str = FP32) -> Provider:
 
     Args:
         name: `cpu`, `cuda`, `tensorrt`, `openvino`, `plugin:` and the name of another plug-in, or `auto`:
-            CUDA where this ONNX Runtime was built with it, else the CPU; for bfloat16, OpenVINO where its
-            plug-in is installed.
+            CUDA where this ONNX Runtime was built with it, else the CPU; for bfloat16, the CPU where ONNX
+            Runtime has it there, else OpenVINO where its plug-in is installed.
         precision: of `PRECISIONS`.
 
     Raises:
@@ -36,10 +36,15 @@ def choose(name: str, precision: str = FP32) -> Provider:
         raise ArgumentError(
             f"unknown precision {precision!r}; known are {', '.join(PRECISIONS)}", settings=("precision",)
         )
-    if name == "auto" and precision == BF16 and find_spec(PLUG_INS[OPENVINO]) is not None:
-        name = OPENVINO
-    provider = _named(name)
-    if precision != FP32 and precision not in provider.precisions:
+    if precision == FP32:
+        return _named(name)
+    if name == "auto":
+        name = "cpu" if BF16 in _named("cpu").precisions else OPENVINO
+    try:
+        provider = _named(name)
+    except ProviderError as error:
+        raise ProviderError(f"for {precision}: {error.message}", settings=("precision",)) from error
+    if precision not in provider.precisions:
         raise ProviderError(
             f"{precision} was asked for, but {_why_not_bf16(provider)}", settings=("precision",)
         )
@@ -50,7 +55,7 @@ def _named(name: str) -> Provider:
     if name in PLUG_INS:
         if find_spec(PLUG_INS[name]) is None:
             raise ProviderError(
-                f"{name} was asked for, but its plug-in is not installed: pip install 'sise-rt[{name}]'"
+                f"{name} cannot run: its plug-in is not installed: pip install 'sise-rt[{name}]'"
             )
         return plugged_in(name, PLUG_INS[name])
     if name.startswith(PLUG_IN):
@@ -89,10 +94,10 @@ def _why_not_bf16(provider: Provider) -> str:
         return f"{provider.name} cannot be told what to compute in"
     if not BF16_ON_X86 & set(processor().features):
         return f"this processor does not compute in it: {processor()}"
-    helps = "choose the provider openvino" + (
-        "" if find_spec(PLUG_INS[OPENVINO]) else " (pip install 'sise-rt[openvino]')"
+    return (
+        f"{provider.name} does not compute in it on {processor().name}; openvino does on Intel processors: "
+        "pip install 'sise-rt[openvino]' and choose it"
     )
-    return f"{provider.name} does not compute in it on {processor().name}: {helps}"
 
 
 def listed() -> list[str]:

@@ -98,7 +98,9 @@ def test_a_library_is_registered_once(install, monkeypatch):
 
 def test_a_name_that_no_plug_in_has(install):
     install()
-    with pytest.raises(ProviderError, match=r"no plug-in 'webgpu' is installed, but alike.*: pip install"):
+    with pytest.raises(
+        ProviderError, match=r"no plug-in 'webgpu' is installed .installed: alike.*: pip install"
+    ):
         choose("plugin:webgpu")
 
 
@@ -107,7 +109,7 @@ def test_openvino_that_is_not_installed(monkeypatch):
     with pytest.raises(ProviderError) as caught:
         choose("openvino")
     assert str(caught.value) == (
-        "openvino was asked for, but its plug-in is not installed: pip install 'sise-rt[openvino]'"
+        "openvino cannot run: its plug-in is not installed: pip install 'sise-rt[openvino]'"
     )
 
 
@@ -209,16 +211,35 @@ def test_the_cpu_provider_has_bfloat16_on_arm(monkeypatch, machine_, features, c
     ("features", "reason"),
     [
         (("AVX2",), "this processor does not compute in it: some (AVX2)"),
-        (("AVX512-BF16",), "cpu does not compute in it on some: choose the provider openvino"),
+        (
+            ("AVX512-BF16",),
+            "cpu does not compute in it on some; openvino does on Intel processors: "
+            "pip install 'sise-rt[openvino]' and choose it",
+        ),
     ],
 )
 def test_bfloat16_on_a_cpu_without_it(monkeypatch, small_bundle, features, reason):
     for module in (provider, providers):
         monkeypatch.setattr(module, "processor", lambda: Processor("some", features))
-    monkeypatch.setattr(providers, "find_spec", lambda _: object())
     with pytest.raises(ProviderError) as caught:
         choose("cpu", "bf16")
     assert caught.value.message == f"bf16 was asked for, but {reason}"
+
+
+def test_bfloat16_by_whatever_has_it(monkeypatch, install):
+    monkeypatch.setattr(providers, "find_spec", lambda _: None)
+    with pytest.raises(ProviderError) as caught:
+        choose("auto", "bf16")
+    assert str(caught.value) == (
+        "for bf16: openvino cannot run: its plug-in is not installed: pip install 'sise-rt[openvino]' "
+        "(see precision)"
+    )
+    monkeypatch.setattr(provider.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(provider, "processor", lambda: Processor("an Arm", ("BF16",)))
+    assert choose("auto", "bf16").name == "cpu"
+    install()
+    with pytest.raises(ProviderError, match="bf16 was asked for, but plugin:alike cannot be told"):
+        choose("plugin:alike", "bf16")
 
 
 # -------------------------------------------------------------------------------------------- the processor
