@@ -18,7 +18,8 @@ from typing import Any
 
 import sise_rt
 from benchmarks.material import IMAGENET_NORM
-from benchmarks.speed import HELD, exported, photos_over_again, run_apart
+from benchmarks.speed import HELD, run_apart
+from benchmarks.timing import exported, photos_over_again
 
 MASKS = 32
 
