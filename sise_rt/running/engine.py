@@ -113,7 +113,7 @@ class Engine:
 
     def _open(self) -> None:
         """Open the two graphs that SISE runs; on a CPU at the same time, as opening is slow there."""
-        if self.provider == "cpu":
+        if self.sessions.provider.on_cpu:
             with ThreadPoolExecutor(1) as pool:
                 score = pool.submit(self.sessions.open, "score")
                 self.features_graph = self.sessions.open("features")

@@ -26,6 +26,9 @@ CHAINS = {"cpu": ("cpu",), "cuda": ("cuda", "cpu"), "tensorrt": ("tensorrt", "cu
 OPTIONS: dict[str, dict[str, str]] = {
     "cuda": {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
 }
+# OpenVINO 2026.4.1 takes the packed weights of a convolution for those of a transposed one with the same ones
+# and as many channels in as out, and both are in a graph with gradients.
+WRONG_GRADIENTS = ("OpenVINOExecutionProvider",)
 ON_CUDA = ("cuda", "tensorrt")  # whose tensors may stay on the device, in CUDA's memory
 
 
@@ -75,6 +78,11 @@ class Provider:
         elif self.name == "cpu":
             has = platform.machine() in ("aarch64", "arm64") and "BF16" in features
         return (FP32, BF16) if has else (FP32,)
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether graphs with gradients are right on it."""
+        return self.full not in WRONG_GRADIENTS
 
     @property
     def on_cpu(self) -> bool:

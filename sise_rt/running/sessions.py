@@ -14,11 +14,14 @@ from sise_rt.memory import give_back_memory
 from sise_rt.wording import counted
 
 from .passes import OpenGraph, first_line
-from .provider import BF16, FP32, ON_CUDA
+from .provider import BF16, FP32, ON_CUDA, Provider
 from .providers import choose
 from .runtime import onnxruntime
 
 ELEMENTS = {"tensor(float)": "float32", "tensor(int64)": "int64"}  # as ONNX Runtime calls them
+
+# The graphs that have gradients, or the folder that they lie in.
+BACKWARD = ("features", "heads/", "last_block_gradient", "image_gradient")
 
 NOWHERE = os.devnull  # in place of a folder in which a graph's weights are looked for
 
@@ -153,7 +156,8 @@ class Sessions:
         if name not in self.specs:
             raise BundleError(f"{self.manifest.name} has no graph {name!r}: {self._reason(name)}")
         spec = self.specs[name]
-        session = self._load(spec.path, self.precision if name == "score" else FP32)
+        provider = self._provider_of(name)
+        session = self._load(spec.path, provider, self.precision if name == "score" else FP32)
         slots = [*session.get_inputs(), *session.get_outputs()]
         tensors = [*spec.inputs, *spec.outputs]
         try:
@@ -165,20 +169,18 @@ class Sessions:
             fits = False
         if not fits:
             raise BundleError(f"{self.folder / spec.path} does not fit the manifest: export the bundle again")
-        return OpenGraph(session, spec, self.folder / spec.path, self._left_out(name, session))
+        return OpenGraph(session, spec, self.folder / spec.path, _left_out(name, session, provider))
 
-    def _left_out(self, name: str, session: Any) -> tuple[str, ...]:
-        """What is told of the operators that a plug-in has not taken."""
-        if not (kinds := self.provider.left_out(session)):
-            return ()
-        count, which = counted(len(kinds), "operator"), ", ".join(sorted(set(kinds)))
-        return (f"{self.provider.name} leaves {count} of {name} to the CPU provider: {which}",)
+    def _provider_of(self, name: str) -> Provider:
+        """What runs one of the graphs: the CPU provider, where the one in use gets gradients wrong."""
+        backward = self.manifest.has_gradients and name.startswith(BACKWARD)
+        return choose("cpu") if backward and not self.provider.has_gradients else self.provider
 
     def at_once(self, images: int) -> int:
         """How many of some images a pass takes."""
         return self.manifest.input.batch or images
 
-    def _load(self, graph: str, precision: str) -> Any:
+    def _load(self, graph: str, provider: Provider, precision: str) -> Any:
         """A session for a file of the bundle, whatever it takes and gives; raises as `open` does."""
         ort = onnxruntime()
         options = ort.SessionOptions()
@@ -186,22 +188,22 @@ class Sessions:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what fails is raised
         # It keeps a plan of the memory for every input shape; on a CPU each block's last batch has its own.
-        options.enable_mem_pattern = not self.provider.on_cpu
+        options.enable_mem_pattern = not provider.on_cpu
         self._give_weights(options)
         try:
-            wanted = self.provider.configure(options, self.threads, precision, tf32=self.tf32)
+            wanted = provider.configure(options, self.threads, precision, tf32=self.tf32)
             model = self.read(graph)
             # ONNX Runtime's own fall-back would print to standard output and go on with the CPU.
             session = ort.InferenceSession(model, options, providers=wanted, enable_fallback=0)
         except Exception as error:
-            if self.provider.name != "cpu":
+            if provider.name != "cpu":
                 raise ProviderError(
-                    f"{self.provider.name} cannot run {self.folder / graph}: {first_line(error)}"
+                    f"{provider.name} cannot run {self.folder / graph}: {first_line(error)}"
                 ) from error
             raise BundleError(f"{self.folder / graph} cannot be loaded: {first_line(error)}") from error
-        if session.get_providers()[0] != self.provider.full:
+        if session.get_providers()[0] != provider.full:
             raise ProviderError(
-                f"{self.provider.name} was asked for, but ONNX Runtime could not start it on this machine "
+                f"{provider.name} was asked for, but ONNX Runtime could not start it on this machine "
                 f"(driver or CUDA libraries missing?) and offers {', '.join(session.get_providers())}"
             )
         give_back_memory()  # opening takes several times what it keeps
@@ -216,3 +218,11 @@ class Sessions:
             place = NOWHERE
         # Graphs in subfolders share the weights beside the manifest.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", place)
+
+
+def _left_out(name: str, session: Any, provider: Provider) -> tuple[str, ...]:
+    """What is told of the operators of a graph that a plug-in has not taken."""
+    if not (kinds := provider.left_out(session)):
+        return ()
+    count, which = counted(len(kinds), "operator"), ", ".join(sorted(set(kinds)))
+    return (f"{provider.name} leaves {count} of {name} to the CPU provider: {which}",)
