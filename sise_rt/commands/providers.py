@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sise_rt.errors import SiseError
+from sise_rt.running.provider import FP32
 from sise_rt.wording import counted
 
 from .command import Command
 from .console import THREADS, say
+
+if TYPE_CHECKING:
+    from sise_rt.running.provider import Provider
 
 
 @click.command(cls=Command)
@@ -33,7 +38,6 @@ def providers(bundle: Path | None, threads: int | None) -> None:
     """
     from sise_rt.running.machine import processor
     from sise_rt.running.plug_ins import devices
-    from sise_rt.running.provider import Provider
     from sise_rt.running.providers import choose, listed
     from sise_rt.running.sessions import available_threads
 
@@ -48,29 +52,37 @@ def providers(bundle: Path | None, threads: int | None) -> None:
     cores = counted(threads or available_threads(), "thread")
     say(f"processor: {processor()}, {cores}", f"devices: {devices()}")
     if bundle is not None:
-        times, failures = _measured(bundle, list(usable), threads)
-        fastest = min(times.values(), default=0.0)
-        for name, took in times.items():
-            lines[name] += f"; {took:.1f} ms a mask{' (fastest)' if took == fastest else ''}"
+        times, failures = _measured(bundle, usable, threads)
+        fastest = min((took for row in times.values() for took in row.values()), default=0.0)
+        for name, row in times.items():
+            lines[name] += "".join(
+                f"; {precision} {took:.1f} ms a mask{' (fastest)' if took == fastest else ''}"
+                for precision, took in row.items()
+            )
         for name, failure in failures.items():
             lines[name] = f"no: {failure}"
     say(*(f"{name:<10} {line}" for name, line in lines.items()))
 
 
 def _measured(
-    bundle: Path, names: list[str], threads: int | None
-) -> tuple[dict[str, float], dict[str, SiseError]]:
-    """Milliseconds a mask of each provider, and the errors of those that cannot run the bundle."""
+    bundle: Path, usable: dict[str, Provider], threads: int | None
+) -> tuple[dict[str, dict[str, float]], dict[str, SiseError]]:
+    """Milliseconds a mask of each provider in each precision, and why others cannot run the bundle."""
     from sise_rt import load
     from sise_rt.errors import ModelError, ProviderError
     from sise_rt.running.engine import Engine
     from sise_rt.running.speed import milliseconds
 
-    engines: dict[str, Engine] = {}
+    engines: dict[tuple[str, str], Engine] = {}
     failures: dict[str, SiseError] = {}
-    for name in names:
+    for name, provider in usable.items():
         try:
-            engines[name] = load(bundle, name, threads).engine
+            for precision in provider.precisions or (FP32,):
+                engine = load(bundle, name, threads, precision=precision).engine
+                engines[name, engine.sessions.scored_in] = engine
         except (ProviderError, ModelError) as error:
             failures[name] = error
-    return milliseconds(engines), failures
+    times: dict[str, dict[str, float]] = {}
+    for (name, precision), took in milliseconds(engines).items():
+        times.setdefault(name, {})[precision] = took
+    return times, failures

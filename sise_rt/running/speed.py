@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from .engine import Engine
 MASKS, ROUNDS = 8, 7
 NOISE = 0  # the seed of the picture and the maps
 
+Name = TypeVar("Name", bound=Hashable)
 
-def milliseconds(engines: Mapping[str, Engine], rounds: int = ROUNDS) -> dict[str, float]:
+
+def milliseconds(engines: Mapping[Name, Engine], rounds: int = ROUNDS) -> dict[Name, float]:
     """Milliseconds that a masked copy takes in the score graph, on each engine.
 
     Engines take turns, so that whatever else the machine does weighs on all of them, and each has run twice
@@ -24,7 +27,7 @@ def milliseconds(engines: Mapping[str, Engine], rounds: int = ROUNDS) -> dict[st
         engines: of one bundle, by whatever names.
         rounds: that are timed; the median counts.
     """
-    taken: dict[str, list[float]] = {name: [] for name in engines}
+    taken: dict[Name, list[float]] = {name: [] for name in engines}
     for turn in range(2 + rounds):
         for name, engine in engines.items():
             seconds = _once(engine)

@@ -9,9 +9,9 @@ import pytest
 
 import sise_rt
 from sise_rt.errors import ArgumentError, ProviderError
-from sise_rt.running import machine, plug_ins, provider, providers
+from sise_rt.running import plug_ins, provider, providers
 from sise_rt.running.gate_record import UNPROVEN
-from sise_rt.running.machine import Processor, processor
+from sise_rt.running.machine import Processor
 from sise_rt.running.provider import PROVIDERS, Provider
 from sise_rt.running.providers import choose
 from sise_rt.running.verify import failures, tolerances, verify
@@ -241,37 +241,6 @@ def test_bfloat16_by_whatever_has_it(monkeypatch, install):
     install()
     with pytest.raises(ProviderError, match="bf16 was asked for, but plugin:alike cannot be told"):
         choose("plugin:alike", "bf16")
-
-
-# -------------------------------------------------------------------------------------------- the processor
-
-
-CPUINFO = """processor\t: 0
-model name\t: A  CPU
-flags\t\t: fpu avx2 avx512f amx_bf16 amx_int8
-
-processor\t: 1
-flags\t\t: avx_vnni
-"""
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (CPUINFO, Processor("A  CPU", ("AVX2", "AVX-512", "AMX-INT8", "AMX-BF16"))),
-        ("Features\t: fp asimd bf16 i8mm\n", Processor("arm", ("NEON", "I8MM", "BF16"))),
-        (None, Processor("arm", ())),
-    ],
-)
-def test_the_processor_as_linux_tells_it(monkeypatch, tmp_path, request, content, expected):
-    request.addfinalizer(processor.cache_clear)
-    processor.cache_clear()
-    if content is not None:
-        (tmp_path / "cpuinfo").write_text(content)
-    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(machine.platform, "processor", lambda: "arm")
-    assert processor() == expected
-    assert str(Processor("arm", ())) == "arm (features unknown)"
 
 
 # ------------------------------------------------------------------------------------------ OpenVINO itself
