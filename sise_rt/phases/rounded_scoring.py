@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sise_rt.errors import ParityError
+from sise_rt.pictures.resizing import resize_map
 from sise_rt.running.engine import Engine, Scorer
 from sise_rt.running.gate_record import GateRecord, write_record
 from sise_rt.running.provider import BF16
@@ -15,7 +16,6 @@ from sise_rt.wording import counted
 
 from .gate import Agreement, Difference, Rounding, agreement, difference
 from .masked_picture import MASKS, mask_picture
-from .scoring import mask_shapes
 
 ROUNDING = Rounding("bfloat16 scores", "score in fp32", "images")
 
@@ -41,7 +41,18 @@ class RoundedScorer(Scorer):
         low = maps.min(axis=(1, 2), keepdims=True)
         span = np.maximum(np.ptp(maps, axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
         confidences, *_ = super().__call__((maps - low) / span, most)
-        return (confidences, *mask_shapes(maps, self._size))
+        return (confidences, *_shapes(maps, self._size))
+
+
+def _shapes(maps: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Minimum, maximum and area of maps (M, h, w), each (M,) float32, a few at a time as they are scored."""
+    low, high, area = np.empty((3, len(maps)), np.float32)
+    for k, map_ in enumerate(maps):
+        resized = resize_map(map_, size)
+        low[k], high[k] = resized.min(), resized.max()
+        span = max(high[k] - low[k], np.finfo(np.float32).tiny)
+        area[k] = (resized.sum(dtype=np.float64) - np.float64(low[k]) * resized.size) / np.float64(span)
+    return low, high, area
 
 
 def make_scorer(engine: Engine, image: np.ndarray, targets: np.ndarray) -> Scorer:
