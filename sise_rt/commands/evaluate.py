@@ -170,9 +170,7 @@ def evaluate(
         from sise_rt.evaluation.report import write_report  # which draws
 
         dataset = read_dataset(folder, form, annotations, None if only is None else _lines(only))
-        explainer = load(
-            bundle, provider, threads, precision=precision, oversubscribe=oversubscribe
-        )
+        explainer = load(bundle, provider, threads, precision=precision, oversubscribe=oversubscribe)
     if set(metrics) & set(MODEL):
         require_probabilities(explainer.engine)
     targets, missing = _targets(dataset, explainer.manifest, class_map)

@@ -30,10 +30,6 @@ class RoundedScorer(Scorer):
 
     rounding = 1e-2
 
-    def __init__(self, engine: Engine, image: np.ndarray, targets: np.ndarray):
-        super().__init__(engine, image, targets)
-        self._size = image.shape[2:]
-
     def __call__(
         self, maps: np.ndarray, most: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -41,14 +37,14 @@ class RoundedScorer(Scorer):
         low = maps.min(axis=(1, 2), keepdims=True)
         span = np.maximum(np.ptp(maps, axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
         confidences, *_ = super().__call__((maps - low) / span, most)
-        return (confidences, *_shapes(maps, self._size))
+        return (confidences, *_shapes(maps, *self.size))
 
 
-def _shapes(maps: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Minimum, maximum and area of maps (M, h, w), each (M,) float32, a few at a time as they are scored."""
+def _shapes(maps: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Minimum, maximum and area of maps (M, h, w), each (M,) float32."""
     low, high, area = np.empty((3, len(maps)), np.float32)
     for k, map_ in enumerate(maps):
-        resized = resize_map(map_, size)
+        resized = resize_map(map_, (height, width))
         low[k], high[k] = resized.min(), resized.max()
         span = max(high[k] - low[k], np.finfo(np.float32).tiny)
         area[k] = (resized.sum(dtype=np.float64) - np.float64(low[k]) * resized.size) / np.float64(span)

@@ -18,9 +18,10 @@ AT_ONCE = 2**20  # values of enlarged maps, where only their extremes are asked 
 
 
 class Scoring(Protocol):
-    """What scores masked copies of one image for `targets` targets, such as `Scorer`."""
+    """What scores masked copies of one image (H, W) = `size` for `targets` targets, such as `Scorer`."""
 
     targets: int
+    size: tuple[int, int]
 
     def __call__(self, maps: np.ndarray, most: int = 0) -> tuple[np.ndarray, ...]:
         """Scores (M, T) of maps (M, h, w), and the minimum, maximum and area of each one's mask."""

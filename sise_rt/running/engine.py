@@ -27,7 +27,6 @@ CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8), (8, 16, 32, 64, 128)
 
 MEMORY = 10**9
 
-
 _batches: dict[tuple, Batches] = {}
 
 
