@@ -186,9 +186,7 @@ def evaluate(
         max_pixels=max_pixels,
         bit_depth=bit_depth,
     )
-    pixels = explainer.manifest.input.height * explainer.manifest.input.width
-    if step is not None and step > pixels:
-        raise click.BadParameter(f"the model's input has {pixels} pixels", param_hint="--step")
+    _refuse_step(step, explainer.manifest)
     settings = settings_of_run(explainer, bundle, form, plan)
     with claimed(report):
         try:
@@ -244,6 +242,12 @@ def _refuse_metrics(metrics: tuple[str, ...], form: str, step: int | None) -> No
     if step is not None and not set(metrics) & set(CURVES):
         reason = f"only says something to {' and '.join(CURVES)}, which are not among the metrics"
         raise click.BadParameter(reason, param_hint="--step")
+
+
+def _refuse_step(step: int | None, manifest: Manifest) -> None:
+    pixels = manifest.input.height * manifest.input.width
+    if step is not None and step > pixels:
+        raise click.BadParameter(f"the model's input has {pixels} pixels", param_hint="--step")
 
 
 def _no_class(folder: Path, missing: dict[str, str]) -> SiseError:

@@ -12,7 +12,7 @@ from sise_rt.running.provider import FP32
 from sise_rt.wording import counted
 
 from .command import Command
-from .console import THREADS, say
+from .console import say
 
 if TYPE_CHECKING:
     from sise_rt.running.provider import Provider
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Also measure how long a masked copy takes in each.",
 )
-@THREADS
-def providers(bundle: Path | None, threads: int | None) -> None:
+def providers(bundle: Path | None) -> None:
     """What can run models here: what is installed, what the machine has, and how fast each is with a BUNDLE.
 
     \b
@@ -49,10 +48,10 @@ def providers(bundle: Path | None, threads: int | None) -> None:
             lines[name] = str(usable[name])
         except SiseError as error:
             lines[name] = f"no: {error}"
-    cores = counted(threads or available_threads(), "thread")
+    cores = counted(available_threads(), "core")
     say(f"processor: {processor()}, {cores}", f"devices: {devices()}")
     if bundle is not None:
-        times, failures = _measured(bundle, usable, threads)
+        times, failures = _measured(bundle, usable)
         fastest = min((took for row in times.values() for took in row.values()), default=0.0)
         for name, row in times.items():
             lines[name] += "".join(
@@ -65,7 +64,7 @@ def providers(bundle: Path | None, threads: int | None) -> None:
 
 
 def _measured(
-    bundle: Path, usable: dict[str, Provider], threads: int | None
+    bundle: Path, usable: dict[str, Provider]
 ) -> tuple[dict[str, dict[str, float]], dict[str, SiseError]]:
     """Milliseconds a mask of each provider in each precision, and why others cannot run the bundle."""
     from sise_rt import load
@@ -78,7 +77,7 @@ def _measured(
     for name, provider in usable.items():
         try:
             for precision in provider.precisions or (FP32,):
-                engine = load(bundle, name, threads, precision=precision).engine
+                engine = load(bundle, name, precision=precision).engine
                 engines[name, engine.sessions.scored_in] = engine
         except (ProviderError, ModelError) as error:
             failures[name] = error

@@ -643,16 +643,18 @@ def test_a_provider_that_cannot_be(sise, small_bundle, picture, name):
 def test_providers_says_what_there_is_and_how_fast(sise, small_bundle):
     from sise_rt.running import runtime
     from sise_rt.running.machine import processor
+    from sise_rt.running.sessions import available_threads
+    from sise_rt.wording import counted
 
-    code, out, err = sise("providers", "--threads", 1)
+    code, out, err = sise("providers")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == f"processor: {processor()}, 1 thread"
+    assert lines[0] == f"processor: {processor()}, {counted(available_threads(), 'core')}"
     assert lines[1].startswith("devices: CPU (")
     version = runtime.onnxruntime().__version__
     assert lines[2].startswith(f"cpu        CPUExecutionProvider {version} on {processor().name}, float32")
     assert [line.split()[0] for line in lines[2:6]] == ["cpu", "cuda", "tensorrt", "openvino"]
-    code, out, err = sise("providers", "-m", small_bundle, "--threads", 1)
+    code, out, err = sise("providers", "-m", small_bundle)
     assert (code, err) == (0, "")
     assert " ms a mask" in out.splitlines()[2]
     assert out.count("(fastest)") == 1
