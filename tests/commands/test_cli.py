@@ -940,14 +940,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Press())
 main()
 """
+NUMPY_CORE = "numpy._core" if np.__version__ >= "2" else "numpy.core"
 IMPORTED = {
     "explain": (
         *(
             "sise_rt.commands.group",
             "click",
             "numpy",
-            "numpy._core._multiarray_umath",
-            "numpy._core._exceptions",
+            f"{NUMPY_CORE}._multiarray_umath",
+            f"{NUMPY_CORE}._exceptions",
         ),
         *("cv2", "PIL.Image", "sise_rt.commands.explain", "onnxruntime"),
         "onnxruntime.capi.onnxruntime_pybind11_state",
@@ -1034,7 +1035,13 @@ def test_ctrl_c_keeps_the_pictures_before_and_begins_none_after(
 
     monkeypatch.setattr("sise_rt.commands.explaining.progress_bar", lambda *_, **__: nullcontext(press))
     out = tmp_path / "out"
-    code, printed, _ = sise("explain", *images, "-m", small_bundle, "-t", "0", "--batch-size", "1", "-o", out)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored
+    try:
+        code, printed, _ = sise(
+            "explain", *images, "-m", small_bundle, "-t", "0", "--batch-size", "1", "-o", out
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 130
     assert sorted(file.name for file in out.glob("*.npy")) == ["a.0.npy", "b.0.partial.npy"]
     assert [line.split(":")[0] for line in printed.splitlines() if "->" in line] == ["a.png", "b.png"]

@@ -716,7 +716,7 @@ def test_what_is_left_out_of_pictures_is_counted_and_stands_in_every_row(small_b
 def test_a_row_without_evidence_has_the_notes_of_its_picture(explainer, tmp_path, monkeypatch):
     Image.fromarray(np.zeros((32, 32, 4), np.uint8)).save(tmp_path / "clear.png")
     nothing = {"sise": [NoEvidence("nothing speaks for it")]}
-    monkeypatch.setattr(sise_rt.Explainer, "explain_methods", lambda *_, **__: nothing)
+    monkeypatch.setattr(explainer, "explain_methods", lambda *_, **__: nothing)
     plan = Plan(requests=(parse("sise"),), metrics=("drop",), targets={})
     sample = Sample("clear.png", {})
     picture = measure.read_picture(explainer, tmp_path, sample, plan)
