@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module, metadata
 from typing import Any
 
@@ -23,19 +24,20 @@ def installed_plug_ins() -> Iterator[tuple[str, tuple[str, ...]]]:
     """The module of each installed plug-in, and the names that it may be asked for by.
 
     A plug-in is a module called `onnxruntime_...` with a function `get_library_path`, as the packages of
-    onnxruntime-ep-openvino, onnxruntime-ep-webgpu and onnxruntime-qnn have it.
+    onnxruntime-ep-openvino, onnxruntime-ep-webgpu and onnxruntime-qnn have it. One that fails to import is
+    listed as well: whoever asks for it is told why.
     """
+    onnxruntime()  # before others import it, which would let it send reports
     for module, distributions in sorted(metadata.packages_distributions().items()):
         if not module.startswith("onnxruntime_"):
             continue
-        try:
+        full = ""
+        with suppress(Exception):  # whatever its code raises
             plug_in = import_module(module)
-        except Exception as error:  # whatever its code raises
-            raise ProviderError(f"the plug-in {module} cannot be imported: {first_line(error)}") from error
-        if not hasattr(plug_in, "get_library_path"):
-            continue
+            if not hasattr(plug_in, "get_library_path"):
+                continue
+            full = plug_in.get_ep_name()
         short = module.removeprefix("onnxruntime_").removeprefix("ep_").replace("_", "-")
-        full = plug_in.get_ep_name() if hasattr(plug_in, "get_ep_name") else ""
         yield module, tuple(dict.fromkeys(filter(None, (short, module, full, *distributions))))
 
 
@@ -64,10 +66,11 @@ def plugged_in(name: str, module: str) -> Provider:
     """The device of a plug-in, whose library is loaded into the process once.
 
     Raises:
-        ProviderError: the library cannot be loaded, or has no device on this machine.
+        ProviderError: the plug-in cannot be imported or its library loaded, or it has no device here.
     """
-    ort, plug_in = onnxruntime(), import_module(module)
+    ort = onnxruntime()
     try:
+        plug_in = import_module(module)
         library, own = plug_in.get_library_path(), plug_in.get_ep_name()
         with _registering:  # unless the program has done so itself
             if module not in _registered and not _offered(ort, own):

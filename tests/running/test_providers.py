@@ -134,8 +134,30 @@ def test_a_plug_in_that_fails_to_import(install):
     with pytest.raises(ProviderError) as caught:
         choose("plugin:alike")
     assert str(caught.value) == (
-        "the plug-in onnxruntime_ep_alike cannot be imported: libvulkan.so.1 is missing"
+        "plugin:alike cannot run: its plug-in (onnxruntime_ep_alike) cannot be loaded: "
+        "libvulkan.so.1 is missing"
     )
+
+
+def test_a_plug_in_that_fails_to_import_is_in_no_other_s_way(install):
+    install(module="onnxruntime_ep_aaa", source="raise OSError('libvulkan.so.1 is missing')")
+    install()
+    assert {"plugin:aaa", "plugin:alike"} <= set(providers.listed())
+    assert choose("plugin:alike").full == PROVIDERS["cpu"]
+
+
+def test_openvino_that_fails_to_import(install, monkeypatch):
+    install(source="raise OSError('libtbb.so.12 is missing')")
+    monkeypatch.setitem(providers.PLUG_INS, "openvino", "onnxruntime_ep_alike")
+    with pytest.raises(ProviderError, match=r"openvino cannot run: .* cannot be loaded: libtbb\.so\.12"):
+        choose("openvino")
+
+
+def test_plug_ins_are_imported_where_no_reports_are_sent(install, monkeypatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    install(source="import os\nreports = os.environ.get('ORT_DISABLE_TELEMETRY')")
+    providers.listed()
+    assert sys.modules["onnxruntime_ep_alike"].reports == "1"
 
 
 def test_a_plug_in_without_a_device(install, small_bundle, monkeypatch):
