@@ -10,10 +10,10 @@ from typing import Any
 from sise_rt.errors import ModelError
 from sise_rt.wording import Note, counted, reason
 
-NUMBERED = (  # a line that carries the index of its class, in front or behind
-    re.compile(r"(?P<index>\d+)(?:\s*[:;,.)=]\s*|\s+)(?P<label>.*\D.*)"),
-    re.compile(r"(?P<label>.*\D.*?)(?:\s*[:;,=]\s*|\s+)(?P<index>\d+)"),
-)
+# A line that carries the index of its class in front, and one that does behind, read from its end: that way
+# neither takes longer than the line is long.
+IN_FRONT = re.compile(r"(?P<index>\d+)(?:\s*[:;,.)=]|\s)(?P<label>.*\D.*)")
+BEHIND = re.compile(r"(?P<index>\d+)(?:\s*[:;,=]|\s)(?P<label>.*\D.*)")
 HEADINGS = frozenset("category class classes id index label labels name names".split())
 FEWEST_NUMBERED = 3  # lines that tell a numbering from names that happen to hold numbers
 
@@ -106,12 +106,12 @@ def _indices(lines: Sequence[str]) -> list[int] | None:
     """The numbers that lines carry where these count different labels, from 0 or from 1; else None."""
     if len(lines) < FEWEST_NUMBERED:
         return None
-    for pattern in NUMBERED:
-        matches = [pattern.fullmatch(line) for line in lines]
-        texts = {match["label"] for match in matches if match}
+    for pattern, step in ((IN_FRONT, 1), (BEHIND, -1)):
+        matches = [pattern.fullmatch(line[::step]) for line in lines]
+        texts = {match["label"].strip() for match in matches if match}
         if len(texts) < len(lines):  # names such as `grade 2` differ in their numbers alone
             continue
-        indices = [int(match["index"][:9]) for match in matches if match]
+        indices = [int(match["index"][::step][:9]) for match in matches if match]
         if sorted(indices) in (list(range(len(lines))), list(range(1, len(lines) + 1))):
             return indices
     return None

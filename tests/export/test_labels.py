@@ -92,6 +92,14 @@ def test_other_numbers_are_part_of_the_labels(tmp_path, lines):
     assert class_labels(written(tmp_path, *lines), {}, len(lines), False)[0] == lines
 
 
+@pytest.mark.parametrize(
+    "line", ["a" + " " * 10**5 + "b", "1" * 10**5, "1 " * 10**5, "1" + " " * 10**5 + "1"]
+)
+def test_long_lines_are_read_at_once(tmp_path, line):
+    lines = tuple(f"{name}{line}{name}" for name in "xyz")
+    assert class_labels(written(tmp_path, *lines), {}, 3, False)[0] == lines
+
+
 def test_headings_are_no_labels(tmp_path):
     for heading in ("# classes", "label,index", "Class"):
         with pytest.raises(ModelError, match="4 labels for a model with 3 classes: leave out line 1, '"):
