@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sise_rt.errors import SiseError
-from sise_rt.running.provider import FP32
+from sise_rt.running.provider import BF16, FP32
 from sise_rt.wording import counted
 
 from .command import Command
 from .console import say
 
 if TYPE_CHECKING:
+    from sise_rt.running.engine import Engine
     from sise_rt.running.provider import Provider
 
 
@@ -67,17 +69,14 @@ def _measured(
     bundle: Path, usable: dict[str, Provider]
 ) -> tuple[dict[str, dict[str, float]], dict[str, SiseError]]:
     """Milliseconds a mask of each provider in each precision, and why others cannot run the bundle."""
-    from sise_rt import load
     from sise_rt.errors import ModelError, ProviderError
-    from sise_rt.running.engine import Engine
     from sise_rt.running.speed import milliseconds
 
     engines: dict[tuple[str, str], Engine] = {}
     failures: dict[str, SiseError] = {}
     for name, provider in usable.items():
         try:
-            for precision in provider.precisions or (FP32,):
-                engine = load(bundle, name, precision=precision).engine
+            for engine in _engines(bundle, name, provider):
                 engines[name, engine.sessions.scored_in] = engine
         except (ProviderError, ModelError) as error:
             failures[name] = error
@@ -85,3 +84,13 @@ def _measured(
     for (name, precision), took in milliseconds(engines).items():
         times.setdefault(name, {})[precision] = took
     return times, failures
+
+
+def _engines(bundle: Path, name: str, provider: Provider) -> Iterator[Engine]:
+    """A bundle on a provider, in every precision that both have."""
+    from sise_rt import load
+
+    engine = load(bundle, name).engine
+    yield engine
+    if BF16 in provider.precisions and engine.manifest.precision == FP32:
+        yield load(bundle, name, precision=BF16).engine

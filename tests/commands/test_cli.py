@@ -660,6 +660,21 @@ def test_providers_says_what_there_is_and_how_fast(sise, small_bundle):
     assert out.count("(fastest)") == 1
 
 
+def test_providers_measures_a_bundle_of_float16_in_that_alone(sise, small_bundle, tmp_path, monkeypatch):
+    from sise_rt.running import provider
+    from sise_rt.running.machine import Processor
+
+    monkeypatch.setattr(provider.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(provider, "processor", lambda: Processor("an Arm", ("BF16",)))
+    assert "; bf16 " in sise("providers", "-m", small_bundle)[1]
+    manifest = shutil.copytree(small_bundle, tmp_path / "half.sise") / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"precision": "fp16"}))
+    code, out, err = sise("providers", "-m", manifest.parent)
+    assert (code, err) == (0, "")
+    assert "; fp16 " in out
+    assert "; bf16 " not in out
+
+
 def test_bf16_on_a_cpu_without_it(sise, small_bundle, picture, monkeypatch):
     from sise_rt.running import provider, providers
     from sise_rt.running.machine import Processor
