@@ -18,6 +18,7 @@ from .pictures.picture import Picture
 from .running.engine import Engine
 from .running.finite import require_finite
 from .running.logits import confidences
+from .running.provider import BF16
 from .targets import resolve_target
 
 Explained = dict[str, list[Explanation | NoEvidence]]
@@ -163,7 +164,12 @@ def _explanation(
     engine, manifest = query.engine, query.engine.manifest
     trust = confidences(logits, manifest.activation)
     best = int(logits.argmax())  # where confidences are all but 1, logits still differ
+    precision = engine.sessions.precision_of(finding.graph)
     warnings = [*manifest.warnings, *engine.warnings, *query.picture.notes, *notes, *finding.warnings]
+    if precision == BF16:
+        warnings += engine.unproven
+    elif engine.sessions.precision == BF16:
+        warnings.append("bfloat16 is for masks that are weighed by confidences: this was computed in float32")
     map_ = normalise(finding.raw)
     if map_ is None:
         warnings.append("the map is constant: the explanation is all zero")
@@ -186,7 +192,7 @@ def _explanation(
         provider=engine.provider,
         provider_version=engine.sessions.provider.version,
         device=engine.sessions.provider.device,
-        precision=engine.sessions.scored_in,
+        precision=precision,
         tf32=engine.tf32,
         batch=finding.batch,
         warnings=tuple(warnings),

@@ -66,7 +66,8 @@ def extremal_perturbation(
         moved = [mask for mask in masks if mask is not None]
         if not moved:
             return unseen(query, target, "no pixel speaks")
-        return Finding(raw=np.concatenate(moved).mean(axis=0), passes=passes, masks=passes, batch=batch)
+        raw = np.concatenate(moved).mean(axis=0)
+        return Finding(raw=raw, passes=passes, masks=passes, batch=batch, graph="image_gradient")
 
     return each_target(query, clock, explain_one)
 

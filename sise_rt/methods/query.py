@@ -137,15 +137,18 @@ class Call:
         Args:
             scores: of `SCORES`; where the bundle explains the output itself, both are the output.
         """
-        query, maps = self._query, self.features.maps
-        output = query.engine.manifest.activation == "none"
-        graph = "score" if output or scores == SCORES[0] else "forward"
+        query, maps, graph = self._query, self.features.maps, self.scored_by(scores)
         if graph not in self._scoring:
             make = make_scorer if graph == "score" else LogOddsScorer
             scorer, batches = make(query.engine, query.image, query.targets), self.batches(graph)
-            probable = graph == "score" and not output
+            probable = graph == "score" and query.engine.manifest.activation != "none"
             self._scoring[graph] = MaskedScoring(scorer, maps, batches, probable)
         return self._scoring[graph]
+
+    def scored_by(self, scores: str) -> str:
+        """The graph that masked copies go through for the scores, as for `scoring`."""
+        output = self._query.engine.manifest.activation == "none"
+        return "score" if output or scores == SCORES[0] else "forward"
 
     def batches(self, graph: str) -> Batches:
         """How work for one of the bundle's graphs is split."""
@@ -211,6 +214,7 @@ class Finding:
         warnings: what the user should know.
         partial: whether the caller, or the time, ended it before it was done.
         guessed: masks whose confidence was predicted instead.
+        graph: that the masked copies went through.
     """
 
     raw: np.ndarray
@@ -222,6 +226,7 @@ class Finding:
     warnings: tuple[str, ...] = ()
     partial: bool = False
     guessed: int = 0
+    graph: str = "forward"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ def score_cam(query: Query, call: Call, clock: Clock) -> list[Answer]:
         warnings = (unmoved.warning(),) if unmoved else ()
         passes = call.features.passes + len(chosen)
         size = scoring.batches.size
-        return Finding(raw=raw, passes=passes, masks=len(chosen), batch=size, warnings=warnings)
+        return Finding(
+            raw=raw, passes=passes, masks=len(chosen), batch=size, warnings=warnings, graph="score"
+        )
 
     return each_target(query, clock, explain_one)
 

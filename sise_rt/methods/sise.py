@@ -137,6 +137,7 @@ def perturb_and_fuse(
             warnings=tuple(warnings),
             partial=tally.masks < allowed,
             guessed=count - tally.masks,
+            graph=call.scored_by(scores or SCORES[0]),
         )
 
     return each_target(query, clock, explain_one)

@@ -40,6 +40,7 @@ class Engine:
     Attributes:
         sessions: of the provider in use.
         warnings: what the user should know of the choice.
+        unproven: likewise, of scores in bfloat16.
 
     Raises:
         ProviderError: the provider that was asked for is not there.
@@ -65,7 +66,7 @@ class Engine:
             self.warnings.append(f"TensorFloat-32 was allowed, which {device} does not have")
         if self.manifest.precision == "fp16" and self.sessions.provider.on_cpu:
             self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
-        self.warnings += unproven(self.sessions)
+        self.unproven = unproven(self.sessions)
         self._others: dict[str, OpenGraph] = {}
         self._opening = threading.Lock()
 

@@ -62,7 +62,7 @@ class Sessions:
 
     Attributes:
         provider: the one in use.
-        chosen: whether the caller named it.
+        chosen: whether the caller named it, or what only some can do.
         threads: in use.
         warnings: what is other than asked for.
         precision: as the argument, as is the next.
@@ -94,7 +94,7 @@ class Sessions:
         self.threads = threads if threads and oversubscribe else min(threads or cores, cores)
         self.warnings = () if threads in (None, self.threads) else (_fewer_threads(threads, cores),)
         self.provider, self.precision = choose(provider, precision), precision
-        self.chosen = provider != "auto"
+        self.chosen = provider != "auto" or precision != FP32
         self.tf32_allowed, self._files = tf32, files
         if precision == BF16 and manifest.precision != FP32:
             raise ArgumentError(
@@ -104,10 +104,16 @@ class Sessions:
 
     @property
     def scored_in(self) -> str:
-        """What masked copies are scored in: `fp32`, `bf16`, `fp16`, or `unknown` where a plug-in decides."""
-        if self.precision == BF16:
-            return BF16
-        return self.manifest.precision if self.provider.precisions else "unknown"
+        """What the score graph computes in, as of `precision_of`."""
+        return self.precision_of("score")
+
+    def precision_of(self, graph: str) -> str:
+        """What a graph computes in: `fp32`, `bf16`, `fp16`, or `unknown` where a plug-in decides."""
+        if not self._provider_of(graph).precisions:
+            return "unknown"
+        if graph != "score":
+            return FP32
+        return BF16 if self.precision == BF16 else self.manifest.precision
 
     @property
     def tf32(self) -> bool:

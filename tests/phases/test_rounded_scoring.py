@@ -12,7 +12,7 @@ import pytest
 
 import sise_rt
 from sise_rt.bundle import MANIFEST
-from sise_rt.errors import ArgumentError, OutputError, ParityError
+from sise_rt.errors import ArgumentError, OutputError, ParityError, ProviderError
 from sise_rt.phases import rounded_scoring as module
 from sise_rt.phases.gate import drawn_pictures
 from sise_rt.phases.rounded_scoring import RoundedScorer, judge, make_scorer
@@ -100,8 +100,8 @@ def test_masks_far_from_zero_keep_their_shape(bundle, monkeypatch):
 
 def test_what_was_not_compared_is_warned_of(bundle, photos, tmp_path):
     exact, rounded = engines(bundle)
-    assert exact.warnings == []
-    assert rounded.warnings == [gate_record.UNPROVEN]
+    assert exact.warnings == exact.unproven == []
+    assert rounded.unproven == [gate_record.UNPROVEN]
     agreement = judge(exact, rounded, drawn_pictures(photos, "images"))
     assert agreement.pictures == tuple(str(photos / f"{name}.png") for name in "abc")
     file = tmp_path / "own.sise.bf16.json"
@@ -114,6 +114,34 @@ def test_what_was_not_compared_is_warned_of(bundle, photos, tmp_path):
     assert (explanation.warnings, explanation.precision) == ((), "bf16")
     judge(exact, rounded, drawn_pictures(photos, "images"))
     assert len(json.loads(file.read_text())) == 1, "its own earlier record is replaced"
+
+
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [
+        ("sise", "bf16"),
+        ("score-cam", "bf16"),
+        ("sise:scores=log-odds", "fp32"),
+        ("rise:masks=10", "fp32"),
+        ("grad-cam", "fp32"),
+        ("extremal-perturbation:steps=2", "fp32"),
+    ],
+)
+def test_a_record_tells_what_its_own_masks_were_scored_in(bundle, photos, method, precision):
+    explanation = sise_rt.load(bundle, "cpu", 1, precision="bf16").explain(photos / "a.png", 1, method=method)
+    assert explanation.precision == precision
+    assert (gate_record.UNPROVEN in explanation.warnings) == (precision == "bf16")
+    assert any("this was computed in float32" in text for text in explanation.warnings) == (precision == "fp32")
+    assert sise_rt.load(bundle, "cpu", 1).explain(photos / "a.png", 1, method=method).precision == "fp32"
+
+
+def test_bfloat16_that_was_asked_for_is_never_float32_instead(bundle, monkeypatch):
+    def fail(sessions, name):
+        raise ProviderError("no")
+
+    monkeypatch.setattr(Sessions, "open", fail)
+    with pytest.raises(ProviderError, match="no"):
+        sise_rt.load(bundle, precision="bf16")
 
 
 @pytest.mark.parametrize("change", ["processor", "version", "bundle", "damaged", "empty", "list"])
