@@ -131,7 +131,9 @@ def test_a_record_tells_what_its_own_masks_were_scored_in(bundle, photos, method
     explanation = sise_rt.load(bundle, "cpu", 1, precision="bf16").explain(photos / "a.png", 1, method=method)
     assert explanation.precision == precision
     assert (gate_record.UNPROVEN in explanation.warnings) == (precision == "bf16")
-    assert any("this was computed in float32" in text for text in explanation.warnings) == (precision == "fp32")
+    assert any("this was computed in float32" in text for text in explanation.warnings) == (
+        precision == "fp32"
+    )
     assert sise_rt.load(bundle, "cpu", 1).explain(photos / "a.png", 1, method=method).precision == "fp32"
 
 
