@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import SupportsIndex
 
@@ -25,7 +25,7 @@ Explained = dict[str, list[Explanation | NoEvidence]]
 """By the label of each method, one explanation a target, or the reason why there is none."""
 
 
-def check_arguments(
+def _refuse_arguments(
     requests: Sequence[Request],
     targets: Sequence[int | str] | None,
     top_k: int,
@@ -33,7 +33,7 @@ def check_arguments(
     progress: Progress | None,
     preview: Preview | None,
 ) -> None:
-    """Find out before any work whether the arguments of a call can be.
+    """Refuse arguments of a call that cannot be, before any work.
 
     Raises:
         ArgumentError: one is out of its range.
@@ -63,20 +63,20 @@ def _is_positive(number: object) -> bool:
 
 def explain_picture(
     engine: Engine,
-    picture: Picture,
+    read: Callable[[], Picture],
     targets: Sequence[int | str] | None,
     requests: Sequence[Request],
     *,
     top_k: int,
     batch_size: int | None,
     progress: Progress | None,
-    preview: Preview | None,
+    preview: Preview | None = None,
 ) -> Explained:
     """Explain the targets of a picture by every method that is asked for.
 
     Args:
         engine: runs the bundle.
-        picture: prepared.
+        read: gives the picture, prepared; called once the other arguments are known to be possible.
         targets: class indices or labels; None explains the `top_k` classes with the highest confidence.
         requests: with labels that differ.
         top_k: at least 1.
@@ -87,7 +87,10 @@ def explain_picture(
     Raises:
         SiseError: as `Explainer.explain` does.
     """
-    named = () if targets is None else targets
+    _refuse_arguments(requests, targets, top_k, batch_size, progress, preview)
+    for asked in requests:
+        asked.check(engine.manifest)
+    picture, named = read(), () if targets is None else targets
     order = np.array([resolve_target(target, engine.manifest) for target in named], np.int64)
     clock, features, logits = Clock(), None, np.empty(0)
     clock.add("preprocess", picture.seconds)
@@ -107,22 +110,20 @@ def explain_picture(
         order = np.argsort(-logits, kind="stable")[:top_k]
     query = Query(engine, picture, order, logits)
     call = Call(query, features, batch_size=batch_size, progress=progress, preview=preview)
-    notes: tuple[str, ...] = ()
-    if targets is None and top_k > len(order):
-        notes = (
-            f"{top_k} classes were asked for, and the model has {len(order)}: all of them are explained",
-        )
+    notes = [] if targets is not None or top_k <= len(order) else [_all_explained(top_k, len(order))]
     explained: Explained = {}
     for asked in requests:
         clock = (with_features if asked.method.features else without).copy()
         answers = zip(order.tolist(), _answers(asked, query, call, clock), strict=True)
         explained[asked.label] = [
-            answer
-            if isinstance(answer, NoEvidence)
-            else _explanation(asked, query, target, logits, answer, notes=notes)
+            answer if isinstance(answer, NoEvidence) else _explanation(asked, query, target, answer, notes)
             for target, answer in answers
         ]
     return explained
+
+
+def _all_explained(asked: int, classes: int) -> str:
+    return f"{asked} classes were asked for, and the model has {classes}: all of them are explained"
 
 
 def predict(engine: Engine, image: np.ndarray) -> np.ndarray:
@@ -158,10 +159,10 @@ def _answers(asked: Request, query: Query, call: Call, clock: Clock) -> list[Ans
 
 
 def _explanation(
-    asked: Request, query: Query, target: int, logits: np.ndarray, finding: Finding, *, notes: Sequence[str]
+    asked: Request, query: Query, target: int, finding: Finding, notes: Sequence[str]
 ) -> Explanation:
-    """What is told of a finding; `logits` (classes,) are those of the whole picture, `notes` on the call."""
-    engine, manifest = query.engine, query.engine.manifest
+    """What is told of a finding, and `notes` on the call."""
+    engine, manifest, logits = query.engine, query.engine.manifest, query.logits
     trust = confidences(logits, manifest.activation)
     best = int(logits.argmax())  # where confidences are all but 1, logits still differ
     precision = engine.sessions.precision_of(finding.graph)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .answering import Explained, check_arguments, explain_picture, predict
+from .answering import Explained, explain_picture, predict
 from .bundle import Manifest, load_bundle
 from .errors import NoEvidence
 from .explanation import Explanation
@@ -227,12 +228,12 @@ class Explainer:
             max_seconds=max_seconds,
             **options,
         )
-        explained = self._explain(
-            image,
+        explained = explain_picture(
+            self.engine,
+            partial(self.prepare, image, max_pixels=max_pixels),
             targets,
             [asked],
             top_k=top_k,
-            max_pixels=max_pixels,
             batch_size=batch_size,
             progress=progress,
             preview=preview,
@@ -258,42 +259,14 @@ class Explainer:
         Returns:
             What `explain_targets` gives, by the label of each method.
         """
-        requests = parse_all(methods)
-        return self._explain(
-            image,
-            targets,
-            requests,
-            top_k=top_k,
-            max_pixels=max_pixels,
-            batch_size=batch_size,
-            progress=progress,
-        )
-
-    def _explain(
-        self,
-        image: Any,
-        targets: Sequence[int | str] | None,
-        requests: Sequence[Request],
-        *,
-        top_k: int,
-        max_pixels: int,
-        batch_size: int | None,
-        progress: Progress | None,
-        preview: Preview | None = None,
-    ) -> Explained:
-        check_arguments(requests, targets, top_k, batch_size, progress, preview)
-        for asked in requests:
-            asked.check(self.manifest)
-        picture = self.prepare(image, max_pixels=max_pixels)
         return explain_picture(
             self.engine,
-            picture,
+            partial(self.prepare, image, max_pixels=max_pixels),
             targets,
-            requests,
+            parse_all(methods),
             top_k=top_k,
             batch_size=batch_size,
             progress=progress,
-            preview=preview,
         )
 
 
