@@ -91,8 +91,7 @@ class Tail:
         if kind in ALIKE:
             return "", moving
         if kind == "BatchNormalization":
-            turned = not self._above_zero(node.input[1])
-            return "multiplies by a negative factor" if turned else "", moving
+            return self._by_factor(node.input[1]), moving
         if kind in ("Sub", "Mul", "Div"):
             return self._arithmetic(node, moving)
         return DOES.get(kind, "changes them"), moving
@@ -103,7 +102,7 @@ class Tail:
             return ("" if moving == [left] else "subtracts them from a constant"), moving
         if len(moving) == 1 and (kind == "Mul" or moving == [left]):
             factor = right if moving == [left] else left
-            return ("" if self._above_zero(factor) else "multiplies by a negative factor"), moving
+            return self._by_factor(factor), moving
         if len(moving) == 1:
             return "divides a constant by them", moving
         # What all classes share leaves their order: a value subtracted, a factor that is not negative.
@@ -119,9 +118,16 @@ class Tail:
         }
         return f"{does[kind]} another", moving
 
-    def _above_zero(self, name: str) -> bool:
+    def _by_factor(self, name: str) -> str:
+        """What a multiplication by a constant does that leaves logits no logits, or ""."""
         value = self.network.weights.get(name)
-        return value is not None and bool(np.all(value > 0))
+        if value is None:
+            return "multiplies by a factor that may be negative"
+        if np.all(value > 0):
+            return ""
+        if np.all(value < 0):
+            return "multiplies by a negative factor"
+        return "multiplies by factors that are not all above 0"
 
     def _size(self, name: str) -> int:
         """How many values an image has there."""

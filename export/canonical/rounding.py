@@ -34,7 +34,7 @@ def pass_through_rounding(network: Network, values: np.ndarray) -> None:
             settings=("output_name",),
         )
     nodes = list(network.graph.nodes)
-    passed = False
+    passed: list[onnx.NodeProto] = []
     for node in steps:
         place = next(i for i, other in enumerate(nodes) if other is node)
         given, result = node.input[0], node.output[0]
@@ -44,10 +44,10 @@ def pass_through_rounding(network: Network, values: np.ndarray) -> None:
             network.types[result] = replace(network.types[given], shape=network.types[result].shape)
         kind = "Floor" if node.op_type == "Cast" else node.op_type
         nodes[place] = helper.make_node(kind, [given], [result], STRAIGHT_THROUGH + (node.name or result))
-        passed = True
+        passed.append(node)
     if passed:
         network.notes.append(
-            f"{steps[0].op_type} (node {steps[0].name!r}) rounds the probabilities: the gradient passes "
+            f"{passed[0].op_type} (node {passed[0].name!r}) rounds the probabilities: the gradient passes "
             "straight through, and masks whose confidences round to the same are not told apart (explain a "
             "tensor before it where that matters)"
         )

@@ -87,9 +87,9 @@ def judge(
                 settings=("precision",),
             )
         for session in [half] if done else [half, sessions.open("score").session]:
-            found = difference(picture, by_exact, picture.scores(session), ROUNDING)
-            if found is not None:
-                differences.append((str(path), found))
+            between = difference(picture, by_exact, picture.scores(session), ROUNDING)
+            if between is not None:
+                differences.append((str(path), between))
                 highest = max(highest, peak)
     if progress is not None:
         progress(len(pictures), len(pictures))

@@ -134,8 +134,8 @@ def agreement(differences: Sequence[tuple[str, Difference]], pictures: int, roun
             settings=(rounding.images,),
         )
     by_name: dict[str, list[Difference]] = {}
-    for name, found in differences:
-        by_name.setdefault(name, []).append(found)
+    for name, between in differences:
+        by_name.setdefault(name, []).append(between)
     return Agreement(
         pictures=tuple(by_name),
         correlations=tuple(min(d.correlation for d in own) for own in by_name.values()),

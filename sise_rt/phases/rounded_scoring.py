@@ -85,9 +85,9 @@ def judge(
         picture = mask_picture(exact.sessions, exact.features_graph, path)
         image, targets = picture.inputs["image"], picture.inputs["targets"]
         one, other = (picture.scored_by(make_scorer(e, image, targets)) for e in (exact, rounded))
-        found = difference(picture, one, other, ROUNDING)
-        if found is not None:
-            differences.append((str(path), found))
+        between = difference(picture, one, other, ROUNDING)
+        if between is not None:
+            differences.append((str(path), between))
     if progress is not None:
         progress(len(pictures), len(pictures))
     result = agreement(differences, len(pictures), ROUNDING)

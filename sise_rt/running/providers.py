@@ -92,8 +92,8 @@ def _why_not_bf16(provider: Provider) -> str:
         return f"on {provider.name} bundles score in half precision that are exported so, in fp16"
     if not provider.precisions:
         return f"{provider.name} cannot be told what to compute in"
-    known = set(processor().features)
-    if provider.name == OPENVINO or (known and not known & BF16_ON_X86):
+    features = set(processor().features)
+    if provider.name == OPENVINO or (features and not features & BF16_ON_X86):
         return f"this processor does not compute in it: {processor()}"
     return (
         f"{provider.name} does not compute in it on {processor().name}; openvino does on Intel processors: "

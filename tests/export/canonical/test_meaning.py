@@ -390,6 +390,10 @@ def both(op, x, join):
 DOUBTFUL = {
     "minus": (lambda op, x: op.Neg(op.z(x)), "Neg .* turns their sign"),
     "negative factor": (lambda op, x: op.Mul(op.z(x), op.to(-2)), "Mul .* multiplies by a negative factor"),
+    "one factor of 0": (
+        lambda op, x: op.Mul(op.z(x), op.to([1, 0, 1, 1, 1])),
+        "Mul .* multiplies by factors that are not all above 0",
+    ),
     "negative divisor": (lambda op, x: op.Div(op.z(x), op.to(-2)), "Div .* multiplies by a negative factor"),
     "from a constant": (lambda op, x: op.Sub(op.to(3), op.z(x)), "Sub .* subtracts them from a constant"),
     "tanh": (lambda op, x: op.Tanh(op.z(x)), "Tanh .* changes them"),
