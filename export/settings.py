@@ -112,9 +112,8 @@ def preprocessing(
         ModelError: a value is unknown or does not fit the channels.
         ArgumentError: there is no such setting.
     """
-    channels = size[0]
     _refuse_unknown(given)
-    depth = _bit_depth(given.get("bit_depth"))
+    channels, depth = size[0], _bit_depth(given.get("bit_depth"))
     origin = metadata.get("described_by", "")
     chosen = {key: value for key, value in given.items() if value is not None}
     described = {key: metadata[key] for key in (*IMAGENET, "color") if metadata.get(key) is not None}
@@ -146,8 +145,7 @@ def preprocessing(
         raise
     except (ValueError, TypeError) as error:
         raise ModelError(str(error)) from error
-    stated = chosen.keys() | described.keys()
-    refuse_contradictions(settings, chosen.keys(), stated)
+    refuse_contradictions(settings, chosen.keys(), chosen.keys() | described.keys())
     return settings, assumed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -122,17 +122,6 @@ def run(
     failed: dict[str, SiseError] = {}
     changed: list[str] = []
 
-    def jobs() -> Iterator[_Job]:
-        for position, sample in enumerate(samples):
-            mark, before = fingerprint(dataset.folder, sample, plan), done.get(sample.image)
-            if before is not None and before.get("fingerprint") != mark:
-                changed.append(sample.image)
-                del done[sample.image]
-                before = None
-            lacking = still_to_do(before, plan)
-            if lacking.methods:
-                yield _Job(position, sample, lacking, mark, before)
-
     def read(job: _Job) -> Picture:
         return read_picture(explainer, dataset.folder, job.sample, job.lacking)
 
@@ -155,12 +144,31 @@ def run(
                 "out of memory; a smaller batch size needs less", settings=("batch_size",)
             )
 
-    overlapped(jobs(), read, work, tell)
+    overlapped(_jobs(dataset.folder, samples, plan, done, changed), read, work, tell)
     if progress is not None:
         progress(len(samples), len(samples), "")
     records = [narrowed(done[sample.image], plan) for sample in samples if sample.image in done]
     write_table(report, records, plan.metrics)
     return Outcome(records, failed, tuple(changed), settings)
+
+
+def _jobs(
+    folder: Path,
+    samples: Sequence[Sample],
+    plan: Plan,
+    done: dict[str, dict[str, Any]],
+    changed: list[str],
+) -> Iterator[_Job]:
+    """What is left to do; the record of a changed picture leaves `done`, and its name joins `changed`."""
+    for position, sample in enumerate(samples):
+        mark, before = fingerprint(folder, sample, plan), done.get(sample.image)
+        if before is not None and before.get("fingerprint") != mark:
+            changed.append(sample.image)
+            del done[sample.image]
+            before = None
+        lacking = still_to_do(before, plan)
+        if lacking.methods:
+            yield _Job(position, sample, lacking, mark, before)
 
 
 def _append(report: Path, record: dict[str, Any]) -> dict[str, Any]:
