@@ -15,8 +15,8 @@ from ..ir.network import OWN_PREFIX, Network
 from ..ir.nodes import rewire
 from ..ir.types import TensorType
 from .activations import activation_of
+from .last_steps import MOVING
 
-RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 CHOOSING = ("Gather", "Slice")  # some of the values; each value of a sigmoid is one logit's
 DECISIONS = frozenset({"ArgMax", "ArgMin", "Equal", "Greater", "GreaterOrEqual", "Hardmax", "Less", "TopK"})
 
@@ -32,7 +32,7 @@ def strip_activation(network: Network) -> None:
     """
     producers = {name: node for node in network.graph.nodes for name in node.output}
     node, some = producers.get("logits"), False
-    while node is not None and (node.op_type in (*RESHAPES, *CHOOSING) or _is_float_cast(network, node)):
+    while node is not None and (node.op_type in (*MOVING, *CHOOSING) or _is_float_cast(network, node)):
         some = some or node.op_type in CHOOSING
         node = producers.get(node.input[0])
     activation = None if node is None else activation_of(node, network, producers)
@@ -90,7 +90,7 @@ def refuse_decision(network: Network) -> None:
     """
     producers = {name: node for node in network.graph.nodes for name in node.output}
     node = producers.get("logits")
-    while node is not None and node.op_type in (*RESHAPES, "Cast"):
+    while node is not None and node.op_type in (*MOVING, "Cast"):
         node = producers.get(node.input[0])
     if node is not None and node.op_type in DECISIONS:
         raise ModelError(

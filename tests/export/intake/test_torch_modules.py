@@ -1,6 +1,7 @@
 """Torch modules as people have them: what they give, what they are wrapped in, what they are stored in."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 from sise_rt.export import export  # noqa: E402
+from sise_rt.export.intake.torch_modules import deployed  # noqa: E402
 
 import sise_rt  # noqa: E402
 from sise_rt.errors import ModelError  # noqa: E402
@@ -131,6 +133,18 @@ def test_a_module_that_answers_otherwise_the_next_time_is_refused(tmp_path):
     with pytest.raises(ModelError, match="gives something else for the same images when it is run again"):
         export(Counting(), tmp_path / "m.sise", example=torch.rand(1, 3, 32, 32))
     assert not (tmp_path / "m.sise").exists()
+
+
+def test_numbers_that_are_not_finite_are_the_same_again():
+    example = torch.rand(2, 3, 32, 32)
+    deployed(Net(behind=lambda y: y * float("nan")), example, None).require_same_again(example)
+
+
+def test_another_shape_is_something_else():
+    counts, example = itertools.count(1), torch.rand(2, 3, 32, 32)
+    ready = deployed(Net(behind=lambda y: y[:, : next(counts)]), example, None)
+    with pytest.raises(ModelError, match="gives something else for the same images"):
+        ready.require_same_again(example)
 
 
 def test_a_module_in_training_mode_is_exported_in_evaluation_mode_and_left_as_it_was(tmp_path):
