@@ -14,7 +14,7 @@ from sise_rt.errors import ModelError, SiseError, UnsupportedOperator
 from sise_rt.wording import Note, counted
 
 from .assembly import assemble, limits_of_proof
-from .gradients.reverse import missing_rules
+from .gradients.path import missing_rules
 from .graphs.building import build_graphs
 from .ir.network import Network
 from .ir.nodes import operator

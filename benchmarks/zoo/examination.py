@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from sise_rt.export import export
-from sise_rt.export.gradients.reverse import gradient_path
+from sise_rt.export.gradients.path import gradient_path
 from sise_rt.export.proof import parity
 
 from benchmarks.zoo.networks import build, pictures

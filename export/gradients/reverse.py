@@ -5,26 +5,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, defs, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from sise_rt.errors import ArgumentError, ModelError, UnsupportedOperator
 
 from ..intake.reading import read_model
 from ..ir.builder import Builder
-from ..ir.network import STRAIGHT_THROUGH, needed
-from ..ir.nodes import attribute, fresh, operator, reads, subgraphs, tensor_names
+from ..ir.network import needed
+from ..ir.nodes import fresh, operator, reads, subgraphs, tensor_names
 from .inference import Inferred, constants, infer, unknown_shape
-from .rules import PIECEWISE_CONSTANT, RULES, SEVERAL_OUTPUTS
+from .path import FLOATS, crosses, followed, follows_each, gradient_path, missing_rules, passed_through
+from .rules import RULES, SEVERAL_OUTPUTS
 from .rules.table import Gradients
 
-FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
-# Their second outputs say where the first was found, and do not change when the inputs change a little.
-GIVE_INDICES = frozenset({"MaxPool", "TopK"})
 STEPS = "operators that are constant between their steps, such as Floor, a comparison or a cast to integers"
 
 
@@ -63,7 +60,7 @@ def vjp(model: onnx.ModelProto | str | Path, output: str, inputs: Sequence[str])
     _check_dependence(nodes, output, inputs)
 
     path = gradient_path(nodes, [output], inputs)
-    beside = {name for node in nodes if _crosses(node, path) for name in node.input} - path
+    beside = {name for node in nodes if crosses(node, path) for name in node.input} - path
     dtypes = {
         name: helper.tensor_dtype_to_np_dtype(inferred.elements[name])
         for name in path
@@ -128,64 +125,6 @@ def _check_dependence(nodes: Sequence[onnx.NodeProto], output: str, inputs: Iter
         )
 
 
-def gradient_path(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], inputs: Iterable[str]) -> set[str]:
-    """The tensors through which `inputs` reach `outputs` differentiably, both ends included."""
-    forward = set(inputs)
-    for node in nodes:
-        if _followed(node) & forward:
-            moving = node.output[:1] if operator(node) in GIVE_INDICES else node.output
-            forward.update(name for name in moving if name)
-    backward = set(outputs)
-    for node in reversed(nodes):
-        if any(name in backward for name in node.output):
-            backward |= _followed(node)
-    return forward & backward
-
-
-def _followed(node: onnx.NodeProto) -> set[str]:
-    """The inputs whose small changes the outputs follow: none that only gives a type, a size or a place."""
-    kind = operator(node)
-    if kind not in PIECEWISE_CONSTANT and kind not in RULES:  # arithmetic of quantised tensors among them
-        return reads(node)
-    return {name for name, follows in zip(node.input, _follows(node), strict=True) if name and follows}
-
-
-def _follows(node: onnx.NodeProto) -> list[bool]:
-    """Of each input of an operator that is known here, whether the outputs follow its small changes."""
-    kind, count = operator(node), len(node.input)
-    if _passed_through(node):
-        return [True]
-    if kind in PIECEWISE_CONSTANT or (kind == "Cast" and attribute(node, "to") not in FLOATS):
-        return [False] * count
-    if kind == "CastLike":
-        return [True, False]
-    if kind == "DequantizeLinear":  # whose integers do have a gradient
-        return [True] * count
-    numbers = _numbers(kind)
-    return [numbers[min(i, len(numbers) - 1)] for i in range(count)]
-
-
-@cache
-def _numbers(op_type: str) -> list[bool]:
-    """Of each input of an operator, whether it may be of floats; the last one stands for all that follow."""
-    if not defs.has(op_type):  # of a newer onnx than the one that is installed
-        return [True]
-    schema = defs.get_schema(op_type)
-    return [any("float" in kind for kind in entry.types) if entry.types else True for entry in schema.inputs]
-
-
-def missing_rules(
-    nodes: Sequence[onnx.NodeProto], outputs: Iterable[str], inputs: Iterable[str]
-) -> list[onnx.NodeProto]:
-    """The nodes between `inputs` and `outputs` whose operator has no gradient rule."""
-    path = gradient_path(nodes, outputs, inputs)
-    return [
-        node
-        for node in nodes
-        if _crosses(node, path) and operator(node) not in RULES and not _passed_through(node)
-    ]
-
-
 def reverse(
     op: Builder,
     nodes: Sequence[onnx.NodeProto],
@@ -225,7 +164,7 @@ def reverse(
 
     for node in reversed(nodes):
         outputs = [name for name in node.output if name in parts]
-        if not outputs or not _crosses(node, path):
+        if not outputs or not crosses(node, path):
             continue
         several = node.op_type in SEVERAL_OUTPUTS
         if outputs != [node.output[0]] and not several:
@@ -239,7 +178,9 @@ def reverse(
         given: str | list[str | None] = (
             [total(name) if name in parts else None for name in node.output] if several else total(outputs[0])
         )
-        for name, gradient, follows in zip(node.input, _apply(op, node, given), _follows(node), strict=False):
+        for name, gradient, follows in zip(
+            node.input, _apply(op, node, given), follows_each(node), strict=False
+        ):
             if name not in path or not follows:
                 continue
             if gradient is None:
@@ -264,13 +205,13 @@ def _unreached(nodes: Sequence[onnx.NodeProto], lost: Iterable[str], seeds: Iter
         through = [name for name in node.input if name in reached]
         if not through or not used.intersection(node.output):
             continue
-        if not _followed(node).intersection(through):
+        if not followed(node).intersection(through):
             return ModelError(
                 f"{message}: {operator(node)} (node {_name(node)}) gives whole steps, whose slope is zero; "
                 f"explain what it takes, {through[0]}, or go without gradients",
                 settings=("output_name", "gradients"),
             )
-        used |= _followed(node)
+        used |= followed(node)
     return ModelError(message)
 
 
@@ -289,7 +230,7 @@ def _no_rules(nodes: Sequence[onnx.NodeProto]) -> UnsupportedOperator:
 
 def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) -> Gradients:
     """What the rule of a node's operator gives; what it refuses, or does not know, names the node."""
-    if _passed_through(node):
+    if passed_through(node):
         return [gradient] if isinstance(gradient, str) else gradient
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     attributes = {
@@ -306,15 +247,6 @@ def _apply(op: Builder, node: onnx.NodeProto, gradient: str | list[str | None]) 
         return rule(*arguments, **attributes)
     except ModelError as error:
         raise type(error)(f"node {_name(node)}: {error.message}", settings=error.settings) from error
-
-
-def _crosses(node: onnx.NodeProto, path: set[str]) -> bool:
-    return any(name in path for name in node.output) and bool(_followed(node) & path)
-
-
-def _passed_through(node: onnx.NodeProto) -> bool:
-    """Whether it rounds, and gradients pass all the same, as they pass a quantisation."""
-    return node.name.startswith(STRAIGHT_THROUGH)
 
 
 def _name(node: onnx.NodeProto) -> str:

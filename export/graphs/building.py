@@ -9,7 +9,7 @@ from sise_rt.bundle import Manifest
 from sise_rt.errors import UnsupportedOperator
 from sise_rt.graphs import GraphSpec, graph_specs
 
-from ..gradients.reverse import gradient_path
+from ..gradients.path import gradient_path
 from ..gradients.rules import PIECEWISE_CONSTANT
 from ..ir.network import Graph, Network
 from ..ir.nodes import operator

@@ -8,7 +8,8 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from sise_rt.export.gradients.reverse import gradient_path, missing_rules, reverse, vjp
+from sise_rt.export.gradients.path import gradient_path, missing_rules
+from sise_rt.export.gradients.reverse import reverse, vjp
 from sise_rt.export.gradients.rules import RULES
 from sise_rt.export.ir.builder import Builder
 from sise_rt.export.ir.types import TensorType
