@@ -11,6 +11,7 @@ SAME_SUM = 1e-3  # how far sums of a row may differ, relative to the largest, wh
 EXACT_SUM = 1e-5  # of probabilities from 1, which rounding in float32 explains
 LENGTH_ERROR = 1e-3  # of a vector of length 1
 TOGETHER = 1e-2  # of what outputs move by, how far they may part where they move by the same
+APART = 0.1  # in log-odds; by less, a softmax changes by 0.05 at most: it is all but constant
 INNER = 1e-4  # from 0 and 1, where log-odds in float32 still have digits
 MANY = 5  # outputs whose order is hardly the same for every picture by chance
 
@@ -95,7 +96,8 @@ class Evidence:
         if len(odds) < 3 or self.columns < 2:
             return False
         moved = np.ptp(odds, axis=0).max()
-        return bool(moved > 0 and np.ptp(odds - odds[:, :1], axis=0).max() <= TOGETHER * moved)
+        parted = np.ptp(odds - odds[:, :1], axis=0).max()
+        return bool(moved > 0 and parted <= min(TOGETHER * moved, APART))
 
     def cumulative(self, probable: bool = False) -> str:
         """Which of an ordinal model's outputs is the highest for every picture; "" if it is none's.

@@ -568,6 +568,24 @@ def test_ordinal_outputs_are_told(tmp_path, kind):
         np.testing.assert_allclose(explainer.confidences(picture), p, atol=2e-6)
 
 
+def test_logits_with_a_large_part_in_common_are_those_of_a_softmax_all_the_same(tmp_path):
+    """They part by less than a hundredth of what they move by, and by enough to tell classes apart."""
+
+    def build(op, x):
+        body = op.body(x)
+        return op.Add(op.linear(body, 1, 300.0), op.linear(body, 4, 1.0))
+
+    path, report, explainer = exported(model_of(build), tmp_path)
+    assert report.manifest.activation == "softmax"
+    outputs = np.stack([bare(path, explainer.prepare(pixels).tensor) for pixels in pictures()])
+    parted = np.ptp(outputs - outputs[:, :1], axis=0).max()
+    assert 0.2 < parted < 0.01 * np.ptp(outputs, axis=0).max()
+    for pixels, output in zip(pictures(), outputs, strict=True):
+        likelihoods = np.exp(output - output.max())
+        confidences = explainer.confidences(pixels)
+        np.testing.assert_allclose(confidences, likelihoods / likelihoods.sum(), atol=1e-4)
+
+
 def test_logits_in_one_order_for_all_pictures_are_told(tmp_path):
     """Each rises by what is not negative over the one before it."""
 
