@@ -66,8 +66,9 @@ class Evidence:
 
     @property
     def of_length_one(self) -> bool:
-        """Whether the squares of every row sum to 1."""
-        return self.sums_to(1, LENGTH_ERROR, np.square(self.values))
+        """Whether the squares of every row sum to 1, as they do not by all but one of them being 0."""
+        squares = np.square(self.values)
+        return self.sums_to(1, LENGTH_ERROR, squares) and not np.all(squares.max(axis=1) > 1 - LENGTH_ERROR)
 
     @property
     def never_low(self) -> bool:

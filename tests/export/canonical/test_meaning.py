@@ -598,6 +598,13 @@ def test_logits_in_one_order_for_all_pictures_are_told(tmp_path):
     assert any("cumulative" in line and "always the last" in line for line in report.warnings)
 
 
+def test_probabilities_of_0_and_1_are_no_square_roots(tmp_path):
+    build = model_of(lambda op, x: op.Clip(softmax(op, op.z(x, 5, 4e4)), op.to(0), op.to(1)))
+    _, report, explainer = exported(build, tmp_path)
+    assert min(explainer.confidences(pixels).max() for pixels in pictures()) > 1 - 1e-5
+    assert report.warnings == ()
+
+
 def test_square_roots_of_probabilities_are_told(tmp_path):
     path, report, explainer = exported(model_of(lambda op, x: op.Sqrt(softmax(op, op.z(x)))), tmp_path)
     (warning,) = report.warnings
