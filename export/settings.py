@@ -176,6 +176,11 @@ def normalisation_warning(settings: Preprocess, stated: Set[str], own: Normalisa
             f"the model takes pixels of 0 to {full}, as it {own.steps}; by {does} it gets {largest:.3g} at "
             "most: to give it whole pixels, set scale 1, mean 0 and std 1"
         )
+    if max(own.mean, own.std) > 2 * full:
+        return (
+            f"the model itself {own.steps}, as for pixels far above the {full} of {settings.bit_depth} bits: "
+            "set the bit depth of those that it was trained on"
+        )
     trivial = not any(settings.mean) and set(settings.std) == {1.0}
     if own.of_whole_pixels or trivial or {"mean", "std"} <= stated or own.confirms(ends):
         return None

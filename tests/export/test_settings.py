@@ -300,6 +300,16 @@ def test_scaled_pixels_for_a_model_that_takes_whole_ones_are_warned_of(given):
     assert warning.endswith("set scale 1, mean 0 and std 1")
 
 
+@pytest.mark.parametrize(("mean", "std"), [(0, 65535), (32768, 1), (0, 4095)])
+def test_a_model_for_deeper_pixels_than_those_it_gets_is_warned_of(mean, std):
+    deeper = own(mean, std)
+    settings, _ = preprocessing((3, 32, 32), {}, {}, deeper)
+    warning = normalisation_warning(settings, set(), deeper)
+    assert "as for pixels far above the 255 of 8 bits: set the bit depth" in warning
+    settings, _ = preprocessing((3, 32, 32), {"bit_depth": 16}, {}, deeper)
+    assert (settings.scale, normalisation_warning(settings, set(), deeper)) == (1, None)
+
+
 def test_a_normalisation_on_top_of_the_models_own_is_warned_of():
     settings, _ = preprocessing((3, 32, 32), {}, {}, SCALED)
     assert settings.mean == IMAGENET["mean"]
