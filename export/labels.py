@@ -10,11 +10,16 @@ from typing import Any
 from sise_rt.errors import ModelError
 from sise_rt.wording import Note, counted, reason
 
-# A line that carries the index of its class in front, and one that does behind, read from its end: that way
-# neither takes longer than the line is long.
-IN_FRONT = re.compile(r"(?P<index>\d+)(?:\s*[:;,.)=]|\s)(?P<label>.*\D.*)")
-BEHIND = re.compile(r"(?P<index>\d+)(?:\s*[:;,=]|\s)(?P<label>.*\D.*)")
+# A line that carries the index of its class, in front or behind, in a frame that is the same in all lines,
+# as in `class 1: green`. No index is part of a word (`2nd`), a fraction (`0.5 mm`) or a range (`1-2 years`).
+NUMBERED = (
+    re.compile(r"(?P<frame>\D*)(?<![^\W_])(?P<index>\d+)(?![^\W_]|\.\d|\s*[–-]\s*\d+\b)(?P<label>.*)"),
+    re.compile(r"(?P<label>.*)(?<![^\W_])(?<!\d[.–-])(?<!\d [–-] )(?P<index>\d+)(?![^\W_])(?P<frame>\D*)"),
+)
+WORD = re.compile(r"""[^\s\d:;,.=()\[\]|_"'#-]""")  # what a label has besides separators
+OF_A_LIST = re.compile(r"[\s,{}]")  # in a frame, what the first or last line of a list may have more or less
 HEADINGS = frozenset("category class classes id index label labels name names".split())
+LONGEST_NUMBERED = 500  # characters of a line; what is longer would take the patterns long
 FEWEST_NUMBERED = 3  # lines that tell a numbering from names that happen to hold numbers
 
 
@@ -103,15 +108,22 @@ def _refuse_heading(path: Path, lines: Sequence[str]) -> None:
 
 
 def _indices(lines: Sequence[str]) -> list[int] | None:
-    """The numbers that lines carry where these count different labels, from 0 or from 1; else None."""
-    if len(lines) < FEWEST_NUMBERED:
+    """The numbers that lines carry where these count different labels, from 0 or from 1; else None.
+
+    Of two numberings, that in the order of the lines.
+    """
+    if len(lines) < FEWEST_NUMBERED or max(map(len, lines)) > LONGEST_NUMBERED:
         return None
-    for pattern, step in ((IN_FRONT, 1), (BEHIND, -1)):
-        matches = [pattern.fullmatch(line[::step]) for line in lines]
-        texts = {match["label"].strip() for match in matches if match}
-        if len(texts) < len(lines):  # names such as `grade 2` differ in their numbers alone
+    numberings = []
+    for pattern in NUMBERED:
+        matches = [match for match in map(pattern.fullmatch, lines) if match and WORD.search(match["label"])]
+        texts = {match["label"] for match in matches}
+        frames = {OF_A_LIST.sub("", match["frame"]) for match in matches}
+        if (
+            len(texts) < len(lines) or len(frames) > 1
+        ):  # names such as `grade 2` differ in their numbers alone
             continue
-        indices = [int(match["index"][::step][:9]) for match in matches if match]
+        indices = [int(match["index"][:9]) for match in matches]
         if sorted(indices) in (list(range(len(lines))), list(range(1, len(lines) + 1))):
-            return indices
-    return None
+            numberings.append(indices)
+    return min(numberings, key=lambda indices: indices != sorted(indices), default=None)
