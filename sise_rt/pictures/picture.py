@@ -76,13 +76,14 @@ def prepare(
     raster = read_picture(image, channels=spec.input_size[0], max_pixels=max_pixels, name=name)
     try:
         bits, of_depth = bit_depth_of(raster, bit_depth, spec.bit_depth)
-        tensor, placement = preprocess(raster.pixels, spec, bits)
+        pixels = raster.at_depth(bits)
+        tensor, placement = preprocess(pixels, spec, bits)
     except ImageError as error:
         raise ImageError(f"{name}: {error.message}", settings=error.settings) from error
     notes = (*raster.notes, *of_depth)
     if (share := seen_share(placement)) < LEAST_SEEN:
         notes += (f"the model sees {share:.0%} of the picture: the rest is cropped",)
-    shown = in_eight_bits(raster.pixels, bits)
+    shown = in_eight_bits(pixels, bits)
     return Picture(shown, tensor, placement, name, time.perf_counter() - start, bits, notes, spec)
 
 

@@ -21,11 +21,25 @@ class Raster:
         declared: bits of the full scale where the source tells it, as uint8 does; None for uint16 that may
             hold fewer bits than 16.
         notes: what the picture's user should know of the reading.
+        zero_is_white: whether the pixels are 65535 less the file's values, which may hold fewer bits than 16:
+            then they are `at_depth` what the picture is.
     """
 
     pixels: np.ndarray
     declared: int | None = 8
     notes: tuple[str, ...] = ()
+    zero_is_white: bool = False
+
+    @property
+    def largest(self) -> int:
+        """The largest value, as the source holds it."""
+        return full_scale(16) - int(self.pixels.min()) if self.zero_is_white else int(self.pixels.max())
+
+    def at_depth(self, bits: int) -> np.ndarray:
+        """The pixels of a picture whose full scale has so many bits."""
+        if self.zero_is_white and bits < 16:
+            return self.pixels - np.uint16(full_scale(16) - full_scale(bits))
+        return self.pixels
 
 
 def full_scale(bits: int) -> int:
@@ -54,21 +68,23 @@ def bit_depth_of(raster: Raster, asked: int | None, model: int) -> tuple[int, tu
             return 8, (f"the picture has 8 bits, the model takes {model}: its values are brought to them",)
         return raster.declared, ()
     stated = asked or (model if model > 8 else None)
-    brightest = int(raster.pixels.max())
+    largest = raster.largest
+    called = "largest value, where 0 is white," if raster.zero_is_white else "brightest value"
     if stated:
-        if brightest > full_scale(stated):
+        if largest > full_scale(stated):
             raise ImageError(
-                f"its brightest value is {brightest}, above the {full_scale(stated)} of {stated} bits: give "
+                f"its {called} is {largest}, above the {full_scale(stated)} of {stated} bits: give "
                 "the bit depth of the picture",
                 settings=("bit_depth",),
             )
         return stated, ()
-    fewer = next((bits for bits in USUAL if 0 < brightest <= full_scale(bits)), None)
+    fewer = next((bits for bits in USUAL if 0 < largest <= full_scale(bits)), None)
     if fewer is None:
         return 16, ()
+    seen = "bright" if raster.zero_is_white else "dark"
     return 16, (
-        f"the brightest value is {brightest} of 65535: if the picture is {fewer}-bit data, its bit depth "
-        "(bit_depth) has to be given, or the model sees it too dark",
+        f"the {called} is {largest} of 65535: if the picture is {fewer}-bit data, its bit depth "
+        f"(bit_depth) has to be given, or the model sees it too {seen}",
     )
 
 

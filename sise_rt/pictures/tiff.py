@@ -37,7 +37,8 @@ def read_pages(stream: BinaryIO, page: Page, channels: int, max_pixels: int) -> 
         pages = [each.aspage() for each in pages]
         require_size(page.width, page.height * -(-len(pages) // max(channels, 4)), max_pixels)
         pixels = np.concatenate([_samples(each, page, stream) for each in pages], axis=2)
-    declared = page.declared(int(pixels.max()))
+    largest = int(pixels.max())
+    declared = page.declared(largest)
     if page.photometric == WHITE_IS_ZERO:
         pixels = full_scale(declared or page.bits) - pixels
     if channels in (1, 3) and pixels.shape[2] - page.extra in (1, 3):
@@ -50,7 +51,8 @@ def read_pages(stream: BinaryIO, page: Page, channels: int, max_pixels: int) -> 
         raise ImageError(
             f"has {counted(pixels.shape[2], 'channel')}, and the model takes {channels}: give it those"
         )
-    return Raster(turned(pixels, page.orientation), declared, notes)
+    fewer_bits = page.photometric == WHITE_IS_ZERO and declared is None and largest <= full_scale(15)
+    return Raster(turned(pixels, page.orientation), declared, notes, fewer_bits)
 
 
 def _chosen(file: Any, page: Page, channels: int) -> tuple[list[Any], tuple[str, ...]]:

@@ -14,24 +14,9 @@ from .raster import full_scale, require_size
 
 MOST_PAGES, MOST_TAGS = 1000, 1000
 LARGEST_TAG = 2**24  # bytes
-SIZES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
+# Of a value, by its bytes.
+TYPES = {1: (1, 2, 6, 7), 2: (3, 8), 4: (4, 9, 11, 13), 8: (5, 10, 12, 16, 17, 18)}
+SIZES = {kind: size for size, kinds in TYPES.items() for kind in kinds}
 UNSIGNED = {1: "B", 3: "H", 4: "I", 16: "Q"}
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION = 256, 257, 258, 259, 262, 270
 ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, TILE_HEIGHT, EXTRA, FORMAT = 274, 277, 284, 322, 323, 338, 339
@@ -43,17 +28,22 @@ WANTED = (
 DEFAULTS = {BITS: (1,), COMPRESSION: (1,), ORIENTATION: (1,), SAMPLES: (1,), PLANAR: (1,), PHOTOMETRIC: (1,)}
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples, by photometric
-PLAIN, DEFLATE = 1, (8, 32946)
-METHODS = {
-    2: "CCITT",
-    3: "CCITT",
-    4: "CCITT",
-    5: "LZW",
-    6: "JPEG",
-    7: "JPEG",
-    32773: "PackBits",
-    50000: "Zstd",
+COLOUR_SPACES = {
+    3: "a palette",
+    4: "a transparency mask",
+    5: "CMYK or other inks",
+    6: "YCbCr",
+    8: "CIELAB",
+    9: "ICCLAB",
+    10: "ITULAB",
+    32803: "CFA, a camera's raw mosaic",
+    32844: "LogL",
+    32845: "LogLuv",
+    34892: "LinearRaw, a camera's own colours",
 }
+PLAIN, DEFLATE = 1, (8, 32946)
+METHODS = {5: "LZW", 32773: "PackBits", 50000: "Zstd"}
+METHODS |= dict.fromkeys((2, 3, 4), "CCITT") | dict.fromkeys((6, 7), "JPEG")
 ALPHA = (1, 2)  # of EXTRA
 REDUCED = 1  # of SUBFILE: a preview of another page
 
@@ -78,6 +68,7 @@ class Page:
         planar: whether each sample has a plane of its own.
         orientation: as EXIF counts it.
         pages: how many the file has, previews aside, at most MOST_PAGES.
+        previews: how many more are previews, where a page is none.
         rest: whether there are more.
         described: whether a text says more of it than the tags.
     """
@@ -97,6 +88,7 @@ class Page:
     described: bool
     place: int = 0
     preview: bool = False
+    previews: int = 0
     largest: tuple[int, ...] = ()
     beyond_pillow: bool = False
 
@@ -124,7 +116,8 @@ class Page:
         if self.pages <= read:
             return ()
         first, verb = ("the first", "is") if read == 1 else (f"the first {read}", "are")
-        return (f"{first} of {'more than ' if self.rest else ''}{self.pages} pages {verb} read",)
+        more, kind = "more than " if self.rest else "", " that are no previews" if self.previews else ""
+        return (f"{first} of {more}{self.pages} pages{kind} {verb} read",)
 
     @property
     def by_tifffile(self) -> bool:
@@ -138,29 +131,40 @@ class Page:
             ImageError: it does not, and the compression leaves no other way.
         """
         colour = self.samples - self.extra == COLOURS.get(self.photometric) and self.extra <= 1
-        stacked = self.pages > 1 and self.samples == 1 and (self.described or channels == self.pages)
-        if not colour or stacked or (channels not in (1, 3) and self.samples == channels):
+        plain = self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
+        stacked = plain and self.pages > 1 and self.samples == 1
+        stacked = stacked and (self.described or channels == self.pages)
+        as_they_are = channels not in (1, 3) and self.samples == channels
+        if not colour or stacked or as_they_are:
             pillows = False
-        elif self.bits <= 8 or self.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
+        elif self.bits <= 8 or not plain:
             pillows = self.bits in (1, 2, 4, 8)
         elif self.bits == 16:
             pillows = not self.by_tifffile and not self.planar and self.photometric != WHITE_IS_ZERO
         else:
             pillows = self.bits == 12 and self.photometric == BLACK_IS_ZERO
-        others = self.by_tifffile and self.bits in (8, 16)
+        others = self.by_tifffile and self.bits in (8, 16) and (plain or as_they_are)
         if self.beyond_pillow:
             pillows = False
-            others = others and self.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
+            others = others and plain
         if not pillows and not others:
-            method = METHODS.get(self.compression, f"compression {self.compression}")
-            packed = "" if self.compression == PLAIN else f", packed by {method}"
-            order = ", in a BigTIFF of big-endian bytes" if self.beyond_pillow else ""
-            raise ImageError(
-                f"a TIFF of {counted(self.samples, 'sample')} of {self.bits} bits"
-                f"{' in planes' if self.planar and self.samples > 1 else ''}, photometric {self.photometric}"
-                f"{packed}{order}, cannot be read rightly: save it uncompressed, or as PNG or .npy"
-            )
+            raise self._unread(plain)
         return pillows
+
+    def _unread(self, plain: bool) -> ImageError:
+        """That no decoder reads it rightly, and what would help; plain colours need another packing alone."""
+        method = METHODS.get(self.compression, f"compression {self.compression}")
+        packed = "" if self.compression == PLAIN else f", packed by {method}"
+        order = ", in a BigTIFF of big-endian bytes" if self.beyond_pillow else ""
+        meaning = f"photometric {self.photometric}"
+        if not plain:
+            meaning += f" ({COLOUR_SPACES.get(self.photometric, 'an unknown colour space')})"
+        return ImageError(
+            f"a TIFF of {counted(self.samples, 'sample')} of {self.bits} bits"
+            f"{' in planes' if self.planar and self.samples > 1 else ''}, {meaning}"
+            f"{packed}{order}, cannot be read rightly: save it "
+            f"{'uncompressed, or as PNG or .npy' if plain else 'as RGB'}"
+        )
 
 
 def first_page(stream: BinaryIO, max_pixels: int) -> Page:
@@ -170,7 +174,7 @@ def first_page(stream: BinaryIO, max_pixels: int) -> Page:
         ImageError: it is broken or too large, or its values are no unsigned integers.
     """
     try:
-        tags, described, pages, rest, place = _directories(stream)
+        tags, described, pages, previews, rest, place = _directories(stream)
         width, height = tags[WIDTH][0], tags[HEIGHT][0]
     except (struct.error, KeyError, IndexError, ValueError, OverflowError) as error:
         raise ImageError(f"this TIFF cannot be decoded: {_broken(error)}: save or copy it again") from error
@@ -208,6 +212,7 @@ def first_page(stream: BinaryIO, max_pixels: int) -> Page:
         described=described,
         place=place,
         preview=_is_preview(tags),
+        previews=previews,
         largest=next((tags[key] for key in LARGEST_VALUES if key in tags), ()),
         beyond_pillow=_begins(stream, b"MM\0+"),
     )
@@ -226,19 +231,21 @@ def _broken(error: Exception) -> str:
     return "its directory is cut short or broken" if not isinstance(error, ValueError) else str(error)
 
 
-def _directories(stream: BinaryIO) -> tuple[dict[int, tuple[int, ...]], bool, int, bool, int]:
+def _directories(stream: BinaryIO) -> tuple[dict[int, tuple[int, ...]], bool, int, int, bool, int]:
     """The directory of the picture, and where it stands among all.
 
     Returns:
         The tags of the first page that is no preview (else of the first), whether it has a text, how many
-        pages there are, whether there are more, and how many stand before this one.
+        pages there are that are no previews, how many previews, whether there are more, and how many stand
+        before this one.
     """
     stream.seek(0)
     head = stream.read(16)
     order = "<" if head[:2] == b"II" else ">"
     big = struct.unpack_from(f"{order}H", head, 2)[0] == 43
     at = struct.unpack_from(f"{order}Q" if big else f"{order}I", head, 8 if big else 4)[0]
-    first, described, place, pages, seen = dict[int, tuple[int, ...]](), False, 0, 0, set[int]()
+    first, described, place, seen = dict[int, tuple[int, ...]](), False, 0, set[int]()
+    pages = previews = 0
     while at and at not in seen and pages < MOST_PAGES and len(seen) < 2 * MOST_PAGES:
         seen.add(at)
         try:
@@ -250,7 +257,8 @@ def _directories(stream: BinaryIO) -> tuple[dict[int, tuple[int, ...]], bool, in
         if not first or (not pages and not _is_preview(tags)):
             first, described, place = tags, text, len(seen) - 1
         pages += not _is_preview(tags)
-    return DEFAULTS | first, described, max(pages, 1), bool(at) and at not in seen, place
+        previews += _is_preview(tags)
+    return DEFAULTS | first, described, max(pages, 1), previews, bool(at) and at not in seen, place
 
 
 def _directory(

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from sise_rt.bundle import Preprocess
@@ -40,6 +41,19 @@ def test_a_picture_of_another_model_is_refused():
     picture = prepare(noise(9, 9, 3), SPEC)
     with pytest.raises(ArgumentError, match="was prepared for another model"):
         prepare(picture, replace(SPEC, mean=(0.4,) * 3))
+
+
+@pytest.mark.parametrize("bits", [None, 12])
+def test_where_zero_is_white_the_bit_depth_is_that_of_the_file(bits):
+    grey = noise(12, 12).astype(np.uint16) * 16
+    tifffile.imwrite(buffer := io.BytesIO(), grey, photometric="miniswhite")
+    picture = prepare(buffer.getvalue(), SPEC, bit_depth=bits)
+    upright = np.repeat((4095 if bits else 65535) - grey[..., None], 3, axis=2)
+    np.testing.assert_array_equal(picture.tensor, preprocess(upright, SPEC, bits or 16)[0])
+    np.testing.assert_array_equal(picture.pixels, np.rint(upright * (255 / (4095 if bits else 65535))))
+    assert [note.split(": if")[0] for note in picture.notes] == (
+        [] if bits else [f"the largest value, where 0 is white, is {grey.max()} of 65535"]
+    )
 
 
 def test_what_it_is_called(tmp_path):

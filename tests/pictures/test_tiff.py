@@ -276,6 +276,67 @@ def test_statistics_and_what_pixels_contradict_are_no_full_scale(largest):
     assert "the brightest value is 4000 of 65535" in bit_depth_of(read, None, 8)[1][0]
 
 
+@pytest.mark.parametrize(("largest", "bits"), [(1023, 10), (4095, 12), (32767, 15)])
+def test_few_bits_where_zero_is_white_are_told_by_the_values_of_the_file(largest, bits):
+    grey = (noise(20, 31) % (largest + 1)).astype(np.uint16)
+    grey[0, 0] = largest
+    read = read_picture(written(grey, photometric="miniswhite"))
+    np.testing.assert_array_equal(read.pixels, as_rgb(65535 - grey))
+    depth, notes = bit_depth_of(read, None, 8)
+    assert depth == 16
+    assert [note.split(": if")[0] for note in notes] == (
+        [f"the largest value, where 0 is white, is {largest} of 65535"] if bits < 15 else []
+    )
+    assert all(note.endswith("or the model sees it too bright") for note in notes)
+    assert bit_depth_of(read, bits, 8) == (bits, ())
+    np.testing.assert_array_equal(read.at_depth(bits), as_rgb(largest - grey))
+    np.testing.assert_array_equal(read.at_depth(16), as_rgb(65535 - grey))
+    with pytest.raises(ImageError, match=f"its largest value, where 0 is white, is {largest}, above the 511"):
+        bit_depth_of(read, 9, 8)
+
+
+def test_few_bits_that_were_inverted_as_sixteen():
+    grey = (noise(20, 31) % 4096).astype(np.uint16)
+    grey[0, 0] = 4095
+    read = read_picture(written(65535 - grey, photometric="miniswhite"))
+    assert "the brightest value is 4095 of 65535" in bit_depth_of(read, None, 8)[1][0]
+    np.testing.assert_array_equal(read.at_depth(12), as_rgb(grey))
+
+
+@pytest.mark.parametrize(
+    ("kind", "photometric", "samples", "name"),
+    [
+        (np.uint16, 3, 1, "a palette"),
+        (np.uint16, 5, 4, "CMYK or other inks"),
+        (np.uint16, 6, 3, "YCbCr"),
+        (np.uint16, 8, 3, "CIELAB"),
+        (np.uint8, 9, 3, "ICCLAB"),
+        (np.uint8, 32803, 1, "CFA, a camera's raw mosaic"),
+        (np.uint16, 32845, 3, "LogLuv"),
+        (np.uint16, 34892, 3, "LinearRaw, a camera's own colours"),
+        (np.uint8, 999, 3, "an unknown colour space"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colours_that_nothing_converts_are_refused_by_their_space(kind, photometric, samples, name, channels):
+    array = noise(6, 7, samples, kind=kind)
+    data = page(array, 1, array.tobytes(), _262=photometric)
+    with pytest.raises(ImageError) as refused:
+        load_image(data, channels=channels)
+    assert f"photometric {photometric} ({name}), cannot be read rightly: save it as RGB" in str(refused.value)
+    if samples == 4:
+        np.testing.assert_array_equal(load_image(data, channels=4), array)
+
+
+def test_a_page_of_a_palette_keeps_its_colours():
+    indices = noise(2, 20, 31, kind=np.uint8)
+    palette = noise(3, 256)
+    data = written(indices, photometric="palette", colormap=palette)
+    read = read_picture(data)
+    np.testing.assert_array_equal(read.pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+    assert read.notes == ("the first of 2 pages is read",)
+
+
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_a_bigtiff_of_big_endian_bytes_is_not_pillows(compression):
     options = {"bigtiff": True, "byteorder": ">", "compression": compression}
@@ -305,6 +366,12 @@ def test_the_picture_behind_its_preview_is_read(kind, photometric):
     np.testing.assert_array_equal(read.pixels, whole if photometric == "rgb" else as_rgb(whole))
     assert read.notes == ()
     alone = read_picture(written(whole, photometric=photometric, subfiletype=1))
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(whole[::2, ::2], photometric=photometric, subfiletype=1)
+        for _ in range(2):
+            writer.write(whole, photometric=photometric, metadata=None)
+    assert read_picture(buffer.getvalue()).notes == ("the first of 2 pages that are no previews is read",)
     assert alone.notes == (
         "what is read is a preview of reduced size: the file's pages hold no other picture",
     )
