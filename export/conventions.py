@@ -31,8 +31,17 @@ def convention_for(
         depth: bits of a pixel.
         stated: what the user or the source said.
         own: what the model does to pixels itself.
+
+    Raises:
+        ModelError: the model takes pixels of another depth.
     """
     channels, height, width = size
+    if own and own.bits not in (None, depth):
+        raise ModelError(
+            f"the model takes pixels of {own.bits} bits, as it {own.steps}, and the bit depth is {depth}: "
+            "give the one that it was trained on",
+            settings=("bit_depth",),
+        )
     full = 2**depth - 1
     convention: dict[str, Any] = IMAGENET | {
         "scale": float(full),

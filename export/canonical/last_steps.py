@@ -23,6 +23,8 @@ HARMLESS = frozenset(
 )
 ALIKE = frozenset("Add Concat Max Mean Min Sum Where".split())  # of several tensors that count alike
 ROUNDING = frozenset({"Ceil", "Floor", "Round"})
+CHOOSING = frozenset({"Clip", "Compress", "Gather", "GatherElements", "GatherND", "Slice", "Split", "TopK"})
+QUANTISING = frozenset({"DequantizeLinear", "QuantizeLinear"})
 MOVING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 POSITIVE = frozenset("Abs Exp ReduceL1 ReduceL2 ReduceSumSquare Relu Softplus Sqrt".split())
 DOES = {
@@ -153,6 +155,27 @@ def unclear_step(network: Network) -> str | None:
             named = node.name or node.output[0]
             return f"behind the last weight layer {operator(node)} (node {named!r}) {does}"
     return None
+
+
+def may_lose_sum(network: Network) -> bool:
+    """Whether the output may sum to 1 for some pictures and not for others.
+
+    So it is where something is left out of what was normalised (`softmax(z)[:, 1:]`), cut off or rounded.
+    """
+    tail = Tail.of(network)
+    waiting, seen = ["logits"], set()
+    while waiting:
+        node = tail.producers.get(waiting.pop())
+        if node is None or node.output[0] in seen:
+            continue
+        seen.add(node.output[0])
+        if node.op_type in CHOOSING | ROUNDING | QUANTISING or _cuts(network, node):
+            return True
+        moving = tail.moving(node)
+        divided = node.op_type == "Div" and len(moving) > 1
+        if not (divided or node.op_type == "Softmax" or node.op_type in PRODUCTS):  # which make the sum
+            waiting += moving
+    return False
 
 
 def before_minus(network: Network) -> str | None:

@@ -24,7 +24,7 @@ from ..ir.types import TensorType
 from . import activations
 from .bounds import FREE, KEEPING, output_bounds
 from .evidence import EXACT_SUM, SAME_SUM, Evidence
-from .last_steps import before_minus, unclear_step
+from .last_steps import before_minus, may_lose_sum, unclear_step
 from .rounding import pass_through_rounding
 
 USUAL_LOGIT, LARGEST_LOGIT = 20.0, 100.0
@@ -99,7 +99,7 @@ def _take_own(network: Network, own: str, given: str | None) -> None:
 
 def _take_probabilities(network: Network, evidence: Evidence, given: str | None) -> None:
     """Let the logits be such that the confidences are the probabilities p, to the last digits."""
-    single = evidence.sums_to(1, SAME_SUM)
+    single = evidence.sums_to(1, SAME_SUM) and not may_lose_sum(network)
     if given == "sigmoid" and single:
         raise ModelError(
             "the outputs are probabilities that sum to 1, which contradicts the activation sigmoid",
@@ -119,7 +119,7 @@ def _take_probabilities(network: Network, evidence: Evidence, given: str | None)
     op = Builder(f"{OWN_PREFIX}meaning/", network.types, network.weights, dtype)
     rewire(nodes, {"logits": "probabilities"})
     smallest = op.constant(np.array(np.finfo(dtype).tiny, dtype))
-    if evidence.sums_to(1, EXACT_SUM):
+    if single and evidence.sums_to(1, EXACT_SUM):
         op.Log(op.Max("probabilities", smallest), names=("logits",))
         network.activation, network.removed = "softmax", "Softmax"
         network.notes.append(
@@ -161,7 +161,19 @@ def _doubt_probabilities(network: Network, evidence: Evidence) -> None:
             "the outputs are taken for probabilities, as they lie in 0 to 1, although their squares sum to 1 "
             "for every picture tried, as those of square roots of probabilities do"
         )
+    _tell_groups(network, evidence)
     _tell_ordinal(network, evidence.cumulative(probable=True))
+
+
+def _tell_groups(network: Network, evidence: Evidence) -> None:
+    several = range(2, evidence.columns)
+    groups = next((count for count in several if evidence.sums_to(count, SAME_SUM * count)), 0)
+    if groups:
+        network.warnings.append(
+            f"the outputs are probabilities that sum to {groups} for every picture tried, as those of "
+            f"{groups} groups of classes do: the class that is predicted is the likeliest of all groups; "
+            "name the target to explain one of another group"
+        )
 
 
 def _instead(network: Network) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from .interface import Interface
 from .weight_files import is_external
 
 WORDS = {"Add": "adds", "Div": "divides by", "Mul": "multiplies by", "Sub": "subtracts"}
+BATCH_NORM = "BatchNormalization"
 REVERSED = {"Sub": "subtracts from"}  # where the constant comes first
 MOVES = frozenset(  # of values that stay what they are
     "Concat Expand Flatten Gather Pad Reshape Resize Slice Split Squeeze Transpose Unsqueeze Upsample".split()
@@ -38,12 +39,14 @@ class Normalisation:
         steps: what does it, for people to read.
         channels: the (gain, offset) of each channel, as the first layer takes them; empty where that is no
             picture of as many.
+        bits: of the pixels, where one of the steps divides by their largest, or by half of it.
     """
 
     mean: float
     std: float
     steps: str
     channels: tuple[tuple[float, float], ...] = ()
+    bits: int | None = None
 
     @property
     def of_whole_pixels(self) -> bool:
@@ -69,8 +72,9 @@ def own_normalisation(
 ) -> Normalisation | None:
     """What constants a model applies to the picture before anything else is computed of it.
 
-    Followed are sums, differences, products and quotients with constants, through casts and moved values; a
-    BatchNormalization is a layer. The mean and std are measured: by an input of zeros, and one of ones.
+    Followed are sums, differences, products and quotients with constants, through casts and moved values. A
+    BatchNormalization counts where its mean or std is of whole pixels, else it is a layer. The mean and std
+    are measured: by an input of zeros, and one of ones.
 
     Args:
         model: the source, with Constant nodes and initializers.
@@ -85,6 +89,7 @@ def own_normalisation(
     dependent = image_dependent(nodes, [ends.image])
     constants = _constants(model)
     followed, steps, taken = list[onnx.NodeProto](), {ends.image: tuple[str, ...]()}, set[str]()
+    layers = set[str]()  # tensors of a layer that may be the normalisation of whole pixels
     same: dict[str, str] = {}  # tensors that are another one, stored in another way
     for node in nodes:
         data = [name for name in node.input if name in dependent]
@@ -96,6 +101,10 @@ def own_normalisation(
         elif kind in WORDS and len(data) == 1 and not (kind == "Div" and node.input[1] in dependent):
             followed.append(node)
             steps[node.output[0]] = (*steps[data[0]], _told(node, data[0], constants))
+        elif kind == BATCH_NORM and len(data) == 1:
+            followed.append(node)
+            steps[node.output[0]] = (*steps[data[0]], f"normalises (node {node.name or node.output[0]!r})")
+            layers.add(node.output[0])
         elif kind in STORAGE and node.input[0] in dependent:
             same[node.output[0]] = same.get(node.input[0], node.input[0])
             steps[node.output[0]] = steps[data[0]]
@@ -112,7 +121,10 @@ def own_normalisation(
     channels, height, width = size
     shape = (1, height, width, channels) if ends.layout == "NHWC" else (1, *size)
     values = _zeros_and_ones(model, needed(prefix, outputs), ends.image, shape, outputs, folder)
-    return values and _normalisation(*values, ", then ".join(steps[min(taken)]), size)
+    own = values and _normalisation(*values, ", then ".join(steps[min(taken)]), size)
+    if own is None or (layers and not own.of_whole_pixels):
+        return None
+    return replace(own, bits=_bits(followed, constants))
 
 
 Values = list[np.ndarray]  # of each tensor that a first layer takes
@@ -180,6 +192,20 @@ def _told(node: onnx.NodeProto, data: str, constants: dict[str, onnx.TensorProto
     words = WORDS[node.op_type] if node.input[0] == data else REVERSED.get(node.op_type, WORDS[node.op_type])
     number = "a constant" if name not in constants else _numbers(numpy_helper.to_array(constants[name]).flat)
     return f"{words} {number} (node {node.name or node.output[0]!r})"
+
+
+def _bits(nodes: Sequence[onnx.NodeProto], constants: dict[str, onnx.TensorProto]) -> int | None:
+    """The bits of pixels whose largest, or half of it, a node divides by."""
+    for node in nodes:
+        for name in node.input if node.op_type in ("Div", "Mul") else ():
+            values = numpy_helper.to_array(constants[name]).reshape(-1) if name in constants else np.zeros(0)
+            if len(set(values.tolist())) != 1 or not values[0] > 0:
+                continue
+            largest = float(values[0]) if node.op_type == "Div" else 1 / float(values[0])
+            for bits in range(8, 17):
+                if np.isclose([largest, 2 * largest], 2**bits - 1, rtol=1e-5).any():
+                    return bits
+    return None
 
 
 def _numbers(values: Iterable[float]) -> str:

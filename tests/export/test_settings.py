@@ -287,6 +287,13 @@ def test_a_model_that_takes_whole_pixels_is_given_them():
     assert deep.scale == 1
 
 
+@pytest.mark.parametrize(("given", "bits"), [({}, 12), ({"bit_depth": 12}, 8)])
+def test_a_model_of_pixels_of_another_depth_is_refused(given, bits):
+    whole = Normalisation(0, 4095, "divides by 4095 (node '/Div')", bits=bits)
+    with pytest.raises(ModelError, match=rf"takes pixels of {bits} bits, as it divides by 4095"):
+        preprocessing((3, 32, 32), given, {}, whole)
+
+
 @pytest.mark.parametrize(
     "given", [{"scale": 255}, {"mean": 0.5, "std": 0.5}, {"scale": 255, "mean": 0.5, "std": 0.5}]
 )

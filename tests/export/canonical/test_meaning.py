@@ -139,6 +139,9 @@ PROBABILITIES = {
     "two columns of three": lambda op, x: op.Slice(
         op.Softmax(op.z(x, 3), axis=1), op.constant([1]), op.constant([3]), op.constant([1])
     ),
+    "columns of softmax but for one that is rare": lambda op, x: op.Gather(
+        op.Softmax(op.Sub(op.z(x, 4), op.to([0, 40, 0, 0])), axis=1), op.constant(np.array([0, 2, 3])), axis=1
+    ),
     "identity of sigmoid": lambda op, x: op.Identity(op.Sigmoid(op.z(x, 1))),
     "identity of softmax": lambda op, x: op.Identity(op.Softmax(op.z(x), axis=1)),
     "reshaped sigmoid": lambda op, x: op.Reshape(op.Sigmoid(op.z(x, 1)), op.constant([-1])),
@@ -181,6 +184,31 @@ def test_probabilities_are_explained_as_they_are(tmp_path, kind):
     assert report.warnings == ()
     examined = examine(path)
     assert (examined.activation, examined.refusals) == (report.manifest.activation, ())
+
+
+def test_a_sum_that_a_slice_left_to_chance_is_not_forced(tmp_path):
+    """Where the class that was cut off is the likely one, nothing is left of the others."""
+    kind = "columns of softmax but for one that is rare"
+    path, report, explainer = exported(model_of(PROBABILITIES[kind]), tmp_path)
+    assert report.manifest.activation == "sigmoid"
+    rng = np.random.default_rng(0)
+    colours = [3000 * rng.standard_normal((1, 3, 1, 1)) for _ in range(20)]
+    images = [np.broadcast_to(colour, (1, 3, SIZE, SIZE)).astype(np.float32) for colour in colours]
+    image = min(images, key=lambda image: bare(path, image).sum())
+    p = bare(path, image)
+    assert p.sum() < 0.5
+    logits = explainer.engine.forward(image)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits[0].astype(np.float64))), p, atol=1e-6)
+
+
+def test_groups_of_classes_are_told(tmp_path):
+    def two_heads(op, x):
+        x = op.body(x)
+        return op.Concat(*(op.Softmax(op.linear(x, n), axis=1) for n in (3, 2)), axis=1)
+
+    path, report, explainer = exported(model_of(two_heads), tmp_path)
+    assert "probabilities that sum to 2 for every picture tried" in report.warnings[0]
+    agrees(path, explainer)
 
 
 @pytest.mark.parametrize("kind", ["one minus sigmoid", "hard sigmoid", "tanh", "clip of sigmoid"])

@@ -102,15 +102,29 @@ def test_a_first_layer_that_takes_pixels_as_they_are(tmp_path, steps):
     assert found(classifier(tmp_path, chain(*steps), constants)) is None
 
 
-def test_a_batch_normalisation_is_a_layer(tmp_path):
-    nodes = [helper.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["ready"])]
-    moments = [
-        constant("s", np.ones(3)),
-        constant("b", np.zeros(3)),
-        constant("m", np.full(3, 120)),
-        constant("v", np.full(3, 3600)),
-    ]
-    assert found(classifier(tmp_path, nodes, moments)) is None
+def normalised(tmp_path, mean, variance):
+    nodes = [helper.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["ready"], "bn")]
+    moments = {"s": np.ones(3), "b": np.zeros(3), "m": np.full(3, mean), "v": np.full(3, variance)}
+    return found(classifier(tmp_path, nodes, [constant(*pair) for pair in moments.items()]))
+
+
+def test_a_batch_normalisation_of_whole_pixels_is_one(tmp_path):
+    own = normalised(tmp_path, 120, 3600)
+    assert (own.mean, own.std) == pytest.approx((120, 60), rel=1e-4)
+    assert own.steps == "normalises (node 'bn')"
+
+
+def test_a_batch_normalisation_of_scaled_pixels_is_a_layer(tmp_path):
+    assert normalised(tmp_path, 0.5, 0.06) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "bits"),
+    [("Div", 255, 8), ("Div", 4095, 12), ("Mul", 1 / 65535, 16), ("Div", 511.5, 10), ("Div", 58.4, None)],
+)
+def test_the_bits_of_the_pixels_that_it_takes(tmp_path, kind, number, bits):
+    node = helper.make_node(kind, ["x", "k"], ["ready"], "scale")
+    assert found(classifier(tmp_path, [node], [constant("k", number)])).bits == bits
 
 
 def test_through_moved_values_and_a_skip_beside_it(tmp_path):
