@@ -136,6 +136,13 @@ def fused(
         scores = partial.scores()
     else:
         scores = [scoring.so_far(b, index) for b, index in enumerate(some)]
+    return fused_scores(features, scores, size)
+
+
+def fused_scores(
+    features: Features, scores: Sequence[Scores | None], size: tuple[int, int]
+) -> np.ndarray | None:
+    """The map (H, W) of each block's scores; None if nothing can be fused."""
     maps = []
     for block, scored in zip(features.maps, scores, strict=True):
         if scored is None:

@@ -1,12 +1,13 @@
 """Tables from evaluations: the paper's Table 1 with intervals, and paired differences to the first method.
 
     sise-rt evaluate ... -o REPORT
-    python -m benchmarks.evidence REPORT [--max-truth 0.5] [--methods sise,grad-cam]
+    python -m benchmarks.evidence REPORT [--max-truth 0.5] [--methods sise,grad-cam] [--part odd]
 
 Figures are means in percent (areas under curves times 100) with bootstrap 95 % intervals over pictures.
 `--max-truth` keeps the pictures whose smallest ground truth covers less than that share of the input, and
 drops the others whole. Of a picture that is kept, the metrics on ground truth count the pairs below the
-share; those that ask the model count its predicted class, whatever that one's truth covers.
+share; those that ask the model count its predicted class, whatever that one's truth covers. `--part` keeps
+every other picture, so that what was chosen by the even ones can be told of the odd ones.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ NAMES = {
     "increase": "Increase",
     "insertion": "insertion",
     "deletion": "deletion (low)",
+    "correlation": "correlation",
+    "iou": "IoU of regions",
 }
 COST = {"passes": 0, "seconds": 2}  # digits behind the point
 Rows = list[tuple[str, dict[str, Any]]]
@@ -64,6 +67,13 @@ def small_truth(rows: list[dict[str, Any]], most: float) -> list[dict[str, Any]]
             asked = {name: value for name, value in row["metrics"].items() if name in MODEL_METRICS}
             kept.append(row | {"annotated": False, "metrics": asked})
     return kept if any(row["annotated"] for row in kept) else []
+
+
+def part_of(rows: Rows, part: str | None) -> Rows:
+    """The rows of the `even` or `odd` pictures, which the report's order numbers from 1; of all if None."""
+    number = {image: k for k, image in enumerate(dict.fromkeys(image for image, _ in rows), 1)}
+    wanted = {None: (0, 1), "even": (0,), "odd": (1,)}[part]
+    return [(image, row) for image, row in rows if number[image] % 2 in wanted]
 
 
 def by_method(rows: Rows) -> dict[str, Rows]:
@@ -154,8 +164,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("--max-truth", type=float, default=1.0)
     parser.add_argument("--methods", help="comma-separated; by default all, in the report's order")
+    parser.add_argument("--part", choices=("even", "odd"))
     options = parser.parse_args(arguments)
-    rows = rows_of(options.report, options.max_truth)
+    rows = part_of(rows_of(options.report, options.max_truth), options.part)
     groups = by_method(rows)
     if not groups:
         parser.error("the report has no such pair")

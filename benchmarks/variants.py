@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +34,13 @@ class Variant(NamedTuple):
         name: the variant's.
         map: (H, W).
         passes: forward passes that it takes.
+        likeness: to the first variant, by further metrics of the row.
     """
 
     name: str
     map: np.ndarray
     passes: int
+    likeness: Mapping[str, float] = MappingProxyType({})
 
 
 Variants = Callable[[Engine, Picture, int, int], Iterator[Variant]]
@@ -45,23 +48,27 @@ Variants = Callable[[Engine, Picture, int, int], Iterator[Variant]]
 
 
 def parse(description: str, limit: int, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of a benchmark that compares variants.
+    """The options of a benchmark that compares variants, by default of the process's command line."""
+    return parser(description, limit).parse_args(arguments)
+
+
+def parser(description: str, limit: int) -> argparse.ArgumentParser:
+    """What reads them.
 
     Args:
         description: the benchmark's docstring.
         limit: how many photos it takes by default.
-        arguments: of the command line; the process's own if None.
     """
-    parser = argparse.ArgumentParser(
+    options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=limit, help="photos that are predicted right")
-    parser.add_argument("--data", type=Path, default=IMAGENET)
-    parser.add_argument("--format", default="csv-boxes")
-    parser.add_argument("--only", type=Path, help="a file that lists the pictures to take")
-    return parser.parse_args(arguments)
+    options.add_argument("bundle", type=Path)
+    options.add_argument("-o", "--out", type=Path, required=True)
+    options.add_argument("--limit", type=int, default=limit, help="photos that are predicted right")
+    options.add_argument("--data", type=Path, default=IMAGENET)
+    options.add_argument("--format", default="csv-boxes")
+    options.add_argument("--only", type=Path, help="a file that lists the pictures to take")
+    return options
 
 
 def measure(name: str, options: argparse.Namespace, variants: Variants) -> None:
@@ -92,7 +99,7 @@ def measure(name: str, options: argparse.Namespace, variants: Variants) -> None:
         for variant in variants(engine, picture, target, right):
             checked = check_map(variant.map, picture.tensor[0], trust[target], confidence, batch=BATCH)
             metrics = {key: metric(variant.map, marked) for key, metric in TRUTH_METRICS.items()}
-            metrics |= checked.values
+            metrics |= checked.values | variant.likeness
             rows.append({
                 "class": label, "target": target, "label": manifest.label(target), "method": variant.name,
                 "annotated": True, "predicted": True, "difficult": truth.difficult,

@@ -9,7 +9,7 @@ from PIL import Image
 import sise_rt
 
 pytest.importorskip("matplotlib", reason="pip install 'sise-rt[evaluate]'")
-from benchmarks import ablation, budget, evidence
+from benchmarks import ablation, budget, evidence, rounded
 
 
 def row(name, target, area, metrics, *, predicted=False, method="sise"):
@@ -50,6 +50,23 @@ def test_a_limit_on_the_truth_keeps_or_drops_whole_pictures(tmp_path):
     assert evidence.values(rows, "drop") == pytest.approx({("a", "dog", 1): 30, ("c", None, 4): 20})
     assert [row["annotated"] for _, row in rows] == [False, True, True, False]
     assert len(evidence.rows_of(tmp_path, 1.0)) == 7
+
+
+def test_even_and_odd_pictures_make_up_a_report(tmp_path):
+    names = ["d", "b", "a", "e", "c"]
+    report(tmp_path, *((name, [row("dog", 1, 0.2, {"ebpg": 0.5})] * 2) for name in names))
+    rows = evidence.rows_of(tmp_path, 1.0)
+    parts = {part: [image for image, _ in evidence.part_of(rows, part)] for part in ("even", "odd", None)}
+    assert parts == {"even": list("bbee"), "odd": list("ddaacc"), None: list("ddbbaaeecc")}
+
+
+def test_likeness_is_of_the_shape_alone():
+    map_ = np.random.default_rng(0).random((8, 8))
+    assert rounded.likeness(3 * map_ + 1, map_) == pytest.approx({"correlation": 1, "iou": 1})
+    other = rounded.likeness(-map_, map_)
+    assert other["correlation"] == pytest.approx(-1)
+    assert other["iou"] == 0
+    assert rounded.likeness(np.ones((8, 8)), map_) == {"correlation": 0, "iou": 0}
 
 
 def test_two_classes_of_one_target_are_two_pairs(tmp_path, capsys):
