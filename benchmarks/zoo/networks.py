@@ -39,6 +39,8 @@ def build(source: str) -> tuple[torch.nn.Module, Size]:
         slow = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         model = models.get_model(name, weights=None, **slow)
         size = (3, *models.get_model_weights(name).DEFAULT.transforms().crop_size * 2)[:3]
+        if side := getattr(model, "image_size", None):  # of a transformer without those weights
+            size = (3, side, side)
     model.eval()
     liven(model, size)
     return model, size
