@@ -106,8 +106,8 @@ class SourcePrecision:
 
 
 @dataclass(frozen=True)
-class HalfPrecision:
-    """Explanations by float16 scores against those by float32, on pictures that the model is for.
+class GateFigures:
+    """Explanations by rounded scores against those by float32, on pictures that the model is for.
 
     Attributes:
         images: pictures that have an explanation.
@@ -117,7 +117,6 @@ class HalfPrecision:
         lowest_correlation: of a picture.
         jaccard: of the two sets of feature maps that entered them, in the mean.
         confidence: the largest difference of a masked copy's confidence.
-        peak: the largest absolute value that float16 had to hold.
     """
 
     images: int
@@ -127,6 +126,16 @@ class HalfPrecision:
     lowest_correlation: float
     jaccard: float
     confidence: float
+
+
+@dataclass(frozen=True)
+class HalfPrecision(GateFigures):
+    """The figures of float16 scores.
+
+    Attributes:
+        peak: the largest absolute value that float16 had to hold.
+    """
+
     peak: float
 
 

@@ -124,7 +124,8 @@ def own_normalisation(
     own = values and _normalisation(*values, ", then ".join(steps[min(taken)]), size)
     if own is None or (layers and not own.of_whole_pixels):
         return None
-    return replace(own, bits=_bits(followed, constants))
+    applied = [node for node in followed if dependent.intersection(node.input)]
+    return replace(own, bits=_bits(applied, constants))
 
 
 Values = list[np.ndarray]  # of each tensor that a first layer takes

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from sise_rt.bundle import MANIFEST, sha256
 from sise_rt.files import write_whole
+from sise_rt.manifest import GateFigures
 
 from .machine import processor
 from .provider import BF16
@@ -23,35 +24,21 @@ MANY = 2**20  # bytes; no file of records is longer
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateRecord:
-    """Explanations by bfloat16 scores against those by float32, on pictures that the model is for.
+class GateRecord(GateFigures):
+    """The figures of bfloat16 scores, and what they hold for.
 
     Attributes:
         bundle: the sha256 of its manifest, which has those of all other files.
         provider: as ONNX Runtime calls it.
         version: of the provider.
         processor: its name and features; another one rounds otherwise.
-        images: pictures that have an explanation.
-        left_out: pictures that have none in either precision.
-        masks: at most, of each picture.
-        correlation: Pearson's, of the explanation maps by the two precisions, in the mean.
-        lowest_correlation: of a picture.
-        jaccard: of the two sets of feature maps that entered them, in the mean.
-        confidence: the largest difference of a masked copy's confidence.
-        passed: whether that was enough.
+        passed: whether the figures were good enough.
     """
 
     bundle: str
     provider: str
     version: str
     processor: str
-    images: int
-    left_out: int
-    masks: int
-    correlation: float
-    lowest_correlation: float
-    jaccard: float
-    confidence: float
     passed: bool
 
     @classmethod
@@ -92,7 +79,8 @@ def write_record(sessions: Sessions, record: GateRecord) -> None:
 def _key(sessions: Sessions) -> dict[str, Any]:
     """What a comparison holds for."""
     return {
-        "bundle": sha256(sessions.folder / MANIFEST),
+        # Of what was loaded: the folder may hold another bundle by now.
+        "bundle": hashlib.sha256(sessions.manifest.to_json().encode()).hexdigest(),
         "provider": sessions.provider.full,
         "version": sessions.provider.version,
         "processor": str(processor()),

@@ -156,8 +156,8 @@ def test_what_was_compared_holds_for_the_same_things_alone(bundle, photos, tmp_p
     elif change == "version":
         rounded.sessions.provider = replace(rounded.sessions.provider, version="9.9")
     elif change == "bundle":
-        manifest = bundle / MANIFEST
-        manifest.write_text(manifest.read_text() + "\n")
+        rename(bundle)
+        _, rounded = engines(bundle)
     else:
         file.write_text({"damaged": file.read_text()[:40], "empty": "", "list": '[{"passed": true}]'}[change])
     assert gate_record.unproven(rounded.sessions) == [gate_record.UNPROVEN]
@@ -167,6 +167,20 @@ def test_what_was_compared_holds_for_the_same_things_alone(bundle, photos, tmp_p
         )
         assert len(json.loads(file.read_text())) == 2, "records of other machines are kept"
         assert gate_record.unproven(rounded.sessions) == []
+
+
+def test_figures_are_of_the_bundle_that_was_loaded(bundle, photos):
+    exact, rounded = engines(bundle)
+    rename(bundle)  # another one takes its place meanwhile
+    judge(exact, rounded, drawn_pictures(photos, "images"))
+    assert gate_record.unproven(rounded.sessions) == []
+    assert engines(bundle)[1].unproven == [gate_record.UNPROVEN]
+
+
+def rename(bundle):
+    """Make another bundle of it."""
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    (bundle / MANIFEST).write_text(json.dumps(manifest | {"name": "another"}))
 
 
 def figures(passed):

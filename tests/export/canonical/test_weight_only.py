@@ -50,4 +50,6 @@ def test_scales_that_do_not_fit_are_refused_by_the_node(tmp_path):
 
 def test_scales_that_fit_are_taken(tmp_path):
     onnx.save(stored(12), tmp_path / "model.onnx")
-    export(tmp_path / "model.onnx", tmp_path / "b")
+    report = export(tmp_path / "model.onnx", tmp_path / "b")
+    assert max(report.manifest.parity.errors[name] for name in ("logits", "maps", "tangents")) < 1e-5
+    assert examine(tmp_path / "model.onnx").refusals == ()
