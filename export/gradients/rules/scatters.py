@@ -35,7 +35,11 @@ def scatter_elements(
 def scatter_nd(
     op: Builder, g: str, y: str, x: str, indices: str, updates: str, *, reduction: str = "none"
 ) -> Gradients:
-    """As `scatter_elements`, where the indices are of whole slices."""
+    """The updates get what is at their place, the input the rest; added, all get everything.
+
+    Where several reach a maximum or a minimum they share evenly, as torch's scatter_reduce; a factor gets the
+    product of the others at its place, also where some are zero.
+    """
     return _scattered(
         op,
         (g, y, x, updates),
