@@ -10,6 +10,7 @@ from sise_rt.errors import SiseError
 from sise_rt.wording import Note
 
 from .console import UNUSABLE, complain
+from .help_pages import Helpful
 from .signals import interrupt, on_interrupt
 
 # Options that say the opposite of the argument that they stand for.
@@ -26,7 +27,7 @@ class Refusal(click.ClickException):
         complain(self.message)
 
 
-class Command(click.Command):
+class Command(Helpful):
     """A subcommand, whose errors name its options."""
 
     def invoke(self, ctx: click.Context) -> Any:

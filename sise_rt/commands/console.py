@@ -20,6 +20,8 @@ from sise_rt.running.provider import PROVIDERS
 from sise_rt.running.providers import PLUG_INS, PRECISIONS
 from sise_rt.wording import counted, in_bytes, printable, printable_json, short
 
+from .help_pages import MACHINE, PICTURES, WHERE_TO, option
+
 # Exit codes.
 FAILED_IMAGES, UNUSABLE = 1, 2
 
@@ -40,15 +42,19 @@ class Provider(click.ParamType):
         return str(value)
 
 
-PROVIDER = click.option(
+PROVIDER = option(
     "--provider",
+    heading=MACHINE,
     type=Provider(),
+    metavar="NAME",
     default="auto",
     show_default=True,
-    help="What runs the model; auto is CUDA where it is there, else the CPU. See sise-rt providers.",
+    help=f"What runs the model: {', '.join(PROVIDER_NAMES)} or {PLUG_IN}NAME; auto is CUDA where it is "
+    "there, else the CPU. See sise-rt providers.",
 )
-PRECISION = click.option(
+PRECISION = option(
     "--precision",
+    heading=MACHINE,
     type=click.Choice(PRECISIONS),
     default=PRECISIONS[0],
     show_default=True,
@@ -58,12 +64,18 @@ PRECISION = click.option(
 
 def THREADS(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of how many threads there are."""
-    number = click.option(
+    number = option(
         "--threads",
+        heading=MACHINE,
         type=click.IntRange(1),
         help="CPU threads; by default, and at most, the cores this process may use.",
     )
-    more = click.option("--oversubscribe", is_flag=True, help="Start more --threads than there are cores.")
+    more = option(
+        "--oversubscribe",
+        heading=MACHINE,
+        is_flag=True,
+        help="Start more --threads than there are cores.",
+    )
     return number(more(command))
 
 
@@ -87,15 +99,17 @@ class Bytes(click.ParamType):
         return size
 
 
-MEMORY = click.option(
+MEMORY = option(
     "--memory",
+    heading=MACHINE,
     type=Bytes(),
     help="That the images of a pass may take, besides the model, as in 800MB; 1GB by default. "
     "A --batch-size overrides it.",
 )
-QUIET = click.option("--quiet", "-q", is_flag=True, help="Only errors.")
-MAX_PIXELS = click.option(
+QUIET = option("--quiet", "-q", heading=WHERE_TO, is_flag=True, help="Print errors only.")
+MAX_PIXELS = option(
     "--max-pixels",
+    heading=PICTURES,
     type=click.IntRange(1),
     default=MOST_PIXELS,
     show_default=True,
@@ -108,9 +122,10 @@ def at_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def bit_depth(help_text: str) -> Callable[[Any], Any]:
+def bit_depth(heading: str, help_text: str) -> Callable[[Any], Any]:
     """The option of a bit depth."""
-    return click.option("--bit-depth", type=click.IntRange(DEPTHS[0], DEPTHS[-1]), help=help_text)
+    depths = click.IntRange(DEPTHS[0], DEPTHS[-1])
+    return option("--bit-depth", heading=heading, type=depths, help=help_text)
 
 
 @contextmanager

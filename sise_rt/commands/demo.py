@@ -8,14 +8,16 @@ import click
 
 from .command import Command
 from .console import PROVIDER, THREADS, progress_bar, say, summary
+from .help_pages import WHERE_TO, option
 from .results import prepare_folder
 from .signals import starting
 
 
 @click.command(cls=Command)
-@click.option(
+@option(
     "-o",
     "--out",
+    heading=WHERE_TO,
     type=click.Path(path_type=Path),
     default="sise-demo",
     show_default=True,

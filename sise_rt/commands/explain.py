@@ -35,6 +35,7 @@ from .console import (
     whole_number,
 )
 from .explaining import explain_pictures
+from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
 from .results import Wanted, prepare_folder
 from .signals import starting
 
@@ -77,27 +78,28 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
     return value
 
 
-def of_methods(name: str) -> Callable[[Any], Any]:
+def of_methods(heading: str, name: str) -> Callable[[Any], Any]:
     """The click option of an option that methods have, as the record of the first of them tells it."""
     owners = [method for method in METHODS.values() if method.has(name)]
-    option, names = owners[0].option(name), " and ".join(method.name for method in owners)
-    return click.option(
+    theirs, names = owners[0].option(name), " and ".join(method.name for method in owners)
+    return option(
         f"--{name.replace('_', '-')}",
-        type=_click_type(option),
-        callback=_number if option.kind is float else None,
-        help=f"Of {names}: {option.help[0].lower()}{option.help[1:].removesuffix('.')}; "
-        f"{option.off or option.default} by default.",
+        heading=heading,
+        type=_click_type(theirs),
+        callback=_number if theirs.kind is float else None,
+        help=f"Of {names}: {theirs.help[0].lower()}{theirs.help[1:].removesuffix('.')}; "
+        f"{theirs.off or theirs.default} by default.",
     )
 
 
-def _click_type(option: Option) -> click.ParamType:
-    if option.choices:
-        return click.Choice(option.choices)
-    limits = option.range
+def _click_type(theirs: Option) -> click.ParamType:
+    if theirs.choices:
+        return click.Choice(theirs.choices)
+    limits = theirs.range
     low = None if math.isinf(limits.low) else limits.low
     high = None if math.isinf(limits.high) else limits.high
-    open_low = limits.above or bool(option.off)  # whoever wants none leaves the option out
-    if option.kind is int:
+    open_low = limits.above or bool(theirs.off)  # whoever wants none leaves the option out
+    if theirs.kind is int:
         first = None if low is None else int(low) + open_low
         return click.IntRange(first, None if high is None else int(high))
     return click.FloatRange(low, high, min_open=open_low, max_open=limits.below and high is not None)
@@ -105,62 +107,99 @@ def _click_type(option: Option) -> click.ParamType:
 
 @click.command(cls=Command)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
-@click.option(
+@option(
+    "-m",
+    "--model",
+    "bundle",
+    heading=WHAT,
+    metavar="BUNDLE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The model, as sise-rt export makes it.",
+)
+@option(
     "-t",
     "--target",
     "targets",
+    heading=WHAT,
     metavar="TARGET",
     multiple=True,
     help="Class index or label; may be repeated.",
 )
-@click.option(
+@option(
     "--top-k",
+    heading=WHAT,
     type=click.IntRange(1),
     default=1,
     show_default=True,
     help="Without -t: explain the N best classes.",
 )
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    default="explanations",
-    show_default=True,
-    help="Output folder.",
-)
-@of_methods("mu")
-@of_methods("fusion")
-@of_methods("scores")
-@click.option(
-    "--preset",
-    type=click.Choice(list(PRESETS)),
-    help="Of sise: exact, as by default, or fast, which scores a tenth of the masks as --budget 0.1 does.",
-)
-@of_methods("budget")
-@of_methods("max_passes")
-@of_methods("max_seconds")
-@click.option(
+@option(
     "--method",
     "methods",
+    heading=HOW,
     type=Methods(),
     default="sise",
     show_default=True,
     metavar="A,B,...",
     help="Methods, with options as in sise:mu=0.3; several are also put side by side. See sise-rt methods.",
 )
-@click.option("--check", is_flag=True, help="Also record drop, increase, insertion and deletion.")
-@click.option("--blocks", is_flag=True, help="Also write a strip: picture, every block's map, explanation.")
+@of_methods(HOW, "mu")
+@of_methods(HOW, "fusion")
+@of_methods(HOW, "scores")
+@option(
+    "--preset",
+    heading=HOW_MUCH,
+    type=click.Choice(list(PRESETS)),
+    help="Of sise: exact, as by default, or fast, which scores a tenth of the masks as --budget 0.1 does.",
+)
+@of_methods(HOW_MUCH, "budget")
+@of_methods(HOW_MUCH, "max_passes")
+@of_methods(HOW_MUCH, "max_seconds")
+@option(
+    "-o",
+    "--out",
+    heading=WHERE_TO,
+    type=click.Path(path_type=Path),
+    default="explanations",
+    show_default=True,
+    help="Output folder.",
+)
+@option(
+    "--check",
+    heading=WHERE_TO,
+    is_flag=True,
+    help="Also record drop, increase, insertion and deletion.",
+)
+@option(
+    "--blocks",
+    heading=WHERE_TO,
+    is_flag=True,
+    help="Also write a strip: picture, every block's map, explanation.",
+)
+@option(
+    "--json",
+    "as_json",
+    heading=WHERE_TO,
+    is_flag=True,
+    help="One JSON record a line on standard output.",
+)
+@QUIET
+@bit_depth(PICTURES, "Of pictures that are stored in 16 bits, as 12 of most microscopes and detectors.")
+@MAX_PIXELS
 @PROVIDER
 @PRECISION
-@click.option("--batch-size", type=Batch(), default="auto", show_default=True, help="Masks per forward pass.")
 @THREADS
 @MEMORY
-@click.option("--tf32", is_flag=True, help="Let CUDA round to TensorFloat-32, which is faster.")
-@bit_depth("Of pictures that are stored in 16 bits, as 12 of most microscopes and detectors.")
-@MAX_PIXELS
-@click.option("--json", "as_json", is_flag=True, help="One JSON record a line on standard output.")
-@QUIET
+@option(
+    "--batch-size",
+    heading=MACHINE,
+    type=Batch(),
+    default="auto",
+    show_default=True,
+    help="Masks per forward pass.",
+)
+@option("--tf32", heading=MACHINE, is_flag=True, help="Let CUDA round to TensorFloat-32, which is faster.")
 def explain(
     images: tuple[Path, ...],
     bundle: Path,
@@ -195,7 +234,7 @@ def explain(
       sise-rt explain *.jpg -m resnet50.sise -t tabby -t 242 -o maps --blocks
       sise-rt explain cat.jpg -m resnet50.sise --preset fast
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
-      sise-rt explain cat.jpg -m resnet50.sise --method sise,grad-cam,rise:masks=1000 --check
+      sise-rt explain cat.jpg -m resnet50.sise --method sise,rise --check
     """
     if targets and top_k > 1:
         raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")

@@ -13,6 +13,7 @@ import click
 from sise_rt.wording import printable, reason, short
 
 from .console import UNUSABLE, complain
+from .help_pages import Context
 from .signals import INTERRUPTED, interrupted
 
 MODULES = {  # of the subcommands, in this package
@@ -30,9 +31,11 @@ MODULES = {  # of the subcommands, in this package
 class Group(click.Group):
     """Subcommands that are imported when they are asked for."""
 
+    context_class = Context
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names, as the help has them."""
-        return sorted(MODULES)
+        return list(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A subcommand, None where there is no such one."""

@@ -14,13 +14,19 @@ from sise_rt.wording import counted
 
 from .command import Command, spelt, spelt_note
 from .console import UNUSABLE, block_table, complain, described, say
+from .help_pages import WHAT, option
 from .model_options import import_torch_for, of_model
 from .signals import starting
 
 
 @click.command(cls=Command)
 @click.argument("source", metavar="BUNDLE|SOURCE")
-@click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision: and timm:, random by default.")
+@option(
+    "--weights",
+    heading=WHAT,
+    metavar="FILE|DEFAULT|none",
+    help="For torchvision: and timm:, random by default.",
+)
 @of_model
 def inspect(
     source: str,

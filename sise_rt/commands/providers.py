@@ -14,6 +14,7 @@ from sise_rt.wording import counted
 
 from .command import Command
 from .console import say
+from .help_pages import WHAT, option
 
 if TYPE_CHECKING:
     from sise_rt.running.engine import Engine
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.option(
+@option(
     "-m",
     "--model",
     "bundle",
+    heading=WHAT,
     metavar="BUNDLE",
     type=click.Path(path_type=Path),
     help="Also measure how long a masked copy takes in each.",

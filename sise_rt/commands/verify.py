@@ -13,6 +13,7 @@ from sise_rt.wording import counted
 
 from .command import Command
 from .console import PRECISION, PROVIDER, THREADS, parity_line, progress_bar, say
+from .help_pages import WHAT, option
 from .signals import starting
 
 if TYPE_CHECKING:
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@PROVIDER
-@PRECISION
-@click.option(
+@option(
     "--images",
+    heading=WHAT,
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     help="Of --precision bf16: pictures of the kind that the model is for; at most 20 are taken.",
 )
+@PROVIDER
+@PRECISION
 @THREADS
 def verify(
     bundle: Path,
