@@ -9,7 +9,7 @@ import click
 from sise_rt.errors import SiseError
 from sise_rt.wording import Note
 
-from .console import UNUSABLE, complain
+from .console import UNUSABLE
 from .help_pages import Helpful
 from .signals import interrupt, on_interrupt
 
@@ -21,10 +21,6 @@ class Refusal(click.ClickException):
     """What a command cannot do, in one line on standard error."""
 
     exit_code = UNUSABLE
-
-    def show(self, file: Any = None) -> None:
-        """Print it as every other complaint."""
-        complain(self.message)
 
 
 class Command(Helpful):

@@ -24,10 +24,12 @@ from sise_rt.metrics.agreement import METRICS as TRUTH
 from sise_rt.metrics.check import CURVES, require_probabilities
 from sise_rt.metrics.check import METRICS as MODEL
 
+from .bundle_path import BUNDLE
 from .command import Command
-from .console import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit_depth, complain
+from .console import complain
 from .evaluation_results import progress_of_images, tell
 from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
+from .shared_options import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit_depth
 from .signals import starting
 
 if TYPE_CHECKING:
@@ -53,16 +55,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
 
 
 @click.command(cls=Command)
-@option(
-    "-m",
-    "--model",
-    "bundle",
-    heading=WHAT,
-    metavar="BUNDLE",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The model, as sise-rt export makes it.",
-)
+@BUNDLE
 @option(
     "--data",
     "folder",

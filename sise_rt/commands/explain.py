@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from sise_rt import load
 from sise_rt.errors import MethodError
@@ -19,9 +20,13 @@ from sise_rt.metrics.check import require_probabilities
 from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
 
+from .bundle_path import BUNDLE, complete_target
 from .command import Command
-from .console import (
-    FAILED_IMAGES,
+from .console import FAILED_IMAGES, complain, rate, say
+from .explaining import explain_pictures
+from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
+from .results import Wanted, prepare_folder
+from .shared_options import (
     MAX_PIXELS,
     MEMORY,
     PRECISION,
@@ -29,14 +34,8 @@ from .console import (
     QUIET,
     THREADS,
     bit_depth,
-    complain,
-    rate,
-    say,
     whole_number,
 )
-from .explaining import explain_pictures
-from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
-from .results import Wanted, prepare_folder
 from .signals import starting
 
 
@@ -58,6 +57,18 @@ class Methods(click.ParamType):
     """Comma-separated methods, each with its options."""
 
     name = "methods"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Methods, behind those that are there."""
+        before, comma, last = incomplete.rpartition(",")
+        items = METHODS.items()
+        return [
+            CompletionItem(f"{before}{comma}{name}", help=method.help)
+            for name, method in items
+            if name.startswith(last)
+        ]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Request]:
         """Parse `sise,rise:masks=1000:seed=1`."""
@@ -107,16 +118,7 @@ def _click_type(theirs: Option) -> click.ParamType:
 
 @click.command(cls=Command)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@option(
-    "-m",
-    "--model",
-    "bundle",
-    heading=WHAT,
-    metavar="BUNDLE",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The model, as sise-rt export makes it.",
-)
+@BUNDLE
 @option(
     "-t",
     "--target",
@@ -124,6 +126,7 @@ def _click_type(theirs: Option) -> click.ParamType:
     heading=WHAT,
     metavar="TARGET",
     multiple=True,
+    shell_complete=complete_target,
     help="Class index or label; may be repeated.",
 )
 @option(

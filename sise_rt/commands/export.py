@@ -11,9 +11,11 @@ from sise_rt.bundle import PRECISIONS
 from sise_rt.wording import counted
 
 from .command import Command, spelt_note
-from .console import QUIET, described, parity_line, progress_bar, say
+from .console import described, parity_line, say, warn
 from .help_pages import HOW, WHAT, WHERE_TO, option
 from .model_options import import_torch_for, of_model
+from .progress import Progress
+from .shared_options import QUIET
 from .signals import starting
 
 
@@ -93,7 +95,7 @@ def export(
 
         import_torch_for(source)
     out = out or Path(f"{Path(source.rpartition(':')[2]).name.removesuffix('.onnx')}.sise")
-    with progress_bar("explaining in both precisions", hidden=quiet or gate_images is None) as progress:
+    with Progress(hidden=quiet or gate_images is None).of("explaining in both precisions") as progress:
         report = export_bundle(
             source,
             out,
@@ -112,7 +114,7 @@ def export(
             overwrite=overwrite,
         )
     for warning in report.warnings:
-        say(f"warning: {warning}", err=True)
+        warn(warning)
     if quiet:
         return
     for note in report.notes:

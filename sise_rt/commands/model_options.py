@@ -11,8 +11,8 @@ import click
 
 from sise_rt.bundle import ACTIVATIONS
 
-from .console import bit_depth, whole_number
 from .help_pages import WHAT, option
+from .shared_options import bit_depth, whole_number
 
 PREPROCESSING = "Preprocessing, where the model does not say it itself"
 

@@ -12,6 +12,7 @@ from sise_rt.errors import SiseError
 from sise_rt.running.provider import BF16, FP32
 from sise_rt.wording import counted
 
+from .bundle_path import BundlePath
 from .command import Command
 from .console import say
 from .help_pages import WHAT, option
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     "bundle",
     heading=WHAT,
     metavar="BUNDLE",
-    type=click.Path(path_type=Path),
+    type=BundlePath(),
     help="Also measure how long a masked copy takes in each.",
 )
 def providers(bundle: Path | None) -> None:
-    """What can run models here: what is installed, what the machine has, and how fast each is with a BUNDLE.
+    """List what can run models here, and how fast each is.
+
+    That is what is installed, what the machine has, and, with a BUNDLE, how long a masked copy takes in each.
 
     \b
     Examples:

@@ -11,9 +11,12 @@ import click
 from sise_rt.errors import BundleError
 from sise_rt.wording import counted
 
+from .bundle_path import BundlePath
 from .command import Command
-from .console import PRECISION, PROVIDER, THREADS, parity_line, progress_bar, say
+from .console import parity_line, say
 from .help_pages import WHAT, option
+from .progress import Progress
+from .shared_options import PRECISION, PROVIDER, THREADS
 from .signals import starting
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=BundlePath())
 @option(
     "--images",
     heading=WHAT,
@@ -40,7 +43,10 @@ def verify(
     threads: int | None,
     oversubscribe: bool,
 ) -> None:
-    """Check a bundle's hashes and schema, and measure its parity with the source again, without the source.
+    """Check that a bundle is whole and gives its source's numbers.
+
+    Its hashes and its schema are checked, and its parity with the source is measured again, without the
+    source.
 
     With --precision bf16 also compare explanations of pictures with those in float32, on this machine. The
     figures are kept beside the bundle, as in model.sise.bf16.json, and explain warns where there are none.
@@ -77,7 +83,7 @@ def _compare(exact: Engine, rounded: Engine, pictures: list[Path]) -> None:
     from sise_rt.phases.rounded_scoring import judge
     from sise_rt.running.gate_record import records_file
 
-    with progress_bar("explaining in both precisions", hidden=False) as progress:
+    with Progress().of("explaining in both precisions") as progress:
         figures = judge(exact, rounded, pictures, progress).figures()
     mean, lowest, jaccard = (figures[name] for name in ("correlation", "lowest_correlation", "jaccard"))
     say(

@@ -1016,7 +1016,7 @@ def test_ctrl_c_while_a_picture_is_explained(
             pressed.append(scored)
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("sise_rt.commands.explaining.progress_bar", lambda *_, **__: nullcontext(press))
+    monkeypatch.setattr("sise_rt.commands.progress.Progress.of", lambda *_: nullcontext(press))
     arguments = ["-t", "0", "--batch-size", "1", "--method", method, "-o", tmp_path / "out"]
     before = signal.getsignal(signal.SIGINT)
     code, _, err = sise("explain", picture, picture, "-m", small_bundle, *arguments)
@@ -1048,7 +1048,7 @@ def test_ctrl_c_keeps_the_pictures_before_and_begins_none_after(
         if steps.count(1) == 2 and scored == 1:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("sise_rt.commands.explaining.progress_bar", lambda *_, **__: nullcontext(press))
+    monkeypatch.setattr("sise_rt.commands.progress.Progress.of", lambda *_: nullcontext(press))
     out = tmp_path / "out"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored
     try:
