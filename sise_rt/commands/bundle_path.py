@@ -37,6 +37,10 @@ class BundlePath(click.ParamType):
             raise Refusal(instead)
         return Path(value)
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Where a bundle comes from, for those who have none."""
+        return "A bundle is what sise-rt export makes of a model."
+
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
