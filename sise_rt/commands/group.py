@@ -54,7 +54,7 @@ class Group(click.Group):
             click.UsageError: there is no such one; with those that are spelt much like it.
         """
         name = args[0]
-        if name not in MODULES and name[:1].isalnum() and not ctx.resilient_parsing:
+        if name not in MODULES and not name.startswith("-") and not ctx.resilient_parsing:
             near = get_close_matches(name, MODULES, 1)
             help_with = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODULES)}"
             ctx.fail(f"no command {name!r}: {help_with}")

@@ -80,7 +80,5 @@ def test_targets_are_completed_as_a_shell_can_type_them(monkeypatch, typed, offe
 
 def test_who_has_no_bundle_is_told_where_they_come_from(capsys):
     assert run(["explain", "a.png"]) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert (
-        error == "error: Missing option '-m' / '--model'. A bundle is what sise-rt export makes of a model."
-    )
+    says = "error: Missing option '-m' / '--model'. A bundle is what sise-rt export makes of a model."
+    assert capsys.readouterr().err.splitlines()[-1] == says

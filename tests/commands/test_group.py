@@ -25,7 +25,7 @@ def test_alone_it_prints_its_help(sise):
         ("explan", "error: no command 'explan': did you mean explain?"),
         ("verfiy", "error: no command 'verfiy': did you mean verify?"),
         ("frobnicate", f"error: no command 'frobnicate': there are {', '.join(MODULES)}"),
-        ("--nope", "error: No such option '--nope'."),
+        ("--nope", "error: No such option"),
     ],
 )
 def test_what_is_no_command(sise, typed, says):
@@ -47,4 +47,6 @@ def test_a_command_without_what_it_needs_says_so(sise, command):
 
 
 def test_an_option_that_is_spelt_wrongly_is_told_the_right_one(sise):
-    assert "'--method', '--model'" in sise("explain", "a.png", "--modle", "b")[2]
+    *_, last = sise("explain", "a.png", "--modle", "b")[2].splitlines()
+    assert last.startswith("error: No such option")
+    assert "--model" in last

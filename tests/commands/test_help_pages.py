@@ -1,6 +1,7 @@
 """The help: what every page of it keeps."""
 
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -39,6 +40,11 @@ def test_the_list_of_commands_has_a_whole_sentence_for_each(page):
         summary = " ".join(cli.get_command(CONTEXT, name).help.split("\n\n")[0].split())
         assert summary.startswith(sentence)
         assert sentence.endswith(".")
+
+
+def test_the_page_of_the_command_line_lists_every_command():
+    page = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
+    assert re.findall(r"^\| `sise-rt ([a-z-]+)` \|", page.read_text("utf-8"), re.MULTILINE) == list(MODULES)
 
 
 @pytest.mark.parametrize("name", MODULES)
