@@ -50,7 +50,7 @@ def test_the_page_of_the_command_line_lists_every_command():
 @pytest.mark.parametrize("name", MODULES)
 def test_every_option_has_a_heading_and_whole_sentences(name):
     for parameter in cli.get_command(CONTEXT, name).params:
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and not parameter.hidden:
             assert isinstance(parameter, Option), f"{parameter.opts}: no heading"
             assert parameter.help, parameter.opts
             assert parameter.help.endswith("."), parameter.opts
