@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from sise_rt import load
 from sise_rt.errors import MethodError
 from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, repeated, with_preset
 from sise_rt.metrics.check import require_probabilities
+from sise_rt.running.engine import Engine
+from sise_rt.running.provider import BF16, VERIFIED
 from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
 
@@ -154,7 +157,8 @@ def _click_type(theirs: Option) -> click.ParamType:
     "--preset",
     heading=HOW_MUCH,
     type=click.Choice(list(PRESETS)),
-    help="Of sise: exact, as by default, or fast, which scores a tenth of the masks as --budget 0.1 does.",
+    help="Of sise: exact, as by default, or fast, which scores a tenth of the masks as --budget 0.1 does, in "
+    "bf16 where --precision verified would.",
 )
 @of_methods(HOW_MUCH, "budget")
 @of_methods(HOW_MUCH, "max_passes")
@@ -244,11 +248,14 @@ def explain(
     _refuse_clashes(images, out)
     alone = [asked.label for asked in methods] == ["sise"]
     requests = _requests(methods, preset, options, blocks=blocks)
+    precision = _precision(precision, preset)
     with starting():
         explainer = load(
             bundle, provider, threads, memory, tf32, precision=precision, oversubscribe=oversubscribe
         )
         explainer.require(requests)
+    if precision == VERIFIED and not (as_json or quiet):
+        _say_precision(explainer.engine)
     if check:
         require_probabilities(explainer.engine)
     indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
@@ -273,6 +280,18 @@ def explain(
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
+
+
+def _precision(given: str, preset: str | None) -> str:
+    """What masked copies are scored in: the preset's own where nobody said."""
+    source = click.get_current_context().get_parameter_source("precision")
+    return VERIFIED if preset == "fast" and source is ParameterSource.DEFAULT else given
+
+
+def _say_precision(engine: Engine) -> None:
+    """Say that scores are rounded where nobody asked for that by name."""
+    if engine.sessions.precision == BF16:
+        say(f"note: masked copies are scored in bf16 by {engine.provider}, as verified", err=True)
 
 
 def _refuse_clashes(images: Sequence[Path], out: Path) -> None:

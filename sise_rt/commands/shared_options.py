@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
 from sise_rt.preprocessing import DEPTHS
 from sise_rt.running.plug_ins import PLUG_IN
-from sise_rt.running.provider import PROVIDERS
+from sise_rt.running.provider import PROVIDERS, VERIFIED
 from sise_rt.running.providers import PLUG_INS, PRECISIONS
 
 from .help_pages import MACHINE, PICTURES, WHERE_TO, option
@@ -53,10 +53,11 @@ PROVIDER = option(
 PRECISION = option(
     "--precision",
     heading=MACHINE,
-    type=click.Choice(PRECISIONS),
+    type=click.Choice((*PRECISIONS, VERIFIED)),
     default=PRECISIONS[0],
     show_default=True,
-    help="That masked copies are scored in; bf16 needs a CPU that has it. See sise-rt verify.",
+    help="That masked copies are scored in: bf16 needs a CPU that has it; verified is bf16 where sise-rt "
+    "verify found it good enough on such a machine, else fp32.",
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sise_rt.errors import BundleError
+from sise_rt.running.providers import PRECISIONS
 from sise_rt.wording import counted
 
 from .bundle_path import BundlePath
@@ -16,7 +17,7 @@ from .command import Command
 from .console import parity_line, say
 from .help_pages import WHAT, option
 from .progress import Progress
-from .shared_options import PRECISION, PROVIDER, THREADS
+from .shared_options import PROVIDER, THREADS
 from .signals import starting
 
 if TYPE_CHECKING:
@@ -32,8 +33,15 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Of --precision bf16: pictures of the kind that the model is for; at most 20 are taken.",
 )
+@option(
+    "--precision",
+    heading=WHAT,
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
+    show_default=True,
+    help="Also compare scores of masked copies in bf16 with those in fp32.",
+)
 @PROVIDER
-@PRECISION
 @THREADS
 def verify(
     bundle: Path,
@@ -89,5 +97,5 @@ def _compare(exact: Engine, rounded: Engine, pictures: list[Path]) -> None:
     say(
         f"{rounded.sessions.precision} against fp32 on {counted(len(pictures), 'picture')}: explanations "
         f"correlate at {mean:.4f} in the mean, {lowest:.4f} at worst; Jaccard index of kept maps "
-        f"{jaccard:.4f}: kept in {records_file(rounded.sessions)}"
+        f"{jaccard:.4f}: kept in {records_file(rounded.folder)}"
     )
