@@ -203,4 +203,5 @@ def _explanation(
         model=manifest.name,
         placement=query.picture.placement,
         bit_depth=query.picture.bit_depth,
+        picture=query.picture,
     )

@@ -71,6 +71,8 @@ class Explanation:
         check: what `sise_rt.metrics.check.check` found, None if it was not asked.
         activation: what makes confidences of the model's outputs: `softmax`, `sigmoid` or `none`.
         assumed: what was assumed of the model when it was exported, as its preprocessing, a line each.
+        picture: the one that was explained, which what draws takes; no copy. None where it was let go of: in
+            what is pickled or copied, and after `dataclasses.replace(explanation, picture=None)`.
     """
 
     map: np.ndarray = field(repr=False)
@@ -101,6 +103,11 @@ class Explanation:
     check: Mapping[str, float | None] | None = None
     activation: str = "softmax"
     assumed: tuple[str, ...] = ()
+    picture: Picture | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but the picture, which may be large and is mostly where it came from."""
+        return self.__dict__ | {"picture": None}
 
     def said(self, confidence: float) -> str:
         """A confidence of the model, or its output where that is explained itself, for people to read."""
@@ -152,19 +159,20 @@ class Explanation:
             **({"check": dict(self.check)} if self.check else {}),
         }
 
-    def overlay(self, picture: Any) -> np.ndarray:
+    def overlay(self, picture: Any = None) -> np.ndarray:
         """The map over the picture, (H0, W0, 3) uint8 RGB.
 
         Args:
-            picture: the one that was explained: a `Picture`, or a path, bytes, PIL image or uint8 RGB array.
+            picture: the one that was explained: a `Picture`, or a path, bytes, PIL image or uint8 RGB array;
+                None takes the one that the explanation holds.
 
         Raises:
-            ArgumentError: the picture has another size than the one that was explained.
+            ArgumentError: the picture has another size than the one that was explained, or there is none.
             ImageError: it cannot be read.
         """
         return overlay(_shown(picture, self), *to_original(self.map, self.placement))
 
-    def strip(self, picture: Any) -> np.ndarray:
+    def strip(self, picture: Any = None) -> np.ndarray:
         """The picture, each block's visualization map, and the explanation, side by side: uint8 RGB.
 
         The argument and the errors are those of `overlay`.
@@ -183,14 +191,14 @@ class Explanation:
         label: str = "",
         blocks: bool = False,
     ) -> list[Path]:
-        """Write `<stem>.<target>.npy` (map), `.json` (record) and, with the picture, `.png` (overlay).
+        """Write `<stem>.<target>.npy` (map), `.json` (record) and `.png` (overlay).
 
         Args:
             folder: is made if missing.
-            picture: the one that was explained, as for `overlay`; without it there is no `.png`.
+            picture: as for `overlay`; where the explanation holds none and none is given there is no `.png`.
             stem: of the file names; the picture's own if None.
             label: comes behind the target in the file names, as where several methods explain it.
-            blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs the picture.
+            blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs a picture.
 
         Returns:
             The files: overlay, map, record, strip, as far as they were written.
@@ -198,11 +206,12 @@ class Explanation:
         Raises:
             OutputError: a file cannot be written, or one of that name is no earlier result of the same
                 picture, model, target and method.
-            ArgumentError: `blocks` without a picture, or the picture is another one.
+            ArgumentError: `blocks` where there is no picture, or the picture is another one.
             ImageError: the picture cannot be read.
         """
+        picture = self.picture if picture is None else picture
         if blocks and picture is None:
-            raise ArgumentError("a strip of blocks needs the picture: give it as well", settings=("picture",))
+            raise _no_picture(self)
         folder = Path(folder)
         base = base_name(Path(self.name).stem if stem is None else stem, self.target, label)
         record = self.record()
@@ -231,7 +240,7 @@ class Explanation:
         )
 
 
-def compare(explanations: Mapping[str, Explanation | None], picture: Any) -> np.ndarray:
+def compare(explanations: Mapping[str, Explanation | None], picture: Any = None) -> np.ndarray:
     """The picture and the maps of several explanations of one target, side by side: uint8 RGB (H, W, 3).
 
     Of many methods it has several rows.
@@ -256,7 +265,10 @@ def compare(explanations: Mapping[str, Explanation | None], picture: Any) -> np.
 
 
 def _shown(picture: Any, explanation: Explanation) -> np.ndarray:
-    """The pixels of the explained picture in RGB, (H0, W0, 3) uint8."""
+    """The pixels of the explained picture in RGB, (H0, W0, 3) uint8; of its own where `picture` is None."""
+    picture = explanation.picture if picture is None else picture
+    if picture is None:
+        raise _no_picture(explanation)
     if isinstance(picture, Picture):
         pixels = picture.pixels
     else:
@@ -269,3 +281,10 @@ def _shown(picture: Any, explanation: Explanation) -> np.ndarray:
             settings=("picture",),
         )
     return in_rgb(pixels)
+
+
+def _no_picture(explanation: Explanation) -> ArgumentError:
+    return ArgumentError(
+        f"the explanation of {explanation.name} does not hold its picture any more: give it as well",
+        settings=("picture",),
+    )

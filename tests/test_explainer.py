@@ -398,13 +398,19 @@ def test_saving(explanation, picture, tmp_path):
 
 def test_an_explanation_travels_without_its_picture(explanation, picture, tmp_path):
     """What is stored or sent needs the picture only where it is drawn."""
+    assert np.shares_memory(explanation.picture.pixels, picture)
+    assert np.array_equal(explanation.overlay(), explanation.overlay(picture))
+    assert np.array_equal(explanation.strip(), explanation.strip(picture))
     sent = pickle.dumps(explanation)
     assert len(sent) < 3 * picture.nbytes + explanation.raw.nbytes + explanation.map.nbytes * 5
     arrived = pickle.loads(sent)
     assert [f.name for f in arrived.save(tmp_path)] == ["image.1.npy", "image.1.json"]
     assert np.array_equal(arrived.overlay(picture), explanation.overlay(picture))
-    with pytest.raises(sise_rt.ArgumentError, match="needs the picture"):
-        arrived.save(tmp_path, blocks=True)
+    for drawn in (arrived.overlay, arrived.strip, lambda: arrived.save(tmp_path, blocks=True)):
+        with pytest.raises(sise_rt.ArgumentError, match="does not hold its picture"):
+            drawn()
+    assert replace(explanation, picture=None).picture is arrived.picture is None
+    assert replace(explanation).picture is explanation.picture
     for other in (picture[1:], Image.fromarray(picture).resize((80, 96))):
         with pytest.raises(sise_rt.ArgumentError, match=r"is not the one that was explained.*40 x 48"):
             arrived.overlay(other)
