@@ -1,4 +1,4 @@
-"""Explanations inside a Python service: POST a picture, get the overlay back.
+"""Explanations inside a Python service: POST a picture, get the explanation back.
 
     python examples/service.py resnet50.sise --port 8000
     curl --data-binary @cat.jpg 'localhost:8000/?target=tabby' > cat.png
@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import click
-import cv2
 
 import sise_rt
 
@@ -42,8 +41,7 @@ def make_server(bundle: str, port: int, provider: str = "auto") -> ThreadingHTTP
                 return self.answer(400, "text/plain", str(error).encode())
             if query.get("format") == ["json"]:
                 return self.answer(200, "application/json", json.dumps(explanation.record()).encode())
-            _, png = cv2.imencode(".png", explanation.overlay(picture)[..., ::-1])
-            return self.answer(200, "image/png", png.tobytes())
+            return self.answer(200, "image/png", explanation.png())
 
         def answer(self, status: int, kind: str, body: bytes) -> None:
             self.send_response(status)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .captions import caption_of, class_named
+from .drawing.drawn import drawn
+from .drawing.painting import overlay, transparent
+from .drawing.palettes import INFERNO
+from .drawing.png import encode_png
+from .drawing.sizes import SIZE
+from .drawing.strips import strip
 from .errors import ArgumentError
 from .files import make_folder, write_whole
 from .methods import BlockEvidence
@@ -19,11 +25,8 @@ from .pictures.picture import Picture, in_rgb
 from .pictures.placement import Placement, to_original
 from .pictures.raster import in_eight_bits
 from .pictures.reading import load_image
-from .render import overlay, save_png, strip
 from .saving import SUFFIXES, base_name, refuse_foreign
 from .wording import counted, probability
-
-MOST_IN_A_ROW = 6  # pictures, so that a comparison still fits on a screen
 
 
 @dataclass(frozen=True)
@@ -117,9 +120,7 @@ class Explanation:
 
     def heading(self) -> str:
         """What a picture of it is headed by: the target, and the model's confidence in it."""
-        unnamed = self.label == str(self.target)
-        name = f"class {self.target}" if unnamed else f"{self.label} ({self.target})"
-        return f"{name}, {self.said(self.confidence)}"
+        return f"{class_named(self.label, self.target)}, {self.said(self.confidence)}"
 
     def record(self) -> dict[str, Any]:
         """Everything but the pictures, ready for JSON."""
@@ -159,18 +160,97 @@ class Explanation:
             **({"check": dict(self.check)} if self.check else {}),
         }
 
-    def overlay(self, picture: Any = None) -> np.ndarray:
+    def pixels(self, picture: Any = None) -> np.ndarray:
+        """The picture that was explained as it is shown, (H0, W0, 3) uint8 RGB.
+
+        The argument and the errors are those of `overlay`.
+        """
+        picture = self.picture if picture is None else picture
+        if picture is None:
+            raise _no_picture(self)
+        if isinstance(picture, Picture):
+            pixels = picture.pixels
+        else:
+            pixels = in_eight_bits(load_image(picture), self.bit_depth)
+        if pixels.shape[:2] != self.placement.original:
+            height, width = self.placement.original
+            raise ArgumentError(
+                f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is not the one that was "
+                f"explained, {self.name}, which has {width} x {height}",
+                settings=("picture",),
+            )
+        return in_rgb(pixels)
+
+    def png(
+        self,
+        picture: Any = None,
+        *,
+        size: int = SIZE,
+        outline: float | None = 0.5,
+        palette: str = INFERNO,
+    ) -> bytes:
+        """The picture to show to others, as PNG: map, outline, and in words what is seen.
+
+        Args:
+            picture: as for `overlay`.
+            size: pixels that the picture's short side has at least; 32 to 4096.
+            outline: the value of the map that a line goes around, in (0, 1]; None for no line.
+            palette: `inferno`, `magma`, `viridis` or `cividis`.
+
+        Raises:
+            ArgumentError: an argument is out of its range; and as `overlay` does.
+            ImageError: likewise.
+        """
+        shown = self.pixels(picture)
+        return encode_png(
+            drawn(
+                shown,
+                self.map,
+                self.placement,
+                caption_of(self),
+                size=size,
+                outline=outline,
+                palette=palette,
+            )
+        )
+
+    def plain_png(self, picture: Any = None, *, outline: float | None = 0.5, palette: str = INFERNO) -> bytes:
+        """The map over the picture as PNG, in the picture's own size and without words.
+
+        The arguments and the errors are those of `png`.
+        """
+        return encode_png(self.overlay(picture, outline=outline, palette=palette))
+
+    def transparent_png(self, *, palette: str = INFERNO) -> bytes:
+        """The map alone as PNG with an alpha channel, which is the map, in the picture's own size.
+
+        Raises:
+            ArgumentError: there is no such palette.
+        """
+        return encode_png(transparent(np.clip(to_original(self.map, self.placement)[0], 0, 1), palette))
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows; nothing where the picture is gone."""
+        return None if self.picture is None else self.png()
+
+    def overlay(
+        self, picture: Any = None, *, outline: float | None = 0.5, palette: str = INFERNO
+    ) -> np.ndarray:
         """The map over the picture, (H0, W0, 3) uint8 RGB.
 
         Args:
             picture: the one that was explained: a `Picture`, or a path, bytes, PIL image or uint8 RGB array;
                 None takes the one that the explanation holds.
+            outline: the value of the map that a line goes around, in (0, 1]; None for no line.
+            palette: `inferno`, `magma`, `viridis` or `cividis`.
 
         Raises:
-            ArgumentError: the picture has another size than the one that was explained, or there is none.
+            ArgumentError: the picture has another size than the one that was explained, or there is none, or
+                another argument is out of its range.
             ImageError: it cannot be read.
         """
-        return overlay(_shown(picture, self), *to_original(self.map, self.placement))
+        placed, seen = to_original(self.map, self.placement)
+        return overlay(self.pixels(picture), placed, seen, outline=outline, palette=palette)
 
     def strip(self, picture: Any = None) -> np.ndarray:
         """The picture, each block's visualization map, and the explanation, side by side: uint8 RGB.
@@ -180,7 +260,7 @@ class Explanation:
         maps = [(block.name, block.visualization) for block in self.blocks] + [("explanation", self.map)]
         placed = [(name, None if m is None else to_original(m, self.placement)[0]) for name, m in maps]
         seen = to_original(self.map, self.placement)[1]
-        return strip(_shown(picture, self), placed, seen=seen, heading=self.heading())
+        return strip(self.pixels(picture), placed, seen=seen, heading=self.heading())
 
     def save(
         self,
@@ -190,18 +270,20 @@ class Explanation:
         *,
         label: str = "",
         blocks: bool = False,
+        draw: Callable[[Explanation, Any], bytes] = png,
     ) -> list[Path]:
-        """Write `<stem>.<target>.npy` (map), `.json` (record) and `.png` (overlay).
+        """Write `<stem>.<target>.npy` (map), `.json` (record) and `.png` (the picture to show).
 
         Args:
             folder: is made if missing.
             picture: as for `overlay`; where the explanation holds none and none is given there is no `.png`.
             stem: of the file names; the picture's own if None.
             label: comes behind the target in the file names, as where several methods explain it.
+            draw: makes the `.png` of the explanation and the picture, as `Explanation.plain_png` does.
             blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs a picture.
 
         Returns:
-            The files: overlay, map, record, strip, as far as they were written.
+            The files: picture, map, record, strip, as far as they were written.
 
         Raises:
             OutputError: a file cannot be written, or one of that name is no earlier result of the same
@@ -216,7 +298,7 @@ class Explanation:
         base = base_name(Path(self.name).stem if stem is None else stem, self.target, label)
         record = self.record()
         refuse_foreign(folder, base, record)
-        shown = None if picture is None else _shown(picture, self)
+        shown = None if picture is None else self.pixels(picture)
         array = io.BytesIO()
         np.save(array, self.map, allow_pickle=False)
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
@@ -224,12 +306,14 @@ class Explanation:
         write_whole(folder / f"{base}.npy", array.getvalue())
         # File names may hold bytes that are no UTF-8; JSON writes such a character as Python does.
         write_whole(folder / f"{base}.json", text.encode("utf-8", "backslashreplace"))
-        drawn = {}
-        if shown is not None:
-            drawn = {".png": self.overlay(shown)} | ({".blocks.png": self.strip(shown)} if blocks else {})
-        for suffix, pixels in drawn.items():
-            save_png(folder / f"{base}{suffix}", pixels)
-        written = [suffix for suffix in SUFFIXES if suffix in (".npy", ".json") or suffix in drawn]
+        drawings = {}
+        if picture is not None:
+            drawings[".png"] = draw(self, shown)
+            if blocks:
+                drawings[".blocks.png"] = encode_png(self.strip(shown))
+        for suffix, data in drawings.items():
+            write_whole(folder / f"{base}{suffix}", data)
+        written = [suffix for suffix in SUFFIXES if suffix in (".npy", ".json") or suffix in drawings]
         return [folder / f"{base}{suffix}" for suffix in written]
 
     def __repr__(self) -> str:
@@ -238,49 +322,6 @@ class Explanation:
             f"<Explanation of {self.name!r}: {self.heading()}, by {self.method} with "
             f"{counted(self.masks, 'mask')}, map {self.map.shape[0]} x {self.map.shape[1]}>"
         )
-
-
-def compare(explanations: Mapping[str, Explanation | None], picture: Any = None) -> np.ndarray:
-    """The picture and the maps of several explanations of one target, side by side: uint8 RGB (H, W, 3).
-
-    Of many methods it has several rows.
-
-    Args:
-        explanations: by what is written over each, None where there is none; at least one is there.
-        picture: as for `Explanation.overlay`, and with its errors.
-    """
-    first = next(e for e in explanations.values() if e is not None)
-    placed = [
-        (name, None if e is None else to_original(e.map, e.placement)[0]) for name, e in explanations.items()
-    ]
-    seen = to_original(first.map, first.placement)[1]
-    tiles = len(placed) + 1
-    return strip(
-        _shown(picture, first),
-        placed,
-        seen=seen,
-        heading=first.heading(),
-        columns=ceil(tiles / ceil(tiles / MOST_IN_A_ROW)),
-    )
-
-
-def _shown(picture: Any, explanation: Explanation) -> np.ndarray:
-    """The pixels of the explained picture in RGB, (H0, W0, 3) uint8; of its own where `picture` is None."""
-    picture = explanation.picture if picture is None else picture
-    if picture is None:
-        raise _no_picture(explanation)
-    if isinstance(picture, Picture):
-        pixels = picture.pixels
-    else:
-        pixels = in_eight_bits(load_image(picture), explanation.bit_depth)
-    if pixels.shape[:2] != explanation.placement.original:
-        height, width = explanation.placement.original
-        raise ArgumentError(
-            f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is not the one that was explained, "
-            f"{explanation.name}, which has {width} x {height}",
-            settings=("picture",),
-        )
-    return in_rgb(pixels)
 
 
 def _no_picture(explanation: Explanation) -> ArgumentError:

@@ -13,8 +13,9 @@ from typing import Any
 from .errors import OutputError
 
 METHODS_SUFFIX = ".methods.png"  # of several methods side by side
+COMPARE_SUFFIX = ".compare.png"  # of two targets
 SUFFIXES = (".png", ".npy", ".json", ".blocks.png")
-ENDINGS = (METHODS_SUFFIX, ".blocks.png", ".png", ".npy", ".json")
+ENDINGS = (METHODS_SUFFIX, COMPARE_SUFFIX, ".blocks.png", ".png", ".npy", ".json")
 SAME = ("image", "model", "target", "method")  # of a record: whose result it is, whatever the settings were
 
 
@@ -76,8 +77,10 @@ def refuse_foreign_files(folder: Path, images: Iterable[Path], targets: Iterable
         if base is None or (image := _explained(base, by_stem, wanted)) is None:
             continue
         records = [read_record(path.with_name(f"{base}.json"))]
-        if path.name.endswith(METHODS_SUFFIX):
-            records = [read_record(other) for other in folder.glob(f"{glob.escape(base)}.*.json")]
+        if path.name.endswith((METHODS_SUFFIX, COMPARE_SUFFIX)):  # they have the records of what is in them
+            target = base[len(image.stem) + 1 :].split(".")[0]
+            of_target = glob.escape(f"{image.stem}.{target}")
+            records = [read_record(other) for other in folder.glob(f"{of_target}.*json")]
         pictures = {_plain("image", record["image"]) for record in records if record is not None}
         if _plain("image", str(image)) not in pictures:
             raise OutputError(

@@ -42,7 +42,7 @@ def test_own_onnx_model(small_model, picture, tmp_path):
     assert "block3: 16 maps of 8x8 at b.relu" in out
     record = json.loads((tmp_path / "out" / "picture.3.json").read_text())
     assert record["target"]["index"] == 3
-    assert cv2.imread(str(tmp_path / "out" / "picture.3.png")).shape == (40, 60, 3)
+    assert min(cv2.imread(str(tmp_path / "out" / "picture.3.png")).shape[:2]) > 512
 
 
 def test_own_torch_model(tmp_path):
@@ -63,7 +63,7 @@ def test_service(small_bundle, picture):
 
         kind, png = post(picture.read_bytes(), "?target=c")
         assert kind == "image/png"
-        assert cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).shape == (40, 60, 3)
+        assert min(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).shape[:2]) > 512
         kind, record = post(picture.read_bytes(), "?target=2&format=json&mu=0")
         assert json.loads(record)["target"] == {"index": 2, "label": "c"}
         for body, query in (

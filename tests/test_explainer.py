@@ -389,8 +389,11 @@ def test_saving(explanation, picture, tmp_path):
     assert stored.dtype == np.float32
     assert np.array_equal(stored, explanation.map)
     assert json.loads(files[2].read_text("utf-8")) == explanation.record()
-    with Image.open(files[0]) as overlay:
+    assert files[0].read_bytes() == explanation.png(picture)
+    (plain, *_) = explanation.save(tmp_path / "plain", picture, draw=sise_rt.Explanation.plain_png)
+    with Image.open(plain) as overlay:
         assert overlay.size == (40, 48)
+        assert np.array_equal(np.array(overlay), explanation.overlay())
     assert [f.name for f in explanation.save(tmp_path, picture, "other")] == [
         f"other.1.{suffix}" for suffix in ("png", "npy", "json")
     ]

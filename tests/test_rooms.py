@@ -28,8 +28,10 @@ BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
 LOOSE = {
     **dict.fromkeys(("bundle", "errors", "files", "graphs", "manifest", "memory"), "base"),
     **dict.fromkeys(("preprocessing", "wording"), "base"),
-    **dict.fromkeys(("answering", "explainer", "explanation", "metrics"), "explaining"),
-    **dict.fromkeys(("overlap", "render", "saving", "targets"), "explaining"),
+    **dict.fromkeys(
+        ("answering", "captions", "comparing", "drawing", "explainer", "explanation", "metrics"), "explaining"
+    ),
+    **dict.fromkeys(("overlap", "saving", "targets"), "explaining"),
     "cli": "commands",
 }
 

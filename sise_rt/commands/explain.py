@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from sise_rt import load
+from sise_rt.bundle import Manifest
 from sise_rt.errors import MethodError
 from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, repeated, with_preset
 from sise_rt.metrics.check import require_probabilities
@@ -26,6 +27,7 @@ from sise_rt.wording import counted
 from .bundle_path import BUNDLE, complete_target
 from .command import Command
 from .console import FAILED_IMAGES, complain, rate, say
+from .drawing_options import DRAWING, Drawing
 from .explaining import explain_pictures
 from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
 from .results import Wanted, prepare_folder
@@ -184,6 +186,7 @@ def _click_type(theirs: Option) -> click.ParamType:
     is_flag=True,
     help="Also write a strip: picture, every block's map, explanation.",
 )
+@DRAWING
 @option(
     "--json",
     "as_json",
@@ -217,6 +220,7 @@ def explain(
     methods: list[Request],
     check: bool,
     blocks: bool,
+    drawing: Drawing,
     provider: str,
     precision: str,
     batch_size: int | None,
@@ -230,7 +234,7 @@ def explain(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Explain predictions: an overlay .png, the map as .npy, and a .json record for each image and target.
+    """Explain predictions: a .png to look at, the map as .npy, and a .json record for each image and target.
 
     Without -t the class with the highest confidence is explained. An image that fails is one line on standard
     error; the others are done, and the exit code is 1.
@@ -240,11 +244,11 @@ def explain(
       sise-rt explain cat.jpg -m resnet50.sise
       sise-rt explain *.jpg -m resnet50.sise -t tabby -t 242 -o maps --blocks
       sise-rt explain cat.jpg -m resnet50.sise --preset fast
+      sise-rt explain cat.jpg -m resnet50.sise -t tabby -t 'tiger cat' --compare
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
       sise-rt explain cat.jpg -m resnet50.sise --method sise,rise --check
     """
-    if targets and top_k > 1:
-        raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")
+    top_k = _best_classes(targets, top_k, two=drawing.compare is not None)
     _refuse_clashes(images, out)
     alone = [asked.label for asked in methods] == ["sise"]
     requests = _requests(methods, preset, options, blocks=blocks)
@@ -258,9 +262,11 @@ def explain(
         _say_precision(explainer.engine)
     if check:
         require_probabilities(explainer.engine)
-    indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
+    indices = _classes(targets, explainer.manifest, two=drawing.compare is not None)
     prepare_folder(out, images, indices or range(explainer.manifest.classes))
-    wanted = Wanted(out=out, named=not alone, check=check, blocks=blocks, as_json=as_json, quiet=quiet)
+    wanted = Wanted(
+        out=out, named=not alone, check=check, blocks=blocks, drawing=drawing, as_json=as_json, quiet=quiet
+    )
     start = time.perf_counter()
     failed = explain_pictures(
         explainer,
@@ -292,6 +298,36 @@ def _say_precision(engine: Engine) -> None:
     """Say that scores are rounded where nobody asked for that by name."""
     if engine.sessions.precision == BF16:
         say(f"note: masked copies are scored in bf16 by {engine.provider}, as verified", err=True)
+
+
+def _best_classes(targets: Sequence[str], top_k: int, *, two: bool) -> int:
+    """How many of the best classes are explained, where none is named; two where two are to be compared.
+
+    Raises:
+        click.UsageError: the options contradict each other.
+    """
+    if targets and top_k > 1:
+        raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")
+    if not two:
+        return top_k
+    if len(targets) not in (0, 2):
+        raise click.UsageError(f"--compare takes two classes: give two -t, or none, not {len(targets)}")
+    if not targets and top_k > 2:
+        raise click.UsageError(f"--compare takes two classes, not the best {top_k}: leave --top-k out")
+    return 1 if targets else 2
+
+
+def _classes(targets: Sequence[str], manifest: Manifest, *, two: bool) -> list[int]:
+    """The class indices that are named, each once; two where two are to be compared.
+
+    Raises:
+        TargetError: a target is no class.
+        click.UsageError: both name the same class.
+    """
+    indices = list(dict.fromkeys(resolve_target(target, manifest) for target in targets))
+    if two and len(indices) == 1:
+        raise click.UsageError("--compare takes two classes, and both -t name the same")
+    return indices
 
 
 def _refuse_clashes(images: Sequence[Path], out: Path) -> None:

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING
 
 from sise_rt.errors import ModelError, NoEvidence, OutputError, SiseError
 from sise_rt.files import make_folder
-from sise_rt.saving import METHODS_SUFFIX, base_name, other_settings, refuse_foreign_files
+from sise_rt.saving import COMPARE_SUFFIX, METHODS_SUFFIX, base_name, other_settings, refuse_foreign_files
 from sise_rt.wording import reason
 
 from .console import say, say_json, summary
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sise_rt import Explainer, Explanation
     from sise_rt.answering import Explained
     from sise_rt.pictures.picture import Picture
+
+    from .drawing_options import Drawing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,7 @@ class Wanted:
         named: whether the files' names have the method.
         check: whether the model is asked about the map.
         blocks: whether there is a strip of the blocks.
+        drawing: how explanations are drawn.
         as_json: whether records are printed, and nothing else.
         quiet: whether nothing is printed.
     """
@@ -39,6 +44,7 @@ class Wanted:
     named: bool
     check: bool
     blocks: bool
+    drawing: Drawing
     as_json: bool
     quiet: bool
 
@@ -96,7 +102,9 @@ def write_results(
             base = base_name(Path(explanation.name).stem, explanation.target, label_of_files)
             replaced = other_settings(wanted.out, base, explanation.record(), explanation.settings)
             strip = wanted.blocks and bool(explanation.blocks)
-            files = explanation.save(wanted.out, picture, label=label_of_files, blocks=strip)
+            files = explanation.save(
+                wanted.out, picture, label=label_of_files, blocks=strip, draw=wanted.drawing.draw
+            )
             if replaced and not wanted.quiet:
                 note = f"note: {files[0]} replaces an earlier result with {', '.join(replaced)}"
                 say_it(partial(say, note, err=True))
@@ -104,16 +112,37 @@ def write_results(
                 say_it(partial(say_json, explanation.record() | {"files": list(map(str, files))}))
             elif not wanted.quiet:
                 say_it(partial(say, *summary(explanation, files[0])))
+    if wanted.drawing.compare is not None:
+        for file in _compared(explained, wanted, wanted.drawing.compare):
+            if not (wanted.as_json or wanted.quiet):
+                say_it(partial(say, f"compared: {file}"))
     if len(explained) > 1:
         for file in _side_by_side(explained, picture, wanted.out):
             if not (wanted.as_json or wanted.quiet):
                 say_it(partial(say, f"side by side: {file}"))
 
 
+def _compared(
+    explained: Explained, wanted: Wanted, compare: Callable[[Explanation, Explanation], np.ndarray]
+) -> list[Path]:
+    """Write what speaks for the one target and the other, of each method: `<stem>.<a>.<b>.compare.png`."""
+    from sise_rt.drawing.png import save_png
+
+    files = []
+    for label, (first, second) in explained.items():
+        if isinstance(first, NoEvidence) or isinstance(second, NoEvidence):
+            continue  # which is told already
+        both = f"{second.target}.{label}" if wanted.named else str(second.target)
+        base = base_name(Path(first.name).stem, first.target, both)
+        files.append(wanted.out / f"{base}{COMPARE_SUFFIX}")
+        save_png(files[-1], compare(first, second))
+    return files
+
+
 def _side_by_side(explained: Explained, picture: Picture, folder: Path) -> list[Path]:
     """Write one strip a target with the maps of all methods: `<stem>.<target>.methods.png`."""
-    from sise_rt.explanation import compare
-    from sise_rt.render import save_png
+    from sise_rt.comparing import side_by_side
+    from sise_rt.drawing.png import save_png
 
     files = []
     for explanations in zip(*explained.values(), strict=True):
@@ -124,7 +153,7 @@ def _side_by_side(explained: Explained, picture: Picture, folder: Path) -> list[
         first = next((e for e in shown.values() if e is not None), None)
         if first is not None:
             files.append(folder / f"{base_name(Path(first.name).stem, first.target)}{METHODS_SUFFIX}")
-            save_png(files[-1], compare(shown, picture))
+            save_png(files[-1], side_by_side(shown, picture))
     return files
 
 

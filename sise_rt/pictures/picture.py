@@ -16,7 +16,7 @@ from .placement import Placement, preprocess, seen_share
 from .raster import bit_depth_of, in_eight_bits
 from .reading import MAX_PIXELS, read_picture
 
-LEAST_SEEN = 0.5  # of a picture; below that its user hears of it
+LEAST_SEEN = 0.75  # of a picture; below that its user hears of it
 
 
 @dataclass(frozen=True, eq=False)

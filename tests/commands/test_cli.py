@@ -116,7 +116,8 @@ def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
     assert map_.shape == (32, 32)
     assert map_.min() == 0
     assert map_.max() == 1
-    assert cv2.imread(str(out / "picture.1.png")).shape == (40, 60, 3)
+    height, width, _ = cv2.imread(str(out / "picture.1.png")).shape
+    assert min(height, width) > 512
     written = json.loads((out / "picture.1.json").read_text())
     assert written == {key: value for key, value in records[0].items() if key != "files"}
 

@@ -12,12 +12,12 @@ import pytest
 
 import sise_rt
 from sise_rt.bundle import MANIFEST
+from sise_rt.drawing.png import save_png
 from sise_rt.errors import ArgumentError, OutputError, ParityError, ProviderError
 from sise_rt.phases import rounded_scoring as module
 from sise_rt.phases.gate import drawn_pictures
 from sise_rt.phases.rounded_scoring import RoundedScorer, judge, make_scorer
 from sise_rt.pictures.picture import prepare
-from sise_rt.render import save_png
 from sise_rt.running import gate_record, provider
 from sise_rt.running.engine import Engine, Scorer
 from sise_rt.running.machine import Processor

@@ -15,6 +15,7 @@ from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.reading import load_image
 
 SPEC = Preprocess((3, 8, 8), "bilinear", 0.8, "center", (0.5,) * 3, (0.25,) * 3, "RGB", 255.0)
+WHOLE = replace(SPEC, crop_pct=1.0)
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -47,9 +48,9 @@ def test_a_picture_of_another_model_is_refused():
 def test_where_zero_is_white_the_bit_depth_is_that_of_the_file(bits):
     grey = noise(12, 12).astype(np.uint16) * 16
     tifffile.imwrite(buffer := io.BytesIO(), grey, photometric="miniswhite")
-    picture = prepare(buffer.getvalue(), SPEC, bit_depth=bits)
+    picture = prepare(buffer.getvalue(), WHOLE, bit_depth=bits)
     upright = np.repeat((4095 if bits else 65535) - grey[..., None], 3, axis=2)
-    np.testing.assert_array_equal(picture.tensor, preprocess(upright, SPEC, bits or 16)[0])
+    np.testing.assert_array_equal(picture.tensor, preprocess(upright, WHOLE, bits or 16)[0])
     np.testing.assert_array_equal(picture.pixels, np.rint(upright * (255 / (4095 if bits else 65535))))
     assert [note.split(": if")[0] for note in picture.notes] == (
         [] if bits else [f"the largest value, where 0 is white, is {grey.max()} of 65535"]
@@ -97,8 +98,11 @@ def test_what_is_doubtful_of_a_picture_is_noted():
     assert caught.value.settings == ("bit_depth",)
 
 
-def test_a_picture_of_which_less_than_half_is_seen_is_noted():
-    assert prepare(noise(20, 20, 3), SPEC).notes == ()
+def test_a_picture_of_which_more_than_a_quarter_is_cropped_is_noted():
+    most = replace(SPEC, crop_pct=0.9)
+    assert prepare(noise(20, 20, 3), most).notes == ()
+    (note,) = prepare(noise(20, 30, 3), most).notes
+    assert note == "the model sees 67% of the picture: the rest is cropped"
     assert prepare(noise(20, 40, 3), SPEC).notes == (
         "the model sees 32% of the picture: the rest is cropped",
     )

@@ -1,0 +1,50 @@
+"""What stands over the picture of an explanation, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .drawing.framing import Caption
+from .methods import PRESETS
+from .wording import counted
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
+
+
+def caption_of(explanation: Explanation) -> Caption:
+    """The class and its confidence, whether it is what the model decided, and how the map was made."""
+    predicted, lines = explanation.predicted, [f"{provenance(explanation)}."]
+    decided = predicted.index == explanation.target
+    if not decided:
+        best = f"{class_named(predicted.label, predicted.index)}, {explanation.said(predicted.confidence)}"
+        lines.insert(0, f"The model decided for {best}.")
+    if not explanation.map.any():
+        lines.append("Nothing in this picture stood out.")
+    return Caption(
+        ("Decision: " if decided else "Not decided for: ")
+        + class_named(explanation.label, explanation.target),
+        f", {explanation.said(explanation.confidence)}",
+        tuple(lines),
+    )
+
+
+def provenance(explanation: Explanation) -> str:
+    """Model and method, as `Model cats, explained by sise: 487 masks scored`."""
+    presets = [
+        name
+        for name, sets in PRESETS.items()
+        if sets and all(explanation.settings.get(option) == value for option, value in sets.items())
+    ]
+    masks, guessed = explanation.masks, explanation.guessed
+    text = f"Model {explanation.model}, explained by {', '.join([explanation.method, *presets])}"
+    if guessed:
+        text += f": {masks} of {counted(masks + guessed, 'mask')} scored, the others estimated"
+    elif masks:
+        text += f": {counted(masks, 'mask')} scored"
+    return f"{text}; stopped before its end" if explanation.partial else text
+
+
+def class_named(label: str, index: int) -> str:
+    """A class by its label and its index, or by its index alone where it has no label."""
+    return f"class {index}" if label == str(index) else f"{label} ({index})"

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from sise_rt.drawing import contrast as module
+from sise_rt.drawing.contrast import contrast, on_one_scale
+from sise_rt.drawing.framing import Caption
+from sise_rt.drawing.painting import overlay_difference
+from sise_rt.pictures.placement import Placement
+
+CLASSES = Caption("cat (281)", ", confidence 0.7"), Caption("dog (243)", ", confidence 0.2")
+
+
+def test_one_scale_keeps_the_order_of_all_values_and_their_differences():
+    rng = np.random.default_rng(0)
+    first, second = 4 * rng.random((9, 7)), 1 + rng.random((9, 7))
+    a, b = on_one_scale(first, second)
+    everything, scaled = (np.concatenate([x.ravel(), y.ravel()]) for x, y in ((first, second), (a, b)))
+    slope, offset = np.polyfit(everything, scaled, 1)
+    np.testing.assert_allclose(scaled, slope * everything + offset, atol=1e-12)
+    assert (scaled.min(), scaled.max()) == (0, 1)
+    assert b.max() < 0.6  # the weaker one stays weaker
+    for map_ in on_one_scale(np.full((3, 3), 2.0), np.full((3, 3), 2.0)):
+        assert not map_.any()
+
+
+def test_differences_are_orange_above_and_purple_below_and_nothing_at_zero():
+    picture = np.full((1, 5, 3), 128, np.uint8)
+    made = overlay_difference(picture, np.array([[-1, -0.5, 0, 0.5, 1]])).astype(int)[0]
+    assert np.ptp(made[2]) <= 2
+    assert made[4, 0] > made[4, 2] + 100
+    assert made[0, 2] > made[0, 1] + 40
+    assert made[0].mean() < made[1].mean() < made[2].mean() < made[3].mean() < made[4].mean()
+
+
+def drawn_with(monkeypatch, raw, size=(64, 64), placement=None):
+    seen = {}
+    for name in ("overlay", "overlay_difference"):
+        real = getattr(module, name)
+
+        def spy(picture, map_, *rest, _name=name, _real=real, **options):
+            if map_.shape[0] > 1:  # not the scale
+                seen.setdefault(_name, []).append((map_, options.get("outline")))
+            return _real(picture, map_, *rest, **options)
+
+        monkeypatch.setattr(module, name, spy)
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    placement = placement or Placement(size, (16, 16), 0, 0, (16, 16))
+    made = contrast(picture, raw, placement, Caption("Why?"), CLASSES, size=256)
+    return made, seen
+
+
+def test_both_maps_and_their_difference_are_drawn(monkeypatch):
+    first, second = np.zeros((16, 16)), np.zeros((16, 16))
+    first[2:6, 2:6], second[10:14, 10:14] = 4, 1
+    made, seen = drawn_with(monkeypatch, (first, second))
+    (a, level_a), (b, level_b) = seen["overlay"]
+    assert a.max() == pytest.approx(1, abs=0.02)
+    assert b.max() == pytest.approx(0.25, abs=0.01)
+    assert (level_a, level_b) == (pytest.approx(a.max() / 2), pytest.approx(b.max() / 2))
+    np.testing.assert_array_equal(seen["overlay_difference"][0][0], a - b)
+    assert made.shape[1] > 3 * 256
+
+
+def test_wide_pictures_stand_below_each_other(monkeypatch):
+    raw = np.eye(16), np.eye(16)[::-1]
+    wide, _ = drawn_with(monkeypatch, raw, (64, 128))
+    assert wide.shape[0] > 3 * 256
+    assert wide.shape[1] < 2 * 512
+
+
+def test_equal_maps_differ_nowhere(monkeypatch):
+    map_ = np.random.default_rng(0).random((16, 16))
+    _, seen = drawn_with(monkeypatch, (map_, map_.copy()))
+    assert not seen["overlay_difference"][0][0].any()
+    drawn_with(monkeypatch, (np.zeros((16, 16)), np.zeros((16, 16))))  # and nothing at all is no error
