@@ -22,8 +22,7 @@ def caption_of(explanation: Explanation) -> Caption:
     if not explanation.map.any():
         lines.append("Nothing in this picture stood out.")
     return Caption(
-        ("Decision: " if decided else "Not decided for: ")
-        + class_named(explanation.label, explanation.target),
+        ("Decision: " if decided else "Explained: ") + class_named(explanation.label, explanation.target),
         f", {explanation.said(explanation.confidence)}",
         tuple(lines),
     )

@@ -1,6 +1,7 @@
 """The explainer: what it does with pictures, targets, options and gaps in the evidence."""
 
 import inspect
+import io
 import json
 import os
 import pickle
@@ -17,6 +18,7 @@ import sise_rt
 from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
 from sise_rt.errors import BundleError, ImageError, ModelError, NoEvidence, OutputError, TargetError
 from sise_rt.pictures.picture import Picture
+from sise_rt.pictures.placement import to_original
 from sise_rt.running.engine import Scorer
 from sise_rt.running.verify import verify
 
@@ -417,6 +419,18 @@ def test_an_explanation_travels_without_its_picture(explanation, picture, tmp_pa
     for other in (picture[1:], Image.fromarray(picture).resize((80, 96))):
         with pytest.raises(sise_rt.ArgumentError, match=r"is not the one that was explained.*40 x 48"):
             arrived.overlay(other)
+
+
+def test_a_notebook_shows_an_explanation_while_it_has_its_picture(explanation):
+    assert explanation._repr_png_() == explanation.png()
+    assert replace(explanation, picture=None)._repr_png_() is None
+
+
+def test_the_transparent_map_lies_over_the_picture_as_the_map_does(explanation):
+    with Image.open(io.BytesIO(explanation.transparent_png())) as image:
+        alpha = np.array(image)[..., 3]
+    placed, _ = to_original(explanation.map, explanation.placement)
+    np.testing.assert_array_equal(alpha, np.rint(255 * placed.clip(0, 1)))
 
 
 def test_a_picture_is_prepared_once(explainer, picture, explanation, monkeypatch):

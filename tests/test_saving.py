@@ -1,11 +1,19 @@
 """Names of results, and that nothing else is replaced by one."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from sise_rt.errors import OutputError
-from sise_rt.saving import base_name, file_label, other_settings, read_record, refuse_foreign
+from sise_rt.saving import (
+    base_name,
+    file_label,
+    other_settings,
+    read_record,
+    refuse_foreign,
+    refuse_foreign_files,
+)
 
 RECORD = {"image": "cat.jpg", "model": "m", "target": {"index": 1, "label": "b"}, "method": "sise", "mu": 0.0}
 
@@ -47,3 +55,18 @@ def test_settings_that_differ_are_told(tmp_path):
     assert other_settings(tmp_path, "cat.281", RECORD | {"mu": 0.3}, ["mu"]) == []
     assert other_settings(tmp_path, "dog.281", RECORD, ["mu"]) == []
     assert read_record(tmp_path / "dog.281.json") is None
+
+
+@pytest.mark.parametrize("name", ["cat.281.243.compare.png", "cat.281.243.grad-cam.compare.png"])
+def test_a_comparison_is_replaced_only_beside_records_of_its_picture(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    picture = tmp_path / "cat.jpg"
+    with pytest.raises(OutputError, match="is no result of"):
+        refuse_foreign_files(tmp_path, [picture], [281, 243])
+    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"image": "elsewhere/cat.jpg"}))
+    (tmp_path / "cat.281.png").write_bytes(b"")
+    with pytest.raises(OutputError, match="is no result of"):
+        refuse_foreign_files(tmp_path, [picture], [281, 243])
+    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"image": str(picture)}))
+    refuse_foreign_files(tmp_path, [picture], [281, 243])
+    refuse_foreign_files(tmp_path, [Path("dog.jpg")], [281, 243])  # no result of that picture

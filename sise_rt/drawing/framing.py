@@ -14,6 +14,7 @@ from .lettering import INK, font_for, shortened, wrapped, write
 PAPER, FRAME, DARK_FRAME = (255, 255, 255), (205, 205, 205), (30, 30, 30)
 LETTERS = 28  # of the height of a letter fit into the picture
 LEAST_TEXT = 15  # pixels
+LEAST_OF_WIDTH = 100  # of a letter's height fit into the width of a flat picture
 LEAST_WIDTH = 20  # times the height of a letter, of the whole: a narrow picture has a caption too
 HEADLINE, LINE = 1.45, 1.4  # times the height of a letter
 MOST_LINES = 3  # that a sentence is wrapped into
@@ -53,7 +54,7 @@ class Scale:
 def text_size(size: tuple[int, int]) -> int:
     """Pixels of a letter that is as easy to read on small drawings as on large ones."""
     height, width = size
-    return max(LEAST_TEXT, round(min(sqrt(height * width), 1.5 * width) / LETTERS))
+    return max(LEAST_TEXT, round(min(sqrt(height * width), width) / LETTERS), width // LEAST_OF_WIDTH)
 
 
 def framed(
@@ -99,7 +100,10 @@ def _rows(sentences: Sequence[str], width: int, text: int) -> list[str]:
 
 
 def _write_headline(canvas: Image.Image, caption: Caption, margin: int, width: int, size: int) -> None:
-    """The subject, shortened, and behind it all of the value."""
+    """The subject and the value behind it, smaller if need be; then the subject is shortened."""
+    whole = font_for(caption.subject, size).getlength(caption.subject)
+    whole += font_for(caption.value, size).getlength(caption.value)
+    size = max(round(size / HEADLINE), min(size, int(size * width / max(1, whole))))
     value_font, subject_font = font_for(caption.value, size), font_for(caption.subject, size)
     subject = shortened(caption.subject, subject_font, width - value_font.getlength(caption.value))
     draw = ImageDraw.Draw(canvas)

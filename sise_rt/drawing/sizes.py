@@ -13,7 +13,7 @@ from sise_rt.pictures.resizing import resize_map
 SIZE = 512  # pixels that the short side has at least
 SIZES = 32, 4096  # that may be asked for
 MOST_PIXELS = 4_000_000  # of a picture that is larger than it need be: what is larger shrinks to that
-MOST_SIDES = 8  # how much longer than `size` a narrow picture may become by being enlarged
+MOST_SIDES = 4  # how much longer than `size` a narrow picture may become by being enlarged
 SMOOTHLY = 6  # enlarged by less than that it is smooth, by more it shows its pixels
 
 
@@ -21,7 +21,7 @@ def drawn_size(original: tuple[int, int], size: int = SIZE) -> tuple[int, int]:
     """The (height, width) that a picture is drawn in: its own, but for small, huge and narrow ones.
 
     The short side has `size` pixels at least, and of a huge picture there are about 4 million pixels at
-    most, or that size. A narrow one is enlarged until its long side has 8 times `size`.
+    most, or that size. A narrow one is enlarged until its long side has 4 times `size`.
 
     Args:
         original: the picture's (height, width).

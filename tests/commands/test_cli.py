@@ -144,6 +144,53 @@ def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, pi
     assert strip.shape[1] > 4 * 240
 
 
+def test_two_classes_are_compared(sise, small_bundle, picture, tmp_path):
+    explain = ["explain", picture, "-m", small_bundle, "-o", tmp_path, "--compare", "--size", "64"]
+    for _ in range(2):  # a comparison of the same picture may be replaced
+        code, printed, err = sise(*explain, "-t", "b", "-t", "4")
+        assert (code, err) == (0, "")
+    compared = tmp_path / "picture.1.4.compare.png"
+    assert f"compared: {compared}" in printed
+    assert cv2.imread(str(compared)).shape[1] > 3 * 64
+    code, printed, _ = sise(*explain, "--method", "grad-cam++", "--top-k", "2")
+    assert code == 0
+    assert len(list(tmp_path.glob("picture.*.grad-cam++.compare.png"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--compare", "-t", "b"], "give two -t, or none, not 1"),
+        (["--compare", "-t", "b", "-t", "1"], "both -t name the same"),
+        (["--compare", "--top-k", "3"], "not the best 3"),
+        (["--plain", "--transparent"], "give one of them"),
+        (["--plain", "--size", "600"], "--size says nothing to --plain"),
+        (["--transparent", "--outline", "0.4"], "--outline says nothing to --transparent"),
+        (["--outline", "0"], "neither none nor a number above 0"),
+        (["--outline", "nan"], "neither none nor a number above 0"),
+        (["--palette", "jet"], "is not one of"),
+        (["--size", "5"], "not in the range"),
+    ],
+)
+def test_drawing_options_that_cannot_be(sise, small_bundle, picture, tmp_path, arguments, message):
+    code, _, err = sise("explain", picture, "-m", small_bundle, "-o", tmp_path / "out", *arguments)
+    assert code == 2
+    assert message in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        (["--plain", "--outline", "none"], (40, 60, 3)),
+        (["--transparent", "--palette", "cividis"], (40, 60, 4)),
+    ],
+)
+def test_bare_pictures_have_the_pictures_own_size(sise, small_bundle, picture, tmp_path, arguments, shape):
+    code, _, _ = sise("explain", picture, "-m", small_bundle, "-t", "b", "-o", tmp_path, *arguments)
+    assert code == 0
+    assert cv2.imread(str(tmp_path / "picture.1.png"), cv2.IMREAD_UNCHANGED).shape == shape
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings"),
     [

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sise_rt.drawing.painting import overlay
+from sise_rt.drawing.painting import overlay, transparent
 from sise_rt.errors import ArgumentError
 
 
@@ -162,3 +162,16 @@ def one_bad(value) -> np.ndarray:
 def test_overlay_refuses_what_does_not_fit(picture, map_, seen):
     with pytest.raises(ArgumentError, match=r"is uint8|lies in|is float|does not fit|is bool"):
         overlay(picture, map_, seen)
+
+
+# ---- transparent
+
+
+def test_the_alpha_of_a_transparent_map_is_the_map():
+    map_ = np.random.default_rng(0).random((30, 40), np.float32)
+    made = transparent(map_, "viridis")
+    assert made.shape == (30, 40, 4)
+    np.testing.assert_array_equal(made[..., 3], np.rint(255 * map_))
+    assert len(np.unique(made[made[..., 3] > 128][:, :3], axis=0)) > 50
+    with pytest.raises(ArgumentError, match="a map lies in"):
+        transparent(map_ + 1)

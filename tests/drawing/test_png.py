@@ -1,10 +1,11 @@
+import io
 import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sise_rt.drawing.png import save_png
+from sise_rt.drawing.png import encode_png, save_png
 from sise_rt.errors import ArgumentError, OutputError
 
 
@@ -50,3 +51,10 @@ def test_what_is_no_picture_is_not_written(tmp_path):
         with pytest.raises(ArgumentError, match="a picture"):
             save_png(tmp_path / "a.png", array)
     assert not list(tmp_path.iterdir())
+
+
+def test_transparent_pictures_keep_their_alpha():
+    pixels = noise(20, 30, 4)
+    with Image.open(io.BytesIO(encode_png(pixels))) as image:
+        assert image.mode == "RGBA"
+        np.testing.assert_array_equal(np.array(image), pixels)

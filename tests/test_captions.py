@@ -1,0 +1,52 @@
+"""What stands over a picture, for explanations of every kind."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import sise_rt
+from sise_rt.captions import caption_of, provenance
+
+
+@pytest.fixture(scope="module")
+def explanation(small_bundle):
+    picture = np.random.default_rng(3).integers(0, 256, (40, 40, 3), np.uint8)
+    return sise_rt.load(small_bundle, "cpu").explain(picture, batch_size=4)
+
+
+def test_a_decision_is_named_with_its_confidence_and_model(explanation):
+    caption = caption_of(explanation)
+    label, index = explanation.label, explanation.target
+    assert caption.subject == f"Decision: {label} ({index})"
+    assert caption.value == f", confidence {explanation.confidence:.3f}"
+    assert caption.lines == (f"Model small, explained by sise: {explanation.masks} masks scored.",)
+
+
+def test_another_class_is_no_decision(explanation):
+    other = replace(explanation, target=explanation.target + 1, label=str(explanation.target + 1))
+    caption = caption_of(other)
+    assert caption.subject == f"Explained: class {explanation.target + 1}"
+    decided = f"{explanation.label} ({explanation.target}), confidence {explanation.confidence:.3f}"
+    assert caption.lines[0] == f"The model decided for {decided}."
+
+
+def test_a_map_without_anything_says_so(explanation):
+    nothing = replace(explanation, map=np.zeros_like(explanation.map))
+    assert caption_of(nothing).lines[-1] == "Nothing in this picture stood out."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"masks": 51, "guessed": 436, "settings": {"budget": 0.1}},
+         "sise, fast: 51 of 487 masks scored, the others estimated"),
+        ({"masks": 51, "guessed": 436, "settings": {"budget": 0.2}},
+         "sise: 51 of 487 masks scored, the others estimated"),
+        ({"masks": 1, "partial": True}, "sise: 1 mask scored; stopped before its end"),
+        ({"method": "grad-cam", "masks": 0}, "grad-cam"),
+        ({"method": "rise", "masks": 4000, "settings": {}}, "rise: 4000 masks scored"),
+    ],
+)  # fmt: skip
+def test_how_the_map_was_made(explanation, changes, said):
+    assert provenance(replace(explanation, **changes)) == f"Model small, explained by {said}"
