@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .drawing.framing import Caption
@@ -21,11 +22,17 @@ def caption_of(explanation: Explanation) -> Caption:
         lines.insert(0, f"The model decided for {best}.")
     if not explanation.map.any():
         lines.append("Nothing in this picture stood out.")
-    return Caption(
-        ("Decision: " if decided else "Explained: ") + class_named(explanation.label, explanation.target),
-        f", {explanation.said(explanation.confidence)}",
-        tuple(lines),
-    )
+    return titled(explanation, "Decision: " if decided else "Explained: ", lines)
+
+
+def titled(explanation: Explanation, before: str = "", lines: Sequence[str] = ()) -> Caption:
+    """The class, which may be shortened, and behind it its number and confidence, which are not."""
+    named = class_named(explanation.label, explanation.target)
+    number = f" ({explanation.target})"
+    value = f", {explanation.said(explanation.confidence)}"
+    if named.endswith(number):
+        named, value = named.removesuffix(number), number + value
+    return Caption(before + named, value, tuple(lines))
 
 
 def provenance(explanation: Explanation) -> str:

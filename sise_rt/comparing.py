@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .captions import class_named, provenance
+from .captions import class_named, provenance, titled
 from .drawing.contrast import contrast
 from .drawing.framing import Caption
 from .drawing.palettes import INFERNO
@@ -19,6 +19,7 @@ from .explanation import Explanation
 from .pictures.placement import to_original
 
 MOST_IN_A_ROW = 6  # pictures, so that they still fit on a screen
+LONG = 30  # characters of a label that stands in a question
 SAME = ("name", "model", "method", "settings", "placement")
 
 
@@ -44,6 +45,12 @@ def side_by_side(explanations: Mapping[str, Explanation | None], picture: Any = 
         heading=first.heading(),
         columns=ceil(tiles / ceil(tiles / MOST_IN_A_ROW)),
     )
+
+
+def _short(explanation: Explanation) -> str:
+    """Its class, so that two of them fit into a line."""
+    label, target = explanation.label, explanation.target
+    return class_named(label if len(label) <= LONG else f"{label[: LONG - 1]}…", target)
 
 
 def compare(
@@ -78,14 +85,10 @@ def compare(
     if other or first.target == second.target:
         what = f"the same {other[0]}" if other else "two classes"
         raise ArgumentError(f"two explanations are compared that have {what}", settings=("second",))
-    classes = tuple(
-        Caption(class_named(each.label, each.target), f", {each.said(each.confidence)}")
-        for each in (first, second)
-    )
     best = first.predicted
     decision = f"{class_named(best.label, best.index)}, {first.said(best.confidence)}"
     caption = Caption(
-        f"Why {classes[0].subject} and not {classes[1].subject}?",
+        f"Why {_short(first)} and not {_short(second)}?",
         lines=(f"The model decided for {decision}. {provenance(first)}.",),
     )
     return contrast(
@@ -93,7 +96,7 @@ def compare(
         (first.raw, second.raw),
         first.placement,
         caption,
-        (classes[0], classes[1]),
+        (titled(first), titled(second)),
         size=size,
         outline=outline,
         palette=palette,

@@ -107,8 +107,10 @@ def _write_headline(canvas: Image.Image, caption: Caption, margin: int, width: i
     value_font, subject_font = font_for(caption.value, size), font_for(caption.subject, size)
     subject = shortened(caption.subject, subject_font, width - value_font.getlength(caption.value))
     draw = ImageDraw.Draw(canvas)
-    draw.text((margin, margin), subject, fill=INK, font=subject_font)
-    draw.text((margin + subject_font.getlength(subject), margin), caption.value, fill=INK, font=value_font)
+    # The two may be in different fonts: on one baseline.
+    draw.text((margin, margin + size), subject, fill=INK, font=subject_font, anchor="ls")
+    behind = margin + subject_font.getlength(subject)
+    draw.text((behind, margin + size), caption.value, fill=INK, font=value_font, anchor="ls")
 
 
 def _draw_scale(canvas: Image.Image, scale: Scale, left: int, top: int, width: int, text: int) -> None:

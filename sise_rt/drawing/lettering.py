@@ -73,7 +73,7 @@ def shortened(text: str, font: Font, width: float) -> str:
 
 def wrapped(text: str, font: Font, width: float, most: int) -> list[str]:
     """A text in at most so many lines that fit into a width in pixels; the last is shortened."""
-    words, lines = one_line(text).split(" "), []
+    words, lines = one_line(text).split(" "), list[str]()
     while words and len(lines) < most - 1:
         taken = 1
         while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:

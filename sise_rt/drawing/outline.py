@@ -105,5 +105,5 @@ def around(region: np.ndarray, away: float) -> list[np.ndarray]:
 def _smooth(line: np.ndarray, over: float) -> np.ndarray:
     """A closed line of points (N, 2), each the mean of its neighbours over so many pixels."""
     reach = min(round(over / 2), (len(line) - 1) // 2)
-    shifted = (np.roll(line, shift, axis=0) for shift in range(-reach, reach + 1))
-    return sum(shifted) / (2 * reach + 1)
+    shifted = [np.roll(line, shift, axis=0) for shift in range(-reach, reach + 1)]
+    return np.mean(shifted, axis=0)
