@@ -19,7 +19,7 @@ def test_a_decision_is_named_with_its_confidence_and_model(explanation):
     caption = caption_of(explanation)
     label, index = explanation.label, explanation.target
     assert caption.subject == f"Decision: {label}"
-    assert caption.value == f" ({index}), confidence {explanation.confidence:.3f}"
+    assert caption.value == f" ({index}), {explanation.said(explanation.confidence)}"
     assert caption.lines == (f"Model small, explained by sise: {explanation.masks} masks scored.",)
 
 
@@ -27,8 +27,8 @@ def test_another_class_is_no_decision(explanation):
     other = replace(explanation, target=explanation.target + 1, label=str(explanation.target + 1))
     caption = caption_of(other)
     assert caption.subject == f"Explained: class {explanation.target + 1}"
-    assert caption.value == f", confidence {explanation.confidence:.3f}"
-    decided = f"{explanation.label} ({explanation.target}), confidence {explanation.confidence:.3f}"
+    assert caption.value == f", {explanation.said(explanation.confidence)}"
+    decided = f"{explanation.label} ({explanation.target}), {explanation.said(explanation.confidence)}"
     assert caption.lines[0] == f"The model decided for {decided}."
 
 

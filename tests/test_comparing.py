@@ -28,7 +28,7 @@ def test_two_classes_are_compared_by_their_raw_maps(two, monkeypatch):
     assert placement is first.placement
     assert caption.subject == "Why b (1) and not d (3)?"
     assert [one.subject for one in classes] == ["b", "d"]
-    assert f" (3), confidence {second.confidence:.3f}" in classes[1].value
+    assert classes[1].value == f" (3), {second.said(second.confidence)}"
     assert (given["size"], given["palette"], given["outline"]) == (300, "viridis", 0.4)
 
 

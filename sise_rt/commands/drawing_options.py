@@ -15,6 +15,8 @@ from sise_rt.drawing.palettes import INFERNO, PALETTES
 from sise_rt.drawing.sizes import SIZE, SIZES
 from sise_rt.explanation import Explanation
 
+from .help_pages import DRAWN, option
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -32,7 +34,7 @@ class Drawing:
 class Outline(click.ParamType):
     """A share of the highest value, or `none`."""
 
-    name = "SHARE|none"
+    name = "share"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
         """Parse to None for `none`."""
@@ -56,37 +58,42 @@ def DRAWING(command: Callable[..., Any]) -> Callable[..., Any]:
         side_by_side = partial(compare_classes, **look) if compare else None
         return command(*args, drawing=Drawing(_draw(look, plain, transparent), side_by_side), **rest)
 
-    for option in reversed(OPTIONS):
-        with_drawing = option(with_drawing)
+    for add in reversed(OPTIONS):
+        with_drawing = add(with_drawing)
     return with_drawing
 
 
 OPTIONS = (
-    click.option(
+    option(
         "--size",
+        heading=DRAWN,
         type=click.IntRange(*SIZES),
         default=SIZE,
         show_default=True,
         help="Pixels that the short side of the picture is drawn in, at least.",
     ),
-    click.option(
+    option(
         "--outline",
+        heading=DRAWN,
         type=Outline(),
+        metavar="SHARE|none",
         default="0.5",
         show_default=True,
         help="Draw a line around what mattered at least that share of the most.",
     ),
-    click.option(
+    option(
         "--palette",
+        heading=DRAWN,
         type=click.Choice(list(PALETTES)),
         default=INFERNO,
         show_default=True,
         help="Colours of the map; all are safe for colour-blind readers.",
     ),
-    click.option("--plain", is_flag=True, help="Without words, and in the picture's own size."),
-    click.option("--transparent", is_flag=True, help="The map alone, to be laid over the picture."),
-    click.option(
+    option("--plain", heading=DRAWN, is_flag=True, help="Without words, and in the picture's own size."),
+    option("--transparent", heading=DRAWN, is_flag=True, help="The map alone, to be laid over the picture."),
+    option(
         "--compare",
+        heading=DRAWN,
         is_flag=True,
         help="Also draw two classes side by side, and their difference: those of two -t, else the best two.",
     ),

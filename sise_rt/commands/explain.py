@@ -15,16 +15,15 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from sise_rt import load
-from sise_rt.bundle import Manifest
 from sise_rt.errors import MethodError
 from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, repeated, with_preset
 from sise_rt.metrics.check import require_probabilities
 from sise_rt.running.engine import Engine
 from sise_rt.running.provider import BF16, VERIFIED
-from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
 
 from .bundle_path import BUNDLE, complete_target
+from .classes import best_classes, named_classes
 from .command import Command
 from .console import FAILED_IMAGES, complain, rate, say
 from .drawing_options import DRAWING, Drawing
@@ -248,7 +247,7 @@ def explain(
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
       sise-rt explain cat.jpg -m resnet50.sise --method sise,rise --check
     """
-    top_k = _best_classes(targets, top_k, two=drawing.compare is not None)
+    top_k = best_classes(targets, top_k, two=drawing.compare is not None)
     _refuse_clashes(images, out)
     alone = [asked.label for asked in methods] == ["sise"]
     requests = _requests(methods, preset, options, blocks=blocks)
@@ -262,7 +261,7 @@ def explain(
         _say_precision(explainer.engine)
     if check:
         require_probabilities(explainer.engine)
-    indices = _classes(targets, explainer.manifest, two=drawing.compare is not None)
+    indices = named_classes(targets, explainer.manifest, two=drawing.compare is not None)
     prepare_folder(out, images, indices or range(explainer.manifest.classes))
     wanted = Wanted(
         out=out, named=not alone, check=check, blocks=blocks, drawing=drawing, as_json=as_json, quiet=quiet
@@ -283,8 +282,12 @@ def explain(
     )
     if len(images) - failed > 1 and not (as_json or quiet):
         say(rate(len(images) - failed, time.perf_counter() - start))
+    _exit(failed, len(images))
+
+
+def _exit(failed: int, images: int) -> None:
     if failed:
-        complain(f"{failed} of {counted(len(images), 'image')} failed")
+        complain(f"{failed} of {counted(images, 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
 
 
@@ -298,36 +301,6 @@ def _say_precision(engine: Engine) -> None:
     """Say that scores are rounded where nobody asked for that by name."""
     if engine.sessions.precision == BF16:
         say(f"note: masked copies are scored in bf16 by {engine.provider}, as verified", err=True)
-
-
-def _best_classes(targets: Sequence[str], top_k: int, *, two: bool) -> int:
-    """How many of the best classes are explained, where none is named; two where two are to be compared.
-
-    Raises:
-        click.UsageError: the options contradict each other.
-    """
-    if targets and top_k > 1:
-        raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")
-    if not two:
-        return top_k
-    if len(targets) not in (0, 2):
-        raise click.UsageError(f"--compare takes two classes: give two -t, or none, not {len(targets)}")
-    if not targets and top_k > 2:
-        raise click.UsageError(f"--compare takes two classes, not the best {top_k}: leave --top-k out")
-    return 1 if targets else 2
-
-
-def _classes(targets: Sequence[str], manifest: Manifest, *, two: bool) -> list[int]:
-    """The class indices that are named, each once; two where two are to be compared.
-
-    Raises:
-        TargetError: a target is no class.
-        click.UsageError: both name the same class.
-    """
-    indices = list(dict.fromkeys(resolve_target(target, manifest) for target in targets))
-    if two and len(indices) == 1:
-        raise click.UsageError("--compare takes two classes, and both -t name the same")
-    return indices
 
 
 def _refuse_clashes(images: Sequence[Path], out: Path) -> None:

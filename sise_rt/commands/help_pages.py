@@ -9,7 +9,7 @@ import click
 
 # Headings that several commands have.
 WHAT, HOW, HOW_MUCH, WHERE_TO = "What", "How", "How much", "Where to"
-PICTURES, MACHINE = "Pictures", "On what machine"
+DRAWN, PICTURES, MACHINE = "How it is drawn", "Pictures", "On what machine"
 
 UNBROKEN = "\u2011"  # the hyphen at which no line is broken
 LONGEST = 1000  # characters of a sentence
