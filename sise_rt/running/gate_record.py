@@ -113,7 +113,7 @@ def _hash(manifest: Manifest) -> str:
     return hashlib.sha256(manifest.to_json().encode()).hexdigest()
 
 
-def _key(manifest: Manifest, provider: Provider) -> dict[str, str]:
+def _key(manifest: Manifest, provider: Provider) -> dict[str, Any]:
     """What a comparison holds for."""
     return {
         "bundle": _hash(manifest),
@@ -123,7 +123,7 @@ def _key(manifest: Manifest, provider: Provider) -> dict[str, str]:
     }
 
 
-def _fits(record: GateRecord, key: dict[str, str]) -> bool:
+def _fits(record: GateRecord, key: dict[str, Any]) -> bool:
     return all(getattr(record, name) == value for name, value in key.items())
 
 

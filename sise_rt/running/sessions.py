@@ -94,8 +94,9 @@ class Sessions:
         self.specs = graph_specs(manifest)
         cores = available_threads()
         self.threads = threads if threads and oversubscribe else min(threads or cores, cores)
-        fewer = threads is not None and threads != self.threads
-        self.warnings: tuple[str, ...] = (_fewer_threads(threads, cores),) if fewer else ()
+        self.warnings: tuple[str, ...] = ()
+        if threads is not None and threads != self.threads:
+            self.warnings += (_fewer_threads(threads, cores),)
         if precision == VERIFIED:
             self.provider, self.precision, why = choose_verified(provider, self.folder, manifest)
             self.warnings += why
