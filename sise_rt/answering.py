@@ -9,6 +9,7 @@ from typing import SupportsIndex
 
 import numpy as np
 
+from .cautions import Caution
 from .errors import ArgumentError, MethodError, NoEvidence
 from .explanation import Explanation, Prediction
 from .methods import Answer, Call, Clock, Finding, Preview, Progress, Query, Request
@@ -20,6 +21,8 @@ from .running.finite import require_finite
 from .running.logits import confidences
 from .running.provider import BF16
 from .targets import resolve_target
+
+BEST = 5  # classes that are told of beside the target
 
 Explained = dict[str, list[Explanation | NoEvidence]]
 """By the label of each method, one explanation a target, or the reason why there is none."""
@@ -122,8 +125,9 @@ def explain_picture(
     return explained
 
 
-def _all_explained(asked: int, classes: int) -> str:
-    return f"{asked} classes were asked for, and the model has {classes}: all of them are explained"
+def _all_explained(asked: int, classes: int) -> Caution:
+    text = f"{asked} classes were asked for, and the model has {classes}: all of them are explained"
+    return Caution("all-classes", text)
 
 
 def predict(engine: Engine, image: np.ndarray) -> np.ndarray:
@@ -159,21 +163,23 @@ def _answers(asked: Request, query: Query, call: Call, clock: Clock) -> list[Ans
 
 
 def _explanation(
-    asked: Request, query: Query, target: int, finding: Finding, notes: Sequence[str]
+    asked: Request, query: Query, target: int, finding: Finding, notes: Sequence[Caution]
 ) -> Explanation:
     """What is told of a finding, and `notes` on the call."""
     engine, manifest, logits = query.engine, query.engine.manifest, query.logits
     trust = confidences(logits, manifest.activation)
-    best = int(logits.argmax())  # where confidences are all but 1, logits still differ
+    best = np.argsort(-logits, kind="stable")[:BEST]  # where confidences are all but 1, logits still differ
     precision = engine.sessions.precision_of(finding.graph)
-    warnings = [*manifest.warnings, *engine.warnings, *query.picture.notes, *notes, *finding.warnings]
+    warnings = [Caution("bundle", text) for text in manifest.warnings]
+    warnings += [*engine.warnings, *query.picture.notes, *notes, *finding.warnings]
     if precision == BF16:
         warnings += engine.unproven
     elif engine.sessions.precision == BF16:
-        warnings.append("bfloat16 is for masks that are weighed by confidences: this was computed in float32")
+        text = "bfloat16 is for masks that are weighed by confidences: this was computed in float32"
+        warnings.append(Caution("bfloat16-unused", text))
     map_ = normalise(finding.raw)
     if map_ is None:
-        warnings.append("the map is constant: the explanation is all zero")
+        warnings.append(Caution("map-constant", "the map is constant: the explanation is all zero"))
         map_ = np.zeros_like(finding.raw)
     return Explanation(
         map=map_.astype(np.float32),
@@ -184,7 +190,7 @@ def _explanation(
         confidence=float(trust[target]),
         activation=manifest.activation,
         assumed=tuple(manifest.assumed),
-        predicted=Prediction(best, manifest.label(best), float(trust[best])),
+        best=tuple(Prediction(i, manifest.label(i), float(trust[i])) for i in best.tolist()),
         method=asked.method.name,
         settings=dict(asked.settings),
         masks=finding.masks,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .captions import caption_of, class_named
+from .cautions import Caution
 from .drawing.drawn import drawn
 from .drawing.painting import overlay, transparent
 from .drawing.palettes import INFERNO
@@ -51,7 +52,7 @@ class Explanation:
         label: of the target.
         confidence: of the model in the target, for the whole picture, in [0, 1]; where `activation` is
             `none`, the model's output for it, in whatever unit that is.
-        predicted: the class with the highest confidence, which need not be the target.
+        best: the classes with the highest confidence, best first: five, or all of fewer.
         method: one of `sise_rt.methods.METHODS`.
         settings: the method's options, as `mu` (selection threshold) and `fusion` of SISE.
         masks: how many masked copies were scored; shared by the targets of one call.
@@ -64,7 +65,7 @@ class Explanation:
             decides.
         tf32: whether it might round to TensorFloat-32.
         batch: masks per forward pass.
-        warnings: what the user should know.
+        warnings: what the user should know: strings, each with the `code` of its kind.
         partial: whether the caller, or the time, ended it before it was done.
         guessed: masks whose confidence was predicted from that of the others.
         name: of the picture.
@@ -84,7 +85,7 @@ class Explanation:
     target: int
     label: str
     confidence: float
-    predicted: Prediction
+    best: tuple[Prediction, ...]
     method: str
     settings: dict[str, Any]
     masks: int
@@ -96,7 +97,7 @@ class Explanation:
     precision: str
     tf32: bool
     batch: int
-    warnings: tuple[str, ...]
+    warnings: tuple[Caution, ...]
     partial: bool
     guessed: int
     name: str
@@ -111,6 +112,11 @@ class Explanation:
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: all but the picture, which may be large and is mostly where it came from."""
         return self.__dict__ | {"picture": None}
+
+    @property
+    def predicted(self) -> Prediction:
+        """The class with the highest confidence, which need not be the target."""
+        return self.best[0]
 
     def said(self, confidence: float) -> str:
         """A confidence of the model, or its output where that is explained itself, for people to read."""
@@ -131,7 +137,7 @@ class Explanation:
             "target": {"index": self.target, "label": self.label},
             "confidence": self.confidence,
             "activation": self.activation,
-            "predicted": asdict(self.predicted),
+            "best": [asdict(prediction) for prediction in self.best],
             "method": self.method,
             **self.settings,
             "blocks": [
@@ -156,7 +162,7 @@ class Explanation:
             "partial": self.partial,
             "guessed": self.guessed,
             "assumed": list(self.assumed),
-            "warnings": list(self.warnings),
+            "warnings": [caution.record() for caution in self.warnings],
             **({"check": dict(self.check)} if self.check else {}),
         }
 

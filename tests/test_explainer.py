@@ -213,7 +213,9 @@ def test_a_block_of_flat_maps_is_skipped_and_said(blind, picture):
     assert first.visualization is None
     assert first.kept == first.constant > 0
     said = f"block1 is skipped: all {first.kept} maps with a positive gradient score are flat"
-    skipped, unmoved = explanation.record()["warnings"]  # behind a blind stem, no mask changes anything
+    skipped, unmoved = explanation.warnings  # behind a blind stem, no mask changes anything
+    assert [warning.code for warning in explanation.warnings] == ["block-skipped", "masks-alike"]
+    assert explanation.record()["warnings"][0] == {"code": "block-skipped", "message": said}
     assert skipped == said
     assert unmoved.startswith("no mask changes the confidence in the target (it is 0.")
     assert unmoved.endswith(
@@ -351,7 +353,7 @@ def test_the_record_holds_what_the_design_says(explanation):
         "target",
         "confidence",
         "activation",
-        "predicted",
+        "best",
         "method",
         "mu",
         "fusion",
@@ -380,6 +382,26 @@ def test_the_record_holds_what_the_design_says(explanation):
     assert (record["image"], record["model"], record["provider"]) == ("image", "small", "cpu")
     assert (record["mu"], record["batch"], record["warnings"]) == (0, 4, [])
     assert "mean 0.485,0.456,0.406" in record["assumed"]
+
+
+def test_the_best_classes_are_told_best_first(explainer, explanation, picture, cnn, tmp_path):
+    from sise_rt.export import export
+
+    trust = explainer.confidences(picture)
+    order = sorted(range(5), key=lambda index: -trust[index])
+    assert [(p.index, p.label) for p in explanation.best] == [(i, "abcde"[i]) for i in order]
+    assert [p.confidence for p in explanation.best] == [trust[i] for i in order]
+    assert explanation.predicted == explanation.best[0]
+    assert explanation.record()["best"][1] == {
+        "index": order[1],
+        "label": "abcde"[order[1]],
+        "confidence": trust[order[1]],
+    }
+    for classes, told in ((2, 2), (7, 5)):
+        model = cnn(tmp_path / f"{classes}.onnx", classes=classes)
+        other = sise_rt.load(export(model, tmp_path / f"{classes}.sise").path, "cpu")
+        best = other.explain(picture, method="score-cam").best
+        assert [p.index for p in best] == np.argsort(-other.confidences(picture)).tolist()[:told]
 
 
 def test_saving(explanation, picture, tmp_path):

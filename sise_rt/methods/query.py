@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sise_rt.cautions import Caution
 from sise_rt.errors import NoEvidence
 from sise_rt.phases.features import Features
 from sise_rt.phases.rounded_scoring import make_scorer
@@ -162,7 +163,7 @@ class Call:
         fixed = self._query.engine.manifest.input.batch
         return int(fixed) if fixed else min(self._batch_size or images, images)
 
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Caution]:
         """What the call found out about batches: where the device's memory was full."""
         return [
             note for graph, split in self._batches.items() for note in split.notes[self._old_notes[graph] :]
@@ -223,7 +224,7 @@ class Finding:
     batch: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
     blocks: tuple[BlockEvidence, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     partial: bool = False
     guessed: int = 0
     graph: str = "forward"
@@ -245,9 +246,10 @@ class Nothing:
     advice: str = ""
     settings: tuple[str, ...] = ()
 
-    def warning(self) -> str:
+    def warning(self) -> Caution:
         """The same of a map that there is all the same."""
-        return f"{self.what} in the target ({self.why}): the map shows the masks alone. {self.advice}"
+        text = f"{self.what} in the target ({self.why}): the map shows the masks alone. {self.advice}"
+        return Caution("masks-alike", text)
 
 
 Answer = Finding | NoEvidence

@@ -9,6 +9,7 @@ from math import inf
 
 import numpy as np
 
+from sise_rt.cautions import Caution
 from sise_rt.phases.budget import PartialScoring
 from sise_rt.phases.features import Features
 from sise_rt.phases.fusion import REGIONS, fuse, import_otsu, normalise
@@ -98,7 +99,7 @@ def perturb_and_fuse(
     with clock("masks"):
         kept, masks = _selected(query, call.features, selection)
 
-    def fused(place: int, scored: Scored) -> tuple[list[BlockEvidence], np.ndarray | None, list[str]]:
+    def fused(place: int, scored: Scored) -> tuple[list[BlockEvidence], np.ndarray | None, list[Caution]]:
         own = [keep[place] for keep in kept]
         blocks, usable, warnings = _evidence(query, call.features, place, own, scored, scoring.probabilities)
         return blocks, fuse(usable, region) if usable else None, warnings
@@ -126,8 +127,7 @@ def perturb_and_fuse(
         if unmoved:
             warnings.append(unmoved.warning())
         if tally.masks < allowed:
-            ended = "stopped" if tally.stopped else "the time was over"
-            warnings.append(f"{ended} after {tally.masks} of {count} masks; the rest is predicted")
+            warnings.append(_ended(tally, count))
         return Finding(
             raw=raw,
             passes=tally.masks + call.features.passes,
@@ -141,6 +141,14 @@ def perturb_and_fuse(
         )
 
     return each_target(query, clock, explain_one)
+
+
+def _ended(tally: Tally, count: int) -> Caution:
+    """That not all of `count` masks were scored."""
+    text = f"after {tally.masks} of {count} masks; the rest is predicted"
+    if tally.stopped:
+        return Caution("stopped", f"stopped {text}")
+    return Caution("out-of-time", f"the time was over {text}")
 
 
 def _selected(
@@ -241,7 +249,7 @@ def _evidence(
     kept: list[np.ndarray],
     scores: Scored,
     probabilities: bool,
-) -> tuple[list[BlockEvidence], list[np.ndarray], list[str]]:
+) -> tuple[list[BlockEvidence], list[np.ndarray], list[Caution]]:
     """Each block's visualization map for one target, those that can be fused, and warnings."""
     manifest = query.engine.manifest
     blocks, usable, warnings = [], [], []
@@ -251,7 +259,8 @@ def _evidence(
     ]
     zero = zero_of(own, place, probabilities)
     if not manifest.has_gradients:
-        warnings.append("exported without gradients: no map is selected, all that are not flat are kept")
+        text = "exported without gradients: no map is selected, all that are not flat are kept"
+        warnings.append(Caution("no-gradients", text))
     for block, maps, keep, scored in zip(manifest.blocks, features.maps, kept, scores, strict=True):
         shaped = usable_maps(keep, scored)
         v = None
@@ -260,7 +269,8 @@ def _evidence(
         u = None if v is None else normalise(v)
         count, flat = int(keep.sum()), int(keep.sum() - shaped.sum())
         if u is None:
-            warnings.append(f"{block.name} is skipped: {_why_skipped(len(keep), count, flat, probabilities)}")
+            why = _why_skipped(len(keep), count, flat, probabilities)
+            warnings.append(Caution("block-skipped", f"{block.name} is skipped: {why}"))
         else:
             usable.append(u)
         visual = None if u is None else u.astype(np.float32)

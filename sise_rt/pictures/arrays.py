@@ -8,13 +8,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+from sise_rt.cautions import Caution
 from sise_rt.errors import ImageError
 from sise_rt.wording import counted
 
 from .raster import Raster, require_size
 
 NPY = np.lib.format.MAGIC_PREFIX
-SEE_THROUGH = "its transparency is left out: what it hides is seen"
+SEE_THROUGH = Caution("transparency-ignored", "its transparency is left out: what it hides is seen")
 
 
 def read_numpy_file(stream: BinaryIO, channels: int, max_pixels: int) -> Raster:
@@ -66,7 +67,7 @@ def from_array(array: np.ndarray, channels: int) -> Raster:
         ImageError: its shape or type is that of no picture.
     """
     _require_picture(array.shape, array.dtype)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Caution, ...] = ()
     if array.ndim == 2:
         array = array[..., None]
     if array.shape[2] == 1 and channels in (1, 3):

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from sise_rt.cautions import Caution
 from sise_rt.errors import ImageError
 
 from .arrays import NPY, SEE_THROUGH, read_numpy_file
@@ -88,9 +89,9 @@ def _decode_other(form: str, factory: Factory, stream: BinaryIO, max_pixels: int
     with without_pillows_limit(width * height) if form == "WEBP" else nullcontext():
         image = _opened(factory, stream)
     require_size(image.width, image.height, max_pixels)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Caution, ...] = ()
     if form in ANIMATED and _is_animated(image):
-        notes = ("it is an animation: its first frame is read",)
+        notes = (Caution("first-frame", "it is an animation: its first frame is read"),)
     if form == "PNG" and image.tile:
         deep = _deep_png(factory, stream, image)
         if deep is not None:
@@ -98,7 +99,8 @@ def _decode_other(form: str, factory: Factory, stream: BinaryIO, max_pixels: int
     bits, read = bits_of(form, stream), to_raster(image, max_pixels)
     pixels, declared = read.pixels, read.declared
     if 8 < bits and pixels.dtype == np.uint8:
-        notes += (f"its {bits} bits are read as 8: save it as PNG or TIFF of 16 bits to keep them",)
+        text = f"its {bits} bits are read as 8: save it as PNG or TIFF of 16 bits to keep them"
+        notes += (Caution("fewer-bits", text),)
     elif 8 < bits < 16:  # Pillow brings them to 16
         pixels, declared = pixels >> (16 - bits), bits
     return Raster(pixels, declared, notes + read.notes)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sise_rt.bundle import Preprocess
+from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError, ImageError
 
 from .placement import Placement, preprocess, seen_share
@@ -41,7 +42,7 @@ class Picture:
     name: str
     seconds: float = field(default=0.0, repr=False)
     bit_depth: int = 8
-    notes: tuple[str, ...] = ()
+    notes: tuple[Caution, ...] = ()
     spec: Preprocess | None = field(default=None, repr=False)
 
 
@@ -82,7 +83,8 @@ def prepare(
         raise ImageError(f"{name}: {error.message}", settings=error.settings) from error
     notes = (*raster.notes, *of_depth)
     if (share := seen_share(placement)) < LEAST_SEEN:
-        notes += (f"the model sees {share:.0%} of the picture: the rest is cropped",)
+        text = f"the model sees {share:.0%} of the picture: the rest is cropped"
+        notes += (Caution("cropped", text),)
     shown = in_eight_bits(pixels, bits)
     return Picture(shown, tensor, placement, name, time.perf_counter() - start, bits, notes, spec)
 

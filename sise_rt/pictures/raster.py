@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sise_rt.bundle import DEPTHS
+from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError, ImageError
 
 USUAL = (8, 10, 12, 14)  # bits that cameras and detectors give, stored in 16
@@ -27,7 +28,7 @@ class Raster:
 
     pixels: np.ndarray
     declared: int | None = 8
-    notes: tuple[str, ...] = ()
+    notes: tuple[Caution, ...] = ()
     zero_is_white: bool = False
 
     @property
@@ -47,7 +48,7 @@ def full_scale(bits: int) -> int:
     return 2**bits - 1
 
 
-def bit_depth_of(raster: Raster, asked: int | None, model: int) -> tuple[int, tuple[str, ...]]:
+def bit_depth_of(raster: Raster, asked: int | None, model: int) -> tuple[int, tuple[Caution, ...]]:
     """The bits of a picture's full scale, and what is to be said of them.
 
     Args:
@@ -65,7 +66,8 @@ def bit_depth_of(raster: Raster, asked: int | None, model: int) -> tuple[int, tu
         )
     if raster.declared is not None:
         if raster.declared == 8 and model > 8:
-            return 8, (f"the picture has 8 bits, the model takes {model}: its values are brought to them",)
+            text = f"the picture has 8 bits, the model takes {model}: its values are brought to them"
+            return 8, (Caution("more-bits", text),)
         return raster.declared, ()
     stated = asked or (model if model > 8 else None)
     largest = raster.largest
@@ -82,10 +84,11 @@ def bit_depth_of(raster: Raster, asked: int | None, model: int) -> tuple[int, tu
     if fewer is None:
         return 16, ()
     seen = "bright" if raster.zero_is_white else "dark"
-    return 16, (
+    text = (
         f"the {called} is {largest} of 65535: if the picture is {fewer}-bit data, its bit depth "
-        f"(bit_depth) has to be given, or the model sees it too {seen}",
+        f"(bit_depth) has to be given, or the model sees it too {seen}"
     )
+    return 16, (Caution("bit-depth-unsure", text),)
 
 
 def in_eight_bits(pixels: np.ndarray, bits: int) -> np.ndarray:

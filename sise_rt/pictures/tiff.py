@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from sise_rt.cautions import Caution
 from sise_rt.errors import ImageError
 from sise_rt.wording import counted
 
@@ -55,7 +56,7 @@ def read_pages(stream: BinaryIO, page: Page, channels: int, max_pixels: int) -> 
     return Raster(turned(pixels, page.orientation), declared, notes, fewer_bits)
 
 
-def _chosen(file: Any, page: Page, channels: int) -> tuple[list[Any], tuple[str, ...]]:
+def _chosen(file: Any, page: Page, channels: int) -> tuple[list[Any], tuple[Caution, ...]]:
     """The pages that hold the picture's channels, and what is to be said of others."""
     if page.pages < 2 or page.samples > 1:
         return [file.pages[page.place]], page.of_pages(1) if page.samples == channels else page.notes
@@ -70,7 +71,8 @@ def _chosen(file: Any, page: Page, channels: int) -> tuple[list[Any], tuple[str,
         return [file.pages[page.place + index] for index in range(count)], page.of_pages(count)
     if channels not in (1, 3) and page.pages == channels and not page.rest:
         pages = [file.pages[page.place + index] for index in range(channels)]
-        return pages, (f"its {channels} pages are taken as the {channels} channels",)
+        text = f"its {channels} pages are taken as the {channels} channels"
+        return pages, (Caution("pages-as-channels", text),)
     return [file.pages[page.place]], page.notes
 
 

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from sise_rt.cautions import Caution
 from sise_rt.errors import ImageError
 from sise_rt.wording import counted
 
@@ -104,20 +105,22 @@ class Page:
         return bits if whole and 8 <= bits < 16 and brightest <= full_scale(bits) else None
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Caution, ...]:
         """What is left out if the colours of the first page are read."""
-        notes = ("a channel beyond the colours is left out",) if self.extra and not self.alpha else ()
-        return notes + self.of_pages(1)
+        if not self.extra or self.alpha:
+            return self.of_pages(1)
+        return (Caution("channel-ignored", "a channel beyond the colours is left out"), *self.of_pages(1))
 
-    def of_pages(self, read: int) -> tuple[str, ...]:
+    def of_pages(self, read: int) -> tuple[Caution, ...]:
         """What is left out if some pages are read."""
         if self.preview:
-            return ("what is read is a preview of reduced size: the file's pages hold no other picture",)
+            text = "what is read is a preview of reduced size: the file's pages hold no other picture"
+            return (Caution("preview", text),)
         if self.pages <= read:
             return ()
         first, verb = ("the first", "is") if read == 1 else (f"the first {read}", "are")
         more, kind = "more than " if self.rest else "", " that are no previews" if self.previews else ""
-        return (f"{first} of {more}{self.pages} pages{kind} {verb} read",)
+        return (Caution("pages-ignored", f"{first} of {more}{self.pages} pages{kind} {verb} read"),)
 
     @property
     def by_tifffile(self) -> bool:

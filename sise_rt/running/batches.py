@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from sise_rt.cautions import Caution
 from sise_rt.errors import OutOfMemory
 
 RUNS = 5  # of a size before it is judged; the first allocates and tunes
@@ -33,7 +34,7 @@ class Batches:
         self._best, self._fastest = sizes[0], float("inf")
         self._runs: list[float] = []  # seconds an image, of the size on trial
         self._lock = threading.Lock()
-        self.notes: list[str] = []
+        self.notes: list[Caution] = []
 
     def each(self, count: int, run: Callable[[slice], T], done: Callable[[int], None]) -> list[T]:
         """What `run` gives for every part of `count` images.
@@ -84,5 +85,6 @@ class Batches:
             if size != self.size:  # another call has seen to it
                 return
             smaller = self._best if self._best < size else size // 2
-            self.notes.append(f"the device's memory was full at {size} images a pass: went on with {smaller}")
+            text = f"the device's memory was full at {size} images a pass: went on with {smaller}"
+            self.notes.append(Caution("memory-full", text))
             self._settled, self.size = True, smaller

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sise_rt.bundle import WEIGHTS, Manifest
+from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError, BundleError, ProviderError
 from sise_rt.pictures.flatness import is_almost_constant, is_constant
 from sise_rt.pictures.resizing import resize_by_neighbours
@@ -52,20 +53,25 @@ class Engine:
         if memory is not None and memory < 1:
             raise ArgumentError(f"memory is {memory}, at least 1 byte is needed", settings=("memory",))
         self.sessions, self.memory = sessions, memory or MEMORY
-        self.warnings: list[str] = [*sessions.warnings, *self._warnings_of_memory(asked=memory is not None)]
+        self.warnings: list[Caution] = [
+            *sessions.warnings,
+            *self._warnings_of_memory(asked=memory is not None),
+        ]
         try:
             self._open()
         except ProviderError as error:
             if sessions.chosen:
                 raise
-            self.warnings.append(f"running on the CPU: {error}")
+            self.warnings.append(Caution("cpu-instead", f"running on the CPU: {error}"))
             self.sessions = sessions.on_cpu()
             self._open()
         if sessions.tf32_allowed and not self.tf32:
             device = "the CPU" if self.sessions.provider.on_cpu else self.sessions.provider.device
-            self.warnings.append(f"TensorFloat-32 was allowed, which {device} does not have")
+            text = f"TensorFloat-32 was allowed, which {device} does not have"
+            self.warnings.append(Caution("tf32-unavailable", text))
         if self.manifest.precision == "fp16" and self.sessions.provider.on_cpu:
-            self.warnings.append("the bundle scores in float16, which gains nothing on a CPU")
+            text = "the bundle scores in float16, which gains nothing on a CPU"
+            self.warnings.append(Caution("float16-on-cpu", text))
         self.unproven = unproven(self.sessions)
         self._others: dict[str, OpenGraph] = {}
         self._opening = threading.Lock()
@@ -95,21 +101,22 @@ class Engine:
         """Whether convolutions and matrix products may be rounded to TensorFloat-32."""
         return self.sessions.tf32
 
-    def _warnings_of_memory(self, asked: bool) -> list[str]:
+    def _warnings_of_memory(self, asked: bool) -> list[Caution]:
         needed = self.manifest.memory
         if not needed and asked:
-            return [
+            text = (
                 "the memory is not bounded: the bundle is of an older sise-rt and does not tell what a pass "
                 "takes; export it again"
-            ]
-        warnings, more = [], f"more than the {in_bytes(self.memory)} allowed"
+            )
+            return [Caution("memory-unbounded", text)]
+        texts, more = [], f"more than the {in_bytes(self.memory)} allowed"
         if needed and needed["forward"] > self.memory:
             one = f"a single image takes about {in_bytes(needed['forward'])} in a pass"
-            warnings.append(f"{one}, {more}: images are run one at a time")
+            texts.append(f"{one}, {more}: images are run one at a time")
         if needed and asked and self.manifest.has_gradients and needed["backward"] > self.memory:
             gradients = f"the pass for an image's gradients may take {in_bytes(needed['backward'])}"
-            warnings.append(f"{gradients}, {more}: it cannot be done in parts, and is run all the same")
-        return warnings
+            texts.append(f"{gradients}, {more}: it cannot be done in parts, and is run all the same")
+        return [Caution("memory-exceeded", text) for text in texts]
 
     def _open(self) -> None:
         """Open the two graphs that SISE runs; on a CPU at the same time, as opening is slow there."""

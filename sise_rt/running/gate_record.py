@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sise_rt.cautions import Caution
 from sise_rt.errors import ProviderError
 from sise_rt.files import write_whole
 from sise_rt.manifest import GateFigures, Manifest
@@ -20,11 +21,11 @@ from .providers import choose
 if TYPE_CHECKING:
     from .sessions import Sessions
 
-UNPROVEN = (
+UNPROVEN = Caution(
+    "bfloat16-unproven",
     "masked copies are scored in bfloat16, which was not found good enough for this bundle, provider and "
-    "processor: verify it with pictures of the kind that the model is for"
+    "processor: verify it with pictures of the kind that the model is for",
 )
-NOT_IN_BF16 = "masked copies are scored in float32, though bfloat16 was found good enough here once"
 MANY = 2**20  # bytes; no file of records is longer
 
 
@@ -58,7 +59,7 @@ def records_file(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.{BF16}.json")
 
 
-def unproven(sessions: Sessions) -> list[str]:
+def unproven(sessions: Sessions) -> list[Caution]:
     """A warning where some sessions score in bfloat16, and nobody has found that good enough."""
     if sessions.precision != BF16:
         return []
@@ -66,7 +67,7 @@ def unproven(sessions: Sessions) -> list[str]:
     return [] if any(r.passed and _fits(r, key) for r in _records(sessions.folder)) else [UNPROVEN]
 
 
-def choose_verified(name: str, folder: Path, manifest: Manifest) -> tuple[Provider, str, tuple[str, ...]]:
+def choose_verified(name: str, folder: Path, manifest: Manifest) -> tuple[Provider, str, tuple[Caution, ...]]:
     """A provider by its name, in bfloat16 if that was found good enough for a bundle on such a machine.
 
     Args:
@@ -88,12 +89,17 @@ def choose_verified(name: str, folder: Path, manifest: Manifest) -> tuple[Provid
     try:
         rounded = choose(name, BF16)
     except ProviderError as error:
-        return usual, FP32, (f"{NOT_IN_BF16}: {error.message}",)
+        return usual, FP32, (_in_float32(error.message),)
     if not any(_fits(record, _key(manifest, rounded)) for record in passed):
         before = ", ".join(sorted({f"{r.provider} {r.version}" for r in passed}))
         now = f"{rounded.full} {rounded.version}"
-        return usual, FP32, (f"{NOT_IN_BF16}: verified was {before}, not {now}: verify it again",)
+        return usual, FP32, (_in_float32(f"verified was {before}, not {now}: verify it again"),)
     return rounded, BF16, ()
+
+
+def _in_float32(why: str) -> Caution:
+    text = "masked copies are scored in float32, though bfloat16 was found good enough here once"
+    return Caution("bfloat16-left", f"{text}: {why}")
 
 
 def write_record(sessions: Sessions, record: GateRecord) -> None:

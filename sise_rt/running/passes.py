@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sise_rt.cautions import Caution
 from sise_rt.errors import BundleError, ModelError, OutOfMemory
 from sise_rt.graphs import GraphSpec
 from sise_rt.manifest import Manifest
@@ -51,7 +52,7 @@ class OpenGraph:
     session: Any
     spec: GraphSpec
     file: Path
-    notes: tuple[str, ...] = ()
+    notes: tuple[Caution, ...] = ()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The outputs, in the order of the spec.

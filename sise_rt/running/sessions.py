@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sise_rt.bundle import WEIGHTS, Manifest
+from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError, BundleError, ProviderError
 from sise_rt.graphs import graph_specs
 from sise_rt.memory import give_back_memory
@@ -39,10 +40,11 @@ def available_threads() -> int:
         return cores
 
 
-def _fewer_threads(asked: int, cores: int) -> str:
-    return (
+def _fewer_threads(asked: int, cores: int) -> Caution:
+    return Caution(
+        "fewer-threads",
         f"{counted(cores, 'thread')} instead of {asked}, as this process may use no more cores; "
-        "to start more all the same, say that the cores are to be oversubscribed"
+        "to start more all the same, say that the cores are to be oversubscribed",
     )
 
 
@@ -94,7 +96,7 @@ class Sessions:
         self.specs = graph_specs(manifest)
         cores = available_threads()
         self.threads = threads if threads and oversubscribe else min(threads or cores, cores)
-        self.warnings: tuple[str, ...] = ()
+        self.warnings: tuple[Caution, ...] = ()
         if threads is not None and threads != self.threads:
             self.warnings += (_fewer_threads(threads, cores),)
         if precision == VERIFIED:
@@ -234,9 +236,10 @@ class Sessions:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", place)
 
 
-def _left_out(name: str, session: Any, provider: Provider) -> tuple[str, ...]:
+def _left_out(name: str, session: Any, provider: Provider) -> tuple[Caution, ...]:
     """What is told of the operators of a graph that a plug-in has not taken."""
     if not (kinds := provider.left_out(session)):
         return ()
     count, which = counted(len(kinds), "operator"), ", ".join(sorted(set(kinds)))
-    return (f"{provider.name} leaves {count} of {name} to the CPU provider: {which}",)
+    text = f"{provider.name} leaves {count} of {name} to the CPU provider: {which}"
+    return (Caution("operators-left", text),)

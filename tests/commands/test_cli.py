@@ -1372,7 +1372,7 @@ def test_a_warning_of_the_meaning_is_shown_whatever_is_quiet(sise, cnn, picture,
         "explain", picture, "-m", bundle, "-o", tmp_path, "-t", "negative", "-t", "positive", "--json"
     )[1]
     for line in printed.splitlines():
-        assert warning in json.loads(line)["warnings"]
+        assert {"code": "bundle", "message": warning} in json.loads(line)["warnings"]
 
 
 # ------------------------------------------------------------------------------------ what a pixel means

@@ -334,7 +334,7 @@ def test_one_logit_is_assumed_and_every_record_says_so(tmp_path):
     pixels = list(pictures())[-1]
     for explanation in explainer.explain_targets(pixels, ["negative", "positive"]):
         if not isinstance(explanation, sise_rt.NoEvidence):
-            assert warning in explanation.record()["warnings"]
+            assert {"code": "bundle", "message": warning} in explanation.record()["warnings"]
     assert examine(tmp_path / "model.onnx").warnings == (warning,)
 
 
@@ -467,7 +467,7 @@ def test_steps_behind_the_last_weights_are_told(tmp_path, kind):
     assert report.manifest.warnings == (warning,)
     for explanation in explainer.explain_targets(list(pictures())[-1], [0, 1]):
         if not isinstance(explanation, sise_rt.NoEvidence):
-            assert warning in explanation.record()["warnings"]
+            assert {"code": "bundle", "message": warning} in explanation.record()["warnings"]
 
 
 def test_no_doubt_is_told_where_the_activation_is_said(tmp_path):

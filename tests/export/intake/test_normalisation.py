@@ -182,4 +182,4 @@ def test_a_normalisation_that_may_be_applied_twice_is_said_in_every_record(tmp_p
     )
     picture = np.random.default_rng(5).integers(0, 256, (16, 16, 3), np.uint8)
     explanation = sise_rt.load(report.path, provider="cpu").explain(picture)
-    assert warning in explanation.record()["warnings"]
+    assert {"code": "bundle", "message": warning} in explanation.record()["warnings"]
