@@ -5,24 +5,31 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import SupportsIndex
 
 import numpy as np
 
+from . import __version__
 from .cautions import Caution
 from .errors import ArgumentError, MethodError, NoEvidence
 from .explanation import Explanation, Prediction
 from .methods import Answer, Call, Clock, Finding, Preview, Progress, Query, Request
+from .metrics import border_share
+from .metrics.border import EVEN, WIDTH
 from .phases.features import extract, extract_best
 from .phases.fusion import normalise
 from .pictures.picture import Picture
+from .records import Provenance
 from .running.engine import Engine
 from .running.finite import require_finite
 from .running.logits import confidences
 from .running.provider import BF16
+from .running.runtime import runtime_version
 from .targets import resolve_target
 
 BEST = 5  # classes that are told of beside the target
+MOST_AT_BORDER = 0.35  # of a map; above it its user hears of it
 
 Explained = dict[str, list[Explanation | NoEvidence]]
 """By the label of each method, one explanation a target, or the reason why there is none."""
@@ -181,6 +188,8 @@ def _explanation(
     if map_ is None:
         warnings.append(Caution("map-constant", "the map is constant: the explanation is all zero"))
         map_ = np.zeros_like(finding.raw)
+    if (share := border_share(map_)) > MOST_AT_BORDER:
+        warnings.append(Caution("map-at-border", _at_border(share)))
     return Explanation(
         map=map_.astype(np.float32),
         raw=finding.raw,
@@ -196,6 +205,7 @@ def _explanation(
         masks=finding.masks,
         passes=finding.passes + (0 if asked.method.features else 1),  # and one for the confidence
         seconds=dict(finding.seconds),
+        shared_seconds=dict(finding.shared_seconds),
         provider=engine.provider,
         provider_version=engine.sessions.provider.version,
         device=engine.sessions.provider.device,
@@ -210,4 +220,26 @@ def _explanation(
         placement=query.picture.placement,
         bit_depth=query.picture.bit_depth,
         picture=query.picture,
+        provenance=_provenance(query),
+    )
+
+
+def _at_border(share: float) -> str:
+    return (
+        f"{share:.0%} of the map lies within the outer {WIDTH:.0%} of the picture, where an even map has "
+        f"{EVEN:.0%}: the network may answer to its own padding there"
+    )
+
+
+def _provenance(query: Query) -> Provenance:
+    engine, manifest = query.engine, query.engine.manifest
+    return Provenance(
+        version=__version__,
+        onnxruntime=runtime_version(),
+        threads=engine.threads,
+        bundle_sha256=engine.sessions.bundle_sha256,
+        source=manifest.source,
+        preprocess=manifest.preprocess,
+        picture=query.picture.fingerprint,
+        time=datetime.now(UTC),
     )

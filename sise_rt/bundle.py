@@ -115,7 +115,7 @@ class Bundle(NamedTuple):
 
     Attributes:
         manifest: what is known of it.
-        files: the content of every file that the manifest lists, by path.
+        files: the content of the manifest and of every file that it lists, by path.
     """
 
     manifest: Manifest
@@ -135,10 +135,11 @@ def load_bundle(folder: str | Path) -> Iterator[Bundle]:
     """
     folder = Path(folder)
     with _readable(folder):
-        manifest = _manifest(folder)
+        manifest, written = _manifest(folder)
         files = {path: _whole(folder, path).read_bytes() for path in manifest.files}
         for path in files.keys() - {WEIGHTS}:
             _require_unaltered(folder / path, hashlib.sha256(files[path]).hexdigest(), manifest.files[path])
+        files[MANIFEST] = written
     with ThreadPoolExecutor(1) as beside:
         digest = beside.submit(lambda: hashlib.sha256(files[WEIGHTS]).hexdigest())
         try:
@@ -155,7 +156,7 @@ def read_bundle(folder: str | Path) -> Manifest:
     """
     folder = Path(folder)
     with _readable(folder):
-        manifest = _manifest(folder)
+        manifest, _ = _manifest(folder)
         for path, expected in manifest.files.items():
             _require_unaltered(folder / path, sha256(_whole(folder, path)), expected)
     return manifest
@@ -177,15 +178,16 @@ def _readable(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _manifest(folder: Path) -> Manifest:
-    """The manifest of a folder, which may be no bundle."""
+def _manifest(folder: Path) -> tuple[Manifest, bytes]:
+    """The manifest of a folder, which may be no bundle, and the bytes that it was read from."""
     if not folder.is_dir():
         file = "it is a file; a model is exported to a bundle first"
         kind = file if folder.exists() else "no such folder"
         raise BundleError(f"{folder} is no bundle: {kind}")
     if not _inside(folder, MANIFEST).is_file():
         raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}")
-    return parse_manifest((folder / MANIFEST).read_text("utf-8"), str(folder / MANIFEST))
+    written = (folder / MANIFEST).read_bytes()
+    return parse_manifest(written.decode("utf-8"), str(folder / MANIFEST)), written
 
 
 def _whole(folder: Path, path: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from .pictures.picture import Picture, in_rgb
 from .pictures.placement import Placement, to_original
 from .pictures.raster import in_eight_bits
 from .pictures.reading import load_image
+from .records import Provenance, record_of
 from .saving import SUFFIXES, base_name, refuse_foreign
 from .wording import counted, probability
 
@@ -57,7 +58,8 @@ class Explanation:
         settings: the method's options, as `mu` (selection threshold) and `fusion` of SISE.
         masks: how many masked copies were scored; shared by the targets of one call.
         passes: images that went through the network for it, shared ones included.
-        seconds: per phase; `features` and `scoring` are shared by the targets of one call.
+        seconds: per phase, as if it had been asked for alone.
+        shared_seconds: of those the ones that the targets of one call share, and that add up once.
         provider: what ran the model.
         provider_version: of ONNX Runtime, or of the plug-in.
         device: that it ran on, as far as the provider tells its name.
@@ -71,8 +73,9 @@ class Explanation:
         name: of the picture.
         model: name of the bundle.
         placement: where the model's input lies in the picture.
+        provenance: what it was made of and by, with hashes, versions and the time.
         bit_depth: of the picture: 2 ** bit_depth - 1 is full scale.
-        check: what `sise_rt.metrics.check.check` found, None if it was not asked.
+        check: what the model said of the map, as `sise_rt.metrics.check` gives it; None if it was not asked.
         activation: what makes confidences of the model's outputs: `softmax`, `sigmoid` or `none`.
         assumed: what was assumed of the model when it was exported, as its preprocessing, a line each.
         picture: the one that was explained, which what draws takes; no copy. None where it was let go of: in
@@ -91,6 +94,7 @@ class Explanation:
     masks: int
     passes: int
     seconds: dict[str, float]
+    shared_seconds: dict[str, float]
     provider: str
     provider_version: str
     device: str
@@ -103,8 +107,9 @@ class Explanation:
     name: str
     model: str
     placement: Placement
+    provenance: Provenance = field(repr=False)
     bit_depth: int = 8
-    check: Mapping[str, float | None] | None = None
+    check: Mapping[str, Any] | None = None
     activation: str = "softmax"
     assumed: tuple[str, ...] = ()
     picture: Picture | None = field(default=None, repr=False)
@@ -129,42 +134,8 @@ class Explanation:
         return f"{class_named(self.label, self.target)}, {self.said(self.confidence)}"
 
     def record(self) -> dict[str, Any]:
-        """Everything but the pictures, ready for JSON."""
-        return {
-            "image": self.name,
-            "bit_depth": self.bit_depth,
-            "model": self.model,
-            "target": {"index": self.target, "label": self.label},
-            "confidence": self.confidence,
-            "activation": self.activation,
-            "best": [asdict(prediction) for prediction in self.best],
-            "method": self.method,
-            **self.settings,
-            "blocks": [
-                {
-                    "name": b.name,
-                    "maps": b.maps,
-                    "kept": b.kept,
-                    "constant": b.constant,
-                    "used": b.visualization is not None,
-                }
-                for b in self.blocks
-            ],
-            "masks": self.masks,
-            "passes": self.passes,
-            "seconds": {phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
-            "provider": self.provider,
-            "provider_version": self.provider_version,
-            "device": self.device,
-            "precision": self.precision,
-            "tf32": self.tf32,
-            "batch": self.batch,
-            "partial": self.partial,
-            "guessed": self.guessed,
-            "assumed": list(self.assumed),
-            "warnings": [caution.record() for caution in self.warnings],
-            **({"check": dict(self.check)} if self.check else {}),
-        }
+        """Everything but the pictures, ready for JSON, and valid against `sise_rt.records.record_schema`."""
+        return record_of(self)
 
     def pixels(self, picture: Any = None) -> np.ndarray:
         """The picture that was explained as it is shown, (H0, W0, 3) uint8 RGB.

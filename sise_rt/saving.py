@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import OutputError
 
@@ -16,7 +16,27 @@ METHODS_SUFFIX = ".methods.png"  # of several methods side by side
 COMPARE_SUFFIX = ".compare.png"  # of two targets
 SUFFIXES = (".png", ".npy", ".json", ".blocks.png")
 ENDINGS = (METHODS_SUFFIX, COMPARE_SUFFIX, ".blocks.png", ".png", ".npy", ".json")
-SAME = ("image", "model", "target", "method")  # of a record: whose result it is, whatever the settings were
+
+
+class Result(NamedTuple):
+    """What a record is the record of. All but the settings tell whose result it is.
+
+    Attributes:
+        picture: its name.
+        model: the bundle's name.
+        target: `index` and `label`.
+        method: its name.
+        settings: of the method.
+    """
+
+    picture: Any
+    model: Any
+    target: Any
+    method: Any
+    settings: Mapping[str, Any]
+
+
+SAME = Result._fields[:-1]
 
 
 def base_name(stem: str, target: int, label: str = "") -> str:
@@ -45,16 +65,17 @@ def refuse_foreign(folder: Path, base: str, record: Mapping[str, Any]) -> None:
     ]
     if not present:
         return
-    before = read_record(folder / f"{base}.json")
-    if before is None:
+    before, now = read_result(folder / f"{base}.json"), result_of(record)
+    if before is None or now is None:
         raise OutputError(
             f"{str(present[0])!r} exists already and is no result of this kind, so it stays as it is: choose "
             "another folder"
         )
     for key in SAME:
-        if _plain(key, before.get(key)) != _plain(key, record[key]):
+        there = getattr(before, key)
+        if _plain(key, there) != _plain(key, getattr(now, key)):
             raise OutputError(
-                f"{str(present[0])!r} is a result of another {key} ({_told(before.get(key))}), so it stays "
+                f"{str(present[0])!r} is a result of another {key} ({_told(there)}), so it stays "
                 "as it is: choose another folder, or delete it"
             )
 
@@ -76,13 +97,13 @@ def refuse_foreign_files(folder: Path, images: Iterable[Path], targets: Iterable
         base = next((path.name[: -len(end)] for end in ENDINGS if path.name.endswith(end)), None)
         if base is None or (image := _explained(base, by_stem, wanted)) is None:
             continue
-        records = [read_record(path.with_name(f"{base}.json"))]
+        results = [read_result(path.with_name(f"{base}.json"))]
         if path.name.endswith((METHODS_SUFFIX, COMPARE_SUFFIX)):  # they have the records of what is in them
             target = base[len(image.stem) + 1 :].split(".")[0]
             of_target = glob.escape(f"{image.stem}.{target}")
-            records = [read_record(other) for other in folder.glob(f"{of_target}.*json")]
-        pictures = {_plain("image", record["image"]) for record in records if record is not None}
-        if _plain("image", str(image)) not in pictures:
+            results = [read_result(other) for other in folder.glob(f"{of_target}.*json")]
+        pictures = {_plain("picture", result.picture) for result in results if result is not None}
+        if _plain("picture", str(image)) not in pictures:
             raise OutputError(
                 f"{str(path)!r} exists already and is no result of {image}, which could replace it: choose "
                 "another folder",
@@ -98,26 +119,44 @@ def _explained(base: str, by_stem: Mapping[str, Path], targets: Collection[str])
     return None
 
 
-def other_settings(folder: Path, base: str, record: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """What settings an earlier result of that name had, where they differ: `mu 0.3`."""
-    before = read_record(folder / f"{base}.json")
+def other_settings(folder: Path, base: str, settings: Mapping[str, Any]) -> list[str]:
+    """What settings an earlier result of that name had, where they differ from these: `mu 0.3`."""
+    before = read_result(folder / f"{base}.json")
     if before is None:
         return []
-    return [f"{name} {before[name]}" for name in names if name in before and before[name] != record[name]]
+    there = before.settings
+    return [f"{name} {there[name]}" for name in settings if name in there and there[name] != settings[name]]
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """The record of an earlier result; None for a file that is none."""
+def read_result(path: Path) -> Result | None:
+    """What an earlier result is of, by its record; None for a file that is none."""
     try:
         record = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):  # ValueError: no JSON, or no UTF-8
         return None
-    return record if isinstance(record, dict) and all(key in record for key in SAME) else None
+    return result_of(record)
+
+
+def result_of(record: Any) -> Result | None:
+    """What a record is of, also one of an earlier release; None of anything else."""
+    match record:
+        case {
+            "schema": str(),
+            "picture": {"name": picture},
+            "bundle": {"name": model},
+            "target": target,
+            "method": method,
+            "settings": dict() as settings,
+        }:
+            return Result(picture, model, target, method, settings)
+        case {"image": picture, "model": model, "target": target, "method": method}:
+            return Result(picture, model, target, method, record)  # in which settings lay flat
+    return None
 
 
 def _plain(key: str, value: Any) -> Any:
     """A picture by where it lies, as far as its name tells that."""
-    return os.path.abspath(value) if key == "image" and isinstance(value, str) else value
+    return os.path.abspath(value) if key == "picture" and isinstance(value, str) else value
 
 
 def _told(value: Any) -> str:

@@ -1,5 +1,10 @@
-"""What several tests need: real pictures, torchvision as the reference, a small network and its bundle."""
+"""What several tests need: real pictures, torchvision as the reference, a small network and its bundle.
 
+Every record that any of them makes is held against the schema of records.
+"""
+
+import importlib.util
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -21,6 +26,29 @@ def material() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no material at {folder}: set SISE_RT_MATERIAL")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def valid_records():
+    """Holds each record against the schema, as JSON has it; not where jsonschema is not installed."""
+    if importlib.util.find_spec("jsonschema") is None:
+        yield
+        return
+    from jsonschema import Draft202012Validator
+
+    from sise_rt.explanation import Explanation
+    from sise_rt.records import record_schema
+
+    validator, made = Draft202012Validator(record_schema()), Explanation.record
+
+    def record(explanation):
+        values = made(explanation)
+        validator.validate(json.loads(json.dumps(values, allow_nan=False)))
+        return values
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Explanation, "record", record)
+        yield
 
 
 @pytest.fixture(scope="session")

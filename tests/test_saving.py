@@ -7,15 +7,26 @@ import pytest
 
 from sise_rt.errors import OutputError
 from sise_rt.saving import (
+    Result,
     base_name,
     file_label,
     other_settings,
-    read_record,
+    read_result,
     refuse_foreign,
     refuse_foreign_files,
 )
 
-RECORD = {"image": "cat.jpg", "model": "m", "target": {"index": 1, "label": "b"}, "method": "sise", "mu": 0.0}
+TARGET = {"index": 1, "label": "b"}
+RECORD = {
+    "schema": "sise-rt/record/1",
+    "picture": {"name": "cat.jpg", "sha256": None},
+    "bundle": {"name": "m", "sha256": "0" * 64},
+    "target": TARGET,
+    "method": "sise",
+    "settings": {"mu": 0.0},
+}
+# As 0.1.0 wrote it.
+OLDER = {"image": "cat.jpg", "model": "m", "target": TARGET, "method": "sise", "mu": 0.0, "fusion": "otsu"}
 
 
 def test_names():
@@ -38,23 +49,45 @@ def test_a_link_stays(tmp_path):
         refuse_foreign(tmp_path, "cat.281", RECORD)
 
 
-def test_an_earlier_result_is_known_by_its_record(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("older", "others"),
+    [
+        (False, {"picture": {"name": "dog.jpg"}, "bundle": {"name": "n"}}),
+        (True, {"image": "dog.jpg", "model": "n"}),
+    ],
+)
+def test_an_earlier_result_is_known_by_its_record(older, others, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cat.281.png").write_bytes(b"")
-    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"image": str(tmp_path / "cat.jpg")}))
+    here = str(tmp_path / "cat.jpg")
+    before = OLDER | {"image": here} if older else RECORD | {"picture": {"name": here}}
+    file = tmp_path / "cat.281.json"
+    file.write_text(json.dumps(before))
     refuse_foreign(tmp_path, "cat.281", RECORD)  # the same picture, however its path is written
     refuse_foreign(tmp_path, "dog.281", RECORD)  # nothing there
-    for key, value in (("image", "dog.jpg"), ("model", "n"), ("target", {"index": 2, "label": "c"})):
-        with pytest.raises(OutputError, match=f"is a result of another {key}"):
-            refuse_foreign(tmp_path, "cat.281", RECORD | {key: value})
+    called = {"image": "picture", "bundle": "model"}
+    for key, value in (others | {"target": {"index": 2, "label": "c"}, "method": "rise"}).items():
+        file.write_text(json.dumps(before | {key: value}))
+        with pytest.raises(OutputError, match=f"is a result of another {called.get(key, key)} "):
+            refuse_foreign(tmp_path, "cat.281", RECORD)
+
+
+@pytest.mark.parametrize("key", RECORD)
+def test_a_record_that_lacks_a_key_is_none(key, tmp_path):
+    (tmp_path / "cat.281.json").write_text(json.dumps({k: v for k, v in RECORD.items() if k != key}))
+    with pytest.raises(OutputError, match="is no result of this kind"):
+        refuse_foreign(tmp_path, "cat.281", RECORD)
 
 
 def test_settings_that_differ_are_told(tmp_path):
-    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"mu": 0.3}))
-    assert other_settings(tmp_path, "cat.281", RECORD, ["mu"]) == ["mu 0.3"]
-    assert other_settings(tmp_path, "cat.281", RECORD | {"mu": 0.3}, ["mu"]) == []
-    assert other_settings(tmp_path, "dog.281", RECORD, ["mu"]) == []
-    assert read_record(tmp_path / "dog.281.json") is None
+    file = tmp_path / "cat.281.json"
+    for before in (OLDER | {"mu": 0.3}, RECORD | {"settings": {"mu": 0.3}}):
+        file.write_text(json.dumps(before))
+        assert other_settings(tmp_path, "cat.281", {"mu": 0.0, "scores": "log-odds"}) == ["mu 0.3"]
+        assert other_settings(tmp_path, "cat.281", {"mu": 0.3}) == []
+    assert other_settings(tmp_path, "dog.281", {"mu": 0.0}) == []
+    assert read_result(tmp_path / "dog.281.json") is None
+    assert read_result(file) == Result("cat.jpg", "m", TARGET, "sise", {"mu": 0.3})
 
 
 @pytest.mark.parametrize("name", ["cat.281.243.compare.png", "cat.281.243.grad-cam.compare.png"])
@@ -63,10 +96,10 @@ def test_a_comparison_is_replaced_only_beside_records_of_its_picture(tmp_path, n
     picture = tmp_path / "cat.jpg"
     with pytest.raises(OutputError, match="is no result of"):
         refuse_foreign_files(tmp_path, [picture], [281, 243])
-    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"image": "elsewhere/cat.jpg"}))
+    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"picture": {"name": "elsewhere/cat.jpg"}}))
     (tmp_path / "cat.281.png").write_bytes(b"")
     with pytest.raises(OutputError, match="is no result of"):
         refuse_foreign_files(tmp_path, [picture], [281, 243])
-    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"image": str(picture)}))
+    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"picture": {"name": str(picture)}}))
     refuse_foreign_files(tmp_path, [picture], [281, 243])
     refuse_foreign_files(tmp_path, [Path("dog.jpg")], [281, 243])  # no result of that picture

@@ -12,6 +12,8 @@ import click
 
 from sise_rt.wording import counted, in_bytes, printable, printable_json, short
 
+from .checking import check_lines
+
 if TYPE_CHECKING:
     from sise_rt.bundle import Block, Manifest
     from sise_rt.explanation import Explanation
@@ -32,8 +34,7 @@ def summary(explanation: Explanation, picture: Path) -> list[str]:
         f"{Path(explanation.name).name}: {explanation.heading()}, {how}{cost} in {seconds:.1f} s -> {picture}"
     ]
     if explanation.check:
-        figures = (f"{k} {'-' if v is None else format(v, '.3f')}" for k, v in explanation.check.items())
-        lines.append(f"  check: {', '.join(figures)}")
+        lines += [f"  check: {line}" for line in check_lines(explanation.check)]
     predicted = explanation.predicted
     if predicted.index != explanation.target:
         highest = "the highest is" if explanation.activation == "none" else "the model predicts"

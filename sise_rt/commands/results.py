@@ -100,7 +100,7 @@ def write_results(
             parts = [label if wanted.named else "", "partial" if stopped and explanation.partial else ""]
             label_of_files = ".".join(filter(None, parts))
             base = base_name(Path(explanation.name).stem, explanation.target, label_of_files)
-            replaced = other_settings(wanted.out, base, explanation.record(), explanation.settings)
+            replaced = other_settings(wanted.out, base, explanation.record()["settings"])
             strip = wanted.blocks and bool(explanation.blocks)
             files = explanation.save(
                 wanted.out, picture, label=label_of_files, blocks=strip, draw=wanted.drawing.draw

@@ -211,6 +211,7 @@ class Finding:
         masks: masked copies among them.
         batch: images per forward pass.
         seconds: per phase, shared phases included.
+        shared_seconds: of those the ones that the targets of the call share.
         blocks: the evidence of each block; empty for a method of one layer, or of none.
         warnings: what the user should know.
         partial: whether the caller, or the time, ended it before it was done.
@@ -223,6 +224,7 @@ class Finding:
     masks: int = 0
     batch: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
+    shared_seconds: dict[str, float] = field(default_factory=dict)
     blocks: tuple[BlockEvidence, ...] = ()
     warnings: tuple[Caution, ...] = ()
     partial: bool = False
@@ -272,7 +274,7 @@ def each_target(
         if isinstance(answer, Nothing):
             answers.append(_no_evidence(query, target, answer))
         else:
-            answers.append(replace(answer, seconds=own.seconds))
+            answers.append(replace(answer, seconds=own.seconds, shared_seconds=dict(clock.seconds)))
     return answers
 
 

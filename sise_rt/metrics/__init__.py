@@ -13,14 +13,19 @@ rule, not the evidence, ranks a map of many equal values: state it beside the nu
 
 from .agreement import bbox, ebpg, miou, pointing_game
 from .arrays import Confidence
+from .border import border_share
 from .confidence import drop, increase, kept_pixels, masked_confidence
 from .curves import Curve, blurred, deletion, insertion
+from .region import Region, borne_by, region_of
 
 __all__ = [
     "Confidence",
     "Curve",
+    "Region",
     "bbox",
     "blurred",
+    "border_share",
+    "borne_by",
     "deletion",
     "drop",
     "ebpg",
@@ -30,4 +35,5 @@ __all__ = [
     "masked_confidence",
     "miou",
     "pointing_game",
+    "region_of",
 ]

@@ -8,18 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError
 from sise_rt.explanation import Explanation
 from sise_rt.metrics import (
     Confidence,
     Curve,
+    Region,
+    borne_by,
     deletion,
     drop,
     increase,
     insertion,
     kept_pixels,
     masked_confidence,
+    region_of,
 )
+from sise_rt.metrics.region import LEVEL, SEED
 from sise_rt.pictures.picture import prepare
 from sise_rt.running.engine import Engine
 from sise_rt.running.finite import require_finite
@@ -120,27 +125,94 @@ def check_map(
     return Borne({name: values[name] for name in asked}, share, curves)
 
 
-def check(engine: Engine, explanation: Explanation, picture: Any) -> Explanation:
-    """The explanation with all metrics of its map for its target, and `kept`, as fractions in [0, 1].
+def check(engine: Engine, explanation: Explanation, picture: Any = None) -> Explanation:
+    """The explanation with what the model says of its map: of the region, as `check_region`, and all metrics.
+
+    Its `check` has `region`, each of `METRICS`, and `kept`, the share of the pixels that drop and increase
+    showed, all as fractions in [0, 1]; the drop of a confidence of exactly 0 is None. The arguments and the
+    errors are those of `check_region`.
+    """
+    image, confidence = _asked(engine, explanation, picture)
+    batch = max(1, explanation.batch)
+    borne = check_map(explanation.map, image, confidence(image[None])[0], confidence, batch=batch)
+    values = borne.values | {"kept": borne.kept}
+    # JSON has no NaN.
+    plain = {k: None if v is None or np.isnan(v) else round(v, 6) for k, v in values.items()}
+    told = check_region(engine, explanation, picture)
+    return replace(told, check={**(told.check or {}), **plain})
+
+
+def check_region(engine: Engine, explanation: Explanation, picture: Any = None) -> Explanation:
+    """The explanation with what the model says of the region that its map marks: see `borne_by`.
+
+    Its `check` has `region`: the `level` of the map that bounds it, its `area` as a share of the input, the
+    confidence in the `whole` picture, with the region `hidden` and shown `alone`, that without each of some
+    `random` regions of equal area (`copies`, `seed`, `mean`, `lowest`, `highest`), and whether it `bears` the
+    decision: whether the confidence falls more without it than without those in the mean. Where the region is
+    empty, or is all there is, `random` and `bears` are None. A region that does not bear the decision is a
+    warning too.
 
     Args:
         engine: of the model that was explained.
         explanation: to be judged.
-        picture: the one that was explained: a `Picture`, or what `Explainer.prepare` takes.
+        picture: the one that was explained: a `Picture`, or what `Explainer.prepare` takes; None takes the
+            one that the explanation holds.
 
     Raises:
         BundleError: the bundle has no forward graph.
         ModelError: the model cannot be run, or its confidences are not finite.
         ImageError: the picture cannot be used.
-        ArgumentError: the bundle explains the model's output as it is, which is no probability.
+        ArgumentError: the bundle explains the model's output as it is, which is no probability, or there is
+            no picture.
     """
+    image, confidence = _asked(engine, explanation, picture)
+    whole, batch = min(1.0, explanation.confidence), max(1, explanation.batch)
+    region = borne_by(region_of(explanation.map), image, whole, confidence, batch=batch)
+    warnings = [warning for warning in explanation.warnings if warning.code != "region-not-borne"]
+    if region.bears is False:
+        warnings.append(Caution("region-not-borne", _not_borne(region)))
+    return replace(explanation, check={"region": _record(region)}, warnings=tuple(warnings))
+
+
+def _asked(engine: Engine, explanation: Explanation, picture: Any) -> tuple[np.ndarray, Confidence]:
+    """The explained picture as the model sees it, (C, H, W), and the confidence in the target."""
     require_probabilities(engine)
-    image = prepare(picture, engine.manifest.preprocess).tensor
-    confidence = confidence_in(engine, explanation.target)
-    borne = check_map(
-        explanation.map, image[0], confidence(image)[0], confidence, batch=max(1, explanation.batch)
+    picture = explanation.picture if picture is None else picture
+    if picture is None:
+        raise ArgumentError(
+            f"the explanation of {explanation.name} does not hold its picture any more: give it as well",
+            settings=("picture",),
+        )
+    image = prepare(picture, engine.manifest.preprocess).tensor[0]
+    return image, confidence_in(engine, explanation.target)
+
+
+def _record(region: Region) -> dict[str, Any]:
+    random = (
+        {
+            "copies": len(region.random),
+            "seed": SEED,
+            "mean": float(region.random.mean()),
+            "lowest": float(region.random.min()),
+            "highest": float(region.random.max()),
+        }
+        if len(region.random)
+        else None
     )
-    values = borne.values | {"kept": borne.kept}
-    # JSON has no NaN.
-    plain = {k: None if v is None or np.isnan(v) else round(v, 6) for k, v in values.items()}
-    return replace(explanation, check=plain)
+    return {
+        "level": LEVEL,
+        "area": region.area,
+        "whole": region.whole,
+        "hidden": region.hidden,
+        "alone": region.alone,
+        "random": random,
+        "bears": region.bears,
+    }
+
+
+def _not_borne(region: Region) -> str:
+    return (
+        f"without the region that the map marks, {region.area:.1%} of the input, the confidence is "
+        f"{region.hidden:.3f}, and without as much elsewhere {region.random.mean():.3f} in the mean: the map "
+        "does not show what bears the decision"
+    )

@@ -13,6 +13,7 @@ from sise_rt.bundle import Preprocess
 from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError, ImageError
 
+from .fingerprint import Fingerprint
 from .placement import Placement, preprocess, seen_share
 from .raster import bit_depth_of, in_eight_bits
 from .reading import MAX_PIXELS, read_picture
@@ -34,6 +35,7 @@ class Picture:
         bit_depth: of the picture: 2 ** bit_depth - 1 is full scale.
         notes: what was left out or is doubtful, a line each.
         spec: what it was prepared for; None where somebody made the tensor by hand.
+        fingerprint: of the file, bytes or array that it was read from; None likewise.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -44,6 +46,7 @@ class Picture:
     bit_depth: int = 8
     notes: tuple[Caution, ...] = ()
     spec: Preprocess | None = field(default=None, repr=False)
+    fingerprint: Fingerprint | None = field(default=None, repr=False)
 
 
 def prepare(
@@ -86,7 +89,8 @@ def prepare(
         text = f"the model sees {share:.0%} of the picture: the rest is cropped"
         notes += (Caution("cropped", text),)
     shown = in_eight_bits(pixels, bits)
-    return Picture(shown, tensor, placement, name, time.perf_counter() - start, bits, notes, spec)
+    seconds = time.perf_counter() - start
+    return Picture(shown, tensor, placement, name, seconds, bits, notes, spec, raster.fingerprint)
 
 
 def name_of(image: Any) -> str:

@@ -180,6 +180,19 @@ def _seen(original: int, resized: int, start: int, extent: int) -> np.ndarray:
     return (index * resized < (start + extent) * original) & ((index + 1) * resized > start * original)
 
 
+def seen_rectangle(placement: Placement) -> tuple[float, float, float, float]:
+    """Where the model's input lies in the picture: (left, top, right, bottom) in its pixels, within it."""
+    (height, width), (rows, columns) = placement.original, placement.resized
+    top, left = placement.top, placement.left
+    down, right = top + placement.input[0], left + placement.input[1]
+    return (
+        max(0.0, left * width / columns),
+        max(0.0, top * height / rows),
+        min(float(width), right * width / columns),
+        min(float(height), down * height / rows),
+    )
+
+
 def seen_share(placement: Placement) -> float:
     """The share of the picture's pixels of which the model sees at least a part."""
     rows, columns = (

@@ -10,6 +10,8 @@ from sise_rt.bundle import DEPTHS
 from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError, ImageError
 
+from .fingerprint import Fingerprint
+
 USUAL = (8, 10, 12, 14)  # bits that cameras and detectors give, stored in 16
 
 
@@ -24,12 +26,14 @@ class Raster:
         notes: what the picture's user should know of the reading.
         zero_is_white: whether the pixels are 65535 less the file's values, which may hold fewer bits than 16:
             then they are `at_depth` what the picture is.
+        fingerprint: of what was read; None until it is known.
     """
 
     pixels: np.ndarray
     declared: int | None = 8
     notes: tuple[Caution, ...] = ()
     zero_is_white: bool = False
+    fingerprint: Fingerprint | None = None
 
     @property
     def largest(self) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -17,10 +19,13 @@ from sise_rt.wording import reason
 
 from .arrays import from_array
 from .decoding import decode, loses_bits, to_raster
+from .fingerprint import Fingerprint, of_array, of_bytes
 from .raster import Raster
 
 MAX_PIXELS = 100_000_000
 """The largest picture that is decoded, unless asked otherwise, and the largest it is resized to."""
+
+WHOLE = 2**28  # bytes; a file up to this is read into memory, once, for its hash and its decoder
 
 # What files of the formats that are read are called.
 PICTURES = (
@@ -98,11 +103,13 @@ def _load(source: Any, channels: int, max_pixels: int) -> Raster:
     if isinstance(source, (str, os.PathLike)):
         return _read_file(Path(os.fsdecode(source)), channels, max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return decode(io.BytesIO(source), channels, max_pixels)
+        return replace(decode(io.BytesIO(source), channels, max_pixels), fingerprint=of_bytes(source))
     if isinstance(source, Image.Image):
-        return _read_image(source, channels, max_pixels)
+        raster = _read_image(source, channels, max_pixels)
+        return replace(raster, fingerprint=of_array(raster.pixels, "pixels"))
     if hasattr(source, "__array_interface__") or hasattr(source, "__array__"):
-        return from_array(_as_array(source), channels)
+        array = _as_array(source)
+        return replace(from_array(array, channels), fingerprint=of_array(array))
     raise ImageError(f"a {type(source).__name__} is no picture: give a path, bytes, an image or an array")
 
 
@@ -133,7 +140,7 @@ def _read_file(path: Path, channels: int, max_pixels: int) -> Raster:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
             with path.open("rb") as stream:
-                return decode(stream, channels, max_pixels)
+                return _read_stream(stream, channels, max_pixels)
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -143,3 +150,14 @@ def _read_file(path: Path, channels: int, max_pixels: int) -> Raster:
     if stat.S_ISDIR(mode):
         raise ImageError("is a folder: name the pictures in it")
     raise ImageError("is no regular file: give a picture file, or its bytes")
+
+
+def _read_stream(stream: BinaryIO, channels: int, max_pixels: int) -> Raster:
+    """Decode a file and hash it, from one reading; a huge one is hashed after it has proved a picture."""
+    if os.fstat(stream.fileno()).st_size <= WHOLE:
+        data = stream.read()
+        return replace(decode(io.BytesIO(data), channels, max_pixels), fingerprint=of_bytes(data, "file"))
+    raster = decode(stream, channels, max_pixels)
+    stream.seek(0)
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return replace(raster, fingerprint=Fingerprint(digest, "file"))

@@ -42,6 +42,11 @@ def onnxruntime() -> Any:
     return onnxruntime
 
 
+def runtime_version() -> str:
+    """ONNX Runtime's version."""
+    return str(onnxruntime().__version__)
+
+
 @cache
 def installed(distribution: str) -> bool:
     """Whether a package is."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sise_rt.bundle import WEIGHTS, Manifest
+from sise_rt.bundle import MANIFEST, WEIGHTS, Manifest
 from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError, BundleError, ProviderError
 from sise_rt.graphs import graph_specs
@@ -149,6 +151,11 @@ class Sessions:
             OSError: it is not there.
         """
         return (self.folder / path).read_bytes() if self._files is None else self._files[path]
+
+    @cached_property
+    def bundle_sha256(self) -> str:
+        """The sha256 of the bundle's manifest, which has those of all its other files."""
+        return hashlib.sha256(self.read(MANIFEST)).hexdigest()
 
     def _reason(self, name: str) -> str:
         """Why the bundle does not have a graph."""

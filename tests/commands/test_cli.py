@@ -137,9 +137,14 @@ def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, pi
     lines = [line.split(", ") for line in printed.splitlines() if " -> " in line]
     assert [line[2] for line in lines] == ["ada-sise", "grad-cam++", "rise"]
     record = json.loads((out / f"{stems[2]}.json").read_text())
-    assert (record["method"], record["masks"], record["seed"], record["passes"]) == ("rise", 20, 3, 21)
-    assert list(record["check"]) == ["drop", "increase", "insertion", "deletion", "kept"]
-    assert all(0 <= value <= 1 for value in record["check"].values())
+    assert (record["method"], record["masks"], record["passes"]) == ("rise", 20, 21)
+    assert record["settings"] == {"masks": 20, "cells": 7, "share": 0.5, "seed": 3}
+    assert list(record["check"]) == ["region", "drop", "increase", "insertion", "deletion", "kept"]
+    checks = [line for line in printed.splitlines() if line.startswith("  check: ")]
+    assert len(checks) == 4 * 3
+    assert f"{record['check']['kept']:.1%} alone: drop {record['check']['drop']:.3f} of" in checks[10]
+    assert "insertion" in checks[11]
+    assert "(higher is better), deletion" in checks[11]
     strip = cv2.imread(str(out / "picture.1.methods.png"))
     assert strip.shape[1] > 4 * 240
 
@@ -205,7 +210,7 @@ def test_a_budget_bounds_the_passes(sise, small_bundle, picture, tmp_path, argum
     code, out, err = sise(*explain[:-1], tmp_path / "in part", *arguments)
     assert (code, err) == (0, "")
     (record,) = map(json.loads, out.splitlines())
-    assert {key: record[key] for key in settings} == settings
+    assert {key: record["settings"][key] for key in settings} == settings
     assert 0 < record["masks"] < whole["masks"]
     assert record["passes"] <= settings.get("max_passes", whole["passes"])
     assert [block["kept"] for block in record["blocks"]] == [block["kept"] for block in whole["blocks"]]
@@ -1143,7 +1148,7 @@ def test_lines_stand_in_the_order_of_the_pictures(sise, small_bundle, picture, t
     images.insert(1, tmp_path / "none.png")
     code, printed, err = sise("explain", *images, "-m", small_bundle, "-o", tmp_path / "o", "--json")
     assert code == 1
-    assert [Path(json.loads(line)["image"]).name for line in printed.splitlines()] == [
+    assert [Path(json.loads(line)["picture"]["name"]).name for line in printed.splitlines()] == [
         "a.png",
         "b.png",
         "c.png",
@@ -1274,7 +1279,7 @@ def test_names_do_nothing_to_a_terminal(sise, small_bundle, picture, tmp_path):
             assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", line)
             assert not line.startswith("error: forged")
     (record,) = map(json.loads, said[1][1].splitlines())
-    assert record["image"] == str(hostile)
+    assert record["picture"]["name"] == str(hostile)
 
 
 def test_a_message_fits_on_a_screen(sise, small_bundle, picture):
@@ -1393,7 +1398,7 @@ def test_the_bit_depth_of_a_picture(sise, small_bundle, dark, tmp_path):
     assert "note: the brightest value is 4095 of 65535: if the picture is 12-bit data" in printed
     code, printed, _ = sise(*told, "--bit-depth", 12, "--json")
     record = json.loads(printed)
-    assert (code, record["bit_depth"], record["warnings"]) == (0, 12, [])
+    assert (code, record["picture"]["bit_depth"], record["warnings"]) == (0, 12, [])
     code, _, err = sise(*told, "--bit-depth", 10)
     assert code == 1
     assert err.startswith(f"error: {dark}: its brightest value is 4095, above the 1023 of 10 bits")
@@ -1413,7 +1418,7 @@ def test_the_bit_depth_of_a_model(sise, small_model, dark, tmp_path):
     assert "12 bits, scale 4095" in sise("inspect", bundle)[1]
     assert sise("verify", bundle)[0] == 0
     record = json.loads(sise("explain", dark, "-m", bundle, "-o", tmp_path / "out", "--json")[1])
-    assert (record["bit_depth"], record["warnings"]) == (12, [])
+    assert (record["picture"]["bit_depth"], record["warnings"]) == (12, [])
 
 
 def test_a_picture_that_is_hardly_seen_and_one_that_is_hostile(sise, small_model, picture, tmp_path):

@@ -923,7 +923,7 @@ def test_options_of_another_type_are_refused(explainer, options, words):
 def test_numbers_of_numpy_are_taken_and_recorded_as_plain_ones(explainer):
     found = explainer.explain(photo(), target=1, method="rise", masks=np.int64(4), share=np.float32(0.5))
     record = json.loads(json.dumps(found.record()))
-    assert (record["masks"], record["share"]) == (4, 0.5)
+    assert (record["settings"]["masks"], record["settings"]["share"]) == (4, 0.5)
 
 
 def test_a_method_may_come_with_its_options(explainer):

@@ -1,12 +1,14 @@
 """Checking an explanation with the model's own confidence, against the steps written out."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 import sise_rt
-from sise_rt.errors import BundleError
-from sise_rt.metrics.check import STEPS, check
+from sise_rt.errors import ArgumentError, BundleError
+from sise_rt.metrics.check import STEPS, check, check_region
 from sise_rt.running.logits import confidences
 
 
@@ -46,12 +48,60 @@ def test_against_masks_made_by_hand(explainer):
         assert found[name] == pytest.approx(area, abs=1e-5)
 
 
+def test_the_region_is_hidden_shown_and_hidden_elsewhere(explainer):
+    picture = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
+    explanation = explainer.explain(picture, "c", batch_size=4)
+    region = check_region(explainer.engine, explanation, picture).check["region"]
+    image = explainer.prepare(picture).tensor[0]
+    marked = explanation.map >= 0.5
+
+    def psi(image):
+        *_, logits = explainer.engine.features(image[None].astype(np.float32), np.full(1, 2))
+        return confidences(logits, "softmax")[0, 2]
+
+    assert (region["level"], region["area"]) == (0.5, marked.mean())
+    assert region["whole"] == explanation.confidence
+    assert region["hidden"] == pytest.approx(psi(np.where(marked, 0, image)), abs=1e-6)
+    assert region["alone"] == pytest.approx(psi(np.where(marked, image, 0)), abs=1e-6)
+    places = np.random.default_rng(region["random"]["seed"]).integers(1, 32 * 32, region["random"]["copies"])
+    moved = [np.roll(np.roll(marked, p // 32, 0), p % 32, 1) for p in places]
+    others = [psi(np.where(each, 0, image)) for each in moved]
+    told = [region["random"][key] for key in ("mean", "lowest", "highest")]
+    assert told == pytest.approx([np.mean(others), min(others), max(others)], abs=1e-6)
+    assert region["bears"] == (region["hidden"] < np.mean(others))
+
+
+def test_a_region_that_does_not_bear_the_decision_is_warned_of(explainer):
+    picture = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
+    explanation = explainer.explain(picture, "c", batch_size=4)
+    seen = set()
+    for seed in range(20):
+        map_ = np.zeros((32, 32), np.float32)
+        top, left = np.random.default_rng(seed).integers(0, 24, 2)
+        map_[top : top + 8, left : left + 8] = 1
+        told = check_region(explainer.engine, replace(explanation, map=map_))
+        again = check_region(explainer.engine, told)
+        codes = [warning.code for warning in again.warnings]
+        assert codes.count("region-not-borne") == (told.check["region"]["bears"] is False)
+        assert again.warnings == told.warnings
+        seen.add(told.check["region"]["bears"])
+    assert seen == {True, False}
+    nothing = check_region(explainer.engine, replace(explanation, map=np.zeros((32, 32), np.float32)))
+    region = nothing.record()["check"]["region"]
+    assert (region["area"], region["random"], region["bears"]) == (0, None, None)
+    assert nothing.warnings == explanation.warnings
+
+
 def test_the_record_holds_it(explainer):
     picture = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
     explanation = explainer.explain(picture, "c", method="grad-cam")
-    assert "check" not in explanation.record()
-    checked = check(explainer.engine, explanation, picture)
+    assert explanation.record()["check"] is None
+    checked = check(explainer.engine, explanation)
     assert checked.record()["check"] == checked.check
+    without = replace(explanation, picture=None)
+    with pytest.raises(ArgumentError, match="does not hold its picture any more"):
+        check(explainer.engine, without)
+    assert check(explainer.engine, without, picture).check == checked.check
 
 
 def test_an_older_bundle_cannot_be_checked(explainer, monkeypatch):

@@ -74,8 +74,10 @@ def test_a_plug_in_is_asked_for_by_any_of_its_names(install, small_bundle, name)
     assert (chosen.name, chosen.full, chosen.version) == (f"plugin:{name}", PROVIDERS["cpu"], "1.2")
     assert (chosen.kind, chosen.precisions) == ("cpu", ())
     record = explainer.explain(picture(), 1, batch_size=4).record()
-    assert (record["provider"], record["provider_version"]) == (f"plugin:{name}", "1.2")
-    assert (record["precision"], record["warnings"]) == ("unknown", [])
+    runtime = record["runtime"]
+    assert (runtime["provider"], runtime["provider_version"]) == (f"plugin:{name}", "1.2")
+    assert runtime["onnxruntime"] == onnxruntime.__version__
+    assert (runtime["precision"], record["warnings"]) == ("unknown", [])
 
 
 def test_a_plug_in_of_the_same_kernels_gives_the_same_numbers(install, small_bundle):
