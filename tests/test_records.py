@@ -21,6 +21,8 @@ from sise_rt.records import SCHEMA, record_schema
 
 jsonschema = pytest.importorskip("jsonschema")
 
+FREE = (("settings",), ("seconds", "own"), ("seconds", "shared"))  # objects whose keys are those of methods
+
 
 @pytest.fixture(scope="module")
 def explainer(small_bundle):
@@ -64,9 +66,25 @@ def test_the_schema_has_the_codes_of_the_table():
     assert record_schema()["$defs"]["code"]["enum"] == list(CAUTIONS)
 
 
+def rows(schema, above=""):
+    """The path of each key, and what the schema says of it."""
+    for key, value in schema.get("properties", {}).items():
+        path = f"{above}{key}"
+        yield path, value["description"]
+        yield from rows(value, f"{path}.")
+        yield from rows(value.get("items", {}), f"{path}[].")
+
+
+def test_the_page_has_every_key_and_code_as_they_are():
+    page = (Path(__file__).resolve().parents[1] / "docs" / "records.md").read_text("utf-8")
+    told = [line.replace("\\|", "|") for line in page.splitlines() if line.startswith("| `")]
+    expected = [*rows(record_schema()), *CAUTIONS.items()]
+    assert told == [f"| `{name}` | {meaning} |" for name, meaning in expected]
+
+
 def keys(record, path=()):
     """Every key of a record's own, by its path."""
-    if isinstance(record, dict) and path not in (("settings",), ("seconds", "own"), ("seconds", "shared")):
+    if isinstance(record, dict) and path not in FREE:
         for key, value in record.items():
             yield (*path, key)
             yield from keys(value, (*path, key))
@@ -94,7 +112,7 @@ def test_the_schema_misses_each_key_and_knows_no_other(record):
             for key in path[:-1]:
                 at = at[key]
             at[path[-1]] = value
-            assert path == ("settings",) or not validator.is_valid(other), path
+            assert path in FREE or not validator.is_valid(other), path
     assert not validator.is_valid(record | {"more": 1})
 
 
