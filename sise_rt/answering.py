@@ -29,7 +29,7 @@ from .running.runtime import runtime_version
 from .targets import resolve_target
 
 BEST = 5  # classes that are told of beside the target
-MOST_AT_BORDER = 0.35  # of a map; above it its user hears of it
+MOST_AT_BORDER = 0.35  # of a map; chosen on photos and steel, see docs/records.md
 
 Explained = dict[str, list[Explanation | NoEvidence]]
 """By the label of each method, one explanation a target, or the reason why there is none."""

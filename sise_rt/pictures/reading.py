@@ -9,7 +9,7 @@ import stat
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -152,7 +152,7 @@ def _read_file(path: Path, channels: int, max_pixels: int) -> Raster:
     raise ImageError("is no regular file: give a picture file, or its bytes")
 
 
-def _read_stream(stream: BinaryIO, channels: int, max_pixels: int) -> Raster:
+def _read_stream(stream: io.BufferedReader, channels: int, max_pixels: int) -> Raster:
     """Decode a file and hash it, from one reading; a huge one is hashed after it has proved a picture."""
     if os.fstat(stream.fileno()).st_size <= WHOLE:
         data = stream.read()
