@@ -111,7 +111,8 @@ def test_what_was_not_compared_is_warned_of(bundle, photos, tmp_path):
     assert min(record["correlation"], record["lowest_correlation"], record["jaccard"]) > 0.999
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own.sise", "own.sise.bf16.json", "photos"]
     explanation = sise_rt.load(bundle, "cpu", precision="bf16").explain(photos / "a.png")
-    assert (explanation.warnings, explanation.precision) == ((), "bf16")
+    told = {warning.code for warning in explanation.warnings} - {"map-at-border"}  # of a network of noise
+    assert (told, explanation.precision) == (set(), "bf16")
     judge(exact, rounded, drawn_pictures(photos, "images"))
     assert len(json.loads(file.read_text())) == 1, "its own earlier record is replaced"
 
