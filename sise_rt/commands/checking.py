@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sise_rt.wording import probability
+
 
 def check_lines(check: Mapping[str, Any]) -> Iterator[str]:
     """Lines for a terminal.
@@ -12,19 +14,20 @@ def check_lines(check: Mapping[str, Any]) -> Iterator[str]:
     Args:
         check: of an explanation, as `sise_rt.metrics.check` gives it.
     """
-    region = check["region"]
+    region, random = check["region"], check["region"]["random"]
+    whole, hidden, alone = (probability(region[name]) for name in ("whole", "hidden", "alone"))
     yield (
-        f"region: {_share(region['area'])} of the input; confidence {region['whole']:.3f} in the whole "
-        f"picture, {region['hidden']:.3f} with the region hidden, {region['alone']:.3f} with it alone"
+        f"region: {_share(region['area'])} of the input; confidence {whole} in the whole picture, "
+        f"{hidden} with the region hidden, {alone} with it alone"
     )
-    if region["random"] is None:
+    if random is None:
         yield "region: there is nothing to compare it with"
     else:
-        random = region["random"]
+        mean, lowest, highest = (probability(random[name]) for name in ("mean", "lowest", "highest"))
         verdict = "bears the decision" if region["bears"] else "does not bear the decision"
         yield (
-            f"region: with as much hidden elsewhere {random['mean']:.3f} on average "
-            f"({random['lowest']:.3f} to {random['highest']:.3f}, {random['copies']} places): it {verdict}"
+            f"region: with as much hidden elsewhere {mean} on average ({lowest} to {highest}, "
+            f"{random['copies']} places): it {verdict}"
         )
     if "drop" in check:
         drop = "-" if check["drop"] is None else f"{check['drop']:.3f}"

@@ -29,6 +29,7 @@ from sise_rt.pictures.picture import prepare
 from sise_rt.running.engine import Engine
 from sise_rt.running.finite import require_finite
 from sise_rt.running.logits import confidences
+from sise_rt.wording import probability
 
 CURVES: dict[str, Callable[..., Curve]] = {"insertion": insertion, "deletion": deletion}
 METRICS = ("drop", "increase", *CURVES)
@@ -211,8 +212,8 @@ def _record(region: Region) -> dict[str, Any]:
 
 
 def _not_borne(region: Region) -> str:
+    hidden, elsewhere = probability(region.hidden), probability(float(region.random.mean()))
     return (
-        f"without the region that the map marks, {region.area:.1%} of the input, the confidence is "
-        f"{region.hidden:.3f}, and without as much elsewhere {region.random.mean():.3f} in the mean: the map "
-        "does not show what bears the decision"
+        f"without the region that the map marks, {region.area:.1%} of the input, the confidence is {hidden}, "
+        f"and without as much elsewhere {elsewhere} on average: the map does not show what bears the decision"
     )

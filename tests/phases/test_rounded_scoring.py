@@ -188,7 +188,8 @@ def test_verified_is_bfloat16_where_it_was_found_good_enough(bundle, photos):
     judge(exact, rounded, drawn_pictures(photos, "images"))
     assert verified() == verified("cpu") == ("bf16", ())
     explanation = sise_rt.load(bundle, precision="verified").explain(photos / "a.png", preset="fast")
-    assert (explanation.precision, explanation.warnings) == ("bf16", ())
+    told = {warning.code for warning in explanation.warnings} - {"map-at-border"}  # of a network of noise
+    assert (explanation.precision, told) == ("bf16", set())
     rename(bundle)
     assert verified() == ("fp32", ()), "another bundle"
 
@@ -215,7 +216,8 @@ def test_verified_is_float32_elsewhere_and_says_why(bundle, photos, tmp_path, mo
     }[change]
     assert len(engine.warnings) == len(said)
     for warning, part in zip(engine.warnings, said, strict=True):
-        assert warning.startswith(gate_record.NOT_IN_BF16)
+        assert warning.code == "bfloat16-left"
+        assert warning.startswith("masked copies are scored in float32, though bfloat16 was found good")
         assert part in warning
 
 
