@@ -762,7 +762,7 @@ def test_fast_is_in_bf16_where_that_was_verified(sise, small_bundle, picture, tm
         code, _, err = sise("explain", picture, "-m", bundle, "-o", tmp_path / "maps", *options)
         assert code == 0
         (record,) = (tmp_path / "maps").glob("*.json")
-        return json.loads(record.read_text())["precision"], "bf16 by cpu, as verified" in err
+        return json.loads(record.read_text())["runtime"]["precision"], "bf16 by cpu, as verified" in err
 
     assert scored_in("--preset", "fast") == ("fp32", False)
     code, _, err = sise("verify", bundle, "--precision", "bf16", "--images", photos)
