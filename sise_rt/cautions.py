@@ -27,7 +27,7 @@ CAUTIONS: Mapping[str, str] = {
     "pages-ignored": "The file has further pages, which are not read.",
     "pages-as-channels": "The file's pages are taken as the model's channels.",
     "preview": "The file holds a preview of reduced size only, which is explained.",
-    "cropped": "The model sees less than half of the picture.",
+    "cropped": "The model does not see more than a quarter of the picture.",
     "all-classes": "More classes were asked for than the model has.",
     "block-skipped": "A block tells nothing of the target, and is left out of the map.",
     "masks-alike": "All masks score alike, so that the map shows the masks and not the model.",
