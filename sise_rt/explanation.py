@@ -27,6 +27,7 @@ from .pictures.placement import Placement, to_original
 from .pictures.raster import in_eight_bits
 from .pictures.reading import load_image
 from .records import Provenance, record_of
+from .report import figures, notebook, page
 from .saving import SUFFIXES, base_name, refuse_foreign
 from .wording import counted, probability
 
@@ -239,6 +240,20 @@ class Explanation:
         seen = to_original(self.map, self.placement)[1]
         return strip(self.pixels(picture), placed, seen=seen, heading=self.heading())
 
+    def html(self, picture: Any = None) -> str:
+        """A page that stands alone, loads nothing and runs nothing; it prints on one sheet of A4.
+
+        It has the pictures, words for all of the record, and what an audit asks for. What the model says with
+        the marked region hidden is there where `sise_rt.metrics.check.check_region` was asked before.
+
+        The argument and the errors are those of `overlay`.
+        """
+        return page.write_page(self.record(), figures.draw(self, self.pixels(picture), wide=page.WIDE))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the picture, where it is still there, and the page's main sentences."""
+        return notebook.fragment(self.record(), self._repr_png_())
+
     def save(
         self,
         folder: str | Path,
@@ -247,6 +262,7 @@ class Explanation:
         *,
         label: str = "",
         blocks: bool = False,
+        report: bool = False,
         draw: Callable[[Explanation, Any], bytes] = png,
     ) -> list[Path]:
         """Write `<stem>.<target>.npy` (map), `.json` (record) and `.png` (the picture to show).
@@ -258,18 +274,19 @@ class Explanation:
             label: comes behind the target in the file names, as where several methods explain it.
             draw: makes the `.png` of the explanation and the picture, as `Explanation.plain_png` does.
             blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs a picture.
+            report: also write `<stem>.<target>.html`, the page, which needs one too.
 
         Returns:
-            The files: picture, map, record, strip, as far as they were written.
+            The files: picture, map, record, strip, page, as far as they were written.
 
         Raises:
             OutputError: a file cannot be written, or one of that name is no earlier result of the same
                 picture, model, target and method.
-            ArgumentError: `blocks` where there is no picture, or the picture is another one.
+            ArgumentError: `blocks` or `report` where there is no picture, or the picture is another one.
             ImageError: the picture cannot be read.
         """
         picture = self.picture if picture is None else picture
-        if blocks and picture is None:
+        if (blocks or report) and picture is None:
             raise _no_picture(self)
         folder = Path(folder)
         base = base_name(Path(self.name).stem if stem is None else stem, self.target, label)
@@ -288,6 +305,8 @@ class Explanation:
             drawings[".png"] = draw(self, shown)
             if blocks:
                 drawings[".blocks.png"] = encode_png(self.strip(shown))
+            if report:
+                drawings[".html"] = self.html(shown).encode("utf-8")
         for suffix, data in drawings.items():
             write_whole(folder / f"{base}{suffix}", data)
         written = [suffix for suffix in SUFFIXES if suffix in (".npy", ".json") or suffix in drawings]

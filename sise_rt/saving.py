@@ -14,8 +14,8 @@ from .errors import OutputError
 
 METHODS_SUFFIX = ".methods.png"  # of several methods side by side
 COMPARE_SUFFIX = ".compare.png"  # of two targets
-SUFFIXES = (".png", ".npy", ".json", ".blocks.png")
-ENDINGS = (METHODS_SUFFIX, COMPARE_SUFFIX, ".blocks.png", ".png", ".npy", ".json")
+SUFFIXES = (".png", ".npy", ".json", ".blocks.png", ".html")
+ENDINGS = (METHODS_SUFFIX, COMPARE_SUFFIX, ".blocks.png", ".png", ".npy", ".json", ".html")
 
 
 class Result(NamedTuple):

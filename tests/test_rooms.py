@@ -31,7 +31,7 @@ LOOSE = {
     **dict.fromkeys(
         ("answering", "captions", "comparing", "drawing", "explainer", "explanation", "metrics"), "explaining"
     ),
-    **dict.fromkeys(("overlap", "records", "saving", "targets"), "explaining"),
+    **dict.fromkeys(("overlap", "records", "report", "saving", "targets"), "explaining"),
     "cli": "commands",
 }
 

@@ -1,0 +1,1 @@
+"""An explanation as a page that stands alone: pictures, words, and what an audit asks for."""

@@ -1,0 +1,228 @@
+"""What a record says, in words for people who have neither the program nor its manual."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sise_rt.captions import class_named
+from sise_rt.methods import METHODS, PRESETS
+from sise_rt.wording import counted, probability
+
+Record = Mapping[str, Any]
+
+MINUS = "\u2212"
+
+
+def trust(value: float, activation: str) -> str:
+    """A confidence as it is read, or an output of a model that has no confidences."""
+    if activation == "none":
+        return f"{value:.4g}".replace("-", MINUS)
+    return probability(value)
+
+
+def share(fraction: float) -> str:
+    """A part of the picture."""
+    percent = 100 * fraction
+    if 0 < percent < 0.1:
+        return "less than 0.1 %"
+    return f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most so many characters; its end, which tells files apart, stays."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"
+
+
+def named(index: int, label: str, most: int = 70) -> str:
+    """A class by its label, of at most so many characters, and its index, as its picture names it."""
+    return class_named(label if label == str(index) else cut(label, most), index)
+
+
+def decision(record: Record) -> str:
+    """What the model decided and how sure it is, and what is explained where that is something else."""
+    activation, target, best = record["activation"], record["target"], record["best"][0]
+    name, value = named(**target), trust(record["confidence"], activation)
+    if activation == "none":
+        return f"The model's output for {name} is {value}, in the unit that the model was trained with."
+    if activation == "sigmoid":
+        return (
+            f"The model's confidence that {name} is there is {value}. It judges every class by itself: "
+            "several may be there, or none."
+        )
+    if target["index"] == best["index"]:
+        return f"The model decides for {name}, with a confidence of {value}."
+    highest = trust(best["confidence"], activation)
+    return (
+        f"Explained is {name}, in which the model's confidence is {value}. The model decides for "
+        f"{named(best['index'], best['label'])}, with a confidence of {highest}."
+    )
+
+
+# -------------------- the method
+
+
+def method(record: Record) -> str:
+    """How the map was made: the method, how much of it was done, its settings, and what it took."""
+    about = METHODS[record["method"]].help.removesuffix(".") if record["method"] in METHODS else ""
+    masks, guessed = record["masks"], record["guessed"]
+    whose = about.partition(": ")[0] or record["method"]
+    if guessed:
+        how = (
+            f"{whose}, {_preset(record)}: {masks} of {masks + guessed} masks were scored, and what the model "
+            f"would say to the other {guessed} was predicted from these."
+        )
+    elif masks:
+        how = f"{whose}, exact: every one of {counted(masks, 'mask')} was scored."
+    else:
+        how = f"{about or whose}."
+    ended = "It was ended before it was done." if record["partial"] else ""
+    return " ".join(filter(None, [how, ended, *_settings(record), _cost(record)]))
+
+
+def _preset(record: Record) -> str:
+    fast = PRESETS["fast"]
+    return "fast" if all(record["settings"].get(name) == value for name, value in fast.items()) else "in part"
+
+
+SETTINGS: Mapping[str, Mapping[str, str] | Callable[[Any], str]] = {
+    "mu": lambda mu: (
+        f"A feature map made a mask where its gradient score is above {mu:g} times the highest of its block."
+        if mu
+        else "A feature map made a mask where its gradient score is positive."
+    ),
+    "fusion": {
+        "otsu": "The blocks' maps were put together as in the paper.",
+        "otsu-soft": "The blocks' maps were put together as in the authors' code.",
+    },
+    "scores": {
+        "probability": "Masks were weighed by the model's confidence.",
+        "log-odds": "Masks were weighed by the log-odds of the model's confidence.",
+    },
+    "budget": lambda budget: f"{share(budget)} of the masks were allowed." if budget < 1 else "",
+    "max_passes": lambda most: f"{counted(most, 'pass', 'passes')} at most were allowed." if most else "",
+    "max_seconds": lambda most: f"{most:g} seconds at most were allowed." if most else "",
+    "threshold": {
+        "histogram": "Each block's threshold for gradient scores is Otsu's, of their histogram.",
+        "sorted": "Each block's threshold for gradient scores is Otsu's, of the scores themselves.",
+    },
+    "masks": lambda masks: f"There were {masks} random masks.",
+    "cells": lambda cells: f"A mask has {cells} × {cells} cells.",
+    "share": lambda part: f"{share(part)} of the cells show the picture.",
+    "seed": lambda seed: f"The random generator started at {seed}.",
+    "steps": lambda steps: f"It took {counted(steps, 'step')}.",
+    "variant": {
+        "figure": "The rule is that of the authors' figure.",
+        "notebook": "The rule is that of the authors' notebook.",
+    },
+    "areas": lambda areas: f"Regions of {', '.join(map(share, areas))} of the picture were looked for.",
+}
+"""Options of methods as sentences of their values; an option that is not here is told by its name."""
+
+
+def _settings(record: Record) -> list[str]:
+    return [setting(name, value) for name, value in record["settings"].items()]
+
+
+def setting(name: str, value: Any) -> str:
+    """An option's value as a sentence; empty where it sets no limit."""
+    words = SETTINGS.get(name)
+    if callable(words):
+        return words(value)
+    return words[value] if words else f"{name.replace('_', ' ').capitalize()}: {value}."
+
+
+def _cost(record: Record) -> str:
+    return f"{counted(record['passes'], 'picture')} went through the network."
+
+
+# -------------------- how to read it
+
+
+def reading(record: Record) -> str:
+    """How the map is to be read."""
+    name = named(**record["target"], most=60)
+    number = "output" if record["activation"] == "none" else "confidence"
+    if record["masks"]:
+        what = (
+            f"The model was shown {counted(record['masks'], 'copy', 'copies')} of the picture, each with "
+            f"other parts dimmed. The brighter an area, the more of the {number} in {name} stayed where that "
+            "area was left visible."
+        )
+    else:
+        what = f"The brighter an area, the more the {number} in {name} draws on it, by this method's account."
+    cropped = record["picture"]["crop"]["share"] < 1
+    dark = " What is dark and hatched was cut off before the model saw the picture." if cropped else ""
+    return (
+        f"{what} The white line goes around what mattered at least half as much as the most did.{dark} "
+        "Colours are relative to this one map: its highest value is always 1, also where little speaks for "
+        "the class, so two maps cannot be compared by their brightness."
+    )
+
+
+LIMITS = (
+    "The map shows where this model finds what speaks for the class. It does not show whether the decision "
+    "is right, it does not outline an object, and it is no proof of cause: the model was not trained on "
+    "pictures with hidden parts. An area may be used for a reason that nobody would accept, which is worth a "
+    "look; what speaks against the class does not appear. The confidence is the model's own figure: how "
+    "often it is right at such a figure, only labelled pictures tell."
+)
+"""What it does not mean."""
+
+
+# -------------------- the region
+
+
+LITTLE = 0.01  # of a confidence: no difference to act upon
+
+
+def bearing(region: Mapping[str, Any]) -> str:
+    """Whether the region bears the decision, of a record's `check`."""
+    random, area = region["random"], f"The region is {share(region['area'])} of what the model saw."
+    if random is None:
+        return f"{area} There is no other region of that size to compare it with."
+    lowest, highest = probability(random["lowest"]), probability(random["highest"])
+    others = f"in {random['copies']} other places, chosen at random (lowest {lowest}, highest {highest})"
+    if region["bears"] and region["hidden"] > (1 - LITTLE) * region["whole"]:
+        return (
+            f"{area} Hiding it takes less than a hundredth of the confidence, if more than hiding as much "
+            f"{others}: what is left suffices."
+        )
+    if region["bears"]:
+        return f"{area} The confidence rests on it: hiding it takes more than hiding as much {others}."
+    return (
+        f"{area} The confidence does not rest on it: hiding it takes no more than hiding as much {others}. "
+        "Do not take the map for the reason."
+    )
+
+
+# -------------------- the input
+
+
+def preprocessing(spec: Mapping[str, Any]) -> str:
+    """How the picture became the network's input, of a manifest's `preprocess`."""
+    channels, height, width = spec["input_size"]
+    rows, columns = (round(side / spec["crop_pct"]) for side in (height, width))
+    by = f"({spec['interpolation']})"
+    if spec["crop_mode"] == "squash":
+        size = f"resized to {columns} × {rows} pixels, whatever its proportions {by}"
+    elif rows == columns:
+        size = f"resized to {rows} pixels on its short side {by}"
+    else:
+        size = f"resized to cover {columns} × {rows} pixels {by}"
+    if spec["crop_mode"] != "squash" or spec["crop_pct"] != 1:
+        size += f", its middle of {width} × {height} cut out"
+    scale = spec["scale"]
+    values = ["pixel values as they are" if scale == 1 else f"pixel values divided by {scale:.6g}"]
+    if any(spec["mean"]):
+        values.append(f"less {_numbers(spec['mean'])}")
+    if any(value != 1 for value in spec["std"]):
+        values.append(f"divided by {_numbers(spec['std'])}")
+    order = {"RGB": "red, green, blue", "BGR": "blue, green, red", "GRAY": "grey"}
+    channel = order[spec["color"]] if channels in (1, 3) else counted(channels, "channel")
+    return f"The picture is {size}; {', '.join(values)}; {channel}."
+
+
+def _numbers(values: Sequence[float]) -> str:
+    """One number where all are the same."""
+    return ", ".join(f"{value:.4g}" for value in (values[:1] if len(set(values)) == 1 else values))
