@@ -185,6 +185,13 @@ def _click_type(theirs: Option) -> click.ParamType:
     is_flag=True,
     help="Also write a strip: picture, every block's map, explanation.",
 )
+@option(
+    "--report",
+    heading=WHERE_TO,
+    is_flag=True,
+    help="Also write a page, .html, that stands alone: pictures, words, what the model says with the region "
+    "hidden, and what an audit asks for.",
+)
 @DRAWING
 @option(
     "--json",
@@ -219,6 +226,7 @@ def explain(
     methods: list[Request],
     check: bool,
     blocks: bool,
+    report: bool,
     drawing: Drawing,
     provider: str,
     precision: str,
@@ -259,27 +267,24 @@ def explain(
         explainer.require(requests)
     if precision == VERIFIED and not (as_json or quiet):
         _say_precision(explainer.engine)
-    if check:
+    if check or (report and explainer.manifest.activation != "none"):
         require_probabilities(explainer.engine)
     indices = named_classes(targets, explainer.manifest, two=drawing.compare is not None)
     prepare_folder(out, images, indices or range(explainer.manifest.classes))
     wanted = Wanted(
-        out=out, named=not alone, check=check, blocks=blocks, drawing=drawing, as_json=as_json, quiet=quiet
+        out=out,
+        named=not alone,
+        check=check,
+        blocks=blocks,
+        report=report,
+        drawing=drawing,
+        as_json=as_json,
+        quiet=quiet,
     )
+    prepare = partial(explainer.prepare, bit_depth=bit_depth, max_pixels=max_pixels)
+    answers = partial(explainer.explain_methods, targets=indices or None, methods=requests, top_k=top_k)
     start = time.perf_counter()
-    failed = explain_pictures(
-        explainer,
-        images,
-        wanted,
-        partial(explainer.prepare, bit_depth=bit_depth, max_pixels=max_pixels),
-        partial(
-            explainer.explain_methods,
-            targets=indices or None,
-            methods=requests,
-            top_k=top_k,
-            batch_size=batch_size,
-        ),
-    )
+    failed = explain_pictures(explainer, images, wanted, prepare, partial(answers, batch_size=batch_size))
     if len(images) - failed > 1 and not (as_json or quiet):
         say(rate(len(images) - failed, time.perf_counter() - start))
     _exit(failed, len(images))

@@ -77,8 +77,8 @@ class _Pictures:
 
             picture = prepared()
             explained = self._answers(picture, progress=tick)
-        if wanted.check:
-            explained = checked(self._explainer, picture, explained, written)
+        if wanted.check or (wanted.report and self._explainer.manifest.activation != "none"):
+            explained = checked(self._explainer, picture, explained, wanted, written)
         return partial(_written, picture, explained, wanted, written, self.interrupt.asked)
 
     def tell(self, image: Path, outcome: Callable[[], Written]) -> None:

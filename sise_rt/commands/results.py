@@ -35,6 +35,7 @@ class Wanted:
         named: whether the files' names have the method.
         check: whether the model is asked about the map.
         blocks: whether there is a strip of the blocks.
+        report: whether there is a page.
         drawing: how explanations are drawn.
         as_json: whether records are printed, and nothing else.
         quiet: whether nothing is printed.
@@ -44,6 +45,7 @@ class Wanted:
     named: bool
     check: bool
     blocks: bool
+    report: bool
     drawing: Drawing
     as_json: bool
     quiet: bool
@@ -64,17 +66,21 @@ class Written:
     failure: Exception | None = None
 
 
-def checked(explainer: Explainer, picture: Picture, explained: Explained, written: Written) -> Explained:
-    """The explanations with what the model says of their maps."""
-    from sise_rt.metrics.check import check
+def checked(
+    explainer: Explainer, picture: Picture, explained: Explained, wanted: Wanted, written: Written
+) -> Explained:
+    """The explanations with what the model says of their maps: all of it, or of the regions for a page."""
+    from sise_rt.metrics.check import check, check_region
+
+    ask, option = (check, "--check") if wanted.check else (check_region, "--report")
 
     def one(explanation: Explanation | NoEvidence) -> Explanation | NoEvidence:
         if isinstance(explanation, NoEvidence):
             return explanation
         try:
-            return check(explainer.engine, explanation, picture)
+            return ask(explainer.engine, explanation, picture)
         except ModelError as error:  # the map is there all the same
-            written.problems.append((f"{picture.name}: --check: ", error))
+            written.problems.append((f"{picture.name}: {option}: ", error))
             return explanation
 
     return {label: list(map(one, explanations)) for label, explanations in explained.items()}
@@ -103,7 +109,12 @@ def write_results(
             replaced = other_settings(wanted.out, base, explanation.record()["settings"])
             strip = wanted.blocks and bool(explanation.blocks)
             files = explanation.save(
-                wanted.out, picture, label=label_of_files, blocks=strip, draw=wanted.drawing.draw
+                wanted.out,
+                picture,
+                label=label_of_files,
+                blocks=strip,
+                report=wanted.report,
+                draw=wanted.drawing.draw,
             )
             if replaced and not wanted.quiet:
                 note = f"note: {files[0]} replaces an earlier result with {', '.join(replaced)}"

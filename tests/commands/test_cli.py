@@ -394,6 +394,28 @@ def test_arrays_of_twelve_channels_are_explained_from_the_command_line(sise, tmp
         assert "1 of 1 image failed" in err
 
 
+def test_a_report_is_a_page_with_the_region_asked(sise, small_bundle, picture, tmp_path):
+    code, printed, err = sise("explain", picture, "-m", small_bundle, "-o", tmp_path, "--report", "--json")
+    assert (code, err) == (0, "")
+    record = json.loads(printed)
+    page = Path(record["files"][-1])
+    assert page.name == f"picture.{record['target']['index']}.html"
+    assert list(record["check"]) == ["region"]
+    assert record["picture"]["sha256"] in page.read_text("utf-8")
+    assert "as much hidden elsewhere" in page.read_text("utf-8")
+
+
+def test_a_report_of_an_output_leaves_the_region_out(sise, small_bundle, picture, tmp_path):
+    shutil.copytree(small_bundle, bundle := tmp_path / "output.sise")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"activation": "none"}))
+    code, printed, err = sise("explain", picture, "-m", bundle, "-o", tmp_path, "--report", "--json")
+    assert (code, err) == (0, "")
+    record = json.loads(printed)
+    assert record["check"] is None
+    assert "hidden elsewhere" not in Path(record["files"][-1]).read_text("utf-8")
+
+
 def test_demo_writes_an_explanation(sise, tmp_path):
     code, printed, _ = sise("demo", "-o", tmp_path / "demo")
     assert code == 0
