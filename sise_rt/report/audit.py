@@ -11,6 +11,15 @@ from .elements import Child, element
 from .sentences import Record, cut, named, preprocessing, share
 
 LONGEST = 90  # characters of a term's text, so that the page stays one sheet; the record has all of it
+# Keys of preprocessing that are no words, where something was assumed of them.
+WORDS = {
+    "color": "colours in the order",
+    "crop_mode": "crop:",
+    "crop_pct": "the crop's share of a side is",
+    "mean": "mean of",
+    "scale": "pixel values divided by",
+    "std": "standard deviation of",
+}
 PRECISIONS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "unknown": "a precision of its own"}
 
 
@@ -30,13 +39,19 @@ def _terms(record: Record) -> Iterator[tuple[str, list[Child]]]:
         yield f"SHA-256 of the {picture['sha256_of']}", [element("code", picture["sha256"])]
     yield "Model's input", [preprocessing(record["preprocessing"])]
     if record["assumed"]:
-        yield "Assumed", [cut("; ".join(record["assumed"]), 2 * LONGEST)]
+        yield "Assumed at export", [cut("; ".join(map(_assumption, record["assumed"])), 2 * LONGEST)]
     yield "Bundle", [cut(bundle["name"], LONGEST), f"; {_source(bundle['source'])}"]
     yield "SHA-256 of the bundle", [element("code", bundle["sha256"])]
     if bundle["source"]["sha256"]:
         yield "SHA-256 of its source", [element("code", bundle["source"]["sha256"])]
     yield "Made by", [_made_by(record)]
     yield "Time", [_time(record)]
+
+
+def _assumption(line: str) -> str:
+    """A line of `assumed`, as `crop_pct 0.875`, in words."""
+    key, _, value = line.partition(" ")
+    return f"{WORDS.get(key, key)} {value}".strip()
 
 
 def _size(picture: Record) -> str:
@@ -47,8 +62,9 @@ def _size(picture: Record) -> str:
 
 
 def _source(source: Record) -> str:
-    told = [f"{key} {source[key]}" for key in ("format", "name", "producer") if source[key]]
-    return cut(f"exported from {', '.join(told)}" if told else "of unknown source", LONGEST)
+    made = ", ".join(source[key] for key in ("format", "producer") if source[key])
+    told = " ".join(filter(None, [source["name"], f"({made})" if made else ""]))
+    return f"exported from {cut(told, LONGEST)}" if told else "of unknown source"
 
 
 def _made_by(record: Record) -> str:

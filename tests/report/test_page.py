@@ -172,6 +172,23 @@ def test_pictures_of_any_size(explainer, explanation, shape, dtype, read):
     assert f"{shape[1]} × {shape[0]} pixels of {8 * np.dtype(dtype).itemsize} bits" in page.text
 
 
+def test_what_was_assumed_is_told_in_words(explanation, read):
+    assumed = ("crop_pct 0.875", "input size 160x160", "activation softmax, as for the source's")
+    page = read(replace(explanation, assumed=assumed).html())
+    told = "the crop's share of a side is 0.875; input size 160x160; activation softmax, as for the source's"
+    assert told in page.text
+    assert "Assumed" not in read(explanation.html()).text
+
+
+def test_where_the_bundle_comes_from(explanation, read):
+    source = explanation.provenance.source
+    assert f"{source.name} ({source.format}, {source.producer})" in read(explanation.html()).text
+    unknown = replace(explanation.provenance, source=type(source)())
+    page = read(replace(explanation, provenance=unknown).html())
+    assert "of unknown source" in page.text
+    assert "SHA-256 of its source" not in page.text
+
+
 def test_a_map_of_zeros(explanation, read):
     empty = replace(explanation, map=np.zeros_like(explanation.map))
     assert "Nothing in this picture stood out." in read(empty.html()).text
