@@ -9,33 +9,36 @@ from sise_rt.bundle import DEPTHS, Preprocess
 from sise_rt.errors import ArgumentError, ModelError
 from sise_rt.wording import Note, counted
 
-from .conventions import IMAGENET, convention_for, refuse_contradictions, shown
+from .conventions import IMAGENET, convention_for, refuse_contradictions
 from .intake.interface import Interface
 from .intake.normalisation import LARGEST_SCALED_STD, Normalisation
 from .intake.sizes import SIZE, check_size
+from .origins.description import Description, Said, shown
 
 KEYS = frozenset({*IMAGENET, "color", "bit_depth"})  # what can be said of preprocessing
 
 
 def image_size(
-    ends: Interface, wanted: tuple[int, int] | None, metadata: Mapping[str, Any]
+    ends: Interface, wanted: tuple[int, int] | None, description: Description
 ) -> tuple[tuple[int, int, int], Note | None]:
     """(channels, height, width), and a note if it had to be assumed.
 
     Raises:
-        ModelError: the model leaves its channels free, or its fixed size is not the one wanted, or it is
-            absurdly large.
+        ModelError: the model leaves its channels free, or its fixed size is not the one wanted or described,
+            or it is absurdly large.
     """
-    size, assumed = _image_size(ends, wanted, metadata)
+    size, assumed = _image_size(ends, wanted, description)
     check_size(*size)
     return size, assumed
 
 
 def _image_size(
-    ends: Interface, wanted: tuple[int, int] | None, metadata: Mapping[str, Any]
+    ends: Interface, wanted: tuple[int, int] | None, description: Description
 ) -> tuple[tuple[int, int, int], Note | None]:
     channels, height, width = ends.image_size
-    described = metadata.get("input_size")
+    described = description.value("input_size")
+    if described and not description.of_other_weights:
+        _refuse_another_size(ends, description.said["input_size"], sides=not wanted)
     channels = channels or (described or (None,))[0]
     if channels is None:
         raise ModelError(
@@ -55,6 +58,21 @@ def _image_size(
         return (channels, height or described[1], width or described[2]), None
     height, width = height or SIZE, width or SIZE
     return (channels, height, width), Note(f"input size {height}x{width}", "input_size")
+
+
+def _refuse_another_size(ends: Interface, said: Said, sides: bool) -> None:
+    """Refuse a described size that is not the model's: of its channels, and of its sides if nobody else says.
+
+    Raises:
+        ModelError: names the file and the key.
+    """
+    for place, (own, other) in enumerate(zip(ends.image_size, said.value, strict=True)):
+        if own and other and own != other and (sides or place == 0):
+            raise ModelError(
+                f"{said.file}: {said.key} says {shown(said.value)}, and the model takes "
+                f"{shown(ends.image_size)}",
+                settings=("input_size",) if place else (),
+            )
 
 
 def _number(key: str, value: Any) -> float:
@@ -90,7 +108,7 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
 def preprocessing(
     size: tuple[int, int, int],
     given: Mapping[str, Any],
-    metadata: Mapping[str, Any],
+    description: Description,
     own: Normalisation | None = None,
 ) -> tuple[Preprocess, list[Note]]:
     """The user's settings, else the source's, else ImageNet's convention.
@@ -102,7 +120,7 @@ def preprocessing(
     Args:
         size: (channels, height, width).
         given: what the user gave, under timm's key names.
-        metadata: what the source says.
+        description: what the source says.
         own: what the model does to pixels itself.
 
     Returns:
@@ -114,9 +132,9 @@ def preprocessing(
     """
     _refuse_unknown(given)
     channels, depth = size[0], _bit_depth(given.get("bit_depth"))
-    origin = metadata.get("described_by", "")
     chosen = {key: value for key, value in given.items() if value is not None}
-    described = {key: metadata[key] for key in (*IMAGENET, "color") if metadata.get(key) is not None}
+    said = description.said
+    described = {key: said[key].value for key in (*IMAGENET, "color") if key in said}
     convention, reasons = convention_for(size, depth, described | chosen, own)
     values: dict[str, Any] = convention | described | chosen
     assumed = []
@@ -126,8 +144,8 @@ def preprocessing(
         if key not in described:
             because = f", {reasons[key]}" if key in reasons else ""
             assumed.append(Note(f"{key} {shown(values[key])}{because}", key))
-        elif metadata.get("of_other_weights"):
-            assumed.append(Note(f"{key} {shown(values[key])}, as for {origin}", key))
+        elif description.of_other_weights:
+            assumed.append(Note(f"{key} {shown(values[key])}, as for {said[key].file}", key))
     try:
         settings = Preprocess(
             input_size=size,

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sise_rt.bundle import ACTIVATIONS
+from sise_rt.preprocessing import CROP_MODES, INTERPOLATIONS
 
 from .console import bit_depth, whole_number
 
@@ -78,10 +79,8 @@ OPTIONS = (
         "Of the pixels that the model was trained on, 8 by default; --scale is then 2^N - 1 by default."
     ),
     click.option("--crop-pct", type=float, help="Share of the resized side that is cropped, as 0.875."),
-    click.option(
-        "--crop-mode", type=click.Choice(["center", "squash"]), help="squash ignores the aspect ratio."
-    ),
-    click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"])),
+    click.option("--crop-mode", type=click.Choice(CROP_MODES), help="squash ignores the aspect ratio."),
+    click.option("--interpolation", type=click.Choice(INTERPOLATIONS)),
     click.option(
         "--color", type=click.Choice(["RGB", "BGR", "GRAY"], case_sensitive=False), help="Channel order."
     ),

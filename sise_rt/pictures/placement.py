@@ -21,7 +21,6 @@ from .raster import full_scale
 from .reading import MAX_PIXELS
 from .resizing import resize_map
 
-INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 LUMA = np.array([299, 587, 114], np.int64)  # thousandths of red, green and blue in grey
 
 
@@ -85,10 +84,10 @@ def preprocess(
     deep = picture.dtype == np.uint16 or spec.bit_depth > 8
     bits = bit_depth or (8 if picture.dtype == np.uint8 else spec.bit_depth if spec.bit_depth > 8 else 16)
     images = _value_planes(picture, channels, bits, spec) if deep else _byte_planes(picture, channels)
-    method = INTERPOLATION[spec.interpolation]
+    method = Image.Resampling[spec.interpolation.upper()]
     box = (left, top, left + width, top + height)
     pixels = np.dstack([np.asarray(image.resize((columns, rows), method).crop(box)) for image in images])
-    if deep:  # bicubic filtering leaves the range of pixels; in 8 bits it is cut
+    if deep:  # bicubic and Lanczos filtering leave the range of pixels; in 8 bits it is cut
         pixels = pixels.clip(0, full_scale(spec.bit_depth))
     if spec.color == "BGR" and channels == 3:
         pixels = pixels[..., ::-1]
