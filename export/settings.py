@@ -158,6 +158,7 @@ def preprocessing(
             scale=_number("scale", values["scale"]),
             bit_depth=depth,
             crop_assumed="crop_pct" not in chosen.keys() | described.keys(),
+            crop_floor=bool(description.value("crop_floor")),
         )
     except ModelError:
         raise

@@ -38,6 +38,8 @@ class Preprocess:
             are brought to it. Since 1.4.
         crop_assumed: whether nobody said `crop_pct`, so that a picture of exactly the input's size is
             taken as it is. Since 1.4.
+        crop_floor: whether a crop that lies between two pixels begins at the first of them, as in
+            transformers, and not at the even one, as in torchvision and timm. Since 1.4.
     """
 
     input_size: tuple[int, int, int]
@@ -50,6 +52,7 @@ class Preprocess:
     scale: Number
     bit_depth: int = 8
     crop_assumed: bool = False
+    crop_floor: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that would give a wrong or non-finite input."""

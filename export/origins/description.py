@@ -15,6 +15,7 @@ from sise_rt.wording import Note, counted
 MOST_LABELS = 1_000_000
 LARGEST_EXTENT = 1 << 20  # of what a file may say; `intake.sizes` judges what can be run
 SHOWN = 60  # characters of a value in an error
+UNTOLD = frozenset({"crop_floor"})  # a matter of a pixel, which goes with the crop
 
 
 class Said(NamedTuple):
@@ -48,7 +49,8 @@ class Description:
     """What is said of a model besides its graph.
 
     Settings are `mean`, `std`, `scale`, `crop_pct`, `crop_mode`, `interpolation` and `color` as `Preprocess`
-    has them; `input_size`, (channels or None, height, width); `activation`; `labels`, a list; `licence`.
+    has them, and its `crop_floor`; `input_size`, (channels or None, height, width); `activation`; `labels`, a
+    list; `licence`.
 
     Attributes:
         said: by setting.
@@ -131,7 +133,7 @@ class Description:
         """What was taken of these settings from which file: a line each file."""
         files: dict[str, list[str]] = {}
         for setting, (value, file, key) in self.said.items():
-            if setting in settings and not self.of_other_weights:
+            if setting in settings and setting not in UNTOLD and not self.of_other_weights:
                 text = shown(value) if setting == "labels" else f"{setting} {shown(value)}"
                 files.setdefault(file, []).append(text if key == setting else f"{text} ({key})")
         for file, texts in files.items():
@@ -183,6 +185,12 @@ def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(map(_number, entries))
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(value)
+    return value
+
+
 def _size(value: Any) -> tuple[int | None, int, int]:
     channels, height, width = value
     for extent in (height, width, *(() if channels is None else (channels,))):
@@ -222,6 +230,7 @@ READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "crop_mode": _word(*CROP_MODES),
     "interpolation": _word(*INTERPOLATIONS),
     "color": _word(*dict.fromkeys(color for colors in COLORS.values() for color in colors)),
+    "crop_floor": ("true or false", _flag),
     "input_size": ("a size in pixels", _size),
     "activation": _word(*ACTIVATIONS),
     "labels": ("a list of labels, or labels by index from 0,", _labels),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import properties, timm
+from . import hugging_face, properties, timm
 from .description import Description
 from .published import Published
 
 # Each reads what lies around a model, and says what its files say; None where it is not of that kind.
 KINDS: tuple[Callable[[Published], Description | None], ...] = (
     timm.describe,
+    hugging_face.describe,
     properties.describe,
 )
 

@@ -78,7 +78,8 @@ def preprocess(
     rows, columns = resized = _resized(original, spec)
     if rows * columns > MAX_PIXELS:
         raise ImageError(f"a picture of {original[1]} x {original[0]} is too narrow for the model: crop it")
-    top, left = _crop_start(rows, height), _crop_start(columns, width)
+    floor = spec.crop_floor
+    top, left = _crop_start(rows, height, floor), _crop_start(columns, width, floor)
     placement = Placement(original, resized, top, left, (height, width))
 
     deep = picture.dtype == np.uint16 or spec.bit_depth > 8
@@ -135,7 +136,9 @@ def _resized(original: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
     return round(original[0] / ratio), round(original[1] / ratio)
 
 
-def _crop_start(size: int, crop: int) -> int:
+def _crop_start(size: int, crop: int, floor: bool) -> int:
+    if floor:
+        return (size - crop) // 2
     return round((size - crop) / 2.0)  # to even at .5, as torchvision
 
 
