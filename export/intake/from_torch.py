@@ -64,7 +64,7 @@ def torchvision_model(name: str, weights: str) -> tuple[torch.nn.Module, Descrip
 def timm_model(name: str, weights: str, **options: Any) -> tuple[torch.nn.Module, Description]:
     """A timm classifier and what its `pretrained_cfg` says; arguments as for `torchvision_model`.
 
-    `options` are those of `timm.create_model`, beside `num_classes`, which a weight file tells.
+    `options` are those of `timm.create_model`.
     """
     if importlib.util.find_spec("timm") is None:
         raise ModelError("timm models need timm: pip install timm")
@@ -77,7 +77,7 @@ def timm_model(name: str, weights: str, **options: Any) -> tuple[torch.nn.Module
     if weights == "DEFAULT":
         model = _downloaded(lambda: timm.create_model(name, pretrained=True, **options))
     else:
-        model = _with_weights(lambda **others: timm.create_model(name, **options, **others), weights)
+        model = _with_weights(lambda **others: timm.create_model(name, **options | others), weights)
     config = dict(getattr(model, "pretrained_cfg", None) or {})
     return model, timm_description.of_config(
         config,

@@ -131,13 +131,13 @@ class Description:
 
     def taken(self, settings: Collection[str]) -> Iterator[str]:
         """What was taken of these settings from which file: a line each file."""
-        files: dict[str, list[str]] = {}
+        files: dict[str, dict[str, list[str]]] = {}
         for setting, (value, file, key) in self.said.items():
             if setting in settings and setting not in UNTOLD and not self.of_other_weights:
                 text = shown(value) if setting == "labels" else f"{setting} {shown(value)}"
-                files.setdefault(file, []).append(text if key == setting else f"{text} ({key})")
-        for file, texts in files.items():
-            yield f"from {file}: {', '.join(texts)}"
+                files.setdefault(file, {}).setdefault("" if key == setting else f" ({key})", []).append(text)
+        for file, keys in files.items():
+            yield f"from {file}: {'; '.join(', '.join(texts) + key for key, texts in keys.items())}"
 
 
 def shown(value: Any) -> str:

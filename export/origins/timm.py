@@ -15,14 +15,17 @@ CONFIG = "config.json"
 DEFAULTS = {"crop_pct": 0.875, "interpolation": "bicubic", "crop_mode": "center"}  # timm.data.config's
 SETTINGS = ("mean", "std", "crop_pct", "interpolation", "crop_mode", "input_size")
 ARCHITECTURE = re.compile(r"[a-z]\w{0,99}(\.\w{1,99})?", re.ASCII)
-MODEL_ARGS = frozenset({"img_size", "in_chans"})  # that a folder may set; others could load or fetch files
+# Options of `timm.create_model` that a folder may set; others could load or fetch files.
+SIZES = frozenset({"img_size", "in_chans", "num_classes"})
+WORD = re.compile(r"[a-z]{1,20}")
+LARGEST = 100_000
 
 
 class Build(NamedTuple):
     """A model that timm builds: its name, and options of `timm.create_model`."""
 
     architecture: str
-    options: Mapping[str, int]
+    options: Mapping[str, int | str]
 
 
 def describe(published: Published) -> Description | None:
@@ -30,9 +33,7 @@ def describe(published: Published) -> Description | None:
     config = published.object(CONFIG)
     if config is None or "architecture" not in config:
         return None
-    pretrained = config.get("pretrained_cfg", config)  # which older versions wrote without a level of its own
-    if not isinstance(pretrained, dict):
-        raise ModelError(f"{published.folder}: pretrained_cfg of {CONFIG} is no JSON object")
+    pretrained = _pretrained(config, published)
     description = of_config(pretrained, CONFIG, published.size)
     _say_labels(description, pretrained | config)
     return description
@@ -85,17 +86,32 @@ def model_for(published: Published) -> Build:
         raise ModelError(f"{here}weights{_owner(config)} and no graph: export the model to ONNX first")
     if not isinstance(name, str) or not ARCHITECTURE.fullmatch(name):
         raise ModelError(f"{here}architecture of {CONFIG} is {str(name)[:60]!r}, no name of timm's")
-    if not isinstance(args, dict) or not args.keys() <= MODEL_ARGS:
-        raise ModelError(
-            f"{here}model_args of {CONFIG} is {str(args)[:60]}, of which only "
-            f"{' and '.join(sorted(MODEL_ARGS))} can be followed: export the model to ONNX first"
-        )
-    size = of_config(config.get("pretrained_cfg", config), CONFIG).value("input_size")
+    if not isinstance(args, dict):
+        raise ModelError(f"{here}model_args of {CONFIG} is no JSON object")
+    for key, value in args.items():
+        if not _is_harmless(key, value):
+            raise ModelError(
+                f"{here}model_args of {CONFIG} has {key[:60]} {str(value)[:60]!r}, which cannot be followed: "
+                "export the model to ONNX first"
+            )
+    size = of_config(_pretrained(config, published), CONFIG).value("input_size")
     options = {"in_chans": size[0]} if size and size[0] not in (None, 3) else {}
-    options |= args
-    if not all(isinstance(value, int) and 0 < value <= 1 << 14 for value in options.values()):
-        raise ModelError(f"{here}model_args of {CONFIG} is {str(args)[:60]}, where sizes are needed")
-    return Build(name, options)
+    return Build(name, options | args)
+
+
+def _pretrained(config: dict[str, Any], published: Published) -> dict[str, Any]:
+    """The `pretrained_cfg`, which older versions wrote without a level of its own."""
+    pretrained = config.get("pretrained_cfg", config)
+    if not isinstance(pretrained, dict):
+        raise ModelError(f"{published.folder}: pretrained_cfg of {CONFIG} is no JSON object")
+    return pretrained
+
+
+def _is_harmless(key: str, value: Any) -> bool:
+    """Whether an option of a model that comes with a folder only changes the model's form."""
+    if key == "global_pool":
+        return isinstance(value, str) and bool(WORD.fullmatch(value))
+    return key in SIZES and type(value) is int and 0 < value <= LARGEST
 
 
 def _say_labels(description: Description, config: Mapping[str, Any]) -> None:
