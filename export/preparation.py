@@ -160,17 +160,32 @@ def prepare(
     settings, assumed = preprocessing(size, preprocess or {}, description, own)
     if warning := normalisation_warning(settings, description.said.keys() | given, own):
         opened.warnings.append(warning)
-    try:
-        network = canonical(
-            opened.model, scratch, opened.ends, size, activation or description.value("activation"), settings
-        )
-    except ModelError as error:
-        _blame_size(opened, size, error)
-        raise
+    network = _canonical(opened, scratch, size, activation, settings)
     named, assumed_labels, left_out = class_labels(labels, description, network.classes, network.two_sided)
     notes = tuple(note for note in (assumed_size, *assumed, assumed_labels) if note)
     described = tuple(description.taken(description.said.keys() - given))
     return Preparation(opened, network, tensors, settings, named, notes, described, left_out)
+
+
+def _canonical(
+    source: Source,
+    scratch: Path,
+    size: tuple[int, int, int],
+    activation: str | None,
+    settings: Preprocess,
+) -> Network:
+    """The model in canonical form, or what stands in the way and who said so."""
+    said = None if activation else source.description.said.get("activation")
+    meaning = said.value if said else activation
+    try:
+        return canonical(source.model, scratch, source.ends, size, meaning, settings)
+    except ModelError as error:
+        if said and "activation" in error.settings:
+            raise ModelError(
+                f"{said.file}: {said.key} says {said.value}, but {error.message}", settings=error.settings
+            ) from error
+        _blame_size(source, size, error)
+        raise
 
 
 def _given(

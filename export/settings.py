@@ -7,6 +7,7 @@ from typing import Any
 
 from sise_rt.bundle import DEPTHS, Preprocess
 from sise_rt.errors import ArgumentError, ModelError
+from sise_rt.preprocessing import COLORS
 from sise_rt.wording import Note, counted
 
 from .conventions import IMAGENET, convention_for, refuse_contradictions
@@ -69,10 +70,16 @@ def _refuse_another_size(ends: Interface, said: Said, sides: bool) -> None:
     for place, (own, other) in enumerate(zip(ends.image_size, said.value, strict=True)):
         if own and other and own != other and (sides or place == 0):
             raise ModelError(
-                f"{said.file}: {said.key} says {shown(said.value)}, and the model takes "
-                f"{shown(ends.image_size)}",
+                f"{said.file}: {said.key} says {_told(said.value)}, and the model takes "
+                f"{_told(ends.image_size)}",
                 settings=("input_size",) if place else (),
             )
+
+
+def _told(size: tuple[int | None, int | None, int | None]) -> str:
+    channels, height, width = size
+    sides = f"{height or 'any'}x{width or 'any'}" if height or width else "any size"
+    return sides + (f" with {counted(channels, 'channel')}" if channels else "")
 
 
 def _number(key: str, value: Any) -> float:
@@ -95,6 +102,23 @@ def _of_channels(key: str, value: Any, channels: int) -> tuple[float, ...]:
             settings=(key,),
         )
     return numbers
+
+
+def _refuse_other_channels(described: Mapping[str, Said], channels: int) -> None:
+    """Refuse what a file says of other channels than the model's.
+
+    Raises:
+        ModelError: names the file and the key.
+    """
+    for setting, (value, file, key) in described.items():
+        fits = len(value) in (1, channels) if isinstance(value, tuple) else True
+        if setting == "color":
+            fits = value in COLORS.get(channels, ("RGB",))
+        if not fits:
+            raise ModelError(
+                f"{file}: {key} is {shown(value)}, and the model takes {counted(channels, 'channel')}",
+                settings=(setting,),
+            )
 
 
 def _refuse_unknown(given: Mapping[str, Any]) -> None:
@@ -135,6 +159,7 @@ def preprocessing(
     chosen = {key: value for key, value in given.items() if value is not None}
     said = description.said
     described = {key: said[key].value for key in (*IMAGENET, "color") if key in said}
+    _refuse_other_channels({key: said[key] for key in described.keys() - chosen.keys()}, channels)
     convention, reasons = convention_for(size, depth, described | chosen, own)
     values: dict[str, Any] = convention | described | chosen
     assumed = []

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sise_rt.errors import ModelError
 from sise_rt.manifest import ACTIVATIONS
-from sise_rt.preprocessing import COLORS, CROP_MODES, INTERPOLATIONS
+from sise_rt.preprocessing import COLORS, CROP_MODES, INTERPOLATIONS, LARGEST, SMALLEST
 from sise_rt.wording import Note, counted
 
 MOST_LABELS = 1_000_000
@@ -149,7 +149,10 @@ def shown(value: Any) -> str:
             return f"{value[1]}x{value[2]}"
     if isinstance(value, tuple):
         return ",".join(f"{v:g}" for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        text = f"{value:g}"
+        return text if "." in text or "e" in text else f"{text}.0"
+    return str(value)
 
 
 def _cut(value: Any) -> str:
@@ -173,16 +176,36 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
         raise ValueError(value)
     return float(value)
 
 
-def _numbers(value: Any) -> tuple[float, ...]:
+def _positive(value: Any) -> float:
+    if not SMALLEST < _number(value) < LARGEST:
+        raise ValueError(value)
+    return _number(value)
+
+
+def _share(value: Any) -> float:
+    if not 0.01 <= _number(value) <= 1:
+        raise ValueError(value)
+    return _number(value)
+
+
+def _each(value: Any, read: Callable[[Any], float]) -> tuple[float, ...]:
     entries = value if isinstance(value, list | tuple) else (value,)
     if not 0 < len(entries) <= LARGEST_EXTENT:
         raise ValueError(value)
-    return tuple(map(_number, entries))
+    return tuple(map(read, entries))
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return _each(value, _number)
+
+
+def _positives(value: Any) -> tuple[float, ...]:
+    return _each(value, _positive)
 
 
 def _flag(value: Any) -> bool:
@@ -224,9 +247,9 @@ def _text(value: Any) -> str:
 
 READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "mean": ("a number, or one a channel,", _numbers),
-    "std": ("a number, or one a channel,", _numbers),
-    "scale": ("a number", _number),
-    "crop_pct": ("a number", _number),
+    "std": ("a positive number, or one a channel,", _positives),
+    "scale": ("a positive number", _positive),
+    "crop_pct": ("a share of 0.01 to 1", _share),
     "crop_mode": _word(*CROP_MODES),
     "interpolation": _word(*INTERPOLATIONS),
     "color": _word(*dict.fromkeys(color for colors in COLORS.values() for color in colors)),

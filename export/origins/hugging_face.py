@@ -130,25 +130,25 @@ def _say_values(description: Description, normalises: bool, values: Mapping[str,
         description.say("color", "BGR", file, "do_flip_channel_order")
     elif isinstance(values["image_mean"], list | tuple) and len(values["image_mean"]) == 3:
         description.say("color", "RGB", f"transformers' rules for {file}")
-    factor = values["rescale_factor"] if values["do_rescale"] else 1.0
-    normalised = normalises and bool(values["do_normalize"])
-    checked = Description.of(file, mean=values["image_mean"], std=values["image_std"], scale=factor)
-    if checked.unsettled or checked.value("scale") <= 0 or not all(checked.value("std")):
-        description.unsettled.extend(checked.unsettled)
-        if not checked.unsettled:
-            description.leave_unsettled("rescale_factor or image_std is not positive", file, "scale", "std")
+    factor, normalised = values["rescale_factor"], normalises and bool(values["do_normalize"])
+    steps = Description()  # the numbers, whose sense is looked at before they are reckoned with
+    steps.say("scale", factor if values["do_rescale"] else 1.0, file, "rescale_factor")
+    steps.say("mean", values["image_mean"], file, "image_mean")
+    steps.say("std", values["image_std"], file, "image_std")
+    if steps.unsettled:
+        description.unsettled.extend(steps.unsettled)
         return
-    mean, std = checked.value("mean"), checked.value("std")
+    mean, std = steps.value("mean"), steps.value("std")
     if not normalised:
         mean, std = (0.0,) * len(mean), (1.0,) * len(std)
     if values.get("rescale_offset") and values["do_rescale"]:  # pixels are shifted by 1 before
         mean = tuple(value + 1.0 for value in mean)
     if values.get("include_top"):  # and divided by the std once more
-        std = tuple(a * b for a, b in zip(std, checked.value("std"), strict=True))
-    steps = "do_normalize, image_mean, image_std" if normalised else "do_normalize"
-    description.say("scale", _inverse(factor), file, "do_rescale, rescale_factor")
-    description.say("mean", mean, file, steps + (", rescale_offset" if values.get("rescale_offset") else ""))
-    description.say("std", std, file, steps + (", include_top" if values.get("include_top") else ""))
+        std = tuple(a * b for a, b in zip(std, steps.value("std"), strict=True))
+    keys = "do_normalize, image_mean, image_std" if normalised else "do_normalize"
+    description.say("scale", _inverse(steps.value("scale")), file, "do_rescale, rescale_factor")
+    description.say("mean", mean, file, keys + (", rescale_offset" if values.get("rescale_offset") else ""))
+    description.say("std", std, file, keys + (", include_top" if values.get("include_top") else ""))
 
 
 def _inverse(factor: float) -> float:
