@@ -147,9 +147,14 @@ def _described_source(path: Path, scratch: Path, wanted: Wanted) -> Source:
     """Open an ONNX file, which files beside it may describe."""
     opened = _onnx_source(path, wanted.output, scratch)
     home, why_none = home_of(path)
+    try:
+        beside = describe(Published(home or path.parent, path)).said
+    except ModelError as error:  # a file of the same name may be of something else
+        home, beside, why_none = None, {}, None
+        opened.notes.append(f"not read beside the model: {error.message}")
     _describe(opened, path, home, wanted)
-    if why_none and (ignored := describe(Published(path.parent, path))).said:
-        names = ", ".join(sorted({said.file for said in ignored.said.values()}))
+    if why_none and beside:
+        names = ", ".join(sorted({said.file for said in beside.values()}))
         opened.notes.append(f"{names} beside the model not read: {why_none}")
     return opened
 

@@ -63,6 +63,8 @@ def _say_pixels(
 ) -> None:
     """What the processor does to a picture."""
     kind = _kind(processor, config)
+    if kind == "TimmWrapper" and "architecture" in config:  # which is timm's to describe
+        return
     if kind not in PROCESSORS:
         name = f"image_processor_type {kind[:60]!r} is unknown" if kind else "image_processor_type is missing"
         description.leave_unsettled(f"{name}: say what is done to pixels", file, *PIXELS)

@@ -25,6 +25,7 @@ EVERY = {  # of the base class
 # Keys that change nothing about the pixels of a picture in 8 bits.
 HARMLESS = frozenset(
     "_processor_class auto_map data_format device disable_grouping do_convert_rgb do_reduce_labels "
+    "do_resize_and_center_crop "  # PoolFormer's, which reads it no more
     "feature_extractor_type image_processor_type input_data_format model_input_names processor_class "
     "reduce_labels return_tensors".split()
 )
@@ -159,8 +160,8 @@ def frame(kind: str, values: Mapping[str, Any]) -> Frame:
     if kind == "PoolFormer" and values["crop_pct"] is not None:
         share = _share(values["crop_pct"])
         if isinstance(sides, tuple):
-            sides = tuple(int(side / share) for side in sides)
-            sides = sides[0] if sides[0] == sides[1] else sides
+            height, width = (int(side / share) for side in sides)
+            sides = height if sides[0] == sides[1] else (height, width)
         else:
             sides = int(sides / share)
     return _framed(sides, crop)

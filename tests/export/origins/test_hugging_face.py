@@ -265,6 +265,23 @@ def test_a_model_among_others_is_not_described(folder_of, prepared, small_model)
     assert note == f"config.json beside the model not read: {folder} holds 2 models (model.onnx, other.onnx)"
 
 
+def test_a_file_of_something_else_beside_a_model(folder_of, prepared, refused):
+    folder = folder_of(files={"config.json": "// settings of an editor"})
+    assert "config.json is no JSON" in refused(folder)
+    made = prepared(folder / "model.onnx")
+    assert made.described == ()
+    assert made.source.notes[0].startswith(f"not read beside the model: {folder / 'config.json'} is no JSON")
+
+
+def test_a_processor_of_timm_is_left_to_timm(tmp_path):
+    wrapped = {"image_processor_type": "TimmWrapperImageProcessor"}
+    assert said(described(tmp_path, wrapped, config={"architecture": "resnet10t"})) == {}
+    (unsettled,) = described(tmp_path, wrapped).unsettled
+    assert unsettled.reason.startswith(
+        "preprocessor_config.json: image_processor_type 'TimmWrapper' is unknown"
+    )
+
+
 def test_channels_that_the_graph_leaves_free(folder_of, prepared, small_model, tmp_path):
     model = onnx.load(small_model)
     for index, name in enumerate(("batch", "num_channels", "height", "width")):
