@@ -17,7 +17,8 @@ from .canonical.blocks import find_blocks, named_blocks
 from .canonical.form import canonical
 from .canonical.layout import channels_first
 from .intake.normalisation import own_normalisation
-from .intake.sources import Source, open_source
+from .intake.source import Source
+from .intake.sources import open_source
 from .ir.memory import pass_bytes
 from .ir.network import Network
 from .labels import class_labels

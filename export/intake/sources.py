@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-import onnx
 
 from sise_rt.bundle import MANIFEST
 from sise_rt.errors import ArgumentError, ModelError
@@ -20,60 +15,12 @@ from ..origins import timm
 from ..origins.description import Description
 from ..origins.kinds import describe
 from ..origins.published import Choice, Published, home_of, model_of
-from .external import external_files, source_sha256, take_out
-from .float32 import in_float32
-from .interface import Interface, drop_unneeded, interface, zipped_labels
-from .malformed import check_model, check_no_loops
-from .rank_three import with_rank_four
+from .onnx_file import open_onnx, take_whole_pixels
 from .sizes import SIZE, check_size
-from .spelling import dense_weights, in_own_operators, one_domain, without_functions
+from .source import Source
 
 if TYPE_CHECKING:
     import torch
-
-PROTOBUF_BYTES = 1 << 31
-
-
-@dataclass
-class Source:
-    """A model as ONNX, and what its origin says of it.
-
-    Attributes:
-        path: the model as an ONNX file in the scratch folder.
-        model: the file's content; its large weights are references to a file beside it.
-        ends: its image input and the output to explain.
-        name: for the bundle.
-        format: `onnx`, `torch`, `torchvision` or `timm`.
-        sha256: of the file and its external weights (`external.source_sha256`), or of the torch module's
-            weights.
-        producer: what wrote the model.
-        description: what the model's own files say of it.
-        modules: for each torch module name, the tensor it gives; empty where that was fused away.
-        program: torch's exported program, for autograd as the reference.
-        parked: what the program's weights are mapped to, to be unloaded after it ran.
-        raw: the file before it was brought to float32, None if it was in float32.
-        precision: what it was in, as `float16`, `uint8`.
-        assumed: what neither the origin nor the user said.
-        notes: what was decided on the way.
-        warnings: what changes the meaning of the bundle.
-    """
-
-    path: Path
-    model: onnx.ModelProto
-    ends: Interface
-    name: str
-    format: str
-    sha256: str
-    producer: str
-    description: Description = field(default_factory=Description)
-    modules: Mapping[str, str] = field(default_factory=dict)
-    program: Any = None
-    parked: list[np.ndarray] = field(default_factory=list)
-    raw: Path | None = None
-    precision: tuple[str, ...] = ()
-    notes: list[str] = field(default_factory=list)
-    assumed: list[Note] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def open_source(
@@ -132,7 +79,7 @@ def _published_source(folder: Path, scratch: Path, wanted: Wanted) -> Source:
     """Open the model of a published folder, whose files describe it."""
     choice = model_of(folder)
     if choice.model.suffix == ".onnx":
-        opened = _onnx_source(choice.model, wanted.output, scratch)
+        opened = open_onnx(choice.model, wanted.output, scratch)
         _describe(opened, choice.model, choice.folder, wanted)
     else:
         opened = _weights_source(choice, scratch, wanted)
@@ -145,7 +92,7 @@ def _published_source(folder: Path, scratch: Path, wanted: Wanted) -> Source:
 
 def _described_source(path: Path, scratch: Path, wanted: Wanted) -> Source:
     """Open an ONNX file, which files beside it may describe."""
-    opened = _onnx_source(path, wanted.output, scratch)
+    opened = open_onnx(path, wanted.output, scratch)
     home, why_none = home_of(path)
     try:
         beside = describe(Published(home or path.parent, path)).said
@@ -168,7 +115,7 @@ def _describe(opened: Source, model: Path, folder: Path | None, wanted: Wanted) 
     opened.description = opened.description.with_more(described)
     opened.notes.extend(described.notes)
     if "uint8" in opened.precision:
-        _of_whole_pixels(opened)
+        take_whole_pixels(opened)
 
 
 def _weights_source(choice: Choice, scratch: Path, wanted: Wanted) -> Source:
@@ -178,7 +125,14 @@ def _weights_source(choice: Choice, scratch: Path, wanted: Wanted) -> Source:
     description = describe(published)
     from . import from_torch
 
-    module, _ = from_torch.timm_model(model.architecture, str(choice.model), **model.options)
+    try:
+        module, _ = from_torch.timm_model(model.architecture, str(choice.model), **model.options)
+    except ModelError:
+        raise
+    except Exception as error:  # options that this architecture does not have, in timm's or torch's words
+        raise ModelError(
+            f"{choice.folder}: timm cannot build {model.architecture} as config.json says: {gist(error)}"
+        ) from error
     opened = _parked_source(module, model.architecture, "timm", description, scratch, wanted)
     opened.notes.extend(description.notes)
     return opened
@@ -189,7 +143,6 @@ def _built_source(text: str, weights: str | None, scratch: Path, wanted: Wanted)
     from . import from_torch
 
     kind, _, name = text.partition(":")
-
     if kind in ("torchvision", "timm") and weights is None:
         raise ArgumentError(
             f"{text} needs weights: a file, DEFAULT (the published ones) or none (random, for trials)",
@@ -253,7 +206,7 @@ def _torch_source(
     with TemporaryDirectory(dir=scratch) as folder:  # opening copies the weights
         exported = from_torch.to_onnx(module, example, Path(folder), wanted.output)
         inner = None if exported.chosen else wanted.output
-        opened = _onnx_source(exported.path, inner, scratch)
+        opened = open_onnx(exported.path, inner, scratch)
     opened.name, opened.format, opened.sha256 = name, kind, sha256
     opened.description = description
     opened.modules = exported.modules
@@ -279,67 +232,3 @@ def _example_size(
         return (channels, height, width), None
     origin = f", as for {description.said['input_size'].file}" if described else ""
     return (channels, height, width), Note(f"input size {height}x{width}{origin}", "input_size")
-
-
-def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
-    """Open an ONNX file; its large weights go to a file in `scratch`, and the model stays small."""
-    if not path.is_file():
-        raise ModelError(f"no such model file: {path}")
-    if path.stat().st_size >= PROTOBUF_BYTES:
-        raise ModelError(
-            f"{path} is larger than the 2 GB that protobuf can read: save the model with external data "
-            "(onnx.save_model(..., save_as_external_data=True))"
-        )
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:
-        raise ModelError(f"{path} is no ONNX model, or is damaged: {gist(error)}") from error
-    if not model.graph.node or not model.opset_import:
-        raise ModelError(f"{path} is no ONNX model, or is empty")
-    try:
-        one_domain(model)
-        check_model(model)
-        check_no_loops(model)
-        sha256 = source_sha256(path, external_files(model, path.parent))
-        dense_weights(model, path.parent)
-        notes = with_rank_four(model)
-        model = take_out(model, path.parent, scratch / "opened.bin")
-        opened = scratch / "opened.onnx"
-        opened.write_bytes(model.SerializeToString())
-        if precision := in_float32(model, scratch):
-            raised = scratch / "float32.onnx"
-            raised.write_bytes(model.SerializeToString())
-        model = without_functions(model)  # behind what is written, which parity takes for the source
-        in_own_operators(model)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}", settings=error.settings) from error
-    except (OSError, ValueError) as error:  # ValueError: no large weights, and still too large for protobuf
-        raise ModelError(f"{path}: {gist(error)}") from error
-    producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
-    labels, zipped = zipped_labels(model, output)
-    ends = interface(model, zipped or output)
-    drop_unneeded(model, ends.output)
-    source = Source(opened, model, ends, path.stem, "onnx", sha256, producer, notes=notes)
-    if zipped:
-        source.description.say("labels", labels, "the model's ZipMap", "classlabels")
-        source.notes.append(f"explained is {zipped!r}, the scores that the model gives as a dictionary")
-    if precision:
-        _brought_to_float32(source, raised, precision)
-    return source
-
-
-def _brought_to_float32(source: Source, raised: Path, precision: tuple[str, ...]) -> None:
-    """Let a source be its file in float32, and say so."""
-    source.path, source.raw, source.precision = raised, source.path, precision
-    source.notes.append(f"the model was brought from {' and '.join(precision)} to float32")
-
-
-def _of_whole_pixels(source: Source) -> None:
-    """Let nothing be done to the values of pixels for a model that takes them whole."""
-    said, unscaled = source.description.said, {"mean": 0.0, "std": 1.0, "scale": 1.0}
-    files = {said[setting].file: None for setting in unscaled if setting in said}
-    for file in files:
-        stated = ", ".join(name for name in unscaled if name in said and said[name].file == file)
-        source.notes.append(f"{stated} in {file} are left out: it takes whole pixels (uint8)")
-    for setting, value in unscaled.items():
-        source.description.say(setting, value, "the model's uint8 input")
