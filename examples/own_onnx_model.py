@@ -40,7 +40,7 @@ def main(model: Path, picture: Path, target: str | None, out: Path) -> None:
         overwrite=True,
     )
     explanation = sise_rt.load(report.path).explain(picture, target)
-    print(f"{explanation.label}: confidence {explanation.confidence:.3f}, {explanation.masks} masks scored")
+    print(f"{explanation.heading()}, {explanation.masks} masks scored")
     print(*explanation.save(out, picture, blocks=True), sep="\n")
 
 

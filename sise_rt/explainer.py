@@ -34,8 +34,9 @@ class Explainer:
         threads: CPU threads; None takes the cores that the process may use, and more are cut to these.
         memory: bytes that the images of a pass may take, besides the model.
         tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster.
-        precision: that masked copies are scored in: `fp32`, or `bf16` where the CPU has it; features and
-            gradients are in float32 in any case.
+        precision: that masked copies are scored in: `fp32`, `bf16` where the CPU has it, or `verified`, which
+            is bf16 where `sise-rt verify` found that good enough for the bundle on such a machine, else fp32;
+            features and gradients are in float32 in any case.
         oversubscribe: start as many threads as were asked for, on however few cores.
     """
 

@@ -21,7 +21,7 @@ from .pictures.raster import in_eight_bits
 from .pictures.reading import load_image
 from .render import overlay, save_png, strip
 from .saving import SUFFIXES, base_name, refuse_foreign
-from .wording import counted
+from .wording import counted, probability
 
 MOST_IN_A_ROW = 6  # pictures, so that a comparison still fits on a screen
 
@@ -104,7 +104,9 @@ class Explanation:
 
     def said(self, confidence: float) -> str:
         """A confidence of the model, or its output where that is explained itself, for people to read."""
-        return f"output {confidence:.4g}" if self.activation == "none" else f"confidence {confidence:.3f}"
+        if self.activation == "none":
+            return f"output {confidence:.4g}"
+        return f"confidence {probability(confidence)}"
 
     def heading(self) -> str:
         """What a picture of it is headed by: the target, and the model's confidence in it."""

@@ -11,6 +11,7 @@ from .bundle import Manifest
 from .errors import TargetError
 
 INDEX = re.compile(r"[+-]?[0-9]{1,9}")  # longer digits are no index of anything
+FEW = 5  # labels that are listed
 MOST = 10**9 - 1  # the same of numbers
 
 
@@ -67,8 +68,12 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
     by_name = {name: label for label in manifest.labels for name in (label.casefold(), *_names(label))}
     near = [by_name[name] for name in get_close_matches(wanted, by_name, 3)]
     near += [label for label in manifest.labels if wanted in label.casefold()][:3]
-    hint = f"; close: {'; '.join(dict.fromkeys(near))}" if near else ""
-    raise TargetError(f"target {text!r} is no label of this model{hint}")
+    if near:
+        hint = f"close: {'; '.join(dict.fromkeys(near))}"
+    else:
+        more = "; ..." if manifest.classes > FEW else ""
+        hint = f"its labels are {'; '.join(manifest.labels[:FEW])}{more}"
+    raise TargetError(f"target {text!r} is no label of this model; {hint}")
 
 
 def _range(manifest: Manifest) -> str:

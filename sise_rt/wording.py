@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 HALF = 500  # characters of a message that is cut, at its beginning and its end
+LEAST = 0.001  # the smallest probability that is told in digits
 # What moves a terminal's cursor, colours it, begins a line, or turns the direction of the text.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -29,6 +30,18 @@ class Note(str):
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A number and its noun: `1 block`, `2 blocks`, `2 classes` where the plural is given."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def probability(value: float) -> str:
+    """A probability in three digits, in words where these would be 0.000 or 1.000, which it is not.
+
+    As `0.281`, `below 0.001` and `above 0.999`.
+    """
+    if value < LEAST:
+        return f"below {LEAST}"
+    if value > 1 - LEAST:
+        return f"above {1 - LEAST}"
+    return f"{value:.3f}"
 
 
 def printable(text: str) -> str:

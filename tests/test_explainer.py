@@ -445,15 +445,20 @@ def test_saving_replaces_no_file_of_the_users(explanation, picture, tmp_path):
 
 
 def test_pictures_say_of_what_they_are(explanation):
-    assert explanation.heading() == f"b (1), confidence {explanation.confidence:.3f}"
+    assert explanation.heading() == f"b (1), {explanation.said(explanation.confidence)}"
     unnamed = replace(explanation, target=3, label="3", confidence=0.281)
     assert unnamed.heading() == "class 3, confidence 0.281"
-    assert replace(unnamed, activation="none").heading() == "class 3, output 0.281"
+    assert replace(unnamed, confidence=0.0004).heading() == "class 3, confidence below 0.001"
+    raw = replace(unnamed, activation="none")
+    assert raw.heading() == "class 3, output 0.281"
+    assert raw.said(0.0004) == "output 0.0004"
 
 
 def test_what_it_is_shows_in_an_interpreter(explainer, explanation):
     assert repr(explainer) == ("<Explainer of 'small': 3 x 32 x 32, 5 classes (softmax), 3 blocks, on cpu>")
-    assert repr(explanation).startswith("<Explanation of 'image': b (1), confidence 0.")
+    assert repr(explanation).startswith(
+        "<Explanation of 'image': b (1), confidence below 0.001, by sise with "
+    )
     assert repr(explanation).endswith(f"by sise with {explanation.masks} masks, map 32 x 32>")
 
 

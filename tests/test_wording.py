@@ -2,7 +2,7 @@
 
 import pytest
 
-from sise_rt.wording import Note, counted, in_bytes, reason
+from sise_rt.wording import Note, counted, in_bytes, probability, reason
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,23 @@ def test_counted(arguments, words):
 )
 def test_an_amount_of_memory_has_the_unit_that_it_fills(size, words):
     assert in_bytes(size) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.0, "below 0.001"),
+        (3e-9, "below 0.001"),
+        (0.000999, "below 0.001"),
+        (0.001, "0.001"),
+        (0.2806, "0.281"),
+        (0.999, "0.999"),
+        (0.9992, "above 0.999"),
+        (1.0, "above 0.999"),
+    ],
+)
+def test_no_probability_is_told_as_none_or_certainty(value, words):
+    assert probability(value) == words
 
 
 @pytest.mark.parametrize(

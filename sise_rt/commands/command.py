@@ -9,7 +9,8 @@ import click
 from sise_rt.errors import SiseError
 from sise_rt.wording import Note
 
-from .console import UNUSABLE, complain
+from .console import UNUSABLE
+from .help_pages import Helpful
 from .signals import interrupt, on_interrupt
 
 # Options that say the opposite of the argument that they stand for.
@@ -21,12 +22,8 @@ class Refusal(click.ClickException):
 
     exit_code = UNUSABLE
 
-    def show(self, file: Any = None) -> None:
-        """Print it as every other complaint."""
-        complain(self.message)
 
-
-class Command(click.Command):
+class Command(Helpful):
     """A subcommand, whose errors name its options."""
 
     def invoke(self, ctx: click.Context) -> Any:

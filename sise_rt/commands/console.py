@@ -1,137 +1,25 @@
-"""What commands share: options, summaries on standard output, progress and complaints on standard error."""
+"""What commands say: summaries on standard output, warnings and complaints on standard error."""
 
 from __future__ import annotations
 
 import json
-import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sise_rt.bundle import DEPTHS, Block, Manifest
-from sise_rt.explanation import Explanation
-from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
-from sise_rt.running.plug_ins import PLUG_IN
-from sise_rt.running.provider import PROVIDERS
-from sise_rt.running.providers import PLUG_INS, PRECISIONS
 from sise_rt.wording import counted, in_bytes, printable, printable_json, short
+
+if TYPE_CHECKING:
+    from sise_rt.bundle import Block, Manifest
+    from sise_rt.explanation import Explanation
 
 # Exit codes.
 FAILED_IMAGES, UNUSABLE = 1, 2
 
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-
-PROVIDER_NAMES = ("auto", *PROVIDERS, *PLUG_INS)
-
-
-class Provider(click.ParamType):
-    """The name of a provider, or `plugin:NAME`."""
-
-    name = f"{'|'.join(PROVIDER_NAMES)}|{PLUG_IN}NAME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Take it if there can be such a provider."""
-        if value not in PROVIDER_NAMES and not str(value).startswith(PLUG_IN):
-            self.fail(f"{value!r} is none of {', '.join(PROVIDER_NAMES)} and {PLUG_IN}NAME", param, ctx)
-        return str(value)
-
-
-PROVIDER = click.option(
-    "--provider",
-    type=Provider(),
-    default="auto",
-    show_default=True,
-    help="What runs the model; auto is CUDA where it is there, else the CPU. See sise-rt providers.",
-)
-PRECISION = click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default=PRECISIONS[0],
-    show_default=True,
-    help="That masked copies are scored in; bf16 needs a CPU that has it. See sise-rt verify.",
-)
-
-
-def THREADS(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of how many threads there are."""
-    number = click.option(
-        "--threads",
-        type=click.IntRange(1),
-        help="CPU threads; by default, and at most, the cores this process may use.",
-    )
-    more = click.option("--oversubscribe", is_flag=True, help="Start more --threads than there are cores.")
-    return number(more(command))
-
-
-def whole_number(text: str) -> int | None:
-    """A positive number of at most nine digits, or None; Python itself refuses thousands of digits."""
-    return int(text) if re.fullmatch("0*[1-9][0-9]{0,8}", text) else None
-
-
-class Bytes(click.ParamType):
-    """A number of bytes, as in 800MB or 2GB."""
-
-    name = "bytes"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        """Parse to a whole number of bytes."""
-        if value is None or isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?) ?([KMG]?)B?", str(value), re.IGNORECASE | re.ASCII)
-        if match is None or not (size := int(float(match[1]) * UNITS[match[2].upper()])):
-            self.fail(f"{value!r} is no amount of memory; write it as 800MB or 2GB", param, ctx)
-        return size
-
-
-MEMORY = click.option(
-    "--memory",
-    type=Bytes(),
-    help="That the images of a pass may take, besides the model, as in 800MB; 1GB by default. "
-    "A --batch-size overrides it.",
-)
-QUIET = click.option("--quiet", "-q", is_flag=True, help="Only errors.")
-MAX_PIXELS = click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    default=MOST_PIXELS,
-    show_default=True,
-    help="Refuse larger pictures.",
-)
-
-
-def at_terminal() -> bool:
-    """Whether somebody watches standard error, which may be closed."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-def bit_depth(help_text: str) -> Callable[[Any], Any]:
-    """The option of a bit depth."""
-    return click.option("--bit-depth", type=click.IntRange(DEPTHS[0], DEPTHS[-1]), help=help_text)
-
-
-@contextmanager
-def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar over masks on standard error; none where that is no terminal."""
-    if hidden or not at_terminal():
-        yield None
-        return
-    with click.progressbar(length=1, label=printable(label), file=sys.stderr) as bar:
-
-        def show(scored: int, total: int) -> None:
-            bar.length, bar.finished = total, False  # the next method begins where the last one ended
-            bar.update(scored - bar.pos)
-
-        yield show
-
-
-def clear_bar() -> None:
-    """Make room for a line where a bar may stand; its next step draws it again."""
-    if at_terminal():
-        click.echo("\r\x1b[K", nl=False, err=True)
+COLOURS = {"error": "red", "warning": "yellow"}
 
 
 def summary(explanation: Explanation, picture: Path) -> list[str]:
@@ -205,4 +93,19 @@ def say_json(record: Mapping[str, Any]) -> None:
 
 def complain(message: str) -> None:
     """One line on standard error."""
-    say(short(f"error: {' '.join(message.split())}"), err=True)
+    _say_as("error", short(" ".join(message.split())), err=True)
+
+
+def warn(message: str, *, err: bool = True) -> None:
+    """One line, of what changes the meaning of a result."""
+    _say_as("warning", message, err=err)
+
+
+def _say_as(kind: str, message: str, *, err: bool) -> None:
+    """A line that begins with its kind, which is coloured where a terminal shows colours and nobody minds."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    click.echo(
+        f"{click.style(f'{kind}:', COLOURS[kind])} {printable(message)}",
+        err=err,
+        color=False if plain else None,  # None is click's: where the stream is a terminal
+    )

@@ -7,15 +7,19 @@ from pathlib import Path
 import click
 
 from .command import Command
-from .console import PROVIDER, THREADS, progress_bar, say, summary
+from .console import say, summary
+from .help_pages import WHERE_TO, option
+from .progress import Progress
 from .results import prepare_folder
+from .shared_options import PROVIDER, THREADS
 from .signals import starting
 
 
 @click.command(cls=Command)
-@click.option(
+@option(
     "-o",
     "--out",
+    heading=WHERE_TO,
     type=click.Path(path_type=Path),
     default="sise-demo",
     show_default=True,
@@ -24,7 +28,9 @@ from .signals import starting
 @PROVIDER
 @THREADS
 def demo(out: Path, provider: str, threads: int | None, oversubscribe: bool) -> None:
-    """Explain the built-in picture with the built-in model; nothing else is needed.
+    """Explain the built-in picture with the built-in model.
+
+    Nothing else is needed.
 
     \b
     Example:
@@ -39,7 +45,7 @@ def demo(out: Path, provider: str, threads: int | None, oversubscribe: bool) -> 
             explainer = load(folder / "surface.sise", provider, threads, oversubscribe=oversubscribe)
         source = folder / "surface.png"
         prepare_folder(out, [source], range(explainer.manifest.classes))
-        with progress_bar(source.name, hidden=False) as progress:
+        with Progress().of(source.name) as progress:
             picture = explainer.prepare(source)
             explanation = explainer.explain(picture, progress=progress)
         files = explanation.save(out, picture, blocks=True)

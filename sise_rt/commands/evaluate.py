@@ -24,9 +24,12 @@ from sise_rt.metrics.agreement import METRICS as TRUTH
 from sise_rt.metrics.check import CURVES, require_probabilities
 from sise_rt.metrics.check import METRICS as MODEL
 
+from .bundle_path import BUNDLE
 from .command import Command
-from .console import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit_depth, complain
+from .console import complain
 from .evaluation_results import progress_of_images, tell
+from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
+from .shared_options import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit_depth
 from .signals import starting
 
 if TYPE_CHECKING:
@@ -52,81 +55,108 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
 
 
 @click.command(cls=Command)
-@click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
-@click.option(
+@BUNDLE
+@option(
     "--data",
     "folder",
+    heading=WHAT,
     required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Folder of the data set.",
 )
-@click.option(
-    "--format", "form", required=True, type=click.Choice([*FORMATS]), help="How the data set is laid out."
+@option(
+    "--format",
+    "form",
+    heading=WHAT,
+    required=True,
+    type=click.Choice([*FORMATS]),
+    help="How the data set is laid out.",
 )
-@click.option(
+@option(
+    "--annotations",
+    heading=WHAT,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Of coco and csv-boxes: the file that has them.",
+)
+@option(
+    "--class-map",
+    heading=WHAT,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="CSV: a class of the data set, then labels, indices or ranges (151-268) of the model.",
+)
+@option(
     "--method",
     "methods",
-    metavar="A,B,C",
+    heading=HOW,
+    metavar="A,B,...",
     multiple=True,
     default=("sise",),
     show_default=True,
     callback=_list,
     help="Methods, with options as in sise:mu=0.3; the first is what the others are compared with.",
 )
-@click.option(
+@option(
     "--metric",
     "metrics",
-    metavar="A,B,C",
+    heading=HOW,
+    metavar="A,B,...",
     multiple=True,
     callback=_list,
     help=f"Of {', '.join((*TRUTH, *MODEL))}; by default the paper's five, without ground truth its last two.",
 )
-@click.option(
-    "-o",
-    "--out",
-    "report",
-    required=True,
-    metavar="REPORT",
-    type=click.Path(path_type=Path),
-    help="Output folder.",
+@option(
+    "--step",
+    heading=HOW,
+    type=click.IntRange(1),
+    help="Pixels a step of insertion and deletion; by default 28 steps.",
 )
-@click.option("--annotations", metavar="FILE", type=click.Path(path_type=Path), help="Of coco and csv-boxes.")
-@click.option(
-    "--class-map",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="CSV: a class of the data set, then labels, indices or ranges (151-268) of the model.",
+@option(
+    "--limit",
+    heading=HOW_MUCH,
+    type=click.IntRange(1),
+    help="Only N pictures, drawn evenly; more can be added later.",
 )
-@click.option(
+@option(
     "--only",
+    heading=HOW_MUCH,
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Names of the pictures to take, one a line, as VOC's ImageSets/Main/test.txt.",
 )
-@click.option(
-    "--limit", type=click.IntRange(1), help="Only N pictures, drawn evenly; more can be added later."
-)
-@click.option(
+@option(
     "--max-box-area",
+    heading=HOW_MUCH,
     type=click.FloatRange(0, 1, min_open=True),
     callback=_share,
     default=1.0,
     show_default=True,
     help="Leave out ground truth that covers more than this share of the model's input.",
 )
-@click.option(
-    "--step", type=click.IntRange(1), help="Pixels a step of insertion and deletion; by default 28 steps."
+@option(
+    "-o",
+    "--out",
+    "report",
+    heading=WHERE_TO,
+    required=True,
+    metavar="REPORT",
+    type=click.Path(path_type=Path),
+    help="Output folder.",
 )
-@bit_depth("Of pictures that are stored in 16 bits.")
+@QUIET
+@bit_depth(PICTURES, "Of pictures that are stored in 16 bits.")
+@MAX_PIXELS
 @PROVIDER
 @PRECISION
-@click.option(
-    "--batch-size", type=click.IntRange(1), help="Images per forward pass; by default 8, on a GPU 64."
-)
 @THREADS
-@MAX_PIXELS
-@QUIET
+@option(
+    "--batch-size",
+    heading=MACHINE,
+    type=click.IntRange(1),
+    help="Images per forward pass; by default 8, on a GPU 64.",
+)
 def evaluate(
     bundle: Path,
     folder: Path,
@@ -159,8 +189,8 @@ def evaluate(
     \b
     Examples:
       sise-rt evaluate -m model.sise --data VOC2007 --format voc -o report
-      sise-rt evaluate -m model.sise --data parts --format masks --method sise,grad-cam,rise -o report
-      sise-rt evaluate -m model.sise --data photos --format folder --metric insertion -o report
+      sise-rt evaluate -m model.sise --data parts --format masks -o report
+      sise-rt evaluate -m model.sise --data photos --format folder -o report
     """
     metrics = metrics or tuple(name for name in PAPERS if form != "folder" or name in MODEL)
     _refuse_format(form, annotations)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
-
 from sise_rt.errors import ImageError
 from sise_rt.evaluation.run import Outcome
 from sise_rt.evaluation.samples import NO_PICTURE
 from sise_rt.evaluation.store import PAGE
-from sise_rt.wording import counted, printable
+from sise_rt.wording import counted
 
 from .command import spelt
-from .console import FAILED_IMAGES, at_terminal, complain, say
+from .console import FAILED_IMAGES, complain, say, warn
+from .progress import at_terminal, clear_line, draw_line, progress_words, seconds_left
 
 FEW = 20  # pictures
 LINE_SECONDS = 20.0  # between lines of progress in a log
@@ -31,7 +29,7 @@ def tell(summary: dict[str, Any], outcome: Outcome, report: Path, *, quiet: bool
             say(line)
         say(f"{report / PAGE}")
     for warning in summary["warnings"]:
-        say(f"warning: {warning}", err=True)
+        warn(warning)
     for image, error in outcome.failed.items():
         complain(spelt(error) if isinstance(error, ImageError) else f"{image}: {spelt(error)}")
     empty = [
@@ -94,22 +92,23 @@ def _few(names: Sequence[str]) -> str:
 
 @contextmanager
 def progress_of_images(quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
-    """On standard error: a bar on a terminal, a line now and then elsewhere."""
+    """On standard error: a line that changes on a terminal, one now and then elsewhere."""
     if quiet:
         yield None
     elif at_terminal():
-        shown = [""]
-        bar: Any = click.progressbar(
-            length=1, label="images", show_pos=True, item_show_func=lambda _: shown[0], file=sys.stderr
-        )
-        with bar:
+        start, before = time.monotonic(), -1
 
-            def advance(done: int, total: int, image: str) -> None:
-                shown[0] = printable(image)
-                bar.length = total
-                bar.update(done - bar.pos)
+        def redraw(done: int, total: int, image: str) -> None:
+            nonlocal before
+            before = done if before < 0 else before  # of an earlier run
+            share = (done - before) / max(total - before, 1)
+            left = seconds_left(time.monotonic() - start, share)
+            draw_line(progress_words(image, done + 1, total, None, left) if image else "")
 
-            yield advance
+        try:
+            yield redraw
+        finally:
+            clear_line()
     else:
         last = [time.monotonic() - LINE_SECONDS]
 

@@ -11,17 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from sise_rt import load
 from sise_rt.errors import MethodError
 from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, repeated, with_preset
 from sise_rt.metrics.check import require_probabilities
+from sise_rt.running.engine import Engine
+from sise_rt.running.provider import BF16, VERIFIED
 from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
 
+from .bundle_path import BUNDLE, complete_target
 from .command import Command
-from .console import (
-    FAILED_IMAGES,
+from .console import FAILED_IMAGES, complain, rate, say
+from .explaining import explain_pictures
+from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
+from .results import Wanted, prepare_folder
+from .shared_options import (
     MAX_PIXELS,
     MEMORY,
     PRECISION,
@@ -29,13 +37,8 @@ from .console import (
     QUIET,
     THREADS,
     bit_depth,
-    complain,
-    rate,
-    say,
     whole_number,
 )
-from .explaining import explain_pictures
-from .results import Wanted, prepare_folder
 from .signals import starting
 
 
@@ -58,6 +61,18 @@ class Methods(click.ParamType):
 
     name = "methods"
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Methods, behind those that are there."""
+        before, comma, last = incomplete.rpartition(",")
+        items = METHODS.items()
+        return [
+            CompletionItem(f"{before}{comma}{name}", help=method.help)
+            for name, method in items
+            if name.startswith(last)
+        ]
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Request]:
         """Parse `sise,rise:masks=1000:seed=1`."""
         if isinstance(value, list):
@@ -77,27 +92,28 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
     return value
 
 
-def of_methods(name: str) -> Callable[[Any], Any]:
+def of_methods(heading: str, name: str) -> Callable[[Any], Any]:
     """The click option of an option that methods have, as the record of the first of them tells it."""
     owners = [method for method in METHODS.values() if method.has(name)]
-    option, names = owners[0].option(name), " and ".join(method.name for method in owners)
-    return click.option(
+    theirs, names = owners[0].option(name), " and ".join(method.name for method in owners)
+    return option(
         f"--{name.replace('_', '-')}",
-        type=_click_type(option),
-        callback=_number if option.kind is float else None,
-        help=f"Of {names}: {option.help[0].lower()}{option.help[1:].removesuffix('.')}; "
-        f"{option.off or option.default} by default.",
+        heading=heading,
+        type=_click_type(theirs),
+        callback=_number if theirs.kind is float else None,
+        help=f"Of {names}: {theirs.help[0].lower()}{theirs.help[1:].removesuffix('.')}; "
+        f"{theirs.off or theirs.default} by default.",
     )
 
 
-def _click_type(option: Option) -> click.ParamType:
-    if option.choices:
-        return click.Choice(option.choices)
-    limits = option.range
+def _click_type(theirs: Option) -> click.ParamType:
+    if theirs.choices:
+        return click.Choice(theirs.choices)
+    limits = theirs.range
     low = None if math.isinf(limits.low) else limits.low
     high = None if math.isinf(limits.high) else limits.high
-    open_low = limits.above or bool(option.off)  # whoever wants none leaves the option out
-    if option.kind is int:
+    open_low = limits.above or bool(theirs.off)  # whoever wants none leaves the option out
+    if theirs.kind is int:
         first = None if low is None else int(low) + open_low
         return click.IntRange(first, None if high is None else int(high))
     return click.FloatRange(low, high, min_open=open_low, max_open=limits.below and high is not None)
@@ -105,62 +121,92 @@ def _click_type(option: Option) -> click.ParamType:
 
 @click.command(cls=Command)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-m", "--model", "bundle", metavar="BUNDLE", required=True, type=click.Path(path_type=Path))
-@click.option(
+@BUNDLE
+@option(
     "-t",
     "--target",
     "targets",
+    heading=WHAT,
     metavar="TARGET",
     multiple=True,
+    shell_complete=complete_target,
     help="Class index or label; may be repeated.",
 )
-@click.option(
+@option(
     "--top-k",
+    heading=WHAT,
     type=click.IntRange(1),
     default=1,
     show_default=True,
     help="Without -t: explain the N best classes.",
 )
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    default="explanations",
-    show_default=True,
-    help="Output folder.",
-)
-@of_methods("mu")
-@of_methods("fusion")
-@of_methods("scores")
-@click.option(
-    "--preset",
-    type=click.Choice(list(PRESETS)),
-    help="Of sise: exact, as by default, or fast, which scores a tenth of the masks as --budget 0.1 does.",
-)
-@of_methods("budget")
-@of_methods("max_passes")
-@of_methods("max_seconds")
-@click.option(
+@option(
     "--method",
     "methods",
+    heading=HOW,
     type=Methods(),
     default="sise",
     show_default=True,
     metavar="A,B,...",
     help="Methods, with options as in sise:mu=0.3; several are also put side by side. See sise-rt methods.",
 )
-@click.option("--check", is_flag=True, help="Also record drop, increase, insertion and deletion.")
-@click.option("--blocks", is_flag=True, help="Also write a strip: picture, every block's map, explanation.")
+@of_methods(HOW, "mu")
+@of_methods(HOW, "fusion")
+@of_methods(HOW, "scores")
+@option(
+    "--preset",
+    heading=HOW_MUCH,
+    type=click.Choice(list(PRESETS)),
+    help="Of sise: exact, as by default, or fast, which scores a tenth of the masks as --budget 0.1 does, in "
+    "bf16 where --precision verified would.",
+)
+@of_methods(HOW_MUCH, "budget")
+@of_methods(HOW_MUCH, "max_passes")
+@of_methods(HOW_MUCH, "max_seconds")
+@option(
+    "-o",
+    "--out",
+    heading=WHERE_TO,
+    type=click.Path(path_type=Path),
+    default="explanations",
+    show_default=True,
+    help="Output folder.",
+)
+@option(
+    "--check",
+    heading=WHERE_TO,
+    is_flag=True,
+    help="Also record drop, increase, insertion and deletion.",
+)
+@option(
+    "--blocks",
+    heading=WHERE_TO,
+    is_flag=True,
+    help="Also write a strip: picture, every block's map, explanation.",
+)
+@option(
+    "--json",
+    "as_json",
+    heading=WHERE_TO,
+    is_flag=True,
+    help="One JSON record a line on standard output.",
+)
+@QUIET
+@bit_depth(PICTURES, "Of pictures that are stored in 16 bits, as 12 of most microscopes and detectors.")
+@MAX_PIXELS
 @PROVIDER
 @PRECISION
-@click.option("--batch-size", type=Batch(), default="auto", show_default=True, help="Masks per forward pass.")
 @THREADS
 @MEMORY
-@click.option("--tf32", is_flag=True, help="Let CUDA round to TensorFloat-32, which is faster.")
-@bit_depth("Of pictures that are stored in 16 bits, as 12 of most microscopes and detectors.")
-@MAX_PIXELS
-@click.option("--json", "as_json", is_flag=True, help="One JSON record a line on standard output.")
-@QUIET
+@option(
+    "--batch-size",
+    heading=MACHINE,
+    type=Batch(),
+    default="auto",
+    show_default=True,
+    help="Masks per forward pass.",
+)
+@option("--tf32", heading=MACHINE, is_flag=True, help="Let CUDA round to TensorFloat-32, which is faster.")
 def explain(
     images: tuple[Path, ...],
     bundle: Path,
@@ -195,18 +241,21 @@ def explain(
       sise-rt explain *.jpg -m resnet50.sise -t tabby -t 242 -o maps --blocks
       sise-rt explain cat.jpg -m resnet50.sise --preset fast
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
-      sise-rt explain cat.jpg -m resnet50.sise --method sise,grad-cam,rise:masks=1000 --check
+      sise-rt explain cat.jpg -m resnet50.sise --method sise,rise --check
     """
     if targets and top_k > 1:
         raise click.UsageError("--top-k explains the best classes and -t the named ones: give one of them")
     _refuse_clashes(images, out)
     alone = [asked.label for asked in methods] == ["sise"]
     requests = _requests(methods, preset, options, blocks=blocks)
+    precision = _precision(precision, preset)
     with starting():
         explainer = load(
             bundle, provider, threads, memory, tf32, precision=precision, oversubscribe=oversubscribe
         )
         explainer.require(requests)
+    if precision == VERIFIED and not (as_json or quiet):
+        _say_precision(explainer.engine)
     if check:
         require_probabilities(explainer.engine)
     indices = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
@@ -231,6 +280,18 @@ def explain(
     if failed:
         complain(f"{failed} of {counted(len(images), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
+
+
+def _precision(given: str, preset: str | None) -> str:
+    """What masked copies are scored in: the preset's own where nobody said."""
+    source = click.get_current_context().get_parameter_source("precision")
+    return VERIFIED if preset == "fast" and source is ParameterSource.DEFAULT else given
+
+
+def _say_precision(engine: Engine) -> None:
+    """Say that scores are rounded where nobody asked for that by name."""
+    if engine.sessions.precision == BF16:
+        say(f"note: masked copies are scored in bf16 by {engine.provider}, as verified", err=True)
 
 
 def _refuse_clashes(images: Sequence[Path], out: Path) -> None:

@@ -15,8 +15,9 @@ from sise_rt.overlap import CatchUp, overlapped
 from sise_rt.pictures.picture import Picture
 
 from .command import spelt
-from .console import clear_bar, complain, progress_bar
+from .console import complain
 from .interrupt import Interrupt
+from .progress import Progress, clear_line
 from .results import Wanted, Written, checked, write_results
 
 
@@ -42,7 +43,8 @@ def explain_pictures(
         ProviderError: likewise.
         click.UsageError: likewise, of a method.
     """
-    pictures = _Pictures(explainer, wanted, answers)
+    progress = Progress(len(images), hidden=wanted.quiet or wanted.as_json)
+    pictures = _Pictures(explainer, wanted, answers, progress)
     overlapped(images, prepare, pictures.explain, pictures.tell)
     if pictures.interrupt.asked:
         raise KeyboardInterrupt
@@ -52,9 +54,12 @@ def explain_pictures(
 class _Pictures:
     """What is done with each picture, and how many failed."""
 
-    def __init__(self, explainer: Explainer, wanted: Wanted, answers: Callable[..., Explained]):
+    def __init__(
+        self, explainer: Explainer, wanted: Wanted, answers: Callable[..., Explained], progress: Progress
+    ):
         self.failed, self.interrupt = 0, Interrupt()
         self._explainer, self._wanted, self._answers = explainer, wanted, answers
+        self._progress = progress
 
     def explain(
         self, image: Path, prepared: Callable[[], Picture], catch_up: CatchUp
@@ -63,7 +68,7 @@ class _Pictures:
         if self.interrupt.asked:
             raise KeyboardInterrupt
         wanted, written = self._wanted, Written()
-        with progress_bar(image.name, hidden=wanted.quiet or wanted.as_json) as show, self.interrupt.taken():
+        with self._progress.of(image.name) as show, self.interrupt.taken():
             progress = self.interrupt.progress(show)
 
             def tick(scored: int, total: int) -> None:
@@ -82,7 +87,7 @@ class _Pictures:
             written = outcome()
         except Exception as error:
             written = Written(failure=error)
-        clear_bar()
+        clear_line()
         for message in written.messages:
             message()
         problems = [where + spelt(why) for where, why in written.problems]

@@ -11,38 +11,53 @@ from sise_rt.bundle import PRECISIONS
 from sise_rt.wording import counted
 
 from .command import Command, spelt_note
-from .console import QUIET, described, parity_line, progress_bar, say
+from .console import described, parity_line, say, warn
+from .help_pages import HOW, WHAT, WHERE_TO, option
 from .model_options import import_torch_for, of_model
+from .progress import Progress
+from .shared_options import QUIET
 from .signals import starting
 
 
 @click.command(cls=Command)
 @click.argument("source")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="The bundle, a folder; by default NAME.sise here."
+@option(
+    "--weights",
+    heading=WHAT,
+    metavar="FILE|DEFAULT|none",
+    help="For torchvision:, timm: and factories.",
 )
-@click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision:, timm: and factories.")
+@option("--licence", heading=WHAT, metavar="TEXT", help="Of the weights, kept in the bundle.")
 @of_model
-@click.option(
+@option(
     "--without-gradients",
+    heading=HOW,
     is_flag=True,
     help="For a model with an operator that has no gradient rule: all maps are kept, none is selected.",
 )
-@click.option("--licence", help="Of the weights, kept in the bundle.")
-@click.option(
+@option(
     "--precision",
+    heading=HOW,
     type=click.Choice(PRECISIONS),
     default=PRECISIONS[0],
     show_default=True,
     help="Of the network where masked copies are scored; fp16 is for GPUs, and needs --gate-images.",
 )
-@click.option(
+@option(
     "--gate-images",
+    heading=HOW,
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     help="Pictures of the kind that the model is for; fp16 is refused if it changes their explanations.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
+@option(
+    "-o",
+    "--out",
+    heading=WHERE_TO,
+    type=click.Path(path_type=Path),
+    help="The bundle, a folder; by default NAME.sise here.",
+)
+@option("--overwrite", heading=WHERE_TO, is_flag=True, help="Replace an existing bundle.")
 @QUIET
 def export(
     source: str,
@@ -73,7 +88,7 @@ def export(
       sise-rt export model.onnx -o model.sise --labels labels.txt
       sise-rt export resnet-50/
       sise-rt export torchvision:resnet50 --weights DEFAULT
-      sise-rt export timm:regnety_004 --weights finetuned.safetensors --labels labels.txt
+      sise-rt export timm:regnety_004 --weights tuned.safetensors
       sise-rt export model.onnx --precision fp16 --gate-images photos/
     """
     with starting():
@@ -82,7 +97,7 @@ def export(
 
         import_torch_for(source)
     out = out or Path(f"{_name(source)}.sise")
-    with progress_bar("explaining in both precisions", hidden=quiet or gate_images is None) as progress:
+    with Progress(hidden=quiet or gate_images is None).of("explaining in both precisions") as progress:
         report = export_bundle(
             source,
             out,
@@ -101,7 +116,7 @@ def export(
             overwrite=overwrite,
         )
     for warning in report.warnings:
-        say(f"warning: {warning}", err=True)
+        warn(warning)
     if quiet:
         return
     for note in report.notes:

@@ -6,23 +6,26 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
-from sise_rt.wording import printable, reason, short
+from sise_rt.wording import reason
 
-from .console import UNUSABLE, complain
+from .console import UNUSABLE, complain, say
+from .help_pages import Context
 from .signals import INTERRUPTED, interrupted
 
-MODULES = {  # of the subcommands, in this package
+MODULES = {  # of the subcommands, in this package, in the order of a first use
     "demo": "demo",
     "export": "export",
     "inspect": "inspect",
     "verify": "verify",
     "explain": "explain",
-    "methods": "methods",
     "evaluate": "evaluate",
+    "methods": "methods",
     "providers": "providers",
 }
 
@@ -30,9 +33,11 @@ MODULES = {  # of the subcommands, in this package
 class Group(click.Group):
     """Subcommands that are imported when they are asked for."""
 
+    context_class = Context
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names, as the help has them."""
-        return sorted(MODULES)
+        return list(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A subcommand, None where there is no such one."""
@@ -40,9 +45,40 @@ class Group(click.Group):
             return None
         return getattr(import_module(f".{MODULES[cmd_name]}", __package__), cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The subcommand that is called.
+
+        Raises:
+            click.UsageError: there is no such one; with those that are spelt much like it.
+        """
+        name = args[0]
+        if name not in MODULES and not name.startswith("-") and not ctx.resilient_parsing:
+            near = get_close_matches(name, MODULES, 1)
+            help_with = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODULES)}"
+            ctx.fail(f"no command {name!r}: {help_with}")
+        return super().resolve_command(ctx, args)
+
+
+def _version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Print the versions and end, where they were asked for."""
+    if asked and not context.resilient_parsing:
+        from .versions import versions
+
+        say(*versions())
+        context.exit()
+
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="sise-rt")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Say of what version all is, and which providers there are.",
+)
 def cli() -> None:
     """Explain what a deployed CNN looked at, on ONNX Runtime alone.
 
@@ -76,9 +112,13 @@ def _told(error: BaseException) -> int:
     """Say in one line what ended the command; gives the exit code, and raises what nobody expected."""
     if isinstance(error, SystemExit) and isinstance(error.code, int):
         return error.code
-    if isinstance(error, click.ClickException):
-        error.message = short(printable(error.message))  # type: ignore[misc]  # click has no other way in
-        error.show()
+    if isinstance(error, NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+    elif isinstance(error, click.ClickException):
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            usage, path = error.ctx.get_usage(), error.ctx.command_path
+            click.echo(f"{usage}\nTry '{path} --help' for help.\n", err=True)
+        complain(error.format_message())
     elif isinstance(error, MemoryError):
         complain("out of memory")
     elif isinstance(error, OSError):  # what concerns a file of the user's has been told before

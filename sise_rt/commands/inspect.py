@@ -13,14 +13,20 @@ from sise_rt.bundle import MANIFEST, read_bundle
 from sise_rt.wording import counted
 
 from .command import Command, spelt, spelt_note
-from .console import UNUSABLE, block_table, complain, described, say
+from .console import UNUSABLE, block_table, complain, described, say, warn
+from .help_pages import WHAT, option
 from .model_options import import_torch_for, of_model
 from .signals import starting
 
 
 @click.command(cls=Command)
 @click.argument("source", metavar="BUNDLE|SOURCE")
-@click.option("--weights", metavar="FILE|DEFAULT|none", help="For torchvision: and timm:, random by default.")
+@option(
+    "--weights",
+    heading=WHAT,
+    metavar="FILE|DEFAULT|none",
+    help="For torchvision: and timm:, random by default.",
+)
 @of_model
 def inspect(
     source: str,
@@ -32,7 +38,9 @@ def inspect(
     input_size: tuple[int, int] | None,
     **preprocess: Any,
 ) -> None:
-    """Show the blocks of a bundle or a model, and what an export would refuse and why.
+    """Show what a bundle holds, or whether a model can be exported.
+
+    Of a model these are its blocks, what an export would assume, and what it would refuse and why.
 
     \b
     Examples:
@@ -68,7 +76,7 @@ def inspect(
     for note in examination.notes:
         say(spelt_note(note))
     for warning in examination.warnings:
-        say(f"warning: {warning}", err=True)
+        warn(warning)
     for refusal in examination.refusals:
         complain(spelt(refusal))
     if examination.only_gradients:
@@ -117,4 +125,4 @@ def _show_bundle(path: Path) -> None:
     for note in manifest.assumed:
         say(f"assumed: {note}")
     for warning in manifest.warnings:
-        say(f"warning: {warning}")
+        warn(warning, err=False)

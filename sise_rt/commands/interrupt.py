@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import sise_rt
 
 from .console import say
+from .progress import clear_line
 from .signals import interrupt, on_interrupt
 
 
@@ -29,6 +30,7 @@ class Interrupt:
         if self.asked:
             interrupt()
         self.asked = True
+        clear_line()
         say("stopping after this pass; Ctrl-C again ends at once", err=True)
 
     def progress(self, show: Callable[[int, int], None] | None) -> Callable[[int, int], None]:

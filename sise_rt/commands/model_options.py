@@ -12,7 +12,10 @@ import click
 from sise_rt.bundle import ACTIVATIONS
 from sise_rt.preprocessing import CROP_MODES, INTERPOLATIONS
 
-from .console import bit_depth, whole_number
+from .help_pages import WHAT, option
+from .shared_options import bit_depth, whole_number
+
+PREPROCESSING = "Preprocessing, where the model does not say it itself"
 
 
 class Numbers(click.ParamType):
@@ -51,46 +54,84 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
 
 
 OPTIONS = (
-    click.option(
+    option(
         "--activation",
+        heading=WHAT,
         type=click.Choice(ACTIVATIONS),
         help="What the outputs are: logits under a softmax (one label) or sigmoid (several), or none: the "
         "output itself is explained. Found out by default.",
     ),
-    click.option("--labels", type=click.Path(path_type=Path), help="File with one label a line."),
-    click.option(
+    option("--labels", heading=WHAT, type=click.Path(path_type=Path), help="File with one label a line."),
+    option(
         "--blocks",
+        heading=WHAT,
         metavar="A,B,C",
         callback=_names,
         help="Block outputs: tensor names, or module names of a torch model. Found by default.",
     ),
-    click.option(
-        "--output", "output_name", metavar="NAME", help="Which output to explain, if there are several."
+    option(
+        "--output",
+        "output_name",
+        heading=WHAT,
+        metavar="NAME",
+        help="Which output to explain, if there are several.",
     ),
-    click.option("--input-size", type=Size(), help="224 or HEIGHTxWIDTH, where the model leaves it free."),
-    click.option(
+    option(
+        "--input-size",
+        heading=PREPROCESSING,
+        type=Size(),
+        help="224 or HEIGHTxWIDTH, where the model leaves it free.",
+    ),
+    option(
         "--mean",
+        heading=PREPROCESSING,
         type=Numbers(),
         help="One a channel, after --scale, in the order of --color; as 0.485,0.456,0.406.",
     ),
-    click.option("--std", type=Numbers(), help="One a channel, after --scale."),
-    click.option("--scale", type=float, help="Pixels are divided by it: 255 for [0, 1], 1 for none."),
-    bit_depth(
-        "Of the pixels that the model was trained on, 8 by default; --scale is then 2^N - 1 by default."
+    option("--std", heading=PREPROCESSING, type=Numbers(), help="One a channel, after --scale."),
+    option(
+        "--scale",
+        heading=PREPROCESSING,
+        type=float,
+        metavar="X",
+        help="Pixels are divided by it: 255 for [0, 1], 1 for none.",
     ),
-    click.option("--crop-pct", type=float, help="Share of the resized side that is cropped, as 0.875."),
-    click.option("--crop-mode", type=click.Choice(CROP_MODES), help="squash ignores the aspect ratio."),
-    click.option("--interpolation", type=click.Choice(INTERPOLATIONS)),
-    click.option(
-        "--color", type=click.Choice(["RGB", "BGR", "GRAY"], case_sensitive=False), help="Channel order."
+    bit_depth(
+        PREPROCESSING,
+        "Of the pixels that the model was trained on, 8 by default; --scale is then 2^N - 1 by default.",
+    ),
+    option(
+        "--crop-pct",
+        heading=PREPROCESSING,
+        type=float,
+        metavar="X",
+        help="Share of the resized side that is cropped, as 0.875.",
+    ),
+    option(
+        "--crop-mode",
+        heading=PREPROCESSING,
+        type=click.Choice(CROP_MODES),
+        help="How a picture of another shape fits; squash ignores the aspect ratio.",
+    ),
+    option(
+        "--interpolation",
+        heading=PREPROCESSING,
+        type=click.Choice(INTERPOLATIONS),
+        help="How a picture is resized.",
+    ),
+    option(
+        "--color",
+        heading=PREPROCESSING,
+        type=click.Choice(["RGB", "BGR", "GRAY"], case_sensitive=False),
+        help="Order of the channels.",
     ),
 )
 
 
 def of_model(command: Callable[..., Any]) -> Callable[..., Any]:
     """A command with the options of a model: those of preprocessing arrive as further keywords."""
-    for option in reversed(OPTIONS):
-        command = option(command)
+    for decorate in reversed(OPTIONS):
+        command = decorate(command)
     return command
 
 

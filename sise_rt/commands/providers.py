@@ -12,8 +12,10 @@ from sise_rt.errors import SiseError
 from sise_rt.running.provider import BF16, FP32
 from sise_rt.wording import counted
 
+from .bundle_path import BundlePath
 from .command import Command
 from .console import say
+from .help_pages import WHAT, option
 
 if TYPE_CHECKING:
     from sise_rt.running.engine import Engine
@@ -21,16 +23,19 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.option(
+@option(
     "-m",
     "--model",
     "bundle",
+    heading=WHAT,
     metavar="BUNDLE",
-    type=click.Path(path_type=Path),
+    type=BundlePath(),
     help="Also measure how long a masked copy takes in each.",
 )
 def providers(bundle: Path | None) -> None:
-    """What can run models here: what is installed, what the machine has, and how fast each is with a BUNDLE.
+    """List what can run models here, and how fast each is.
+
+    That is what is installed, what the machine has, and, with a BUNDLE, how long a masked copy takes in each.
 
     \b
     Examples:

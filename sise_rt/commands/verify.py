@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from sise_rt.errors import BundleError
+from sise_rt.running.providers import PRECISIONS
 from sise_rt.wording import counted
 
+from .bundle_path import BundlePath
 from .command import Command
-from .console import PRECISION, PROVIDER, THREADS, parity_line, progress_bar, say
+from .console import parity_line, say
+from .help_pages import WHAT, option
+from .progress import Progress
+from .shared_options import PROVIDER, THREADS
 from .signals import starting
 
 if TYPE_CHECKING:
@@ -20,15 +25,23 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
-@PROVIDER
-@PRECISION
-@click.option(
+@click.argument("bundle", type=BundlePath())
+@option(
     "--images",
+    heading=WHAT,
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     help="Of --precision bf16: pictures of the kind that the model is for; at most 20 are taken.",
 )
+@option(
+    "--precision",
+    heading=WHAT,
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
+    show_default=True,
+    help="Also compare scores of masked copies in bf16 with those in fp32.",
+)
+@PROVIDER
 @THREADS
 def verify(
     bundle: Path,
@@ -38,7 +51,10 @@ def verify(
     threads: int | None,
     oversubscribe: bool,
 ) -> None:
-    """Check a bundle's hashes and schema, and measure its parity with the source again, without the source.
+    """Check that a bundle is whole and gives its source's numbers.
+
+    Its hashes and its schema are checked, and its parity with the source is measured again, without the
+    source.
 
     With --precision bf16 also compare explanations of pictures with those in float32, on this machine. The
     figures are kept beside the bundle, as in model.sise.bf16.json, and explain warns where there are none.
@@ -75,11 +91,11 @@ def _compare(exact: Engine, rounded: Engine, pictures: list[Path]) -> None:
     from sise_rt.phases.rounded_scoring import judge
     from sise_rt.running.gate_record import records_file
 
-    with progress_bar("explaining in both precisions", hidden=False) as progress:
+    with Progress().of("explaining in both precisions") as progress:
         figures = judge(exact, rounded, pictures, progress).figures()
     mean, lowest, jaccard = (figures[name] for name in ("correlation", "lowest_correlation", "jaccard"))
     say(
         f"{rounded.sessions.precision} against fp32 on {counted(len(pictures), 'picture')}: explanations "
         f"correlate at {mean:.4f} in the mean, {lowest:.4f} at worst; Jaccard index of kept maps "
-        f"{jaccard:.4f}: kept in {records_file(rounded.sessions)}"
+        f"{jaccard:.4f}: kept in {records_file(rounded.folder)}"
     )

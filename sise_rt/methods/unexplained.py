@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sise_rt.wording import probability
+
 from .query import SCORES, Nothing, Query
 
 SURE = 0.99  # a confidence in, or against, a class whose probability may be too near to 1, or 0, to move
@@ -22,7 +24,7 @@ def undecided(query: Query, score: float, scores: str | None = None) -> Nothing:
     unmoved = UNMOVED + (TOGETHER if activation == "softmax" else "")
     if activation == "none" or scores == SCORES[1]:
         return Nothing("no mask changes the score", f"it is {score:.4g} under each", unmoved)
-    why = f"it is {score:.3f} under each, to the last digits"
+    why = f"it is {probability(score)} under each, and the same to the last digits"
     if score == 0:
         why = "the model gives no masked copy any confidence"
     if 1 - SURE < score < SURE:
@@ -47,7 +49,7 @@ def unseen(query: Query, target: int, what: str = "no feature map speaks", why: 
     if query.engine.manifest.activation == "none" or confidence < SURE:
         return Nothing(what, why)
     advice = (
-        f"The model is sure of it all the same ({confidence:.3f}): its head may be saturated, with "
+        f"The model is sure of it all the same ({probability(confidence)}): its head may be saturated, with "
         "a gradient of 0; score-cam and rise need none"
     )
     return Nothing(what, why, advice)

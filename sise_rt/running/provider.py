@@ -14,6 +14,7 @@ from sise_rt.wording import counted
 from .machine import processor
 
 FP32, BF16 = "fp32", "bf16"
+VERIFIED = "verified"  # bf16 where it was found good enough, else fp32
 BF16_ON_X86 = {"AVX512-BF16", "AMX-BF16"}  # without them OpenVINO offers it too, more slowly than float32
 BF16_ON_ARM = "mlas.enable_gemm_fastmath_arm64_bfloat16"
 PROVIDERS = {

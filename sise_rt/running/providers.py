@@ -10,7 +10,7 @@ from sise_rt.errors import ArgumentError, ProviderError
 
 from .machine import processor
 from .plug_ins import PLUG_IN, installed_plug_ins, module_of, plugged_in
-from .provider import BF16, BF16_ON_X86, FP32, ON_CUDA, PROVIDERS, Provider
+from .provider import BF16, BF16_ON_X86, FP32, ON_CUDA, PROVIDERS, VERIFIED, Provider
 from .runtime import onnxruntime
 
 OPENVINO = "openvino"
@@ -34,7 +34,8 @@ def choose(name: str, precision: str = FP32) -> Provider:
     """
     if precision not in PRECISIONS:
         raise ArgumentError(
-            f"unknown precision {precision!r}; known are {', '.join(PRECISIONS)}", settings=("precision",)
+            f"unknown precision {precision!r}; known are {', '.join((*PRECISIONS, VERIFIED))}",
+            settings=("precision",),
         )
     if precision == FP32:
         return _named(name)

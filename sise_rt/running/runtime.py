@@ -36,6 +36,9 @@ def onnxruntime() -> Any:
             f"ONNX Runtime cannot be imported ({error}): pip install 'sise-rt[cpu]', "
             "or 'sise-rt[gpu]' for CUDA"
         ) from error
+    if not hasattr(onnxruntime, "InferenceSession"):  # a folder of that name, as an uninstall may leave
+        places = ", ".join(map(str, onnxruntime.__path__))
+        raise ProviderError(f"ONNX Runtime is not whole in {places}: remove that folder and install it again")
     return onnxruntime
 
 

@@ -13,8 +13,9 @@ from sise_rt.graphs import graph_specs
 from sise_rt.memory import give_back_memory
 from sise_rt.wording import counted
 
+from .gate_record import choose_verified
 from .passes import OpenGraph, first_line
-from .provider import BF16, FP32, ON_CUDA, Provider
+from .provider import BF16, FP32, ON_CUDA, VERIFIED, Provider
 from .providers import choose
 from .runtime import onnxruntime
 
@@ -55,7 +56,8 @@ class Sessions:
         threads: of the CPU; None takes the cores that the process may use, and more are cut to these.
         tf32: let CUDA round to TensorFloat-32 in convolutions and matrix products, which is faster. Not by
             default: the selection and Otsu's threshold are hard decisions.
-        precision: that masked copies are scored in, as for `choose`; all other graphs run in float32.
+        precision: that masked copies are scored in, as for `choose`, or `verified`: bfloat16 where that was
+            found good enough for this bundle on such a machine, else float32, as all other graphs are.
         oversubscribe: start as many threads as were asked for, on however few cores.
         files: the bundle's, in memory, from `load_bundle`; what becomes of the folder then does not matter.
             None reads the folder at each opening, for whoever has just written it.
@@ -65,7 +67,7 @@ class Sessions:
         chosen: whether the caller named it, or what only some can do.
         threads: in use.
         warnings: what is other than asked for.
-        precision: as the argument, as is the next.
+        precision: in use.
         tf32_allowed: whether TensorFloat-32 is.
         specs: what each of the bundle's graphs takes and gives, by name.
 
@@ -92,13 +94,18 @@ class Sessions:
         self.specs = graph_specs(manifest)
         cores = available_threads()
         self.threads = threads if threads and oversubscribe else min(threads or cores, cores)
-        self.warnings = () if threads in (None, self.threads) else (_fewer_threads(threads, cores),)
-        self.provider, self.precision = choose(provider, precision), precision
-        self.chosen = provider != "auto" or precision != FP32
+        fewer = threads is not None and threads != self.threads
+        self.warnings: tuple[str, ...] = (_fewer_threads(threads, cores),) if fewer else ()
+        if precision == VERIFIED:
+            self.provider, self.precision, why = choose_verified(provider, self.folder, manifest)
+            self.warnings += why
+        else:
+            self.provider, self.precision = choose(provider, precision), precision
+        self.chosen = provider != "auto" or self.precision != FP32
         self.tf32_allowed, self._files = tf32, files
-        if precision == BF16 and manifest.precision != FP32:
+        if self.precision == BF16 and manifest.precision != FP32:
             raise ArgumentError(
-                f"the bundle scores in {manifest.precision}: export it in fp32 to score in {precision}",
+                f"the bundle scores in {manifest.precision}: export it in fp32 to score in {BF16}",
                 settings=("precision",),
             )
 

@@ -717,6 +717,34 @@ def test_bf16_on_a_cpu_without_it(sise, small_bundle, picture, monkeypatch):
         )
 
 
+def test_fast_is_in_bf16_where_that_was_verified(sise, small_bundle, picture, tmp_path, monkeypatch):
+    from sise_rt.running import gate_record, provider
+    from sise_rt.running.machine import Processor
+
+    monkeypatch.setattr(provider.platform, "machine", lambda: "aarch64")
+    for module in (provider, gate_record):
+        monkeypatch.setattr(module, "processor", lambda: Processor("an Arm", ("BF16",)))
+    bundle = shutil.copytree(small_bundle, tmp_path / "own.sise")
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(picture, photos)
+
+    def scored_in(*options):
+        code, _, err = sise("explain", picture, "-m", bundle, "-o", tmp_path / "maps", *options)
+        assert code == 0
+        (record,) = (tmp_path / "maps").glob("*.json")
+        return json.loads(record.read_text())["precision"], "bf16 by cpu, as verified" in err
+
+    assert scored_in("--preset", "fast") == ("fp32", False)
+    code, _, err = sise("verify", bundle, "--precision", "bf16", "--images", photos)
+    assert code == 0, err
+    assert scored_in("--preset", "fast") == ("bf16", True)
+    assert scored_in("--preset", "fast", "--precision", "fp32") == ("fp32", False)
+    assert scored_in() == scored_in("--preset", "exact") == ("fp32", False)
+    assert scored_in("--precision", "verified") == ("bf16", True)
+
+
 @pytest.mark.parametrize("arguments", [["--precision", "bf16"], ["--images", "."]])
 def test_bf16_is_judged_by_pictures(sise, small_bundle, arguments):
     code, _, err = sise("verify", small_bundle, *arguments)
@@ -1044,7 +1072,7 @@ def test_ctrl_c_while_a_picture_is_explained(
             pressed.append(scored)
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("sise_rt.commands.explaining.progress_bar", lambda *_, **__: nullcontext(press))
+    monkeypatch.setattr("sise_rt.commands.progress.Progress.of", lambda *_: nullcontext(press))
     arguments = ["-t", "0", "--batch-size", "1", "--method", method, "-o", tmp_path / "out"]
     before = signal.getsignal(signal.SIGINT)
     code, _, err = sise("explain", picture, picture, "-m", small_bundle, *arguments)
@@ -1076,7 +1104,7 @@ def test_ctrl_c_keeps_the_pictures_before_and_begins_none_after(
         if steps.count(1) == 2 and scored == 1:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("sise_rt.commands.explaining.progress_bar", lambda *_, **__: nullcontext(press))
+    monkeypatch.setattr("sise_rt.commands.progress.Progress.of", lambda *_: nullcontext(press))
     out = tmp_path / "out"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored
     try:

@@ -59,7 +59,7 @@ def test_saturated_masks_are_said(saturated, picture, method):
     explanation = saturated.explain(picture, method=method)
     assert (explanation.target, explanation.confidence) == (1, 1.0)
     (said,) = [line for line in explanation.warnings if SATURATED in line]
-    assert "it is 1.000 under each" in said
+    assert "it is above 0.999 under each" in said
     assert "the map shows the masks alone" in said
     assert "blank" not in said
 
@@ -190,7 +190,7 @@ def test_a_head_without_a_gradient_is_laid_to_saturation(plain, picture):
     for what in ("no feature map speaks", "no pixel speaks"):
         told = unseen(sure, 0, what)
         assert told.advice.startswith(
-            "The model is sure of it all the same (1.000): its head may be saturated"
+            "The model is sure of it all the same (above 0.999): its head may be saturated"
         )
         assert "score-cam and rise" in told.advice
         assert (told.what, unseen(unsure, 0, what).advice) == (what, Nothing().advice)
@@ -205,5 +205,8 @@ def test_a_shared_score_may_hide_behind_a_softmax(plain, picture):
 def test_every_method_by_gradients_says_that_the_head_is_saturated(flat, picture, method):
     with pytest.raises(sise_rt.NoEvidence) as caught:
         flat.explain(picture, target=1, method=method)
-    assert "The model is sure of it all the same (1.000): its head may be saturated" in caught.value.message
+    assert (
+        "The model is sure of it all the same (above 0.999): its head may be saturated"
+        in caught.value.message
+    )
     assert "blank" not in caught.value.message

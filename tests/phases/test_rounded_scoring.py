@@ -177,6 +177,47 @@ def test_figures_are_of_the_bundle_that_was_loaded(bundle, photos):
     assert engines(bundle)[1].unproven == [gate_record.UNPROVEN]
 
 
+def test_verified_is_bfloat16_where_it_was_found_good_enough(bundle, photos):
+    def verified(name="auto"):
+        sessions = sise_rt.load(bundle, name, 1, precision="verified").engine.sessions
+        return sessions.precision, sessions.warnings
+
+    assert verified() == ("fp32", ()), "nobody has compared anything"
+    exact, rounded = engines(bundle)
+    judge(exact, rounded, drawn_pictures(photos, "images"))
+    assert verified() == verified("cpu") == ("bf16", ())
+    explanation = sise_rt.load(bundle, precision="verified").explain(photos / "a.png", preset="fast")
+    assert (explanation.precision, explanation.warnings) == ("bf16", ())
+    rename(bundle)
+    assert verified() == ("fp32", ()), "another bundle"
+
+
+@pytest.mark.parametrize("change", ["refused", "version", "gone"])
+def test_verified_is_float32_elsewhere_and_says_why(bundle, photos, tmp_path, monkeypatch, change):
+    exact, rounded = engines(bundle)
+    judge(exact, rounded, drawn_pictures(photos, "images"))
+    file = tmp_path / "own.sise.bf16.json"
+    if change == "refused":
+        file.write_text(file.read_text().replace('"passed": true', '"passed": false'))
+    elif change == "version":
+        text = file.read_text()
+        file.write_text(text.replace(rounded.sessions.provider.version, "0.1"))
+        assert file.read_text() != text
+    else:
+        monkeypatch.setattr(provider.platform, "machine", lambda: "riscv64")  # which has no such option
+    engine = sise_rt.load(bundle, "cpu", 1, precision="verified").engine
+    assert engine.sessions.precision == "fp32"
+    said = {
+        "refused": [],
+        "version": ["verified was CPUExecutionProvider 0.1, not"],
+        "gone": ["bf16 was asked for, but cpu does not compute in it"],
+    }[change]
+    assert len(engine.warnings) == len(said)
+    for warning, part in zip(engine.warnings, said, strict=True):
+        assert warning.startswith(gate_record.NOT_IN_BF16)
+        assert part in warning
+
+
 def rename(bundle):
     """Make another bundle of it."""
     manifest = json.loads((bundle / MANIFEST).read_text())

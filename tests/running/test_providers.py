@@ -197,7 +197,7 @@ def test_what_a_plug_in_leaves_to_the_cpu_provider_is_told(install, small_bundle
 
 def test_an_unknown_precision():
     with pytest.raises(
-        ArgumentError, match=r"unknown precision 'int8'; known are fp32, bf16 \(see precision\)"
+        ArgumentError, match=r"unknown precision 'int8'; known are fp32, bf16, verified \(see precision\)"
     ):
         choose("cpu", "int8")
 

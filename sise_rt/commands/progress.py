@@ -1,0 +1,105 @@
+"""How far a command is: one line on a terminal's standard error, which goes when the work is done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from sise_rt.wording import printable
+
+EVERY = 0.1  # seconds between two drawings
+SOON = 1.0  # seconds, before which the time that is left is a guess
+BEFORE_LINE = "\r\x1b[K"  # to the line's beginning, and away with what stands there
+
+
+class Progress:
+    """Pieces of work, one after the other.
+
+    Args:
+        pieces: how many there are.
+        hidden: whether nothing is to be shown; nor is anything where standard error is no terminal.
+    """
+
+    def __init__(self, pieces: int = 1, *, hidden: bool = False):
+        self._pieces, self._number = pieces, 0
+        self._shown = at_terminal() and not hidden
+        self._start, self._drawn = time.monotonic(), 0.0
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[Callable[[int, int], None] | None]:
+        """A context in which the next piece is done; gives what is told of its steps: done, of how many.
+
+        None where nothing is shown.
+        """
+        self._number += 1
+        if not self._shown:
+            yield None
+            return
+        try:
+            yield lambda done, steps: self._show(name, done / max(steps, 1))
+        finally:
+            clear_line()
+
+    def _show(self, name: str, share: float) -> None:
+        now = time.monotonic()
+        if now - self._drawn >= EVERY:
+            self._drawn = now
+            left = seconds_left(now - self._start, (self._number - 1 + share) / self._pieces)
+            draw_line(progress_words(name, self._number, self._pieces, share, left))
+
+
+def at_terminal() -> bool:
+    """Whether standard error, which may be closed, is a terminal on which a line can be drawn again."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def draw_line(text: str) -> None:
+    """Put a line where the last one stands."""
+    click.echo(BEFORE_LINE + text, nl=False, err=True)
+
+
+def clear_line() -> None:
+    """Make room for another line where progress may stand; its next step draws it again."""
+    if at_terminal():
+        draw_line("")
+
+
+def seconds_left(seconds: float, share: float) -> float | None:
+    """How long the rest takes where a share of all took so long, None where that is too early to tell."""
+    return seconds * (1 - share) / share if share > 0 and seconds >= SOON else None
+
+
+def progress_words(name: str, number: int, pieces: int, share: float | None, left: float | None) -> str:
+    """As `3 of 20, cat.jpg, 41 %, 12 s left`, on one line of the terminal.
+
+    Args:
+        name: of the piece; its beginning is left out where the line is too long.
+        number: of the piece, from 1.
+        pieces: how many there are; a single one is not numbered.
+        share: of the piece, that is done.
+        left: seconds for all that is left.
+    """
+    before = [f"{number} of {pieces}"] if pieces > 1 else []
+    after = [] if share is None else [f"{100 * share:.0f} %"]
+    after += [] if left is None else [f"{duration(left)} left"]
+    name = printable(name)
+    room = shutil.get_terminal_size().columns - 1 - len(", ".join([*before, "", *after]))
+    if len(name) > room:
+        name = f"...{name[len(name) - max(room - 3, 0) :]}"
+    return ", ".join([*before, name, *after])
+
+
+def duration(seconds: float) -> str:
+    """A time in the two units that a person would say."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

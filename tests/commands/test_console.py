@@ -1,0 +1,50 @@
+"""What is said where, in which colours."""
+
+import sys
+
+import pytest
+
+from sise_rt.commands.console import complain, warn
+
+
+@pytest.fixture
+def terminal(monkeypatch, capsys):
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True)  # of standard output as well
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return monkeypatch
+
+
+def test_only_the_word_is_coloured(terminal, capsys):
+    complain("no such file")
+    warn("odd outputs")
+    warn("odd outputs", err=False)
+    odd = "\x1b[33mwarning:\x1b[0m odd outputs\n"
+    assert capsys.readouterr() == (odd, f"\x1b[31merror:\x1b[0m no such file\n{odd}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "coloured"),
+    [("NO_COLOR", "1", False), ("NO_COLOR", "", True), ("TERM", "dumb", False), ("TERM", "vt100", True)],
+)
+def test_colours_where_nobody_minds(terminal, capsys, name, value, coloured):
+    terminal.setenv(name, value)
+    complain("no such file")
+    assert ("\x1b" in capsys.readouterr().err) is coloured
+
+
+def test_no_colours_where_there_is_no_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    complain("no such file")
+    warn("odd outputs")
+    assert capsys.readouterr() == ("", "error: no such file\nwarning: odd outputs\n")
+
+
+def test_a_message_does_nothing_to_a_terminal(terminal, capsys):
+    warn("odd \x1b[2J name")
+    complain("two\nlines")
+    assert capsys.readouterr().err.splitlines() == [
+        "\x1b[33mwarning:\x1b[0m odd \\x1b[2J name",
+        "\x1b[31merror:\x1b[0m two lines",
+    ]

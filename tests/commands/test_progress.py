@@ -1,0 +1,115 @@
+"""The line of progress."""
+
+import sys
+
+import pytest
+
+from sise_rt.commands import progress
+from sise_rt.commands.progress import Progress, duration, progress_words, seconds_left
+
+
+@pytest.fixture
+def terminal(monkeypatch, capsys):
+    """Standard error as a terminal, and a clock that the test sets; gives both."""
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    return clock
+
+
+def drawn(capsys):
+    """The lines that stood on the terminal, one after the other."""
+    return capsys.readouterr().err.split("\r\x1b[K")[1:]
+
+
+def test_several_pictures_are_numbered_and_the_time_is_that_of_all(terminal, capsys):
+    run = Progress(4)
+    with run.of("a.png") as show:
+        terminal[0] += 0.5
+        show(5, 10)
+        terminal[0] += 1.5
+        show(10, 10)
+    with run.of("b.png") as show:
+        terminal[0] += 1
+        show(4, 8)
+    assert drawn(capsys) == [
+        "1 of 4, a.png, 50 %",
+        "1 of 4, a.png, 100 %, 6 s left",
+        "",
+        "2 of 4, b.png, 50 %, 5 s left",
+        "",
+    ]
+
+
+def test_a_single_piece_has_no_number(terminal, capsys):
+    with Progress().of("a.png") as show:
+        terminal[0] += 3
+        show(3, 4)
+    assert drawn(capsys) == ["a.png, 75 %, 1 s left", ""]
+
+
+def test_a_line_is_not_drawn_more_often_than_anyone_can_read(terminal, capsys):
+    with Progress().of("a.png") as show:
+        for step in range(1000):
+            terminal[0] += 0.001
+            show(step, 1000)
+    assert 5 <= len(drawn(capsys)) <= 11
+
+
+def test_the_line_goes_when_the_work_fails(terminal, capsys):
+    def fail():
+        with Progress().of("a.png") as show:
+            show(1, 2)
+            raise ValueError("damaged")
+
+    with pytest.raises(ValueError, match="damaged"):
+        fail()
+    assert drawn(capsys)[-1] == ""
+
+
+@pytest.mark.parametrize("why", ["no terminal", "dumb", "hidden", "closed"])
+def test_nothing_is_drawn_where_nothing_can_be_or_should_be(terminal, capsys, monkeypatch, why):
+    if why == "no terminal":
+        monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: False)
+    elif why == "dumb":
+        monkeypatch.setenv("TERM", "dumb")
+    elif why == "closed":
+        monkeypatch.setattr(sys, "stderr", None)
+    with Progress(hidden=why == "hidden").of("a.png") as show:
+        assert show is None
+    if why != "hidden":
+        progress.clear_line()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "share", "left"), [(10, 0.25, 30), (10, 1, 0), (10, 0, None), (0.5, 0.25, None)]
+)
+def test_the_time_that_is_left(seconds, share, left):
+    assert seconds_left(seconds, share) == left
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0 s"), (12.4, "12 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (4000, "1 h 6 min")],
+)
+def test_a_duration_in_two_units(seconds, words):
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "columns", "words"),
+    [
+        (("cat.jpg", 3, 20, 0.41, 12.0), 80, "3 of 20, cat.jpg, 41 %, 12 s left"),
+        (("cat.jpg", 3, 20, None, 12.0), 80, "3 of 20, cat.jpg, 12 s left"),
+        (("cat.jpg", 1, 1, 0.41, None), 80, "cat.jpg, 41 %"),
+        (("a/very/long/way/to/cat.jpg", 3, 20, 0.41, 12.0), 40, "3 of 20, .../to/cat.jpg, 41 %, 12 s left"),
+        (("cat.jpg", 3, 20, 0.41, 12.0), 10, "3 of 20, ..., 41 %, 12 s left"),
+        (("\x1b[2Jcat.jpg", 1, 1, 0.5, None), 80, "\\x1b[2Jcat.jpg, 50 %"),
+    ],
+)
+def test_a_line_of_progress(monkeypatch, arguments, columns, words):
+    monkeypatch.setenv("COLUMNS", str(columns + 1))
+    assert progress_words(*arguments) == words
