@@ -42,7 +42,7 @@ class Report:
     Attributes:
         path: the bundle.
         manifest: as written.
-        notes: what was assumed or decided, a line each, and which argument says otherwise.
+        notes: what was taken from where, assumed or decided, a line each, and which argument says otherwise.
         warnings: what makes the bundle mean something else than one would think, a line each; to be shown
             even where notes are not.
     """
@@ -75,8 +75,8 @@ def export(
     """Export a classifier to a bundle.
 
     Args:
-        source: a torch module, the path of an ONNX file, `torchvision:NAME`, `timm:NAME` or
-            `package.module:factory`.
+        source: a torch module, the path of an ONNX file, the folder of a published model,
+            `torchvision:NAME`, `timm:NAME` or `package.module:factory`.
         output: folder of the bundle, by custom `NAME.sise`.
         example: for a torch module, float images (N, C, H, W) of the size it is deployed with.
         weights: for a model that is built here: a file (.safetensors, .npz, .pth), `DEFAULT` or `none`.

@@ -9,6 +9,7 @@ from sise_rt.bundle import Preprocess
 from sise_rt.errors import ModelError
 
 from .intake.normalisation import LARGEST_SCALED_MEAN, LARGEST_SCALED_STD, Normalisation
+from .origins.description import shown
 
 IMAGENET = {
     "mean": (0.485, 0.456, 0.406),
@@ -141,8 +142,3 @@ def _refuse_half_a_normalisation(settings: Preprocess, given: Set[str], stated: 
                 f"are not divided), or the {key} of pixels divided by {full}",
                 settings=(key, "scale"),
             )
-
-
-def shown(value: Any) -> str:
-    """A setting in words: `0.485,0.456,0.406`."""
-    return ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else str(value)

@@ -66,7 +66,8 @@ def examine(
     What an export compares with the source is compared here too, but for random weights.
 
     Args:
-        source: an ONNX file, `torchvision:NAME`, `timm:NAME` or `package.module:factory`.
+        source: an ONNX file, the folder of a published model, `torchvision:NAME`, `timm:NAME` or
+            `package.module:factory`.
         weights: as for `export`; torchvision and timm models get random ones if None, enough for blocks.
         activation: as for `export`, as are the next four.
         labels: one a class, or a file of them.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sise_rt.errors import ModelError
 from sise_rt.wording import Note, counted, reason
+
+from .origins.description import Description
 
 # A line that carries the index of its class, in front or behind, in a frame that is the same in all lines,
 # as in `class 1: green`. No index is part of a word (`2nd`), a fraction (`0.5 mm`) or a range (`1-2 years`).
@@ -24,20 +25,19 @@ FEWEST_NUMBERED = 3  # lines that tell a numbering from names that happen to hol
 
 
 def class_labels(
-    given: str | Path | Sequence[str] | None, metadata: Mapping[str, Any], classes: int, two_sided: bool
+    given: str | Path | Sequence[str] | None, description: Description, classes: int, two_sided: bool
 ) -> tuple[tuple[str, ...], Note | None, str | None]:
     """One label a class, empty if unknown; what had to be assumed of them; and why the source's are left out.
 
     Raises:
         ModelError: the label file cannot be read, has another number of labels than the model has classes, or
-            numbers its lines in another order than theirs.
+            numbers its lines in another order than theirs; the model's own files have another number.
     """
     if given is not None:
         labels = (
             _read_labels(Path(given)) if isinstance(given, (str, Path)) else [str(label) for label in given]
         )
-        if two_sided and len(labels) == 1:
-            labels = [f"not {labels[0]}", labels[0]]
+        labels = _both_sides(labels, two_sided)
         if len(labels) != classes:
             raise ModelError(
                 _other_count(len(labels), classes) + _heading(labels, classes), settings=("labels",)
@@ -45,17 +45,25 @@ def class_labels(
         if isinstance(given, (str, Path)):
             _refuse_other_order(Path(given), labels)
         return tuple(labels), None, None
-    labels = metadata.get("labels") or []
+    unknown = ("negative", "positive") if two_sided else ()
+    if (said := description.said.get("labels")) is None:
+        return unknown, None, None
+    labels = _both_sides(said.value, two_sided)
     if len(labels) == classes:
-        assumed = None
-        if metadata.get("of_other_weights"):
-            assumed = Note(f"labels, as for {metadata['described_by']}", "labels")
+        assumed = Note(f"labels, as for {said.file}", "labels") if description.of_other_weights else None
         return tuple(labels), assumed, None
-    because = metadata.get("labels_left_out")
-    if labels:
-        because = _other_count(len(labels), classes)
-    left_out = f"labels of {metadata['described_by']} left out: {because}" if because else None
-    return ("negative", "positive") if two_sided else (), None, left_out
+    if description.of_other_weights:
+        return unknown, None, f"labels of {said.file} left out: {_other_count(len(labels), classes)}"
+    first = ", ".join(repr(label[:30]) for label in labels[:3])
+    raise ModelError(
+        f"{said.file}: {said.key} has {_other_count(len(labels), classes)}; the first are {first}",
+        settings=("labels",),
+    )
+
+
+def _both_sides(labels: list[str], two_sided: bool) -> list[str]:
+    """The labels of a model whose single output has become two classes, where one was named."""
+    return [f"not {labels[0]}", labels[0]] if two_sided and len(labels) == 1 else labels
 
 
 def _other_count(labels: int, classes: int) -> str:

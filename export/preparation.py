@@ -17,7 +17,8 @@ from .canonical.blocks import find_blocks, named_blocks
 from .canonical.form import canonical
 from .canonical.layout import channels_first
 from .intake.normalisation import own_normalisation
-from .intake.sources import Source, open_source
+from .intake.source import Source
+from .intake.sources import open_source
 from .ir.memory import pass_bytes
 from .ir.network import Network
 from .labels import class_labels
@@ -36,6 +37,7 @@ class Preparation:
         preprocess: of the bundle.
         labels: one a class, or empty if unknown.
         assumed: what the source did not say and the user did not give, but for the network's part.
+        described: what was taken from the model's own files, a line each file.
         left_out: why the source's labels are, None if they are not.
     """
 
@@ -45,6 +47,7 @@ class Preparation:
     preprocess: Preprocess
     labels: tuple[str, ...]
     assumed: tuple[Note, ...]
+    described: tuple[str, ...]
     left_out: str | None
 
     def find_blocks(self, names: Sequence[str] | None) -> tuple[Block, ...]:
@@ -69,7 +72,7 @@ class Preparation:
 
     def notes(self) -> Iterator[Note]:
         """What was decided, left out and assumed so far, a line each."""
-        yield from map(Note, (*self.source.notes, *self.network.notes))
+        yield from map(Note, (*self.described, *self.source.notes, *self.network.notes))
         if self.left_out:
             yield Note(self.left_out, "labels")
         for note in self.every_assumption():
@@ -111,10 +114,11 @@ class Preparation:
             parity=Parity(),
             assumed=tuple(map(str, self.every_assumption())),
             warnings=self.warnings(),
-            licence=licence or source.metadata.get("licence"),
+            licence=licence or source.description.value("licence"),
             files={},
             precision=precision,
             memory=pass_bytes(network),
+            described=self.described,
         )
 
 
@@ -149,25 +153,51 @@ def prepare(
     opened = open_source(
         source, scratch, example=example, weights=weights, size=input_size, output=output_name
     )
-    size, assumed_size = image_size(opened.ends, input_size, opened.metadata)
+    description, given = opened.description, _given(activation, labels, input_size, preprocess or {})
+    description.require_settled(given)
+    size, assumed_size = image_size(opened.ends, input_size, description)
     tensors = tuple(name for node in opened.model.graph.node for name in node.output)
     own = own_normalisation(opened.model, opened.ends, size, scratch)
-    settings, assumed = preprocessing(size, preprocess or {}, opened.metadata, own)
-    said = {
-        key for origin in (opened.metadata, preprocess or {}) for key, v in origin.items() if v is not None
-    }
-    if warning := normalisation_warning(settings, said, own):
+    settings, assumed = preprocessing(size, preprocess or {}, description, own)
+    if warning := normalisation_warning(settings, description.said.keys() | given, own):
         opened.warnings.append(warning)
-    try:
-        network = canonical(opened.model, scratch, opened.ends, size, activation, settings)
-    except ModelError as error:
-        _blame_size(opened, size, error)
-        raise
-    named, assumed_labels, left_out = class_labels(
-        labels, opened.metadata, network.classes, network.two_sided
-    )
+    network = _canonical(opened, scratch, size, activation, settings)
+    named, assumed_labels, left_out = class_labels(labels, description, network.classes, network.two_sided)
     notes = tuple(note for note in (assumed_size, *assumed, assumed_labels) if note)
-    return Preparation(opened, network, tensors, settings, named, notes, left_out)
+    described = tuple(description.taken(description.said.keys() - given))
+    return Preparation(opened, network, tensors, settings, named, notes, described, left_out)
+
+
+def _canonical(
+    source: Source,
+    scratch: Path,
+    size: tuple[int, int, int],
+    activation: str | None,
+    settings: Preprocess,
+) -> Network:
+    """The model in canonical form, or what stands in the way and who said so."""
+    said = None if activation else source.description.said.get("activation")
+    meaning = said.value if said else activation
+    try:
+        return canonical(source.model, scratch, source.ends, size, meaning, settings)
+    except ModelError as error:
+        if said and "activation" in error.settings:
+            raise ModelError(
+                f"{said.file}: {said.key} says {said.value}, but {error.message}", settings=error.settings
+            ) from error
+        _blame_size(source, size, error)
+        raise
+
+
+def _given(
+    activation: str | None,
+    labels: str | Path | Sequence[str] | None,
+    input_size: tuple[int, int] | None,
+    preprocess: Mapping[str, Any],
+) -> set[str]:
+    """The settings of a description that the user gave."""
+    named = {"activation": activation, "labels": labels, "input_size": input_size, **preprocess}
+    return {setting for setting, value in named.items() if value is not None}
 
 
 def _blame_size(source: Source, size: tuple[int, int, int], error: ModelError) -> None:

@@ -7,35 +7,39 @@ from typing import Any
 
 from sise_rt.bundle import DEPTHS, Preprocess
 from sise_rt.errors import ArgumentError, ModelError
+from sise_rt.preprocessing import COLORS
 from sise_rt.wording import Note, counted
 
-from .conventions import IMAGENET, convention_for, refuse_contradictions, shown
+from .conventions import IMAGENET, convention_for, refuse_contradictions
 from .intake.interface import Interface
 from .intake.normalisation import LARGEST_SCALED_STD, Normalisation
 from .intake.sizes import SIZE, check_size
+from .origins.description import Description, Said, shown
 
 KEYS = frozenset({*IMAGENET, "color", "bit_depth"})  # what can be said of preprocessing
 
 
 def image_size(
-    ends: Interface, wanted: tuple[int, int] | None, metadata: Mapping[str, Any]
+    ends: Interface, wanted: tuple[int, int] | None, description: Description
 ) -> tuple[tuple[int, int, int], Note | None]:
     """(channels, height, width), and a note if it had to be assumed.
 
     Raises:
-        ModelError: the model leaves its channels free, or its fixed size is not the one wanted, or it is
-            absurdly large.
+        ModelError: the model leaves its channels free, or its fixed size is not the one wanted or described,
+            or it is absurdly large.
     """
-    size, assumed = _image_size(ends, wanted, metadata)
+    size, assumed = _image_size(ends, wanted, description)
     check_size(*size)
     return size, assumed
 
 
 def _image_size(
-    ends: Interface, wanted: tuple[int, int] | None, metadata: Mapping[str, Any]
+    ends: Interface, wanted: tuple[int, int] | None, description: Description
 ) -> tuple[tuple[int, int, int], Note | None]:
     channels, height, width = ends.image_size
-    described = metadata.get("input_size")
+    described = description.value("input_size")
+    if described and not description.of_other_weights:
+        _refuse_another_size(ends, description.said["input_size"], sides=not wanted)
     channels = channels or (described or (None,))[0]
     if channels is None:
         raise ModelError(
@@ -55,6 +59,27 @@ def _image_size(
         return (channels, height or described[1], width or described[2]), None
     height, width = height or SIZE, width or SIZE
     return (channels, height, width), Note(f"input size {height}x{width}", "input_size")
+
+
+def _refuse_another_size(ends: Interface, said: Said, sides: bool) -> None:
+    """Refuse a described size that is not the model's: of its channels, and of its sides if nobody else says.
+
+    Raises:
+        ModelError: names the file and the key.
+    """
+    for place, (own, other) in enumerate(zip(ends.image_size, said.value, strict=True)):
+        if own and other and own != other and (sides or place == 0):
+            raise ModelError(
+                f"{said.file}: {said.key} says {_told(said.value)}, and the model takes "
+                f"{_told(ends.image_size)}",
+                settings=("input_size",) if place else (),
+            )
+
+
+def _told(size: tuple[int | None, int | None, int | None]) -> str:
+    channels, height, width = size
+    sides = f"{height or 'any'}x{width or 'any'}" if height or width else "any size"
+    return sides + (f" with {counted(channels, 'channel')}" if channels else "")
 
 
 def _number(key: str, value: Any) -> float:
@@ -79,6 +104,23 @@ def _of_channels(key: str, value: Any, channels: int) -> tuple[float, ...]:
     return numbers
 
 
+def _refuse_other_channels(described: Mapping[str, Said], channels: int) -> None:
+    """Refuse what a file says of other channels than the model's.
+
+    Raises:
+        ModelError: names the file and the key.
+    """
+    for setting, (value, file, key) in described.items():
+        fits = len(value) in (1, channels) if isinstance(value, tuple) else True
+        if setting == "color":
+            fits = value in COLORS.get(channels, ("RGB",))
+        if not fits:
+            raise ModelError(
+                f"{file}: {key} is {shown(value)}, and the model takes {counted(channels, 'channel')}",
+                settings=(setting,),
+            )
+
+
 def _refuse_unknown(given: Mapping[str, Any]) -> None:
     if unknown := sorted(given.keys() - KEYS):
         raise ArgumentError(
@@ -90,7 +132,7 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
 def preprocessing(
     size: tuple[int, int, int],
     given: Mapping[str, Any],
-    metadata: Mapping[str, Any],
+    description: Description,
     own: Normalisation | None = None,
 ) -> tuple[Preprocess, list[Note]]:
     """The user's settings, else the source's, else ImageNet's convention.
@@ -102,7 +144,7 @@ def preprocessing(
     Args:
         size: (channels, height, width).
         given: what the user gave, under timm's key names.
-        metadata: what the source says.
+        description: what the source says.
         own: what the model does to pixels itself.
 
     Returns:
@@ -114,9 +156,10 @@ def preprocessing(
     """
     _refuse_unknown(given)
     channels, depth = size[0], _bit_depth(given.get("bit_depth"))
-    origin = metadata.get("described_by", "")
     chosen = {key: value for key, value in given.items() if value is not None}
-    described = {key: metadata[key] for key in (*IMAGENET, "color") if metadata.get(key) is not None}
+    said = description.said
+    described = {key: said[key].value for key in (*IMAGENET, "color") if key in said}
+    _refuse_other_channels({key: said[key] for key in described.keys() - chosen.keys()}, channels)
     convention, reasons = convention_for(size, depth, described | chosen, own)
     values: dict[str, Any] = convention | described | chosen
     assumed = []
@@ -126,8 +169,8 @@ def preprocessing(
         if key not in described:
             because = f", {reasons[key]}" if key in reasons else ""
             assumed.append(Note(f"{key} {shown(values[key])}{because}", key))
-        elif metadata.get("of_other_weights"):
-            assumed.append(Note(f"{key} {shown(values[key])}, as for {origin}", key))
+        elif description.of_other_weights:
+            assumed.append(Note(f"{key} {shown(values[key])}, as for {said[key].file}", key))
     try:
         settings = Preprocess(
             input_size=size,
@@ -140,6 +183,7 @@ def preprocessing(
             scale=_number("scale", values["scale"]),
             bit_depth=depth,
             crop_assumed="crop_pct" not in chosen.keys() | described.keys(),
+            crop_floor=bool(description.value("crop_floor")),
         )
     except ModelError:
         raise

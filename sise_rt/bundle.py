@@ -22,6 +22,7 @@ __all__ = [
     "BEST",
     "DEPTHS",
     "LATER",
+    "MANIFEST",
     "PRECISIONS",
     "Block",
     "Bundle",

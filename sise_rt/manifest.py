@@ -192,6 +192,7 @@ class Manifest:
             a bundle before 1.3.
         warnings: what makes explanations mean something else than one would think, a line each; every record
             repeats them. Since 1.4.
+        described: what was taken from which of the model's own files, a line each. Since 1.4.
     """
 
     name: str
@@ -212,6 +213,7 @@ class Manifest:
     precision: str = PRECISIONS[0]
     memory: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    described: tuple[str, ...] = ()
 
     def label(self, index: int) -> str:
         """The label of a class, its index where labels are unknown."""

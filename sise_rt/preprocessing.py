@@ -9,6 +9,8 @@ from .wording import counted
 
 COLORS = {1: ("GRAY",), 3: ("RGB", "BGR")}  # by channels; a picture has no others
 SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")  # Pillow's
+CROP_MODES = ("center", "squash")
 DEPTHS = range(8, 17)  # bits of a pixel's value
 
 Number = int | float  # as JSON has it
@@ -23,7 +25,8 @@ class Preprocess:
 
     Attributes:
         input_size: (channels, height, width) of the model's input.
-        interpolation: `bilinear` or `bicubic`, both anti-aliased when shrinking.
+        interpolation: `bilinear` or `bicubic`, and since 1.4 `lanczos`, anti-aliased when shrinking; or
+            `nearest`, since 1.4.
         crop_pct: the crop's share of the resized picture's side, in [0.01, 1].
         crop_mode: `center` resizes the short side and crops the middle, `squash` ignores the aspect ratio.
         mean: one value a channel, after scaling.
@@ -35,6 +38,8 @@ class Preprocess:
             are brought to it. Since 1.4.
         crop_assumed: whether nobody said `crop_pct`, so that a picture of exactly the input's size is
             taken as it is. Since 1.4.
+        crop_floor: whether a crop that lies between two pixels begins at the first of them, as in
+            transformers, and not at the even one, as in torchvision and timm. Since 1.4.
     """
 
     input_size: tuple[int, int, int]
@@ -47,6 +52,7 @@ class Preprocess:
     scale: Number
     bit_depth: int = 8
     crop_assumed: bool = False
+    crop_floor: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that would give a wrong or non-finite input."""
@@ -57,8 +63,8 @@ class Preprocess:
         )
         channels = size[0]
         for key, known in (
-            ("interpolation", ("bilinear", "bicubic")),
-            ("crop_mode", ("center", "squash")),
+            ("interpolation", INTERPOLATIONS),
+            ("crop_mode", CROP_MODES),
             ("color", ("RGB", "BGR", "GRAY")),
         ):
             value = getattr(self, key)

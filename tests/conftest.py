@@ -164,6 +164,7 @@ def small_model_of_one(small_model, tmp_path_factory) -> Path:
 def specs_of():
     """The function that gives the specs of a network's graphs, `(network, blocks)`."""
     pytest.importorskip("onnx")
+    from sise_rt.export.origins.description import Description
     from sise_rt.export.settings import preprocessing
 
     from sise_rt.bundle import LATER, Manifest
@@ -178,7 +179,7 @@ def specs_of():
             Manifest(
                 name="made",
                 input=ImageInput(*network.image_size, network.layout, network.batch),
-                preprocess=preprocessing(network.image_size, {}, {})[0],
+                preprocess=preprocessing(network.image_size, {}, Description())[0],
                 activation=network.activation,
                 labels=(),
                 classes=network.classes,

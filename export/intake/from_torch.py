@@ -19,6 +19,8 @@ import onnx
 from sise_rt.errors import ArgumentError, ModelError
 
 from ..ir.messages import gist
+from ..origins import timm as timm_description
+from ..origins.description import Description
 from .interface import SIGNALS, VOLUMES
 
 try:
@@ -38,7 +40,7 @@ FACTORY = "a function without arguments that returns a torch.nn.Module"
 # ---------------------------------------------------------------------------------------------- building
 
 
-def torchvision_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[str, Any]]:
+def torchvision_model(name: str, weights: str) -> tuple[torch.nn.Module, Description]:
     """A torchvision classifier and what its published weights say of preprocessing and labels.
 
     Args:
@@ -53,17 +55,17 @@ def torchvision_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[st
         raise ModelError(f"torchvision has no classifier {name!r}; see torchvision.models.list_models()")
     published = models.get_model_weights(name).DEFAULT
     if weights == "DEFAULT":
-        return _downloaded(lambda: models.get_model(name, weights=published)), _torchvision_metadata(
-            published
-        )
-    return _with_weights(lambda **options: models.get_model(name, weights=None, **options), weights), {
-        **_torchvision_metadata(published),
-        "of_other_weights": True,
-    }
+        model = _downloaded(lambda: models.get_model(name, weights=published))
+        return model, _torchvision_description(published, False)
+    model = _with_weights(lambda **options: models.get_model(name, weights=None, **options), weights)
+    return model, _torchvision_description(published, True)
 
 
-def timm_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """A timm classifier and its `pretrained_cfg`; arguments as for `torchvision_model`."""
+def timm_model(name: str, weights: str, **options: Any) -> tuple[torch.nn.Module, Description]:
+    """A timm classifier and what its `pretrained_cfg` says; arguments as for `torchvision_model`.
+
+    `options` are those of `timm.create_model`.
+    """
     if importlib.util.find_spec("timm") is None:
         raise ModelError("timm models need timm: pip install timm")
     import_torchvision()  # timm imports it
@@ -73,10 +75,15 @@ def timm_model(name: str, weights: str) -> tuple[torch.nn.Module, dict[str, Any]
         near = ", ".join(timm.list_models(f"*{name}*")[:5])
         raise ModelError(f"timm has no model {name!r}" + (f"; close: {near}" if near else ""))
     if weights == "DEFAULT":
-        model = _downloaded(lambda: timm.create_model(name, pretrained=True))
+        model = _downloaded(lambda: timm.create_model(name, pretrained=True, **options))
     else:
-        model = _with_weights(lambda **options: timm.create_model(name, **options), weights)
-    return model, {**_timm_metadata(model), **({} if weights == "DEFAULT" else {"of_other_weights": True})}
+        model = _with_weights(lambda **others: timm.create_model(name, **options | others), weights)
+    config = dict(getattr(model, "pretrained_cfg", None) or {})
+    return model, timm_description.of_config(
+        config,
+        f"timm {config.get('architecture', '')}".strip(),
+        of_other_weights=weights != "DEFAULT",
+    )
 
 
 def factory_model(spec: str, weights: str | None) -> torch.nn.Module:
@@ -181,29 +188,20 @@ def _other_class_count(model: torch.nn.Module, state: Mapping[str, torch.Tensor]
 # ---------------------------------------------------------------------------------------------- metadata
 
 
-def _torchvision_metadata(weights: Any) -> dict[str, Any]:
-    """Timm's key names for what a torchvision weight entry says."""
+def _torchvision_description(weights: Any, of_other_weights: bool) -> Description:
+    """What a torchvision weight entry says."""
     transform = weights.transforms()
     crop, resize = transform.crop_size[0], transform.resize_size[0]
-    return {
-        "input_size": (len(transform.mean), crop, crop),
-        "crop_pct": crop / resize,
-        "interpolation": transform.interpolation.value,
-        "mean": tuple(transform.mean),
-        "std": tuple(transform.std),
-        "labels": list(weights.meta["categories"]),
-        "described_by": f"torchvision {weights}",
-    }
-
-
-def _timm_metadata(model: torch.nn.Module) -> dict[str, Any]:
-    config = dict(getattr(model, "pretrained_cfg", None) or {})
-    preprocessing = ("input_size", "crop_pct", "interpolation", "mean", "std", "crop_mode")
-    return {
-        **{key: config[key] for key in preprocessing if config.get(key)},
-        "licence": config.get("license"),
-        "described_by": f"timm {config.get('architecture', '')}".strip(),
-    }
+    return Description.of(
+        f"torchvision {weights}",
+        of_other_weights=of_other_weights,
+        input_size=(len(transform.mean), crop, crop),
+        crop_pct=crop / resize,
+        interpolation=transform.interpolation.value,
+        mean=tuple(transform.mean),
+        std=tuple(transform.std),
+        labels=list(weights.meta["categories"]),
+    )
 
 
 def input_channels(model: torch.nn.Module) -> int:

@@ -102,7 +102,7 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     return inputs[0]
 
 
-def zipped_labels(model: onnx.ModelProto, output: str | None) -> tuple[dict[str, list[str]], str | None]:
+def zipped_labels(model: onnx.ModelProto, output: str | None) -> tuple[list[str] | None, str | None]:
     """The labels and scores that a ZipMap joins to a dictionary, as Azure Custom Vision and sklearn do.
 
     Args:
@@ -110,16 +110,16 @@ def zipped_labels(model: onnx.ModelProto, output: str | None) -> tuple[dict[str,
         output: the dictionary's name, or None where there is no other dictionary.
 
     Returns:
-        The labels as metadata, and the tensor that holds the scores; nothing and None without a ZipMap.
+        The labels, and the tensor that holds the scores; None without a ZipMap.
     """
     given = {value.name for value in model.graph.output}
     maps = [node for node in model.graph.node if operator(node) == ZIPMAP and node.output[0] in given]
     maps = [node for node in maps if output in (None, node.output[0])]
     if len(maps) != 1:
-        return {}, None
+        return None, None
     labels = attribute(maps[0], "classlabels_strings") or attribute(maps[0], "classlabels_int64s") or []
     texts = [label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in labels]
-    return {"labels": texts} if texts else {}, maps[0].input[0]
+    return texts or None, maps[0].input[0]
 
 
 def drop_unneeded(model: onnx.ModelProto, output: str) -> None:

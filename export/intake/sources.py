@@ -1,78 +1,26 @@
-"""Where models come from: an ONNX file, a torch module, torchvision, timm, or a factory function."""
+"""Where models come from: an ONNX file, a published folder, a torch module, torchvision, timm, a factory."""
 
 from __future__ import annotations
 
-import ast
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-import onnx
 
 from sise_rt.bundle import MANIFEST
 from sise_rt.errors import ArgumentError, ModelError
 from sise_rt.wording import Note
 
 from ..ir.messages import gist
-from .external import external_files, source_sha256, take_out
-from .float32 import in_float32
-from .interface import Interface, drop_unneeded, interface, zipped_labels
-from .malformed import check_model, check_no_loops
-from .rank_three import with_rank_four
+from ..origins import timm
+from ..origins.description import Description
+from ..origins.kinds import describe
+from ..origins.published import Choice, Published, home_of, model_of
+from .onnx_file import open_onnx, take_whole_pixels
 from .sizes import SIZE, check_size
-from .spelling import dense_weights, in_own_operators, one_domain, without_functions
+from .source import Source
 
 if TYPE_CHECKING:
     import torch
-
-PROTOBUF_BYTES = 1 << 31
-
-
-@dataclass
-class Source:
-    """A model as ONNX, and what its origin says of it.
-
-    Attributes:
-        path: the model as an ONNX file in the scratch folder.
-        model: the file's content; its large weights are references to a file beside it.
-        ends: its image input and the output to explain.
-        name: for the bundle.
-        format: `onnx`, `torch`, `torchvision` or `timm`.
-        sha256: of the file and its external weights (`external.source_sha256`), or of the torch module's
-            weights.
-        producer: what wrote the model.
-        metadata: preprocessing under timm's key names, and `labels` (or `labels_left_out`, why there are
-            none), `licence`, `described_by`.
-        modules: for each torch module name, the tensor it gives; empty where that was fused away.
-        program: torch's exported program, for autograd as the reference.
-        parked: what the program's weights are mapped to, to be unloaded after it ran.
-        raw: the file before it was brought to float32, None if it was in float32.
-        precision: what it was in, as `float16`, `uint8`.
-        assumed: what neither the origin nor the user said.
-        notes: what was decided on the way.
-        warnings: what changes the meaning of the bundle.
-    """
-
-    path: Path
-    model: onnx.ModelProto
-    ends: Interface
-    name: str
-    format: str
-    sha256: str
-    producer: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-    modules: Mapping[str, str] = field(default_factory=dict)
-    program: Any = None
-    parked: list[np.ndarray] = field(default_factory=list)
-    raw: Path | None = None
-    precision: tuple[str, ...] = ()
-    notes: list[str] = field(default_factory=list)
-    assumed: list[Note] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def open_source(
@@ -87,8 +35,8 @@ def open_source(
     """Open whatever the user named.
 
     Args:
-        source: a torch module, a path of an ONNX file, `torchvision:NAME`, `timm:NAME` or
-            `package.module:factory`.
+        source: a torch module, a path of an ONNX file, the folder of a published model, `torchvision:NAME`,
+            `timm:NAME` or `package.module:factory`.
         scratch: a folder that outlives the source.
         example: (N, C, H, W) float images for a torch module; None makes one from `size` and the first
             convolution.
@@ -106,44 +54,123 @@ def open_source(
                 "weights go with a model that is built here: load them into the module instead",
                 settings=("weights",),
             )
-        return _torch_source(source, "model", "torch", {}, scratch, Wanted(example, size, output))
-    text = str(source)
-    if Path(text).suffix == ".sise" or (Path(text) / MANIFEST).is_file():
+        return _torch_source(source, "model", "torch", Description(), scratch, Wanted(example, size, output))
+    text, wanted = str(source), Wanted(example, size, output)
+    path = Path(text)
+    if path.suffix == ".sise" or (path / MANIFEST).is_file():
         raise ArgumentError(f"{text} is a bundle already: export the model that it was made from")
-    if Path(text).suffix == ".onnx" or Path(text).is_file():
+    if path.suffix == ".onnx" or path.is_file() or path.is_dir():
         if weights is not None:
             raise ArgumentError(
-                "weights go with a torch model; an ONNX file holds its own", settings=("weights",)
+                "weights go with a torch model; a model file or folder holds its own", settings=("weights",)
             )
-        return _onnx_source(Path(text), output, scratch)
-    kind, _, name = text.partition(":")
-    if not name:
+        if path.is_dir() and path.suffix != ".onnx":
+            return _published_source(path, scratch, wanted)
+        return _described_source(path, scratch, wanted)
+    if not text.partition(":")[2]:
         raise ModelError(
-            f"no such model file: {text}; a source is model.onnx, torchvision:NAME, timm:NAME "
-            "or package.module:factory"
+            f"no such model file: {text}; a source is model.onnx, the folder of a published model, "
+            "torchvision:NAME, timm:NAME or package.module:factory"
         )
+    return _built_source(text, weights, scratch, wanted)
+
+
+def _published_source(folder: Path, scratch: Path, wanted: Wanted) -> Source:
+    """Open the model of a published folder, whose files describe it."""
+    choice = model_of(folder)
+    if choice.model.suffix == ".onnx":
+        opened = open_onnx(choice.model, wanted.output, scratch)
+        _describe(opened, choice.model, choice.folder, wanted)
+    else:
+        opened = _weights_source(choice, scratch, wanted)
+    opened.name = folder.resolve().name
+    if choice.others:
+        model = choice.model.relative_to(folder)
+        opened.notes.append(f"{model} of {folder} is taken; beside it lie {', '.join(choice.others)}")
+    return opened
+
+
+def _described_source(path: Path, scratch: Path, wanted: Wanted) -> Source:
+    """Open an ONNX file, which files beside it may describe."""
+    opened = open_onnx(path, wanted.output, scratch)
+    home, why_none = home_of(path)
+    try:
+        beside = describe(Published(home or path.parent, path)).said
+    except ModelError as error:  # a file of the same name may be of something else
+        home, beside, why_none = None, {}, None
+        opened.notes.append(f"not read beside the model: {error.message}")
+    _describe(opened, path, home, wanted)
+    if why_none and beside:
+        names = ", ".join(sorted({said.file for said in beside.values()}))
+        opened.notes.append(f"{names} beside the model not read: {why_none}")
+    return opened
+
+
+def _describe(opened: Source, model: Path, folder: Path | None, wanted: Wanted) -> None:
+    """Let a source be described by its properties and by the files around it."""
+    channels, *sides = opened.ends.image_size
+    height, width = (own or given for own, given in zip(sides, wanted.size or (None, None), strict=True))
+    properties = {entry.key: entry.value for entry in opened.model.metadata_props}
+    described = describe(Published(folder, model, properties, (channels, height, width)))
+    opened.description = opened.description.with_more(described)
+    opened.notes.extend(described.notes)
+    if "uint8" in opened.precision:
+        take_whole_pixels(opened)
+
+
+def _weights_source(choice: Choice, scratch: Path, wanted: Wanted) -> Source:
+    """Build the model of a published folder that holds no graph, but weights for a model of timm."""
+    published = Published(choice.folder, choice.model, size=(None, *(wanted.size or (None, None))))
+    model = timm.model_for(published)
+    description = describe(published)
     from . import from_torch
 
+    try:
+        module, _ = from_torch.timm_model(model.architecture, str(choice.model), **model.options)
+    except ModelError:
+        raise
+    except Exception as error:  # options that this architecture does not have, in timm's or torch's words
+        raise ModelError(
+            f"{choice.folder}: timm cannot build {model.architecture} as config.json says: {gist(error)}"
+        ) from error
+    opened = _parked_source(module, model.architecture, "timm", description, scratch, wanted)
+    opened.notes.extend(description.notes)
+    return opened
+
+
+def _built_source(text: str, weights: str | None, scratch: Path, wanted: Wanted) -> Source:
+    """Build a model of torchvision, timm or a factory."""
+    from . import from_torch
+
+    kind, _, name = text.partition(":")
     if kind in ("torchvision", "timm") and weights is None:
         raise ArgumentError(
             f"{text} needs weights: a file, DEFAULT (the published ones) or none (random, for trials)",
             settings=("weights",),
         )
     if kind == "torchvision":
-        module, metadata = from_torch.torchvision_model(name, str(weights))
+        module, description = from_torch.torchvision_model(name, str(weights))
     elif kind == "timm":
-        module, metadata = from_torch.timm_model(name, str(weights))
+        module, description = from_torch.timm_model(name, str(weights))
     else:
-        module, metadata, kind = from_torch.factory_model(text, weights), {}, "torch"
-    opened = _torch_source(module, name, kind, metadata, scratch, Wanted(example, size, output))
-    if opened.program is not None:  # the module was built here, so nobody else holds its weights
-        from .parking import park
-
-        opened.parked = park(module, opened.program, scratch / "torch.bin")
+        module, description, kind = from_torch.factory_model(text, weights), Description(), "torch"
+    opened = _parked_source(module, name, kind, description, scratch, wanted)
     if weights == "none":
         line = Note("WEIGHTS ARE RANDOM (none were asked for): explanations of this bundle mean nothing")
         opened.assumed.append(line)
         opened.warnings.append(line)
+    return opened
+
+
+def _parked_source(
+    module: torch.nn.Module, name: str, kind: str, description: Description, scratch: Path, wanted: Wanted
+) -> Source:
+    """Open a module that was built here, so that nobody else holds its weights."""
+    opened = _torch_source(module, name, kind, description, scratch, wanted)
+    if opened.program is not None:
+        from .parking import park
+
+        opened.parked = park(module, opened.program, scratch / "torch.bin")
     return opened
 
 
@@ -156,7 +183,7 @@ class Wanted(NamedTuple):
 
 
 def _torch_source(
-    module: torch.nn.Module, name: str, kind: str, metadata: dict[str, Any], scratch: Path, wanted: Wanted
+    module: torch.nn.Module, name: str, kind: str, description: Description, scratch: Path, wanted: Wanted
 ) -> Source:
     from . import from_torch
     from .from_torch import torch
@@ -168,7 +195,7 @@ def _torch_source(
     module = unwrapped(module)
     example, assumed = wanted.example, None
     if example is None:
-        extents, assumed = _example_size(module, metadata, wanted.size)
+        extents, assumed = _example_size(module, description, wanted.size)
         example = torch.randn((2, *extents), generator=torch.Generator().manual_seed(0))
     example = torch.as_tensor(example)
     if example.ndim != 4 or not example.is_floating_point():
@@ -179,9 +206,9 @@ def _torch_source(
     with TemporaryDirectory(dir=scratch) as folder:  # opening copies the weights
         exported = from_torch.to_onnx(module, example, Path(folder), wanted.output)
         inner = None if exported.chosen else wanted.output
-        opened = _onnx_source(exported.path, inner, scratch)
+        opened = open_onnx(exported.path, inner, scratch)
     opened.name, opened.format, opened.sha256 = name, kind, sha256
-    opened.metadata = metadata | {"input_size": tuple(example.shape[1:])}
+    opened.description = description
     opened.modules = exported.modules
     opened.program = exported.program if inner is None else None  # which gives its own output only
     opened.notes.extend(exported.notes)
@@ -192,114 +219,16 @@ def _torch_source(
 
 
 def _example_size(
-    module: torch.nn.Module, metadata: Mapping[str, Any], size: tuple[int, int] | None
+    module: torch.nn.Module, description: Description, size: tuple[int, int] | None
 ) -> tuple[tuple[int, int, int], Note | None]:
     """(channels, height, width) of an example input, and a note if height and width had to be assumed."""
     from .from_torch import input_channels
 
-    described = metadata.get("input_size")
+    described = description.value("input_size")
     channels = described[0] if described else input_channels(module)
     height, width = size or (described or (channels, SIZE, SIZE))[1:]
     check_size(channels, height, width)
-    if size or (described and not metadata.get("of_other_weights")):
+    if size or (described and not description.of_other_weights):
         return (channels, height, width), None
-    origin = f", as for {metadata['described_by']}" if described else ""
+    origin = f", as for {description.said['input_size'].file}" if described else ""
     return (channels, height, width), Note(f"input size {height}x{width}{origin}", "input_size")
-
-
-def _onnx_source(path: Path, output: str | None, scratch: Path) -> Source:
-    """Open an ONNX file; its large weights go to a file in `scratch`, and the model stays small."""
-    if not path.is_file():
-        raise ModelError(f"no such model file: {path}")
-    if path.stat().st_size >= PROTOBUF_BYTES:
-        raise ModelError(
-            f"{path} is larger than the 2 GB that protobuf can read: save the model with external data "
-            "(onnx.save_model(..., save_as_external_data=True))"
-        )
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:
-        raise ModelError(f"{path} is no ONNX model, or is damaged: {gist(error)}") from error
-    if not model.graph.node or not model.opset_import:
-        raise ModelError(f"{path} is no ONNX model, or is empty")
-    try:
-        one_domain(model)
-        check_model(model)
-        check_no_loops(model)
-        sha256 = source_sha256(path, external_files(model, path.parent))
-        dense_weights(model, path.parent)
-        notes = with_rank_four(model)
-        model = take_out(model, path.parent, scratch / "opened.bin")
-        opened = scratch / "opened.onnx"
-        opened.write_bytes(model.SerializeToString())
-        if precision := in_float32(model, scratch):
-            raised = scratch / "float32.onnx"
-            raised.write_bytes(model.SerializeToString())
-        model = without_functions(model)  # behind what is written, which parity takes for the source
-        in_own_operators(model)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}", settings=error.settings) from error
-    except (OSError, ValueError) as error:  # ValueError: no large weights, and still too large for protobuf
-        raise ModelError(f"{path}: {gist(error)}") from error
-    producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
-    labels, zipped = zipped_labels(model, output)
-    metadata = labels | _metadata({p.key: p.value for p in model.metadata_props})
-    ends = interface(model, zipped or output)
-    drop_unneeded(model, ends.output)
-    source = Source(opened, model, ends, path.stem, "onnx", sha256, producer, metadata, notes=notes)
-    if zipped:
-        source.notes.append(f"explained is {zipped!r}, the scores that the model gives as a dictionary")
-    if precision:
-        _brought_to_float32(source, raised, precision)
-    return source
-
-
-def _brought_to_float32(source: Source, raised: Path, precision: tuple[str, ...]) -> None:
-    """Let a source be its file in float32, and say so."""
-    source.path, source.raw, source.precision = raised, source.path, precision
-    source.notes.append(f"the model was brought from {' and '.join(precision)} to float32")
-    if "uint8" in precision:
-        unscaled = {"mean": 0.0, "std": 1.0, "scale": 1.0}
-        if stated := [name for name in ("mean", "std", "scale") if name in source.metadata]:
-            source.notes.append(
-                f"{', '.join(stated)} in the model's metadata are left out: it takes whole pixels (uint8)"
-            )
-        source.metadata = {"described_by": "the model's uint8 input"} | source.metadata | unscaled
-
-
-def _metadata(properties: Mapping[str, str]) -> dict[str, Any]:
-    """Preprocessing, labels and licence from `metadata_props`: keys of timm, Hugging Face and Ultralytics."""
-    metadata: dict[str, Any] = {}
-    timms = ("mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")
-    aliases = {"image_mean": "mean", "image_std": "std"}
-    for key, text in properties.items():
-        value = _parsed(text)
-        target = aliases.get(key, key)
-        if target in timms:
-            metadata[target] = tuple(value) if isinstance(value, list) else value
-        elif key in ("input_size", "imgsz") and isinstance(value, (list, tuple)):
-            size = (None, *value) if key == "imgsz" else tuple(value)
-            if len(size) == 3 and all(isinstance(extent, int) and extent > 0 for extent in size[-2:]):
-                metadata["input_size"] = size
-        elif key in ("names", "id2label", "class_names", "labels"):
-            if isinstance(value, dict):
-                by_index = {str(index): label for index, label in value.items()}
-                value = [by_index.get(str(index)) for index in range(len(value))]
-                if None in value:
-                    metadata["labels_left_out"] = f"the keys of {key} are not 0 to {len(value) - 1}"
-                    continue
-            if isinstance(value, list):
-                metadata["labels"] = [str(label) for label in value]
-        elif key in ("license", "licence"):
-            metadata["licence"] = text
-    return metadata | ({"described_by": "the model's metadata_props"} if metadata else {})
-
-
-def _parsed(text: str) -> Any:
-    """JSON, or the Python literal that Ultralytics writes, or the text itself."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-            continue  # hostile nesting, too, is no more than text
-    return text

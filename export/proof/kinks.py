@@ -12,7 +12,7 @@ from sise_rt.graphs import alpha_name
 from sise_rt.running.passes import run
 from sise_rt.running.sessions import Sessions
 
-from ..intake.sources import Source
+from ..intake.source import Source
 from ..ir.cpu_sessions import Level, give_back_memory, open_session, quiet_options
 from ..ir.mapping import unload
 from ..ir.messages import gist

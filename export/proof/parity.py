@@ -17,7 +17,7 @@ from sise_rt.running.probe import Probe, cell_sums, probe_tensor
 from sise_rt.running.sessions import Sessions
 from sise_rt.running.verify import HALF_SCORE_TOLERANCE, QUANTISED_TOLERANCES, TOLERANCES, failures
 
-from ..intake.sources import Source
+from ..intake.source import Source
 from ..ir.cpu_sessions import give_back_memory
 from ..ir.network import STRAIGHT_THROUGH, Network, image_dependent
 from .original import Reference, by_file

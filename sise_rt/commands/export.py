@@ -78,13 +78,15 @@ def export(
 ) -> None:
     """Export a trained CNN to a bundle.
 
-    SOURCE is model.onnx, torchvision:NAME, timm:NAME, or package.module:factory (a function that returns a
-    torch.nn.Module). What is not given comes from the source's own metadata, else from ImageNet's convention,
-    and is printed and recorded as assumed.
+    SOURCE is model.onnx, the folder of a published model, torchvision:NAME, timm:NAME, or
+    package.module:factory (a function that returns a torch.nn.Module). What is not given comes from the
+    model's own files, which are named, else from ImageNet's convention, and is printed and recorded as
+    assumed.
 
     \b
     Examples:
       sise-rt export model.onnx -o model.sise --labels labels.txt
+      sise-rt export resnet-50/
       sise-rt export torchvision:resnet50 --weights DEFAULT
       sise-rt export timm:regnety_004 --weights tuned.safetensors
       sise-rt export model.onnx --precision fp16 --gate-images photos/
@@ -94,7 +96,7 @@ def export(
         from sise_rt.export.proof.parity import allowed_errors
 
         import_torch_for(source)
-    out = out or Path(f"{Path(source.rpartition(':')[2]).name.removesuffix('.onnx')}.sise")
+    out = out or Path(f"{_name(source)}.sise")
     with Progress(hidden=quiet or gate_images is None).of("explaining in both precisions") as progress:
         report = export_bundle(
             source,
@@ -129,3 +131,11 @@ def export(
             f"{gate.correlation:.4f} in the mean, {gate.lowest_correlation:.4f} at worst; Jaccard "
             f"index of kept maps {gate.jaccard:.4f}; largest value inside the network {gate.peak:.3g}"
         )
+
+
+def _name(source: str) -> str:
+    """What a bundle is called by its source."""
+    path = Path(source)
+    if path.is_dir():
+        return path.resolve().name
+    return Path(source.rpartition(":")[2]).name.removesuffix(".onnx")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from sise_rt.bundle import read_bundle
+from sise_rt.bundle import MANIFEST, read_bundle
 from sise_rt.wording import counted
 
 from .command import Command, spelt, spelt_note
@@ -46,10 +46,11 @@ def inspect(
     Examples:
       sise-rt inspect resnet50.sise
       sise-rt inspect model.onnx
+      sise-rt inspect resnet-50/
       sise-rt inspect torchvision:resnet50
     """
     path = Path(source)
-    if path.is_dir() or path.suffix == ".sise":
+    if path.suffix == ".sise" or (path / MANIFEST).is_file():
         _refuse_options(source)
         _show_bundle(path)
         return
@@ -119,6 +120,8 @@ def _show_bundle(path: Path) -> None:
     origin = [f"{key} {value}" for key, value in asdict(manifest.source).items() if value]
     say(f"source: {', '.join(origin) or 'unknown'}")
     say(f"licence: {manifest.licence or 'unknown'}")
+    for line in manifest.described:
+        say(line)
     for note in manifest.assumed:
         say(f"assumed: {note}")
     for warning in manifest.warnings:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sise_rt.bundle import ACTIVATIONS
+from sise_rt.preprocessing import CROP_MODES, INTERPOLATIONS
 
 from .help_pages import WHAT, option
 from .shared_options import bit_depth, whole_number
@@ -109,13 +110,13 @@ OPTIONS = (
     option(
         "--crop-mode",
         heading=PREPROCESSING,
-        type=click.Choice(["center", "squash"]),
+        type=click.Choice(CROP_MODES),
         help="How a picture of another shape fits; squash ignores the aspect ratio.",
     ),
     option(
         "--interpolation",
         heading=PREPROCESSING,
-        type=click.Choice(["bilinear", "bicubic"]),
+        type=click.Choice(INTERPOLATIONS),
         help="How a picture is resized.",
     ),
     option(

@@ -21,7 +21,6 @@ from .raster import full_scale
 from .reading import MAX_PIXELS
 from .resizing import resize_map
 
-INTERPOLATION = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 LUMA = np.array([299, 587, 114], np.int64)  # thousandths of red, green and blue in grey
 
 
@@ -79,16 +78,17 @@ def preprocess(
     rows, columns = resized = _resized(original, spec)
     if rows * columns > MAX_PIXELS:
         raise ImageError(f"a picture of {original[1]} x {original[0]} is too narrow for the model: crop it")
-    top, left = _crop_start(rows, height), _crop_start(columns, width)
+    floor = spec.crop_floor
+    top, left = _crop_start(rows, height, floor), _crop_start(columns, width, floor)
     placement = Placement(original, resized, top, left, (height, width))
 
     deep = picture.dtype == np.uint16 or spec.bit_depth > 8
     bits = bit_depth or (8 if picture.dtype == np.uint8 else spec.bit_depth if spec.bit_depth > 8 else 16)
     images = _value_planes(picture, channels, bits, spec) if deep else _byte_planes(picture, channels)
-    method = INTERPOLATION[spec.interpolation]
+    method = Image.Resampling[spec.interpolation.upper()]
     box = (left, top, left + width, top + height)
     pixels = np.dstack([np.asarray(image.resize((columns, rows), method).crop(box)) for image in images])
-    if deep:  # bicubic filtering leaves the range of pixels; in 8 bits it is cut
+    if deep:  # bicubic and Lanczos filtering leave the range of pixels; in 8 bits it is cut
         pixels = pixels.clip(0, full_scale(spec.bit_depth))
     if spec.color == "BGR" and channels == 3:
         pixels = pixels[..., ::-1]
@@ -136,7 +136,9 @@ def _resized(original: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
     return round(original[0] / ratio), round(original[1] / ratio)
 
 
-def _crop_start(size: int, crop: int) -> int:
+def _crop_start(size: int, crop: int, floor: bool) -> int:
+    if floor:
+        return (size - crop) // 2
     return round((size - crop) / 2.0)  # to even at .5, as torchvision
 
 

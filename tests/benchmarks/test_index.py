@@ -17,6 +17,7 @@ NEEDED = {
     "curve": ("matplotlib",),
     "exactness": ("torch",),
     "industrial": ("torch",),
+    "origins": ("torch",),
     "parity": ("torch",),
     "zoo": ("torch",),
 }

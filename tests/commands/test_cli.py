@@ -303,6 +303,31 @@ def test_inspect_of_a_model_names_the_blocks(sise, small_model):
     assert f"sise-rt export {small_model}" in printed
 
 
+def test_a_published_folder_needs_no_option(sise, small_model, tmp_path, monkeypatch):
+    folder = tmp_path / "net"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(small_model.read_bytes())
+    labels = {str(index): name for index, name in enumerate("abcde")}
+    config = {"id2label": labels, "problem_type": "single_label_classification"}
+    (folder / "config.json").write_text(json.dumps(config))
+    line = "from config.json: 5 labels (id2label); activation softmax (problem_type)"
+    code, printed, err = sise("inspect", folder)
+    assert (code, err) == (0, "")
+    assert line in printed.splitlines()
+    monkeypatch.chdir(tmp_path)
+    code, printed, err = sise("export", "net/")
+    assert code == 0
+    assert line in err.splitlines()
+    assert (tmp_path / "net.sise" / "manifest.json").is_file()
+    assert line in sise("inspect", "net.sise")[1].splitlines()
+    (folder / "other.onnx").write_bytes(b"")
+    code, _, err = sise("export", folder, "--overwrite")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "holds 2 models (model.onnx, other.onnx): name the file of one" in err
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no ONNX model" in sise("inspect", tmp_path / "empty")[2]
+
+
 def test_inspect_takes_what_an_export_is_told_of_a_model(sise, small_model, tmp_path):
     options = ["--mean", "0.5", "--std", 0.25, "--scale", 127.5, "--crop-pct", 1, "--color", "BGR"]
     options += ["--interpolation", "bicubic", "--crop-mode", "squash", "--bit-depth", 8]
@@ -858,7 +883,10 @@ def test_mu_of_a_bundle_without_gradients_is_wrong_use(sise, small_model, pictur
         ("json:decoder", "json:decoder is of type module, where a function without arguments"),
         ("json:nothing", "module 'json' has no 'nothing'"),
         ("nowhere_at_all:make", "cannot import 'nowhere_at_all'"),
-        ("resnet18", "a source is model.onnx, torchvision:NAME, timm:NAME or package.module:factory"),
+        (
+            "resnet18",
+            "a source is model.onnx, the folder of a published model, torchvision:NAME, timm:NAME or",
+        ),
         ("missing.sise", "missing.sise is no bundle: no such folder"),
     ],
 )

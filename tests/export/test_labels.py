@@ -1,54 +1,49 @@
 """Labels of classes, and label files whose lines are not in their order."""
 
 import pytest
-from sise_rt.export.intake.sources import _metadata
 from sise_rt.export.labels import class_labels
+from sise_rt.export.origins.description import Description
 
 from sise_rt.errors import ModelError
+
+NOTHING = Description()
 
 
 def test_labels(tmp_path):
     path = tmp_path / "labels.txt"
     path.write_text("\ufeffcat\r\n  dog \n\nWürfel\n", "utf-8")
-    assert class_labels(path, {}, 3, False) == (("cat", "dog", "Würfel"), None, None)
-    assert class_labels(["a", "b"], {"labels": ["c", "d"]}, 2, False) == (("a", "b"), None, None)
-    assert class_labels(None, {"labels": ["c", "d"]}, 2, False) == (("c", "d"), None, None)
-    unfit = {"labels": ["c", "d"], "described_by": "the file"}
-    labels, assumed, left_out = class_labels(None, unfit, 3, False)
-    assert (labels, assumed) == ((), None)
-    assert left_out == "labels of the file left out: 2 labels for a model with 3 classes"
-    assert class_labels(None, {}, 3, False) == ((), None, None)
-    known = {"labels": ["c", "d"], "of_other_weights": True, "described_by": "timm abc"}
-    assert class_labels(None, known, 2, False) == (("c", "d"), "labels, as for timm abc", None)
+    assert class_labels(path, NOTHING, 3, False) == (("cat", "dog", "Würfel"), None, None)
+    assert class_labels(["a", "b"], Description.of("x", labels=["c", "d"]), 2, False) == (
+        ("a", "b"),
+        None,
+        None,
+    )
+    assert class_labels(None, Description.of("x", labels=["c", "d"]), 2, False) == (("c", "d"), None, None)
+    assert class_labels(None, NOTHING, 3, False) == ((), None, None)
+    with pytest.raises(
+        ModelError, match="the file: labels has 2 labels for a model with 3 classes; the first"
+    ):
+        class_labels(None, Description.of("the file", labels=["c", "d"]), 3, False)
+    others = Description.of("timm abc", of_other_weights=True, labels=["c", "d"])
+    assert class_labels(None, others, 2, False) == (("c", "d"), "labels, as for timm abc", None)
+    left_out = "labels of timm abc left out: 2 labels for a model with 3 classes"
+    assert class_labels(None, others, 3, False) == ((), None, left_out)
 
 
 def test_labels_of_two_sides():
-    assert class_labels(["scratch"], {}, 2, True)[0] == ("not scratch", "scratch")
-    assert class_labels(["good", "bad"], {}, 2, True)[0] == ("good", "bad")
-    assert class_labels(None, {}, 2, True)[0] == ("negative", "positive")
+    assert class_labels(["scratch"], NOTHING, 2, True)[0] == ("not scratch", "scratch")
+    assert class_labels(["good", "bad"], NOTHING, 2, True)[0] == ("good", "bad")
+    assert class_labels(None, NOTHING, 2, True)[0] == ("negative", "positive")
 
 
 def test_labels_that_are_refused(tmp_path):
     with pytest.raises(ModelError, match="2 labels for a model with 3 classes"):
-        class_labels(["a", "b"], {}, 3, False)
+        class_labels(["a", "b"], NOTHING, 3, False)
     with pytest.raises(ModelError, match=r"labels cannot be read from .*missing"):
-        class_labels(tmp_path / "missing.txt", {}, 3, False)
+        class_labels(tmp_path / "missing.txt", NOTHING, 3, False)
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(ModelError, match="labels cannot be read from"):
-        class_labels(tmp_path / "bytes.txt", {}, 3, False)
-
-
-@pytest.mark.parametrize("text", ["{'a': 'cat'}", '{"1": "cat", "2": "dog"}', "{0: 'cat', 5: 'dog'}"])
-def test_labels_whose_keys_are_no_indices_are_left_out(text):
-    found = _metadata({"id2label": text})
-    assert "labels" not in found
-    count = text.count(":")
-    labels, _, left_out = class_labels(None, found, count, False)
-    assert labels == ()
-    assert left_out == (
-        f"labels of the model's metadata_props left out: the keys of id2label are not 0 to {count - 1}"
-    )
-    assert class_labels(["x"] * count, found, count, False)[2] is None
+        class_labels(tmp_path / "bytes.txt", NOTHING, 3, False)
 
 
 def written(folder, *lines):
@@ -81,10 +76,10 @@ def written(folder, *lines):
 def test_lines_that_are_numbered_in_another_order_are_refused(tmp_path, lines, first, due):
     path = written(tmp_path, *lines)
     with pytest.raises(ModelError, match="numbers its labels in another order than that of its lines"):
-        class_labels(path, {}, len(lines), False)
+        class_labels(path, NOTHING, len(lines), False)
     with pytest.raises(ModelError, match=first):
-        class_labels(path, {}, len(lines), False)
-    assert class_labels(list(lines), {}, len(lines), False)[0] == lines
+        class_labels(path, NOTHING, len(lines), False)
+    assert class_labels(list(lines), NOTHING, len(lines), False)[0] == lines
 
 
 @pytest.mark.parametrize(
@@ -111,7 +106,7 @@ def test_lines_that_are_numbered_in_another_order_are_refused(tmp_path, lines, f
     ],
 )
 def test_other_numbers_are_part_of_the_labels(tmp_path, lines):
-    assert class_labels(written(tmp_path, *lines), {}, len(lines), False)[0] == lines
+    assert class_labels(written(tmp_path, *lines), NOTHING, len(lines), False)[0] == lines
 
 
 @pytest.mark.parametrize(
@@ -119,15 +114,15 @@ def test_other_numbers_are_part_of_the_labels(tmp_path, lines):
 )
 def test_long_lines_are_read_at_once(tmp_path, line):
     lines = tuple(f"{name}{line}{name}" for name in "xyz")
-    assert class_labels(written(tmp_path, *lines), {}, 3, False)[0] == lines
+    assert class_labels(written(tmp_path, *lines), NOTHING, 3, False)[0] == lines
 
 
 def test_headings_are_no_labels(tmp_path):
     for heading in ("# classes", "label,index", "Class"):
         with pytest.raises(ModelError, match="4 labels for a model with 3 classes: leave out line 1, '"):
-            class_labels(written(tmp_path, heading, "a", "b", "c"), {}, 3, False)
+            class_labels(written(tmp_path, heading, "a", "b", "c"), NOTHING, 3, False)
     with pytest.raises(ModelError, match=r"4 labels for a model with 3 classes(?!:)"):
-        class_labels(written(tmp_path, "cat", "a", "b", "c"), {}, 3, False)
+        class_labels(written(tmp_path, "cat", "a", "b", "c"), NOTHING, 3, False)
     for lines in (("# classes", "b", "c"), ("label,index", "a,0", "b,1", "c,2")):
         with pytest.raises(ModelError, match=r"line 1, '.*', is a heading"):
-            class_labels(written(tmp_path, *lines), {}, len(lines), False)
+            class_labels(written(tmp_path, *lines), NOTHING, len(lines), False)

@@ -37,20 +37,20 @@ def test_an_examination_says_what_an_export_does(cnn, tmp_path, options):
     assert examined.blocks == report.manifest.blocks
 
 
-def test_labels_that_are_left_out_are_said_before(small_model, tmp_path):
-    path = mutilated(small_model, tmp_path / "m.onnx", with_labels_that_do_not_fit)
-    report = export(path, tmp_path / "m.sise")
-    assert examine(path).notes == report.notes
-    assert any("left out: the keys of names" in note for note in report.notes)
-
-
-def test_preprocessing_that_is_refused_is_refused_before(small_model, tmp_path):
-    path = mutilated(small_model, tmp_path / "m.onnx", with_a_mean_that_is_none)
+@pytest.mark.parametrize(
+    ("change", "message", "setting"),
+    [
+        (with_labels_that_do_not_fit, "names has no label of class 1", "labels"),
+        (with_a_mean_that_is_none, "mean is 'grey', where a number, or one a channel, is needed", "mean"),
+    ],
+)
+def test_what_the_model_says_wrongly_is_refused_before(small_model, tmp_path, change, message, setting):
+    path = mutilated(small_model, tmp_path / "m.onnx", change)
     (refusal,) = examine(path).refusals
-    assert refusal.settings == ("mean",)
+    assert refusal.settings == (setting,)
     with pytest.raises(SiseError) as error:
         export(path, tmp_path / "m.sise")
-    assert error.value.message == refusal.message == "mean is 'grey', where a number is needed"
+    assert error.value.message == refusal.message == f"the model's metadata: {message}"
 
 
 def test_the_manifest_names_every_graph_before_there_are_any(small_model, tmp_path):

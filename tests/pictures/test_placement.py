@@ -93,6 +93,29 @@ def test_squash(torchvision, size):
     assert placement == Placement(size, (side, side), 12, 12, (224, 224))
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "lanczos"])
+def test_filters_are_pillows(interpolation):
+    picture = noise(300, 400, 3)
+    values, _ = preprocess(picture, spec(crop_mode="squash", crop_pct=1, interpolation=interpolation))
+    resized = Image.fromarray(picture).resize((224, 224), Image.Resampling[interpolation.upper()])
+    expected = np.moveaxis(np.asarray(resized, np.float32), 2, 0)[None] / 255
+    np.testing.assert_allclose(values, expected, atol=1e-6)
+    if interpolation == "nearest":
+        assert set(np.unique(values)) <= set(np.float32(np.unique(picture)) / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    ("width", "even", "floor"), [(224, 0, 0), (225, 0, 0), (226, 1, 1), (227, 2, 1), (228, 2, 2), (231, 4, 3)]
+)
+def test_a_crop_between_two_pixels(width, even, floor):
+    picture = noise(224, width, 3)
+    for crop_floor, left in ((False, even), (True, floor)):
+        values, placement = preprocess(picture, spec(crop_pct=1, crop_floor=crop_floor))
+        assert (placement.top, placement.left) == (0, left)
+        expected = np.moveaxis(picture[:, left : left + 224].astype(np.float32), 2, 0)[None] / 255
+        np.testing.assert_allclose(values, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("size", "resized", "top", "left"),
     [

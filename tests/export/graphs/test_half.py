@@ -141,7 +141,9 @@ def test_confidences(half_bundle, small_bundle):
 def canonical_score(path: Path, scratch: Path, specs_of):
     """The network of an ONNX file, its score graph, and that in half precision."""
     opened = open_source(path, scratch)
-    network = canonical(opened.model, scratch, opened.ends, image_size(opened.ends, None, {})[0], "softmax")
+    network = canonical(
+        opened.model, scratch, opened.ends, image_size(opened.ends, None, opened.description)[0], "softmax"
+    )
     specs = specs_of(network, find_blocks(network))
     score = score_graph(specs["score"], network, cut_at_blocks(network, specs))
     return network, score, score_in_half(network, score)

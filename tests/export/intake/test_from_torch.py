@@ -200,11 +200,11 @@ def test_batch_norm_counters_may_be_missing(net):
 def test_fine_tuned_class_count(torchvision, tmp_path):
     tuned = torchvision.models.resnet18(num_classes=5)
     torch.save(tuned.state_dict(), tmp_path / "tuned.pth")
-    model, metadata = from_torch.torchvision_model("resnet18", str(tmp_path / "tuned.pth"))
+    model, description = from_torch.torchvision_model("resnet18", str(tmp_path / "tuned.pth"))
     assert model.fc.out_features == 5
     torch.testing.assert_close(model.fc.weight, tuned.fc.weight)
-    assert metadata["of_other_weights"]
-    assert metadata["input_size"] == (3, 224, 224)
+    assert description.of_other_weights
+    assert description.value("input_size") == (3, 224, 224)
     with pytest.raises(ModelError, match="do not fit the model"):
         from_torch.torchvision_model("resnet34", str(tmp_path / "tuned.pth"))
 
@@ -213,11 +213,11 @@ def test_timm(tmp_path, torchvision):
     timm = pytest.importorskip("timm")
     tuned = timm.create_model("resnet10t", num_classes=4)
     torch.save(tuned.state_dict(), tmp_path / "tuned.pth")
-    model, metadata = from_torch.timm_model("resnet10t", str(tmp_path / "tuned.pth"))
+    model, description = from_torch.timm_model("resnet10t", str(tmp_path / "tuned.pth"))
     assert model.get_classifier().out_features == 4
-    assert metadata["of_other_weights"]
-    assert len(metadata["mean"]) == 3
-    assert metadata["described_by"].startswith("timm")
+    assert description.of_other_weights
+    assert description.said["mean"].file == "timm resnet10t"
+    assert len(description.value("mean")) == 3
 
 
 def test_fingerprint_is_of_the_weights(net):

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from sise_rt.export.intake.sources import _example_size, open_source
+from sise_rt.export.origins.description import Description
 
 from sise_rt.errors import ArgumentError, ModelError
 
@@ -26,7 +27,7 @@ def test_onnx_file(small_model, tmp_path):
     assert (opened.format, opened.name) == ("onnx", "small")
     assert opened.sha256 == hashlib.sha256(small_model.read_bytes()).hexdigest()
     assert (opened.ends.image, opened.ends.output, opened.ends.image_size) == ("input", "scores", (3, 32, 32))
-    assert opened.metadata == {}
+    assert (opened.description.said, opened.description.unsettled) == ({}, [])
 
 
 def test_metadata_and_producer_of_a_file(small_model, tmp_path):
@@ -36,7 +37,7 @@ def test_metadata_and_producer_of_a_file(small_model, tmp_path):
     onnx.save(model, tmp_path / "m.onnx")
     opened = open_source(str(tmp_path / "m.onnx"), tmp_path)
     assert opened.producer == "maker 1.2"
-    assert opened.metadata["labels"] == ["a", "b"]
+    assert opened.description.said["labels"] == (["a", "b"], "the model's metadata", "names")
 
 
 def test_external_weights(small_model, tmp_path):
@@ -85,7 +86,9 @@ def test_files_that_are_no_model(small_model, tmp_path):
     (tmp_path / "folder.onnx").mkdir()
     assert "no such model file" in refused(tmp_path / "folder.onnx", tmp_path)
     assert "no such model file" in refused(tmp_path / "missing.onnx", tmp_path)
-    assert "a source is model.onnx, torchvision:NAME" in refused(tmp_path / "missing", tmp_path)
+    assert "a source is model.onnx, the folder of a published model, torchvision:NAME" in refused(
+        tmp_path / "missing", tmp_path
+    )
     text = tmp_path / "model.txt"
     text.write_text("hello")
     assert "model.txt is no ONNX model" in refused(text, tmp_path)
@@ -106,7 +109,7 @@ def test_weights_that_are_not_numbers(small_model, tmp_path):
 
 def test_options_that_do_not_go_together(small_model, tmp_path):
     message = refused(small_model, tmp_path, ArgumentError, weights="DEFAULT")
-    assert "an ONNX file holds its own (see weights)" in message
+    assert "a model file or folder holds its own (see weights)" in message
     assert "no output 'other'" in refused(small_model, tmp_path, output="other")
 
 
@@ -179,15 +182,15 @@ def test_what_is_assumed_of_a_torch_model_is_said(torchvision, tmp_path):
 def test_example_sizes():
     torch = pytest.importorskip("torch")
     conv = torch.nn.Conv2d(5, 4, 3)
-    assert _example_size(conv, {}, None) == ((5, 224, 224), "input size 224x224")
-    assert _example_size(conv, {}, (32, 48)) == ((5, 32, 48), None)
-    described = {"input_size": (3, 64, 96), "described_by": "timm abc"}
+    assert _example_size(conv, Description(), None) == ((5, 224, 224), "input size 224x224")
+    assert _example_size(conv, Description(), (32, 48)) == ((5, 32, 48), None)
+    described = Description.of("timm abc", input_size=(3, 64, 96))
     assert _example_size(torch.nn.Linear(3, 4), described, None) == ((3, 64, 96), None)
-    described["of_other_weights"] = True
+    described.of_other_weights = True
     assert _example_size(conv, described, None) == ((3, 64, 96), "input size 64x96, as for timm abc")
     assert _example_size(conv, described, (32, 48)) == ((3, 32, 48), None)
     with pytest.raises(ModelError, match="300000x300000 pixels"):
-        _example_size(conv, {}, (300_000, 300_000))
+        _example_size(conv, Description(), (300_000, 300_000))
 
 
 def test_modules_and_examples_that_do_not_fit(tmp_path):

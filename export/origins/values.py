@@ -1,0 +1,72 @@
+"""Values out of files from anywhere: JSON and Python literals, of bounded size. Nothing is executed."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sise_rt.errors import ModelError
+from sise_rt.wording import reason
+
+LARGEST_FILE = 16 << 20  # bytes of a file of settings or labels
+LONGEST_LITERAL = 1 << 20  # characters; Python's parser takes many times that in memory
+
+
+def read_text(path: Path) -> str:
+    """The text of a small file.
+
+    Raises:
+        ModelError: it is no UTF-8, absurdly large, or cannot be read.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ModelError(f"{path} has {path.stat().st_size} bytes, more than a file of settings has")
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, None where there is no such file.
+
+    Raises:
+        ModelError: it is no JSON object, or absurdly large.
+    """
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object")
+    return value
+
+
+def parsed(text: str) -> Any:
+    """JSON, or a Python literal as Ultralytics writes it, or the text itself."""
+    readers = (json.loads, ast.literal_eval) if len(text) <= LONGEST_LITERAL else (json.loads,)
+    for read in readers:
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue  # hostile nesting, too, is no more than text
+    return text
+
+
+def by_index(value: Any) -> Any:
+    """Labels in the order of their indices, where `value` maps 0, 1, ... (or "0", "1", ...) to them.
+
+    Returns:
+        The list; anything else as it is, for `Description.say` to refuse.
+
+    Raises:
+        KeyError: of an index that has no label.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    labels = {str(index): label for index, label in value.items()}
+    return [labels[str(index)] for index in range(len(value))]
