@@ -115,6 +115,7 @@ class Preparation:
             files={},
             precision=precision,
             memory=pass_bytes(network),
+            shared_forward=gradients and network.batch is None,
         )
 
 
