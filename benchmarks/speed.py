@@ -9,8 +9,8 @@ passes    milliseconds a mask of the score graph, batches of 8, on every provide
           runs here, and its ratio to the bare model in float32 by ONNX Runtime's CPU provider; in turns.
 providers what a whole explanation takes on each of them, exact and with the preset `fast`, over the forward
           passes of exact SISE by the bare model; batches of 8.
-targets   five plausible classes of one photo in one call against the best one alone; and their features alone,
-          in one run of the graph against a run for each, in turns.
+targets   five plausible classes of one photo in one call against the best one alone; and their features
+          alone, in one run of the graph against a run for each, in turns.
 start     a new process, from its start to the first masks that are scored, with ResNet-50's bundle; the files
           are in the page cache.
 images    photos per second of `sise-rt explain` over a folder, exact and with the preset `fast`.

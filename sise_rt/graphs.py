@@ -96,9 +96,9 @@ def graph_specs(manifest: Manifest) -> dict[str, GraphSpec]:
     `features` runs a forward pass, and a backward pass for each target: images (N, C, H, W) and targets (T,),
     of which -1 is the class with the highest logit, -2 the next and so on, to every block's maps A_b
     (N, K, h, w), gradient scores alpha_b (T, K), and logits (N, classes). N is T, or 1 where a bundle shares
-    the forward pass. `score` makes, applies and scores masks: an image (1, C, H, W), feature maps at their own
-    resolution (N, 1, h, w) and targets (T,) to confidences (N, T) and to each resized map's minimum, maximum
-    and area once normalised, all (N,). `forward`, `last_block_gradient` and `image_gradient` serve
+    the forward pass. `score` makes, applies and scores masks: an image (1, C, H, W), feature maps at their
+    own resolution (N, 1, h, w) and targets (T,) to confidences (N, T) and to each resized map's minimum,
+    maximum and area once normalised, all (N,). `forward`, `last_block_gradient` and `image_gradient` serve
     other methods; a gradient there is that of sum(cotangents * logits), cotangents (N, classes).
 
     The files of blocks and heads are `features` in pieces: `blocks/01` ... and `classifier` lead from one
