@@ -9,7 +9,8 @@ passes    milliseconds a mask of the score graph, batches of 8, on every provide
           runs here, and its ratio to the bare model in float32 by ONNX Runtime's CPU provider; in turns.
 providers what a whole explanation takes on each of them, exact and with the preset `fast`, over the forward
           passes of exact SISE by the bare model; batches of 8.
-targets   five plausible classes of one photo in one call against the best one alone.
+targets   five plausible classes of one photo in one call against the best one alone; and their features
+          alone, in one run of the graph against a run for each, in turns.
 start     a new process, from its start to the first masks that are scored, with ResNet-50's bundle; the files
           are in the page cache.
 images    photos per second of `sise-rt explain` over a folder, exact and with the preset `fast`.
@@ -34,6 +35,7 @@ from statistics import mean, median
 import sise_rt
 from benchmarks.by_provider import passes, providers
 from benchmarks.timing import NETWORKS, Between, bare, exported, photos_over_again, spread
+from sise_rt.phases.features import extract, extract_best
 
 BATCHES = (1, 2, 4, 8, 16)
 START = """
@@ -94,6 +96,29 @@ def targets(folder: Path, rounds: int) -> Iterator[str]:
             rows.append((seconds[0], masks[0], seconds[1], masks[1]))
         one, few, five, more = (median(column) for column in zip(*rows, strict=True))
         yield f"{f'{name} mu {mu:g}':24} {one:5.2f}  {few:5.0f}  {five:6.2f}  {more:5.0f}  {spread(ratios)}"
+    yield f"{'features of five':24} one ms  each ms  together ms  together/each"
+    for name in NETWORKS:
+        explainer = sise_rt.load(exported(name, folder)[1], "cpu")
+        yield f"{name:24} {_features_of_five(explainer, rounds)}"
+
+
+def _features_of_five(explainer: sise_rt.Explainer, rounds: int) -> str:
+    """Milliseconds of the features of one class, of five in a run each and of five in one run."""
+    engine, rows = explainer.engine, []
+    for photo in photos_over_again(rounds):
+        image = explainer.prepare(photo).tensor
+        best, _ = extract_best(engine, image, 5)
+        parts = [best[:1]], [best[place : place + 1] for place in range(5)], [best]
+        for _ in range(5):
+            seconds = []
+            for runs in parts:
+                begin = time.perf_counter()
+                for asked in runs:
+                    extract(engine, image, asked)
+                seconds.append(time.perf_counter() - begin)
+            rows.append(seconds)
+    one, each, together = (1e3 * median(column) for column in zip(*rows, strict=True))
+    return f"{one:6.0f}  {each:7.0f}  {together:11.0f}  {spread([row[2] / row[1] for row in rows])}"
 
 
 def start(folder: Path, rounds: int) -> Iterator[str]:

@@ -14,6 +14,7 @@ from sise_rt.wording import counted
 from .graphs.building import Graphs, build_graphs
 from .preparation import Preparation
 from .proof.parity import measure
+from .proof.shared_forward import takes_several_targets
 from .write import write_graphs
 
 
@@ -37,6 +38,10 @@ def assemble(
     """
     graphs = build_graphs(prepared.network, manifest)
     offsets = write_graphs(folder, prepared.network, graphs.files)
+    if manifest.shared_forward and not takes_several_targets(folder, manifest):
+        manifest = replace(manifest, shared_forward=False)
+        graphs = build_graphs(prepared.network, manifest)
+        offsets = write_graphs(folder, prepared.network, graphs.files)
     paths = manifest.graphs.without(graphs.missing)
     manifest = replace(manifest, graphs=paths, files=_hashes(folder))
     return _with_parity(folder, manifest, prepared), graphs, offsets

@@ -119,6 +119,7 @@ class Preparation:
             precision=precision,
             memory=pass_bytes(network),
             described=self.described,
+            shared_forward=gradients and network.batch is None,
         )
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Preprocess",
     "load_bundle",
     "parse_manifest",
+    "read_again",
     "read_bundle",
     "sha256",
 ]
@@ -116,7 +117,8 @@ class Bundle(NamedTuple):
 
     Attributes:
         manifest: what is known of it.
-        files: the content of the manifest and of every file that it lists, by path.
+        files: the content of the manifest and of every file that it lists, by path; of the weights, which
+            are large, until the context of `load_bundle` ends. `read_again` has them later.
     """
 
     manifest: Manifest
@@ -147,6 +149,20 @@ def load_bundle(folder: str | Path) -> Iterator[Bundle]:
             yield Bundle(manifest, files)
         finally:
             _require_unaltered(folder / WEIGHTS, digest.result(), manifest.files[WEIGHTS])
+            del files[WEIGHTS]
+
+
+def read_again(folder: Path, path: str, manifest: Manifest) -> bytes:
+    """A file of a bundle that was loaded, as it was then.
+
+    Raises:
+        BundleError: it is another one now, or it is missing.
+    """
+    with _readable(folder):
+        content = _whole(folder, path).read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest.files[path]:
+        raise BundleError(f"{folder / path} has changed since the bundle was loaded: load it again")
+    return content
 
 
 def read_bundle(folder: str | Path) -> Manifest:

@@ -13,7 +13,7 @@ from .manifest import LATER, Manifest
 from .wording import counted
 
 FLOAT, INDEX = "float32", "int64"
-BATCH, TARGETS = "N", "T"  # extents that are free: the images of a pass, and the targets of a score
+BATCH, TARGETS = "N", "T"  # extents that are free: the images of a pass, and the targets of one image
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ def alpha_name(index: int) -> str:
 def graph_specs(manifest: Manifest) -> dict[str, GraphSpec]:
     """The graphs that a bundle has, by name.
 
-    `features` runs a forward and a backward pass: images (N, C, H, W) and targets (N,), below 0 for the class
-    with the highest logit, to every block's maps A_b (N, K, h, w) and gradient scores alpha_b (N, K), and to
-    logits (N, classes). `score` makes, applies and scores masks: an image (1, C, H, W), feature maps at their
+    `features` runs a forward pass, and a backward pass for each target: images (N, C, H, W) and targets (T,),
+    of which -1 is the class with the highest logit, -2 the next and so on, to every block's maps A_b
+    (N, K, h, w), gradient scores alpha_b (T, K), and logits (N, classes). N is T, or 1 where a bundle shares
+    the forward pass. `score` makes, applies and scores masks: an image (1, C, H, W), feature maps at their
     own resolution (N, 1, h, w) and targets (T,) to confidences (N, T) and to each resized map's minimum,
     maximum and area once normalised, all (N,). `forward`, `last_block_gradient` and `image_gradient` serve
     other methods; a gradient there is that of sum(cotangents * logits), cotangents (N, classes).
@@ -118,8 +119,6 @@ def _linked(manifest: Manifest) -> dict[str, Ends]:
     """Inputs and outputs of the graphs that the runtime runs."""
     images, maps, logits = _images(manifest), _maps(manifest), _logits(manifest)
     batch, *size = images.shape
-    targets = TensorSpec("targets", INDEX, (batch,))
-    alphas = _alphas(maps) if manifest.has_gradients else []
     cotangents = replace(logits, name="cotangents")
     at_last_block = replace(maps[-1], name="last_block_gradient")
     masked = (
@@ -132,12 +131,22 @@ def _linked(manifest: Manifest) -> dict[str, Ends]:
         *(TensorSpec(name, FLOAT, (batch,)) for name in ("minimum", "maximum", "area")),
     )
     return {
-        "features": ((images, targets) if alphas else (images,), (*maps, *alphas, logits)),
+        "features": _features(manifest),
         "score": (masked, scores),
         "forward": ((images,), (logits,)),
         "last_block_gradient": ((images, cotangents), (maps[-1], at_last_block, logits)),
         "image_gradient": ((images, cotangents), (replace(images, name="image_gradient"), logits)),
     }
+
+
+def _features(manifest: Manifest) -> Ends:
+    """Inputs and outputs of the features graph."""
+    images, maps, logits = _images(manifest), _maps(manifest), _logits(manifest)
+    if not manifest.has_gradients:
+        return (images,), (*maps, logits)
+    several = TARGETS if manifest.shared_forward else images.shape[0]
+    alphas = (replace(alpha, shape=(several, alpha.shape[1])) for alpha in _alphas(maps))
+    return (images, TensorSpec("targets", INDEX, (several,))), (*maps, *alphas, logits)
 
 
 def _pieces(manifest: Manifest) -> dict[str, Ends]:

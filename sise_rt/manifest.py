@@ -9,10 +9,10 @@ from typing import Any
 
 from .preprocessing import Preprocess
 
-SCHEMA_VERSION = "1.4"
+SCHEMA_VERSION = "1.5"
 ACTIVATIONS = ("softmax", "sigmoid", "none")  # what makes confidences of the outputs
 PRECISIONS = ("fp32", "fp16")  # that masked copies are scored in
-BEST = -1  # as a target of the features graph
+BEST = -1  # as a target of the features graph: the class with the highest logit
 LATER = ("forward", "last_block_gradient", "image_gradient")  # graphs that bundles have from schema 1.1 on
 
 
@@ -192,7 +192,10 @@ class Manifest:
             a bundle before 1.3.
         warnings: what makes explanations mean something else than one would think, a line each; every record
             repeats them. Since 1.4.
-        described: what was taken from which of the model's own files, a line each. Since 1.4.
+        described: what was taken from which of the model's own files, a line each. Since 1.5.
+        shared_forward: whether the features graph takes several targets of one image, which share the forward
+            pass, and a target of -2 is the class with the second highest logit, and so on; else it takes a
+            target for each image. Since 1.5.
     """
 
     name: str
@@ -214,6 +217,7 @@ class Manifest:
     memory: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     described: tuple[str, ...] = ()
+    shared_forward: bool = False
 
     def label(self, index: int) -> str:
         """The label of a class, its index where labels are unknown."""

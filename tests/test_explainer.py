@@ -574,6 +574,19 @@ def other_bundle(small_bundle, tmp_path_factory):
 
 @pytest.mark.parametrize("become", [truncated, replaced_in_place, deleted])
 def test_what_becomes_of_the_files_changes_no_answer(small_bundle, other_bundle, tmp_path, become):
+    """SISE goes by what was loaded. A graph that is opened late needs the same weights, no others."""
+    picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    folder = Path(shutil.copytree(small_bundle, tmp_path / "small.sise"))
+    explainer = sise_rt.load(folder, "cpu", 1)
+    expected = explainer.explain(picture, 1, batch_size=2)
+    become(folder, other_bundle)
+    assert np.array_equal(explainer.explain(picture, 1, batch_size=2).raw, expected.raw)
+    with pytest.raises(BundleError, match=r"weights\.bin (has changed since|is missing)"):
+        explainer.explain(picture, 1, method="grad-cam")
+
+
+@pytest.mark.parametrize("become", [truncated, replaced_in_place, deleted])
+def test_what_becomes_of_the_other_files_changes_nothing(small_bundle, other_bundle, tmp_path, become):
     """Graphs that are opened late, and verify, go by what was loaded."""
     methods = ("sise", "grad-cam", "integrated-gradients:steps=4", "rise:masks=20")
     picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -585,8 +598,14 @@ def test_what_becomes_of_the_files_changes_no_answer(small_bundle, other_bundle,
         return [answer.raw for (answer,) in found.values()], verify(explainer.engine)
 
     folder = Path(shutil.copytree(small_bundle, tmp_path / "small.sise"))
+
+    def but_for_the_weights():
+        become(folder, other_bundle)
+        folder.mkdir(exist_ok=True)
+        shutil.copy(small_bundle / "weights.bin", folder)
+
     expected, errors = answers(sise_rt.load(small_bundle, "cpu", 1), lambda: None)
-    found, found_errors = answers(sise_rt.load(folder, "cpu", 1), lambda: become(folder, other_bundle))
+    found, found_errors = answers(sise_rt.load(folder, "cpu", 1), but_for_the_weights)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
     assert found_errors == errors

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import TensorProto
+from onnx import helper
 
 from sise_rt.errors import UnsupportedOperator
 from sise_rt.graphs import GraphSpec, head_graph
+from sise_rt.manifest import BEST
 
 from ..gradients.reverse import reverse
 from ..ir.builder import Builder
@@ -20,7 +21,7 @@ def gradient_heads(network: Network, pieces: Sequence[Graph], specs: Mapping[str
     """Build one head a block; their constants join the network's.
 
     Head b takes the output of block b and the gradient at the output of block b + 1 (the last head:
-    `targets`, int64 (N,), of which a negative one is the class with the highest logit), recomputes what lies
+    `targets`, int64 (N,), as of `log_odds_gradient`), recomputes what lies
     between, and gives the gradient at the output of block b and alpha_b, eq. 6: the mean over locations of
     the gradient of the target's log-odds.
 
@@ -56,20 +57,23 @@ def gradient_heads(network: Network, pieces: Sequence[Graph], specs: Mapping[str
 def log_odds_gradient(op: Builder, network: Network) -> str:
     """Add the gradient of the target's log-odds with respect to the logits, (N, classes).
 
-    A target that is not known before the logits are costs no second pass: below 0 it is the best class.
+    Classes that are not known before the logits are cost no second pass: a target of -1 is the one with the
+    highest logit, -2 the next, and so on. Targets are one an image, or several of one image.
 
     The log-odds are z_c - logsumexp_{j != c} z_j for softmax and z_c for sigmoid; where
     the output itself is explained, it is the output. They rank and sign feature
     maps as the probability does (the factor p (1 - p) is common and positive), and do not vanish where the
     model is sure.
     """
-    best = op.ArgMax("logits", axis=1, keepdims=0)
-    targets = op.Where(op.Less("targets", op.constant(0)), best, "targets")
-    off_on = op.constant(np.array([0, 1], op.dtype))
-    chosen = op.OneHot(targets, op.constant(np.array([network.classes])), off_on, axis=1)
+    count = op.constant([network.classes])
+    _, by_logit = op.TopK("logits", count, axis=1, outputs=2)
+    _, ranks = op.TopK(by_logit, count, axis=1, largest=0, outputs=2)  # of each class
+    targets = op.Unsqueeze("targets", op.constant([1]))
+    by_rank = op.Less(targets, op.constant(0))
+    wanted = op.Where(by_rank, op.Sub(op.constant(BEST), targets), targets)
+    chosen = op.Equal(op.Where(by_rank, ranks, op.constant(np.arange(network.classes)[None])), wanted)
+    one_hot = op.Cast(chosen, to=helper.np_dtype_to_tensor_dtype(op.dtype))
     if network.activation != "softmax":
-        return chosen
-    others = op.Where(
-        op.Cast(chosen, to=TensorProto.BOOL), op.constant(np.array(-np.inf, op.dtype)), "logits"
-    )
-    return op.Sub(chosen, op.Softmax(others, axis=1))
+        return one_hot
+    others = op.Where(chosen, op.constant(np.array(-np.inf, op.dtype)), "logits")
+    return op.Sub(one_hot, op.Softmax(others, axis=1))

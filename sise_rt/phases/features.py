@@ -20,7 +20,7 @@ class Features:
         alphas: alpha_b of each block, (T, K): the mean over locations of the gradient of each target's
             log-odds (eq. 6); empty where the bundle has no gradients.
         logits: (classes,).
-        passes: how often the network was run.
+        passes: how often the network was run forward.
     """
 
     maps: list[np.ndarray]
@@ -30,19 +30,20 @@ class Features:
 
 
 def extract(engine: Engine, image: np.ndarray, targets: np.ndarray) -> Features:
-    """Run the feature graph once a target; the maps are the same each time.
+    """Run the feature graph for as many targets at a time as it takes; the maps are the same each time.
 
     Args:
         engine: runs the bundle.
         image: (1, C, H, W) float32.
-        targets: (T,) int64 class indices.
+        targets: (T,) int64 class indices, or places among the classes as the bundle's graph takes them.
 
     Raises:
         ModelError: the model gives values that are not finite.
     """
     alphas: list[list[np.ndarray]] = []
-    for target in targets if engine.manifest.has_gradients else targets[:1]:
-        maps, scores, logits = engine.features(image, target[None])
+    at_once = engine.targets_at_once if engine.manifest.has_gradients else len(targets)
+    for start in range(0, len(targets), at_once):
+        maps, scores, logits = engine.features(image, targets[start : start + at_once])
         alphas.append(scores)
     every_alpha = (alpha for scores in alphas for alpha in scores)
     require_finite("feature maps, gradients or logits", "for this image", logits, *maps, *every_alpha)
@@ -59,6 +60,9 @@ def extract_best(engine: Engine, image: np.ndarray, count: int) -> tuple[np.ndar
 
     Arguments and errors are those of `extract`. A bundle of a schema before 1.2 takes one run more.
     """
+    if engine.manifest.shared_forward:
+        best = extract(engine, image, BEST - np.arange(min(count, engine.manifest.classes)))
+        return np.argsort(-best.logits, kind="stable")[:count], best
     first = extract(engine, image, np.array([BEST if engine.manifest.takes_best else 0]))
     order = np.argsort(-first.logits, kind="stable")[:count]
     if not engine.manifest.has_gradients:

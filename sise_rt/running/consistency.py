@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from sise_rt.graphs import block_graph, head_graph
+from sise_rt.manifest import Manifest
 from sise_rt.pictures.flatness import is_constant
 from sise_rt.pictures.resizing import resize_by_neighbours
 
 from .logits import confidences, log_odds, log_odds_gradient
-from .passes import FeaturePass, OpenGraph
+from .passes import FeaturePass, OpenGraph, run_features
 from .sessions import Sessions
 
 LEAST_CONFIDENCE = 1e-3  # below it the rounding of large logits is a large share
@@ -60,6 +61,24 @@ def chain_error(sessions: Sessions, image: np.ndarray, targets: np.ndarray, link
         _, gradient, _ = _run(sessions, "last_block_gradient", image, cotangents)
         errors.append(relative_error(gradient.mean(axis=(2, 3), dtype=np.float64), alphas[-1]))
     return max(errors)
+
+
+def shared_forward_error(
+    graph: OpenGraph, manifest: Manifest, image: np.ndarray, targets: np.ndarray
+) -> float:
+    """Gradient scores of several targets in one run against those of each in a run of its own.
+
+    Args:
+        graph: the features graph of a bundle that shares the forward pass.
+        manifest: of the bundle.
+        image: (1, C, H, W) float32.
+        targets: (T,) int64, as the graph takes them.
+    """
+    together, errors = run_features(graph, manifest, image, targets).alphas, []
+    for place in range(len(targets)):
+        alone = run_features(graph, manifest, image, targets[place : place + 1]).alphas
+        errors += [relative_error(a[place], b[0]) for a, b in zip(together, alone, strict=True)]
+    return float(np.max(errors))  # NaN stays
 
 
 def differences_error(sessions: Sessions, targets: np.ndarray, linked: FeaturePass) -> float:

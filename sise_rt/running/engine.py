@@ -214,8 +214,13 @@ class Engine:
         )
         return _batches.setdefault(key, Batches(sizes))
 
+    @property
+    def targets_at_once(self) -> int:
+        """How many targets a run of the features graph takes, at least one."""
+        return self._most("features") if self.manifest.shared_forward else 1
+
     def _most(self, graph: str) -> int:
-        """How many images fit into the memory that a pass may take; at least one."""
+        """How many images, or targets of one, fit into the memory that a pass may take; at least one."""
         if not self.manifest.memory:
             return max(GPU_BATCHES)
         direction = "forward" if graph in ("score", "forward") else "backward"

@@ -77,12 +77,12 @@ class OpenGraph:
 
 
 class FeaturePass(NamedTuple):
-    """What a run of the features graph gives for N images and as many targets.
+    """What a run of the features graph gives for an image and T targets.
 
     Attributes:
-        maps: A_b of each block, (N, K, h, w).
-        alphas: alpha_b of each block, (N, K); empty where the bundle has no gradients.
-        logits: (N, classes).
+        maps: A_b of each block, (1, K, h, w).
+        alphas: alpha_b of each block, (T, K); empty where the bundle has no gradients.
+        logits: (1, classes).
     """
 
     maps: list[np.ndarray]
@@ -98,8 +98,8 @@ def run_features(
     Args:
         graph: as it is opened.
         manifest: of the bundle.
-        images: (N, C, H, W) float32.
-        targets: (N,) int64.
+        images: (1, C, H, W) float32.
+        targets: (T,) int64; one where the bundle does not share the forward pass.
 
     Raises:
         ModelError: as `OpenGraph.run`.

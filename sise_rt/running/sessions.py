@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sise_rt.bundle import MANIFEST, WEIGHTS, Manifest
+from sise_rt.bundle import MANIFEST, WEIGHTS, Manifest, read_again
 from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError, BundleError, ProviderError
 from sise_rt.graphs import graph_specs
@@ -63,8 +63,9 @@ class Sessions:
         precision: that masked copies are scored in, as for `choose`, or `verified`: bfloat16 where that was
             found good enough for this bundle on such a machine, else float32, as all other graphs are.
         oversubscribe: start as many threads as were asked for, on however few cores.
-        files: the bundle's, in memory, from `load_bundle`; what becomes of the folder then does not matter.
-            None reads the folder at each opening, for whoever has just written it.
+        files: the bundle's, in memory, from `load_bundle`; those that are no longer there are read again, and
+            refused if they have changed. None reads the folder at each opening, for whoever has just written
+            it.
 
     Attributes:
         provider: the one in use.
@@ -149,8 +150,11 @@ class Sessions:
 
         Raises:
             OSError: it is not there.
+            BundleError: it has changed since the bundle was loaded.
         """
-        return (self.folder / path).read_bytes() if self._files is None else self._files[path]
+        if self._files is None:
+            return (self.folder / path).read_bytes()
+        return self._files[path] if path in self._files else read_again(self.folder, path, self.manifest)
 
     @cached_property
     def bundle_sha256(self) -> str:
@@ -212,7 +216,9 @@ class Sessions:
         options.log_severity_level = 4  # what fails is raised
         # It keeps a plan of the memory for every input shape; on a CPU each block's last batch has its own.
         options.enable_mem_pattern = not provider.on_cpu
-        self._give_weights(options)
+        # ONNX Runtime copies what it needs of them while the session is made, and says so.
+        weights = None if self._files is None else self.read(WEIGHTS)
+        self._give_weights(options, weights)
         try:
             wanted = provider.configure(options, self.threads, precision, tf32=self.tf32)
             model = self.read(graph)
@@ -229,14 +235,14 @@ class Sessions:
                 f"{provider.name} was asked for, but ONNX Runtime could not start it on this machine "
                 f"(driver or CUDA libraries missing?) and offers {', '.join(session.get_providers())}"
             )
+        del weights
         give_back_memory()  # opening takes several times what it keeps
         return session
 
-    def _give_weights(self, options: Any) -> None:
+    def _give_weights(self, options: Any, weights: bytes | None) -> None:
         """Tell ONNX Runtime where a graph's weights are: in memory, or beside the manifest."""
         place = str(self.folder.resolve())
-        if self._files is not None:
-            weights = self._files[WEIGHTS]
+        if weights is not None:
             options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
             place = NOWHERE
         # Graphs in subfolders share the weights beside the manifest.

@@ -6,9 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sise_rt.bundle import Manifest
+from sise_rt.bundle import BEST, Manifest
 
-from .consistency import chain_error, differences_error, image_gradient, relative_error, score_errors
+from .consistency import (
+    chain_error,
+    differences_error,
+    image_gradient,
+    relative_error,
+    score_errors,
+    shared_forward_error,
+)
 from .engine import Engine
 from .logits import confidences
 from .probe import cell_sums, probe_tensor, read_probe
@@ -62,10 +69,11 @@ def verify(engine: Engine) -> dict[str, float]:
     Returns:
         Relative errors: `logits` (of confidences where the source ended in an activation), `maps` (the mean
         of each feature map) and `alpha` against the source; `chain`, the per-block files against the linked
-        graph; `differences`, alpha against central differences through the per-block files;
-        `image_gradient`, the sums of the input's gradient over cells of it, against the source; `score`, the
-        confidences of masked copies against the forward graph's, with masks made without a graph; `masks`,
-        their extremes and areas. What the bundle has no graphs for is left out.
+        graph, and several targets of that in one run against each alone; `differences`, alpha against central
+        differences through the per-block files; `image_gradient`, the sums of the input's gradient over cells
+        of it, against the source; `score`, the confidences of masked copies against the forward graph's, with
+        masks made without a graph; `masks`, their extremes and areas. What the bundle has no graphs for is
+        left out.
 
     Raises:
         BundleError: the stored numbers cannot be read.
@@ -86,6 +94,10 @@ def verify(engine: Engine) -> dict[str, float]:
             relative_error(a[0], stored) for a, stored in zip(linked.alphas, probe.alphas, strict=True)
         )
     errors["chain"] = chain_error(sessions, image, targets, linked)
+    if manifest.shared_forward:
+        both = np.array([BEST - 1 if manifest.classes > 1 else BEST, probe.target])
+        together = shared_forward_error(engine.features_graph, manifest, image, both)
+        errors["chain"] = float(np.maximum(errors["chain"], together))  # NaN stays
     if linked.alphas and "differences" in tolerances(manifest):
         errors["differences"] = differences_error(sessions, targets, linked)
     if "image_gradient" in sessions.specs and probe.image_gradient is not None:

@@ -40,10 +40,12 @@ def max_pool(
         ceil_mode=ceil_mode,
         auto_pad=auto_pad,
     )
-    flat = op.constant([-1])
-    # Indices count through the whole (N, C, H, W) tensor.
-    zeros = op.Expand(op.constant(0.0), op.Reshape(op.Size(x), flat))
-    total = op.ScatterElements(zeros, op.Reshape(indices, flat), op.Reshape(g, flat), axis=0, reduction="add")
+    # Indices count through the whole (N, C, H, W) tensor. In rows they serve several gradients of one image.
+    size, row = op.ReduceProd(op.Shape(x, start=1), keepdims=1), op.constant([0, -1])
+    shares = op.Reshape(g, row)
+    places = op.Expand(op.Reshape(op.Mod(indices, size), row), op.Shape(shares))
+    zeros = op.Expand(op.constant(0.0), op.Concat(op.Shape(shares, end=1), size, axis=0))
+    total = op.ScatterElements(zeros, places, shares, axis=1, reduction="add")
     return (op.reshape_like(total, x),)
 
 
