@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import BundleError
@@ -92,6 +94,71 @@ class Preprocess:
         for key, values in (("std", self.std), ("scale", (self.scale,))):
             for value in values:
                 _require(SMALLEST < value < LARGEST, f"{key} {_cut(value)}, where 1e-9 to 1e9 is needed")
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        """(height, width) that a picture is resized to cover, or to have, before the crop."""
+        # crop_pct is often a quotient, as in 224 / 232, and must lead back to 232: hence the epsilon.
+        rows, columns = (math.floor(side / self.crop_pct + 1e-6) for side in self.input_size[1:])
+        return rows, columns
+
+    @property
+    def ends(self) -> tuple[tuple[float, float], ...]:
+        """What the darkest and the brightest value of a pixel become, for each channel of the input."""
+        full = 2**self.bit_depth - 1
+        return tuple(
+            (-mean / std, (full / self.scale - mean) / std)
+            for mean, std in zip(self.mean, self.std, strict=True)
+        )
+
+    def sentence(self) -> str:
+        """All of it in a sentence for people: what is resized and cropped, the channels, and their values."""
+        return f"{self._placing()}; {self._channels()}; {self._values()}."
+
+    def _placing(self) -> str:
+        """What becomes of the picture's extent."""
+        size, frame = ("{1} x {0}".format(*pair) for pair in (self.input_size[1:], self.frame))
+        square = self.frame[0] == self.frame[1]
+        how = self.interpolation if square else f"width x height, {self.interpolation}"
+        if self.crop_mode == "squash":
+            said = f"The picture is resized to {frame} pixels ({how}), whatever its proportions"
+        elif square:
+            said = f"The short side is resized to {self.frame[0]} pixels ({how})"
+        else:
+            said = f"The picture is resized until it just covers {frame} pixels ({how})"
+        if self.crop_mode == "center" or size != frame:
+            said += f", and the middle {size} is cropped"
+        if self.crop_assumed and size != frame:
+            said += f" (a picture of exactly {size} is taken as it is, as nobody stated the crop)"
+        return said
+
+    def _channels(self) -> str:
+        count = self.input_size[0]
+        if count not in COLORS:
+            return f"its {counted(count, 'channel')} come as they are"
+        return "colours become grey" if self.color == "GRAY" else f"the channels are {self.color}"
+
+    def _values(self) -> str:
+        """What becomes of the values of pixels."""
+        steps = [] if self.scale == 1 else [f"divided by {self.scale:g}"]
+        if any(self.mean):
+            steps.append(f"reduced by the mean {_listed(self.mean)}")
+        if any(value != 1 for value in self.std):
+            steps.append(f"divided by the std {_listed(self.std)}")
+        values = f"pixel values, 0 to {2**self.bit_depth - 1}"
+        if self.bit_depth > 8:
+            values += f" at {self.bit_depth} bits"
+        if not steps:
+            return f"{values}, stay as they are"
+        done = " and ".join(filter(None, (", ".join(steps[:-1]), steps[-1])))
+        low, high = min(low for low, _ in self.ends), max(high for _, high in self.ends)
+        return f"{values}, are {done}, which gives {low:.3g} to {high:.3g}"
+
+
+def _listed(values: Sequence[Number]) -> str:
+    """Numbers of the channels, as few as say it."""
+    few = values[:1] if len(set(values)) == 1 else values
+    return ", ".join(f"{value:g}" for value in few)
 
 
 def _require(valid: bool, what: str) -> None:

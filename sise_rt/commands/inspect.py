@@ -107,12 +107,7 @@ def _show_bundle(path: Path) -> None:
     """Print what a bundle says of itself."""
     manifest = read_bundle(path)
     say(*described(manifest, path))
-    settings = manifest.preprocess
-    say(
-        f"preprocessing: {settings.crop_mode} crop {settings.crop_pct:g}, {settings.interpolation}, "
-        f"{settings.color}, {settings.bit_depth} bits, scale {settings.scale:g}, mean {settings.mean}, "
-        f"std {settings.std}"
-    )
+    say(f"preprocessing: {manifest.preprocess.sentence()}")
     if manifest.precision == "fp16":
         say("scores: the network in fp16, all else in fp32")
     if not manifest.has_gradients:

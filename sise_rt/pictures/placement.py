@@ -6,7 +6,6 @@ timm's) are Pillow's; every rounding below is theirs too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -124,8 +123,7 @@ def _resized(original: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
     _, height, width = spec.input_size
     if spec.crop_assumed and original == (height, width):
         return original
-    # crop_pct is often a quotient, as in 224 / 232, and must lead back to 232: hence the epsilon.
-    rows, columns = (math.floor(side / spec.crop_pct + 1e-6) for side in (height, width))
+    rows, columns = spec.frame
     if spec.crop_mode == "squash":
         return rows, columns
     if rows == columns:

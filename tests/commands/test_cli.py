@@ -1465,7 +1465,7 @@ def test_the_bit_depth_of_a_model(sise, small_model, dark, tmp_path):
     code, _, notes = sise(*told, "--bit-depth", 12)
     assert code == 0
     assert "assumed: scale 4095.0" in notes
-    assert "12 bits, scale 4095" in sise("inspect", bundle)[1]
+    assert "0 to 4095 at 12 bits, are divided by 4095" in sise("inspect", bundle)[1]
     assert sise("verify", bundle)[0] == 0
     record = json.loads(sise("explain", dark, "-m", bundle, "-o", tmp_path / "out", "--json")[1])
     assert (record["picture"]["bit_depth"], record["warnings"]) == (12, [])
