@@ -13,21 +13,19 @@ from sise_rt.errors import ModelError
 from sise_rt.running.runtime import onnxruntime
 from sise_rt.running.sessions import Sessions
 from sise_rt.wording import Note
+from sise_rt.writing import new_bundle, write_manifest
 
 try:
     import onnx  # noqa: F401
 
     onnxruntime()  # the modules below import it as they are read; its own words are clearer than theirs
 except ImportError as error:
-    raise ModelError(
-        "exporting needs onnx: pip install 'sise-rt[export]', or 'sise-rt[torch]' for torch models"
-    ) from error
+    raise ModelError("exporting needs onnx: pip install onnx") from error
 
 from .assembly import assemble, limits_of_proof
 from .gate_folder import gate_pictures
 from .preparation import Preparation, prepare
 from .proof.gate import Progress, judge
-from .write import new_bundle, write_manifest
 
 if TYPE_CHECKING:
     import torch

@@ -7,13 +7,15 @@ from typing import Any
 
 from sise_rt.bundle import Preprocess
 from sise_rt.errors import ModelError
+from sise_rt.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from sise_rt.stated import refuse_other_depth
 
 from .intake.normalisation import LARGEST_SCALED_MEAN, LARGEST_SCALED_STD, Normalisation
 from .origins.description import shown
 
 IMAGENET = {
-    "mean": (0.485, 0.456, 0.406),
-    "std": (0.229, 0.224, 0.225),
+    "mean": IMAGENET_MEAN,
+    "std": IMAGENET_STD,
     "interpolation": "bilinear",
     "crop_pct": 0.875,
     "crop_mode": "center",
@@ -87,31 +89,8 @@ def refuse_contradictions(settings: Preprocess, given: Set[str], stated: Set[str
         ModelError: mean and std are half given, are those of other pixels, or are of no convention.
     """
     _refuse_half_a_normalisation(settings, given, stated)
-    _refuse_other_depth(settings, "scale" in stated)
+    refuse_other_depth(settings, "scale" in stated)
     _refuse_unknown_scale(settings, stated)
-
-
-def _refuse_other_depth(settings: Preprocess, scale_given: bool) -> None:
-    """Refuse a normalisation of other pixels than those of the bit depth."""
-    bits, scale = settings.bit_depth, settings.scale
-    if scale > 2**bits:
-        raise ModelError(
-            f"a scale of {scale:g} is above the largest pixel of {bits} bits, {2**bits - 1}: give the bit "
-            "depth of the pixels that the model was trained on",
-            settings=("bit_depth", "scale"),
-        )
-    if max(settings.mean) * scale > 2**bits:
-        raise ModelError(
-            f"mean {shown(settings.mean)} is above the brightest pixel, {(2**bits - 1) / scale:g} by scale "
-            f"{scale:g} and {bits} bits: give the bit depth of the pixels that the model was trained on",
-            settings=("bit_depth", "mean"),
-        )
-    if bits > 8 and scale_given and scale in (255, 256):
-        raise ModelError(
-            f"a scale of {scale:g} is that of 8-bit pixels, and those of {bits} bits reach {2**bits - 1}: "
-            "leave one of the two out",
-            settings=("bit_depth", "scale"),
-        )
 
 
 def _refuse_unknown_scale(settings: Preprocess, stated: Set[str]) -> None:

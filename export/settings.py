@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Any
 
-from sise_rt.bundle import DEPTHS, Preprocess
-from sise_rt.errors import ArgumentError, ModelError
+from sise_rt.bundle import Preprocess
+from sise_rt.errors import ModelError
 from sise_rt.preprocessing import COLORS
+from sise_rt.stated import bit_depth, far_too_large, normalisation, number, of_channels, refuse_unknown
 from sise_rt.wording import Note, counted
 
 from .conventions import IMAGENET, convention_for, refuse_contradictions
@@ -15,8 +16,6 @@ from .intake.interface import Interface
 from .intake.normalisation import LARGEST_SCALED_STD, Normalisation
 from .intake.sizes import SIZE, check_size
 from .origins.description import Description, Said, shown
-
-KEYS = frozenset({*IMAGENET, "color", "bit_depth"})  # what can be said of preprocessing
 
 
 def image_size(
@@ -82,28 +81,6 @@ def _told(size: tuple[int | None, int | None, int | None]) -> str:
     return sides + (f" with {counted(channels, 'channel')}" if channels else "")
 
 
-def _number(key: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"{key} is {str(value)[:60]!r}, where a number is needed", settings=(key,)
-        ) from error
-
-
-def _of_channels(key: str, value: Any, channels: int) -> tuple[float, ...]:
-    """A setting's value in each channel."""
-    entries = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    numbers = tuple(_number(key, entry) for entry in (entries * channels if len(entries) == 1 else entries))
-    if len(numbers) != channels:
-        raise ModelError(
-            f"{key} has {counted(len(numbers), 'value')} for {counted(channels, 'channel')}: "
-            "give one, or one a channel",
-            settings=(key,),
-        )
-    return numbers
-
-
 def _refuse_other_channels(described: Mapping[str, Said], channels: int) -> None:
     """Refuse what a file says of other channels than the model's.
 
@@ -119,14 +96,6 @@ def _refuse_other_channels(described: Mapping[str, Said], channels: int) -> None
                 f"{file}: {key} is {shown(value)}, and the model takes {counted(channels, 'channel')}",
                 settings=(setting,),
             )
-
-
-def _refuse_unknown(given: Mapping[str, Any]) -> None:
-    if unknown := sorted(given.keys() - KEYS):
-        raise ArgumentError(
-            f"preprocessing has no {unknown[0]!r}; there are {', '.join(sorted(KEYS))}",
-            settings=("preprocess",),
-        )
 
 
 def preprocessing(
@@ -154,8 +123,8 @@ def preprocessing(
         ModelError: a value is unknown or does not fit the channels.
         ArgumentError: there is no such setting.
     """
-    _refuse_unknown(given)
-    channels, depth = size[0], _bit_depth(given.get("bit_depth"))
+    refuse_unknown(given)
+    channels, depth = size[0], bit_depth(given.get("bit_depth"))
     chosen = {key: value for key, value in given.items() if value is not None}
     said = description.said
     described = {key: said[key].value for key in (*IMAGENET, "color") if key in said}
@@ -175,12 +144,12 @@ def preprocessing(
         settings = Preprocess(
             input_size=size,
             interpolation=str(values["interpolation"]),
-            crop_pct=_number("crop_pct", values["crop_pct"]),
+            crop_pct=number("crop_pct", values["crop_pct"]),
             crop_mode=str(values["crop_mode"]),
-            mean=_of_channels("mean", values["mean"], channels),
-            std=_of_channels("std", values["std"], channels),
+            mean=of_channels("mean", values["mean"], channels),
+            std=of_channels("std", values["std"], channels),
             color=str(values["color"]).upper(),
-            scale=_number("scale", values["scale"]),
+            scale=number("scale", values["scale"]),
             bit_depth=depth,
             crop_assumed="crop_pct" not in chosen.keys() | described.keys(),
             crop_floor=bool(description.value("crop_floor")),
@@ -202,23 +171,15 @@ def normalisation_warning(settings: Preprocess, stated: Set[str], own: Normalisa
         own: what the model does to pixels itself.
     """
     full = 2**settings.bit_depth - 1
-    ends = [
-        [(value / settings.scale - mean) / std for value in (0, full)]
-        for mean, std in zip(settings.mean, settings.std, strict=True)
-    ]
-    largest = max(abs(value) for pair in ends for value in pair)
-    does = f"scale {settings.scale:g}, mean {shown(settings.mean)} and std {shown(settings.std)}"
-    if largest > 2 * full:
-        return (
-            f"{does} make values up to {largest:,.0f} of pixels of 0 to {full}: where mean and std are those "
-            "of pixels in [0, 1], set the scale to the largest pixel"
-        )
+    if warning := far_too_large(settings):
+        return warning
     if own is None:
         return None
-    if own.of_whole_pixels and largest <= LARGEST_SCALED_STD:
+    if own.of_whole_pixels and settings.largest <= LARGEST_SCALED_STD:
         return (
-            f"the model takes pixels of 0 to {full}, as it {own.steps}; by {does} it gets {largest:.3g} at "
-            "most: to give it whole pixels, set scale 1, mean 0 and std 1"
+            f"the model takes pixels of 0 to {full}, as it {own.steps}; by scale {settings.scale:g}, "
+            f"{normalisation(settings)} it gets {settings.largest:.3g} at most: to give it whole "
+            "pixels, set scale 1, mean 0 and std 1"
         )
     if max(own.mean, own.std) > 2 * full:
         return (
@@ -226,21 +187,9 @@ def normalisation_warning(settings: Preprocess, stated: Set[str], own: Normalisa
             "set the bit depth of those that it was trained on"
         )
     trivial = not any(settings.mean) and set(settings.std) == {1.0}
-    if own.of_whole_pixels or trivial or {"mean", "std"} <= stated or own.confirms(ends):
+    if own.of_whole_pixels or trivial or {"mean", "std"} <= stated or own.confirms(settings.ends):
         return None
     return (
-        f"the model itself {own.steps} before its first layer, and mean {shown(settings.mean)} and std "
-        f"{shown(settings.std)} are assumed on top: if it takes pixels that are only scaled, set mean 0 and "
-        "std 1"
+        f"the model itself {own.steps} before its first layer, and {normalisation(settings)} are "
+        "assumed on top: if it takes pixels that are only scaled, set mean 0 and std 1"
     )
-
-
-def _bit_depth(given: Any) -> int:
-    if given is None:
-        return 8
-    if isinstance(given, bool) or given not in DEPTHS:
-        raise ModelError(
-            f"bit_depth is {str(given)[:60]!r}, where {DEPTHS[0]} to {DEPTHS[-1]} is needed",
-            settings=("bit_depth",),
-        )
-    return int(given)

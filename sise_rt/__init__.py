@@ -2,6 +2,7 @@
 
 TYPE_CHECKING = False  # as type checkers take it; `typing` would have to be imported for its own
 if TYPE_CHECKING:
+    from .amending import amend
     from .errors import (
         ArgumentError,
         BundleError,
@@ -40,12 +41,16 @@ __all__ = [
     "Stop",
     "TargetError",
     "UnsupportedOperator",
+    "amend",
     "load",
 ]
 
-_MODULES = {"Explainer": "explainer", "load": "explainer", "Stop": "methods"} | dict.fromkeys(
-    ("BlockEvidence", "Explanation", "Prediction"), "explanation"
-)
+_MODULES = {
+    "amend": "amending",
+    "Explainer": "explainer",
+    "load": "explainer",
+    "Stop": "methods",
+} | dict.fromkeys(("BlockEvidence", "Explanation", "Prediction"), "explanation")
 
 
 def __getattr__(name: str) -> object:

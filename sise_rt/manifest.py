@@ -166,6 +166,21 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Amendment:
+    """What was stated of a bundle after its export, in place of what it said before.
+
+    Attributes:
+        time: of the change, in UTC, ISO 8601.
+        manifest: the sha256 of the `manifest.json` that was amended.
+        before: what that said, by the settings' names.
+    """
+
+    time: str
+    manifest: str
+    before: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a program needs to know of a bundle.
 
@@ -183,7 +198,8 @@ class Manifest:
         opset: the ONNX operator set of the graphs.
         source: the model that was exported.
         parity: the errors measured at export.
-        assumed: what the source did not say and the user did not give.
+        assumed: what the source did not say and the user did not give, a line each, which begins with the
+            setting's name.
         licence: of the weights, or None if unknown.
         files: sha256 of every file but the manifest, by path.
         precision: `fp32`, or `fp16` where the score graph has its network in float16; everything that goes
@@ -196,6 +212,8 @@ class Manifest:
         shared_forward: whether the features graph takes several targets of one image, which share the forward
             pass, and a target of -2 is the class with the second highest logit, and so on; else it takes a
             target for each image. Since 1.5.
+        amended: what was stated after the export, in the order of time. Since 1.5, and in an earlier bundle
+            that was amended.
     """
 
     name: str
@@ -218,6 +236,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     described: tuple[str, ...] = ()
     shared_forward: bool = False
+    amended: tuple[Amendment, ...] = ()
 
     def label(self, index: int) -> str:
         """The label of a class, its index where labels are unknown."""
@@ -234,9 +253,16 @@ class Manifest:
         minor = self.schema_version.split(".")[1:2]
         return self.has_gradients and bool(minor) and minor[0].isdecimal() and int(minor[0]) >= 2
 
+    @property
+    def amended_settings(self) -> tuple[str, ...]:
+        """The names of what was stated after the export, each once."""
+        return tuple(sorted({name for entry in self.amended for name in entry.before}))
+
     def to_json(self) -> str:
         """The manifest as written to `manifest.json`."""
         data = asdict(self)
+        if not self.amended:
+            del data["amended"]
         data |= {"input": _stated(self.input), "parity": _stated(self.parity)}
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 

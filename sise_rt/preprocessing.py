@@ -14,6 +14,7 @@ SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")  # Pillow's
 CROP_MODES = ("center", "squash")
 DEPTHS = range(8, 17)  # bits of a pixel's value
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1]
 
 Number = int | float  # as JSON has it
 
@@ -110,6 +111,11 @@ class Preprocess:
             (-mean / std, (full / self.scale - mean) / std)
             for mean, std in zip(self.mean, self.std, strict=True)
         )
+
+    @property
+    def largest(self) -> float:
+        """The largest amount of what a pixel may become."""
+        return max(abs(value) for pair in self.ends for value in pair)
 
     def sentence(self) -> str:
         """All of it in a sentence for people: what is resized and cropped, the channels, and their values."""

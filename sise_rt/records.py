@@ -31,6 +31,7 @@ class Provenance:
         onnxruntime: version of ONNX Runtime, whatever the provider.
         threads: of the CPU.
         bundle_sha256: of the bundle's manifest, which has those of its other files.
+        amended: the settings of the bundle that were stated after its export.
         source: the model that was exported.
         preprocess: how the picture became the model's input.
         picture: of the file, bytes or array; None where somebody made the model's input by hand.
@@ -41,6 +42,7 @@ class Provenance:
     onnxruntime: str
     threads: int
     bundle_sha256: str
+    amended: tuple[str, ...]
     source: Origin
     preprocess: Preprocess
     picture: Fingerprint | None
@@ -67,6 +69,7 @@ def record_of(explanation: Explanation) -> dict[str, Any]:
         "bundle": {
             "name": explanation.model,
             "sha256": made.bundle_sha256,
+            "amended": list(made.amended),
             "source": asdict(made.source) | {"sha256": made.source.sha256 or None},
         },
         "preprocessing": _plain(asdict(made.preprocess)),

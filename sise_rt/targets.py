@@ -54,7 +54,7 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
         raise TargetError(f"target {target!r} is no class index")
     if not manifest.labels:
         raise TargetError(
-            f"target {text!r}: the bundle has no labels: give a class index, or export it with labels"
+            f"target {text!r}: the bundle has no labels: give a class index, or amend it with labels"
         )
     wanted = text.casefold()
     whole = [i for i, label in enumerate(manifest.labels) if label.casefold() == wanted]

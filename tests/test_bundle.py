@@ -115,7 +115,7 @@ CONTRADICTIONS = {
     "input size of two": ("preprocess/input_size", [32, 32], "input_size"),
     "input size of none": ("preprocess/input_size", [], "input_size"),
     "input size of halves": ("preprocess/input_size", [3, 32.0, 32.0], "input_size"),
-    "interpolation": ("preprocess/interpolation", "lanczos", "interpolation 'lanczos'"),
+    "interpolation": ("preprocess/interpolation", "cubic", "interpolation 'cubic'"),
     "crop": ("preprocess/crop_pct", 0, "crop_pct 0"),
     "huge crop": ("preprocess/crop_pct", 10**400, r"crop_pct 1000\d*\.\.\., where 0.01 to 1"),
     "tiny crop": ("preprocess/crop_pct", 5e-324, "crop_pct"),

@@ -27,7 +27,7 @@ BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
 # The modules that lie in no folder of their room.
 LOOSE = {
     **dict.fromkeys(("bundle", "cautions", "errors", "files", "graphs", "manifest", "memory"), "base"),
-    **dict.fromkeys(("preprocessing", "wording"), "base"),
+    **dict.fromkeys(("amending", "preprocessing", "stated", "wording", "writing"), "base"),
     **dict.fromkeys(
         ("answering", "captions", "comparing", "drawing", "explainer", "explanation", "metrics"), "explaining"
     ),

@@ -26,7 +26,9 @@ from .interface import SIGNALS, VOLUMES
 try:
     import torch
 except ImportError as error:
-    raise ModelError("exporting a torch model needs torch: pip install 'sise-rt[torch]'") from error
+    raise ModelError(
+        "exporting a torch model needs torch: pip install torch onnxscript safetensors"
+    ) from error
 
 from .torch_modules import deployed
 from .torch_weights import load_weights, read_weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -50,4 +51,6 @@ def demo(out: Path, provider: str, threads: int | None, oversubscribe: bool) -> 
             explanation = explainer.explain(picture, progress=progress)
         files = explanation.save(out, picture, blocks=True)
     say(*summary(explanation, files[0]))
-    say(f"All blocks side by side: {files[-1]}. Next: sise-rt export YOUR_MODEL.onnx")
+    say(f"All blocks side by side: {files[-1]}")
+    first = "" if find_spec("onnx") else "pip install onnx, then "
+    say(f"Next, a model of your own: {first}sise-rt export --help")

@@ -13,7 +13,7 @@ import click
 from sise_rt import load
 from sise_rt.errors import MethodError, SiseError
 from sise_rt.evaluation.claim import claimed
-from sise_rt.evaluation.datasets import FORMATS, read_dataset
+from sise_rt.evaluation.datasets import FORMATS, WITH_FILE, WITHOUT_TRUTH, read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import run, settings_of_run
 from sise_rt.evaluation.store import SUMMARY
@@ -78,7 +78,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
     heading=WHAT,
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Of coco and csv-boxes: the file that has them.",
+    help=f"Of {', '.join(WITH_FILE)}: the file that has them.",
 )
 @option(
     "--class-map",
@@ -192,7 +192,7 @@ def evaluate(
       sise-rt evaluate -m model.sise --data parts --format masks -o report
       sise-rt evaluate -m model.sise --data photos --format folder -o report
     """
-    metrics = metrics or tuple(name for name in PAPERS if form != "folder" or name in MODEL)
+    metrics = metrics or tuple(name for name in PAPERS if form not in WITHOUT_TRUTH or name in MODEL)
     _refuse_format(form, annotations)
     requests = _requests(methods)
     _refuse_metrics(metrics, form, step)
@@ -237,8 +237,8 @@ def evaluate(
 def _refuse_format(form: str, annotations: Path | None) -> None:
     needed = [name for name in EXTRA if name != "defusedxml" or form == "voc"]
     if missing := [name for name in needed if find_spec(name) is None]:
-        raise SiseError(f"evaluate needs {', '.join(missing)}: pip install 'sise-rt[evaluate]'")
-    if annotations is not None and form not in ("coco", "csv-boxes"):
+        raise SiseError(f"evaluate needs {', '.join(missing)}: pip install {' '.join(missing)}")
+    if annotations is not None and form not in WITH_FILE:
         raise click.BadParameter(f"--format {form} has no such file", param_hint="--annotations")
 
 
@@ -263,9 +263,9 @@ def _refuse_metrics(metrics: tuple[str, ...], form: str, step: int | None) -> No
             raise click.BadParameter(
                 f"no metric {name!r}; known are {', '.join((*TRUTH, *MODEL))}", param_hint="--metric"
             )
-        if form == "folder" and name in TRUTH:
+        if form in WITHOUT_TRUTH and name in TRUTH:
             raise click.BadParameter(
-                f"{name} needs ground truth, which --format folder has not; without it there are "
+                f"{name} needs ground truth, which --format {form} has not; without it there are "
                 f"{', '.join(MODEL)}",
                 param_hint="--metric",
             )

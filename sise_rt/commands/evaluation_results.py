@@ -71,7 +71,7 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"  with fewer than {FEW} pictures the intervals are too narrow to be believed"
     left = {_kind(kind, entry): entry["count"] for kind, entry in summary["problems"].items()}
     if missing := summary["missing_classes"]:
-        names = _few(list(missing))
+        names = few(list(missing))
         left[f"pairs of classes that are no class of the model ({names})"] = counts[
             "pairs_of_missing_classes"
         ]
@@ -83,10 +83,11 @@ def _kind(kind: str, entry: dict[str, Any]) -> str:
     """A kind of problems; of files that are no pictures with their suffixes."""
     if kind != NO_PICTURE:
         return kind
-    return f"{kind} ({_few(sorted({suffix for _, suffix in entry['listed']}))})"
+    return f"{kind} ({few(sorted({suffix for _, suffix in entry['listed']}))})"
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Some names in words, the first five of more."""
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sise_rt.bundle import PRECISIONS
 from sise_rt.wording import counted
 
+from .accuracy import tell_accuracy
 from .command import Command, spelt_note
 from .console import described, parity_line, say, warn
 from .help_pages import HOW, WHAT, WHERE_TO, option
@@ -17,6 +18,9 @@ from .model_options import import_torch_for, of_model
 from .progress import Progress
 from .shared_options import QUIET
 from .signals import starting
+
+if TYPE_CHECKING:
+    from sise_rt.export import Report
 
 
 @click.command(cls=Command)
@@ -51,6 +55,14 @@ from .signals import starting
     help="Pictures of the kind that the model is for; fp16 is refused if it changes their explanations.",
 )
 @option(
+    "--check-images",
+    heading=HOW,
+    metavar="FOLDER|CSV",
+    type=click.Path(path_type=Path),
+    help="Labelled pictures: how often the bundle is right, and whether another preprocessing is better; "
+    "see sise-rt accuracy.",
+)
+@option(
     "-o",
     "--out",
     heading=WHERE_TO,
@@ -72,6 +84,7 @@ def export(
     licence: str | None,
     precision: str,
     gate_images: Path | None,
+    check_images: Path | None,
     overwrite: bool,
     quiet: bool,
     **preprocess: Any,
@@ -89,13 +102,16 @@ def export(
       sise-rt export resnet-50/
       sise-rt export torchvision:resnet50 --weights DEFAULT
       sise-rt export timm:regnety_004 --weights tuned.safetensors
+      sise-rt export model.onnx --check-images photos/
       sise-rt export model.onnx --precision fp16 --gate-images photos/
     """
     with starting():
+        from sise_rt import load
+        from sise_rt.evaluation.datasets import read_labelled
         from sise_rt.export import export as export_bundle
-        from sise_rt.export.proof.parity import allowed_errors
 
         import_torch_for(source)
+        dataset = None if check_images is None else read_labelled(check_images)
     out = out or Path(f"{_name(source)}.sise")
     with Progress(hidden=quiet or gate_images is None).of("explaining in both precisions") as progress:
         report = export_bundle(
@@ -117,11 +133,20 @@ def export(
         )
     for warning in report.warnings:
         warn(warning)
-    if quiet:
-        return
+    if not quiet:
+        _tell(report)
+    if dataset is not None:
+        tell_accuracy(load(out), out, dataset, quiet=quiet)
+
+
+def _tell(report: Report) -> None:
+    """Print what was made, and how far it can be relied on."""
+    from sise_rt.export.proof.parity import allowed_errors
+
     for note in report.notes:
         say(spelt_note(note), err=True)
     say(*described(report.manifest, report.path))
+    say(f"preprocessing: {report.manifest.preprocess.sentence()}")
     parity = report.manifest.parity
     allowed = allowed_errors(parity.quantised, report.manifest.precision)
     say(parity_line(parity.errors, allowed))

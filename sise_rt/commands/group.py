@@ -22,6 +22,8 @@ MODULES = {  # of the subcommands, in this package, in the order of a first use
     "demo": "demo",
     "export": "export",
     "inspect": "inspect",
+    "accuracy": "accuracy",
+    "amend": "amend",
     "verify": "verify",
     "explain": "explain",
     "evaluate": "evaluate",

@@ -117,6 +117,8 @@ def _show_bundle(path: Path) -> None:
     say(f"licence: {manifest.licence or 'unknown'}")
     for line in manifest.described:
         say(line)
+    for entry in manifest.amended:
+        say(f"amended {entry.time}: {', '.join(entry.before)}")
     for note in manifest.assumed:
         say(f"assumed: {note}")
     for warning in manifest.warnings:

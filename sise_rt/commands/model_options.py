@@ -1,4 +1,4 @@
-"""Options that say of a model what it does not say itself; the same for `export` and `inspect`."""
+"""Options that say of a model what it does not say itself: of `export`, `inspect` and `amend`."""
 
 from __future__ import annotations
 
@@ -82,6 +82,8 @@ OPTIONS = (
         type=Size(),
         help="224 or HEIGHTxWIDTH, where the model leaves it free.",
     ),
+)
+OF_PREPROCESSING = (
     option(
         "--mean",
         heading=PREPROCESSING,
@@ -130,7 +132,14 @@ OPTIONS = (
 
 def of_model(command: Callable[..., Any]) -> Callable[..., Any]:
     """A command with the options of a model: those of preprocessing arrive as further keywords."""
-    for decorate in reversed(OPTIONS):
+    for decorate in reversed((*OPTIONS, *OF_PREPROCESSING)):
+        command = decorate(command)
+    return command
+
+
+def of_preprocessing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command with the options of preprocessing alone."""
+    for decorate in reversed(OF_PREPROCESSING):
         command = decorate(command)
     return command
 

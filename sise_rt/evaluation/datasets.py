@@ -10,7 +10,7 @@ from sise_rt.errors import ArgumentError
 from .coco import read_coco
 from .masks import read_masks
 from .samples import DataError, Dataset, Files, Problem, Sample, shuffled
-from .tables import read_csv_boxes
+from .tables import read_csv_boxes, read_csv_labels
 from .voc import read_voc
 
 
@@ -19,6 +19,8 @@ def read_folder(files: Files, dataset: Dataset, _: Path | None) -> None:
     for path in files.pictures():
         classes = PurePosixPath(path).parts[:-1][:1]
         dataset.samples.append(Sample(path, dict.fromkeys(classes)))
+    empty = files.folders - {name for sample in dataset.samples for name in sample.present}
+    dataset.problems += [Problem("folder without pictures", name) for name in sorted(empty)]
 
 
 FORMATS: dict[str, Callable[[Files, Dataset, Path | None], None]] = {
@@ -26,8 +28,11 @@ FORMATS: dict[str, Callable[[Files, Dataset, Path | None], None]] = {
     "coco": read_coco,
     "csv-boxes": read_csv_boxes,
     "masks": read_masks,
+    "csv-labels": read_csv_labels,
     "folder": read_folder,
 }
+WITHOUT_TRUTH = ("csv-labels", "folder")  # formats that tell classes at most, and not where these are
+WITH_FILE = ("coco", "csv-boxes", "csv-labels")  # those with an annotation file
 
 
 def read_dataset(
@@ -38,7 +43,7 @@ def read_dataset(
     Args:
         folder: that holds it.
         form: one of `FORMATS`.
-        annotations: the annotation file of `coco` and `csv-boxes`, where it is not found by its name.
+        annotations: the annotation file of the formats `WITH_FILE`, where it is not found by its name.
         only: names or stems of the pictures to keep, as in VOC's `ImageSets/Main/test.txt`; None keeps all.
 
     Raises:
@@ -60,6 +65,28 @@ def read_dataset(
         )
     dataset.samples = shuffled(dataset.samples)
     return dataset
+
+
+def read_labelled(data: Path, form: str | None = None) -> Dataset:
+    """Read pictures and their classes: a folder with a folder for each class, or a table.
+
+    Args:
+        data: the folder, or the annotation file in the folder of the pictures.
+        form: one of `FORMATS`; None takes a file, or a `labels.csv` in the folder, for `csv-labels`, and
+            anything else for `folder`.
+
+    Raises:
+        ArgumentError: there is no such format, or it has no annotation file.
+        DataError: as `read_dataset` does.
+    """
+    if not data.is_file():
+        return read_dataset(data, form or ("csv-labels" if (data / "labels.csv").is_file() else "folder"))
+    form = form or "csv-labels"
+    if form in FORMATS and form not in WITH_FILE:
+        raise ArgumentError(
+            f"{data} is a file, and the format {form} has none: name the folder", settings=("form",)
+        )
+    return read_dataset(data.parent, form, data)
 
 
 def _keep(wanted: set[str], dataset: Dataset, files: Files) -> None:

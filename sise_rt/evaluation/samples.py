@@ -142,9 +142,12 @@ class Files:
             raise DataError(f"{folder}: no such folder: name the one of the data set", settings=("folder",))
         self.folder = folder
         self.paths: list[str] = []
+        self.folders: set[str] = set()  # right in the folder
         home = folder.resolve()
         for here, folders, names in os.walk(folder):
             folders[:] = _visible(folders)
+            if Path(here) == folder:
+                self.folders.update(name for name in folders if not Path(here, name).is_symlink())
             for name in folders:
                 if Path(here, name).is_symlink():
                     problems.append(

@@ -67,6 +67,38 @@ def read_csv_boxes(files: Files, dataset: Dataset, annotations: Path | None) -> 
     dataset.add(present, (path for path in files.pictures() if path not in broken))
 
 
+def read_csv_labels(files: Files, dataset: Dataset, annotations: Path | None) -> None:
+    """A table with a line for each picture and class of it, without ground truth.
+
+    The table is `labels.csv`, or `annotations`. Its columns: the image (`image`, `file`, `filename` or
+    `path`) and the class (`class`, `label`, `name`, `class_name` or `class_index`); without a header the
+    image comes first and the class second.
+    """
+    table = annotations.name if annotations is not None else "labels.csv"
+    header, rows = _table(files, annotations, "labels.csv")
+    image, group = _column(header, IMAGE_COLUMNS), _column(header, CLASS_COLUMNS)
+    if None in (image, group) and len(header) == 2 and files.find(header[0]):
+        image, group = header
+        rows.insert(0, (1, {image: image, group: group}))
+    if image is None or group is None:
+        columns = ", ".join(header)[:300] or "none"
+        raise DataError(f"{files.folder}: {table} needs {LABEL_COLUMNS}; it has {columns}")
+    present: dict[str, dict[str, Truth | None]] = {}
+    lost: dict[str, str] = {}
+    for line, row in rows:
+        name, label = ((row.get(column) or "").strip() for column in (image, group))
+        path = files.find(name)
+        if path is None:
+            _lose(lost, name, f"line {line} of {table}")
+        elif label:
+            present.setdefault(path, {})[label] = None
+        else:
+            dataset.problems.append(Problem("broken annotation", path, f"line {line} has no class"))
+    dataset.problems += [Problem("annotation without image", *item) for item in lost.items()]
+    told = {problem.where for problem in dataset.problems}
+    dataset.add(present, (path for path in files.pictures() if path not in told))
+
+
 def _lose(lost: dict[str, str], name: str, line: str) -> None:
     """A picture that is not there is named once, with the first line that has it."""
     lost.setdefault(name or line, line if name else "it names no picture")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,12 +80,10 @@ def prepare(
     start = time.perf_counter()
     name = name or name_of(image)
     raster = read_picture(image, channels=spec.input_size[0], max_pixels=max_pixels, name=name)
-    try:
+    with _naming(name):
         bits, of_depth = bit_depth_of(raster, bit_depth, spec.bit_depth)
         pixels = raster.at_depth(bits)
         tensor, placement = preprocess(pixels, spec, bits)
-    except ImageError as error:
-        raise ImageError(f"{name}: {error.message}", settings=error.settings) from error
     notes = (*raster.notes, *of_depth)
     if (share := seen_share(placement)) < LEAST_SEEN:
         text = f"the model sees {share:.0%} of the picture: the rest is cropped"
@@ -91,6 +91,47 @@ def prepare(
     shown = in_eight_bits(pixels, bits)
     seconds = time.perf_counter() - start
     return Picture(shown, tensor, placement, name, seconds, bits, notes, spec, raster.fingerprint)
+
+
+def prepare_variants(
+    image: Any,
+    specs: Sequence[Preprocess],
+    *,
+    bit_depth: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
+) -> np.ndarray:
+    """Read a picture once, and preprocess it in several ways for one model.
+
+    Args:
+        image: whatever `read_picture` takes.
+        specs: of one input size and bit depth, at least one.
+        bit_depth: as for `prepare`, as are the next two.
+        max_pixels: larger pictures are refused.
+        name: of the picture.
+
+    Returns:
+        The inputs, (specs, C, H, W) float32.
+
+    Raises:
+        ImageError: the picture cannot be used.
+        ArgumentError: there is no such bit depth.
+    """
+    name = name or name_of(image)
+    raster = read_picture(image, channels=specs[0].input_size[0], max_pixels=max_pixels, name=name)
+    with _naming(name):
+        bits, _ = bit_depth_of(raster, bit_depth, specs[0].bit_depth)
+        pixels = raster.at_depth(bits)
+        return np.concatenate([preprocess(pixels, spec, bits)[0] for spec in specs])
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Let errors about a picture begin with its name."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}: {error.message}", settings=error.settings) from error
 
 
 def name_of(image: Any) -> str:

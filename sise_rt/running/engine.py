@@ -200,7 +200,7 @@ class Engine:
             return Batches((fixed,))
         if size is not None:
             return Batches((size,))
-        most = self._most(graph)
+        most = self.most_at_once(graph)
         sizes = tuple(n for n in (CPU_BATCHES if self.sessions.provider.on_cpu else GPU_BATCHES) if n <= most)
         sizes, shape = sizes or (most,), self.manifest.preprocess.input_size
         key = (
@@ -217,9 +217,9 @@ class Engine:
     @property
     def targets_at_once(self) -> int:
         """How many targets a run of the features graph takes, at least one."""
-        return self._most("features") if self.manifest.shared_forward else 1
+        return self.most_at_once("features") if self.manifest.shared_forward else 1
 
-    def _most(self, graph: str) -> int:
+    def most_at_once(self, graph: str) -> int:
         """How many images, or targets of one, fit into the memory that a pass may take; at least one."""
         if not self.manifest.memory:
             return max(GPU_BATCHES)

@@ -26,6 +26,7 @@ UNPROVEN = Caution(
     "masked copies are scored in bfloat16, which was not found good enough for this bundle, provider and "
     "processor: verify it with pictures of the kind that the model is for",
 )
+NOT_IN_BF16 = "masked copies are scored in float32, though bfloat16 was found good enough here once"
 MANY = 2**20  # bytes; no file of records is longer
 
 
@@ -98,8 +99,7 @@ def choose_verified(name: str, folder: Path, manifest: Manifest) -> tuple[Provid
 
 
 def _in_float32(why: str) -> Caution:
-    text = "masked copies are scored in float32, though bfloat16 was found good enough here once"
-    return Caution("bfloat16-left", f"{text}: {why}")
+    return Caution("bfloat16-left", f"{NOT_IN_BF16}: {why}")
 
 
 def write_record(sessions: Sessions, record: GateRecord) -> None:

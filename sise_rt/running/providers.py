@@ -56,12 +56,17 @@ def _named(name: str) -> Provider:
     if name in PLUG_INS:
         if find_spec(PLUG_INS[name]) is None:
             raise ProviderError(
-                f"{name} cannot run: its plug-in is not installed: pip install 'sise-rt[{name}]'"
+                f"{name} cannot run: its plug-in is not installed: pip install {_package(name)}"
             )
         return plugged_in(name, PLUG_INS[name])
     if name.startswith(PLUG_IN):
         return plugged_in(name, module_of(name.removeprefix(PLUG_IN)))
     return _built_in(name)
+
+
+def _package(name: str) -> str:
+    """What is installed to have a plug-in."""
+    return PLUG_INS[name].replace("_", "-")
 
 
 def _built_in(name: str) -> Provider:
@@ -77,7 +82,7 @@ def _built_in(name: str) -> Provider:
         raise ProviderError(
             f"{name} was asked for, but this ONNX Runtime has only "
             + ", ".join(other for other, full in PROVIDERS.items() if full in available)
-            + ("; pip install 'sise-rt[gpu]' in place of 'sise-rt[cpu]'" if name != "cpu" else "")
+            + ("; install the package onnxruntime-gpu in place of onnxruntime" if name != "cpu" else "")
         )
     if name != "cpu" and hasattr(ort, "preload_dlls"):
         with redirect_stdout(sys.stderr):  # it prints what it misses, and standard output is the caller's
@@ -98,7 +103,7 @@ def _why_not_bf16(provider: Provider) -> str:
         return f"this processor does not compute in it: {processor()}"
     return (
         f"{provider.name} does not compute in it on {processor().name}; openvino does on Intel processors: "
-        "pip install 'sise-rt[openvino]' and choose it"
+        f"pip install {_package(OPENVINO)} and choose it"
     )
 
 

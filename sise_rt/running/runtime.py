@@ -26,15 +26,14 @@ def onnxruntime() -> Any:
         raise ProviderError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
             "uninstall both (pip uninstall onnxruntime onnxruntime-gpu), "
-            "then install sise-rt[cpu] or sise-rt[gpu]"
+            "then install one of them, onnxruntime-gpu for CUDA"
         )
     os.environ.setdefault(*NO_REPORTS)
     try:
         import onnxruntime
     except ImportError as error:
         raise ProviderError(
-            f"ONNX Runtime cannot be imported ({error}): pip install 'sise-rt[cpu]', "
-            "or 'sise-rt[gpu]' for CUDA"
+            f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime, or onnxruntime-gpu for CUDA"
         ) from error
     if not hasattr(onnxruntime, "InferenceSession"):  # a folder of that name, as an uninstall may leave
         places = ", ".join(map(str, onnxruntime.__path__))

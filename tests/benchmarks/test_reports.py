@@ -8,7 +8,7 @@ from PIL import Image
 
 import sise_rt
 
-pytest.importorskip("matplotlib", reason="pip install 'sise-rt[evaluate]'")
+pytest.importorskip("matplotlib", reason="pip install '.[evaluate]'")
 from benchmarks import ablation, budget, evidence, rounded
 
 

@@ -57,7 +57,18 @@ def test_every_command_has_help_with_an_example(sise, command):
 
 
 def test_commands_are_those_of_the_design(sise):
-    assert COMMANDS == ["demo", "evaluate", "explain", "export", "inspect", "methods", "providers", "verify"]
+    assert COMMANDS == [
+        "accuracy",
+        "amend",
+        "demo",
+        "evaluate",
+        "explain",
+        "export",
+        "inspect",
+        "methods",
+        "providers",
+        "verify",
+    ]
 
 
 def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
@@ -448,6 +459,17 @@ def test_demo_writes_an_explanation(sise, tmp_path):
     assert list((tmp_path / "demo").glob("surface.*.blocks.png"))
 
 
+@pytest.mark.parametrize(("there", "first"), [(True, ""), (False, "pip install onnx, then ")])
+def test_the_last_line_of_the_demo_works(sise, tmp_path, monkeypatch, there, first):
+    monkeypatch.setattr("sise_rt.commands.demo.find_spec", lambda _: there or None)
+    line = sise("demo", "-o", tmp_path / "demo")[1].splitlines()[-1]
+    command = line.removeprefix(f"Next, a model of your own: {first}").split()
+    assert command[0] == "sise-rt"
+    code, printed, _ = sise(*command[1:])
+    assert code == 0
+    assert "sise-rt export model.onnx" in printed
+
+
 # ---------------------------------------------------------------------------------------------- bad input
 
 
@@ -729,7 +751,7 @@ def test_cuda_asked_for_and_not_there(sise, small_bundle, picture):
     code, _, err = sise("explain", picture, "-m", small_bundle, "--provider", "cuda")
     report("CUDA not there", code, err)
     assert code == 2
-    assert "sise-rt[gpu]" in err
+    assert "the package onnxruntime-gpu" in err
 
 
 @pytest.mark.parametrize("name", ["gpu", "openvino2", "plugin"])
@@ -900,14 +922,16 @@ def test_inspect_of_what_is_no_source(sise, source, says):
 
 
 @pytest.mark.parametrize("source", ["torchvision:resnet18", "timm:resnet18", "json:dumps"])
-def test_a_torch_source_without_torch_names_the_extra(source):
+def test_a_torch_source_without_torch_names_what_to_install(source):
     code = "import sys; sys.modules['torch'] = None; from sise_rt.cli import main; main()"
     for command in (["inspect", source], ["export", source, "--weights", "none"]):
         done = subprocess.run(
             [sys.executable, "-P", "-c", code, *command], capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 2
-        assert done.stderr == "error: exporting a torch model needs torch: pip install 'sise-rt[torch]'\n"
+        assert done.stderr == (
+            "error: exporting a torch model needs torch: pip install torch onnxscript safetensors\n"
+        )
 
 
 def test_what_a_library_warns_of_reaches_no_terminal(small_bundle, tmp_path):

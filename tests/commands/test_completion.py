@@ -33,7 +33,7 @@ def completed(monkeypatch, capsys):
         (["explain", "--provider", "c"], ["cpu", "cuda"]),
         (["explain", "--method", "grad"], ["grad-cam", "grad-cam++"]),
         (["explain", "--method", "sise,ri"], ["sise,rise"]),
-        (["evaluate", "--format", "c"], ["coco", "csv-boxes"]),
+        (["evaluate", "--format", "c"], ["coco", "csv-boxes", "csv-labels"]),
     ],
 )
 def test_names_are_completed(completed, words, offered):
@@ -46,7 +46,10 @@ def test_labels_are_completed_of_the_bundle_that_stands_before(completed, small_
     assert completed("explain", "a.png", "-m", "model.onnx", "-t", "b") == []
 
 
-@pytest.mark.parametrize("words", [["explain", "-m", "a"], ["verify", "a"], ["providers", "-m", "a"]])
+@pytest.mark.parametrize(
+    "words",
+    [["explain", "-m", "a"], ["verify", "a"], ["accuracy", "a"], ["amend", "a"], ["providers", "-m", "a"]],
+)
 def test_a_bundle_is_a_folder(completed, words):
     assert completed(*words) == [["dir", "a"]]
 

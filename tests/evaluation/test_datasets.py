@@ -11,14 +11,14 @@ from PIL import Image
 from sise_rt.errors import ArgumentError, SiseError, TargetError
 from sise_rt.evaluation.classes import match_classes, read_class_map
 from sise_rt.evaluation.coco import unpacked
-from sise_rt.evaluation.datasets import read_dataset
+from sise_rt.evaluation.datasets import read_dataset, read_labelled
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import fingerprint
 from sise_rt.evaluation.samples import NO_PICTURE, DataError, Files, Sample, Truth, shuffled
 from sise_rt.methods import parse
 from sise_rt.pictures.reading import load_image
 
-pytest.importorskip("defusedxml", reason="pip install 'sise-rt[evaluate]'")
+pytest.importorskip("defusedxml", reason="pip install '.[evaluate]'")
 
 
 def picture(path, size=(40, 30), value=120):
@@ -53,6 +53,46 @@ def kinds(dataset):
 
 def by_name(dataset):
     return {sample.image: sample.present for sample in dataset.samples}
+
+
+def test_a_table_of_classes(tmp_path):
+    for name in ("a.png", "deep/b.png", "c.png", "d.png"):
+        picture(tmp_path / name)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\na.png,dog\na.png,cat\ndeep/b.png,3\nlost.png,dog\nd.png,\n")
+    dataset = read_labelled(tmp_path)
+    assert by_name(dataset) == {"a.png": {"dog": None, "cat": None}, "deep/b.png": {"3": None}}
+    assert kinds(dataset) == [
+        ("annotation without image", "lost.png"),
+        ("broken annotation", "d.png"),
+        ("image without annotation", "c.png"),
+    ]
+    table.rename(tmp_path / "other.csv")
+    assert by_name(read_labelled(tmp_path / "other.csv")) == by_name(dataset)
+    assert by_name(read_dataset(tmp_path, "csv-labels", tmp_path / "other.csv")) == by_name(dataset)
+
+
+def test_a_table_without_a_heading(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("a.png,dog\na.png,cat\n")
+    assert by_name(read_labelled(tmp_path)) == {"a.png": {"dog": None, "cat": None}}
+    (tmp_path / "labels.csv").write_text("b.png,dog\n")
+    with pytest.raises(DataError, match=r"labels.csv needs columns for image .* it has b.png, dog"):
+        read_labelled(tmp_path)
+
+
+def test_a_folder_for_each_class(tmp_path):
+    picture(tmp_path / "dog" / "a.png")
+    (tmp_path / "cat" / "deep").mkdir(parents=True)
+    dataset = read_labelled(tmp_path)
+    assert by_name(dataset) == {"dog/a.png": {"dog": None}}
+    assert kinds(dataset) == [("folder without pictures", "cat")]
+
+
+def test_a_file_that_the_format_has_not(tmp_path):
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(ArgumentError, match="is a file, and the format voc has none"):
+        read_labelled(tmp_path / "a.csv", "voc")
 
 
 @pytest.mark.parametrize(("images", "notes"), [("JPEGImages", "Annotations"), ("IMAGES", "ANNOTATIONS")])
@@ -242,7 +282,7 @@ def test_compressed_run_lengths():
 
 
 def test_run_lengths_are_read_as_coco_itself_reads_them():
-    coco_masks = pytest.importorskip("pycocotools.mask", reason="pip install 'sise-rt[test]'")
+    coco_masks = pytest.importorskip("pycocotools.mask", reason="pip install '.[test]'")
     rng = np.random.default_rng(7)
     for share in (0, 0.01, 0.5, 0.99, 1):
         for height, width in ((1, 1), (1, 50), (37, 20), (300, 200)):
@@ -828,9 +868,8 @@ def test_nothing_to_use_is_refused(tmp_path, form):
 
 
 def test_a_format_that_there_is_not(tmp_path):
-    with pytest.raises(
-        ArgumentError, match="no format 'yolo'; known are voc, coco, csv-boxes, masks, folder"
-    ):
+    formats = "voc, coco, csv-boxes, masks, csv-labels, folder"
+    with pytest.raises(ArgumentError, match=f"no format 'yolo'; known are {formats}"):
         read_dataset(tmp_path, "yolo")
 
 

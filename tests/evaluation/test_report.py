@@ -17,7 +17,7 @@ from sise_rt.evaluation.summary import LISTED, bootstrap, summarise
 from sise_rt.methods import METHODS, Request
 
 for needed in ("matplotlib", "jinja2"):
-    pytest.importorskip(needed, reason="pip install 'sise-rt[evaluate]'")
+    pytest.importorskip(needed, reason="pip install '.[evaluate]'")
 
 HOSTILE = '<script>alert("1")</script>&\'"><img src=x onerror=y>.png'
 

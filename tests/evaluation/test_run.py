@@ -38,7 +38,7 @@ from sise_rt.pictures.reading import load_image
 from sise_rt.running.logits import confidences
 
 for needed in command.EXTRA:
-    pytest.importorskip(needed, reason="pip install 'sise-rt[evaluate]'")
+    pytest.importorskip(needed, reason="pip install '.[evaluate]'")
 
 METRICS = ("ebpg", "miou", "bbox", "pointing-game", "drop", "increase", "insertion", "deletion")
 METHODS = ("sise", "grad-cam")
@@ -646,7 +646,7 @@ def test_pictures_of_16_bits_have_a_bit_depth(options, data, tmp_path):
 
 
 def test_pictures_of_many_channels_with_masks(small_model, tmp_path):
-    onnx = pytest.importorskip("onnx", reason="pip install 'sise-rt[export]'")
+    onnx = pytest.importorskip("onnx", reason="pip install '.[export]'")
     from sise_rt.export import export
 
     model = onnx.load(small_model)
@@ -792,9 +792,9 @@ def test_classes_that_no_metric_asks_for_are_not_left_out(options):
     assert "no class of the model" not in out
 
 
-def test_a_missing_extra_says_what_to_install(options, monkeypatch):
+def test_a_missing_package_says_what_to_install(options, monkeypatch):
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "jinja2" else object())
-    assert invoke(*options)[2] == "evaluate needs jinja2: pip install 'sise-rt[evaluate]'"
+    assert invoke(*options)[2] == "evaluate needs jinja2: pip install jinja2"
 
 
 def test_metrics_without_a_value_are_said(options):

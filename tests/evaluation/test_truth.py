@@ -145,7 +145,7 @@ def test_polygons_and_runs():
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
 def test_polygons_differ_from_cocos_own_only_along_their_outline():
-    coco_masks = pytest.importorskip("pycocotools.mask", reason="pip install 'sise-rt[test]'")
+    coco_masks = pytest.importorskip("pycocotools.mask", reason="pip install '.[test]'")
     rng = np.random.default_rng(3)
     for _ in range(50):
         height, width = size = tuple(map(int, rng.integers(30, 150, 2)))
