@@ -80,7 +80,7 @@ def export(
         weights: for a model that is built here: a file (.safetensors, .npz, .pth), `DEFAULT` or `none`.
         activation: what the outputs are: logits of one label (`softmax`) or of several (`sigmoid`), or
             what is explained as it is (`none`), as an age; None finds out, assumes, or asks.
-        labels: one a class, or a file with one a line.
+        labels: one a class, or a file: one a line, JSON, or CSV with a heading.
         blocks: tensor names of the block outputs (or torch module names); None finds them.
         gradients: without them, the bundle keeps every map; for a model with an operator that has no rule.
         output_name: which output to explain, where an ONNX file has several.

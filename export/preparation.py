@@ -161,7 +161,8 @@ def prepare(
     own = own_normalisation(opened.model, opened.ends, size, scratch)
     settings, assumed = preprocessing(size, preprocess or {}, description, own)
     if warning := normalisation_warning(settings, description.said.keys() | given, own):
-        opened.warnings.append(warning)
+        stated = description.said.get("scale") if "scale" not in given else None
+        opened.warnings.append(f"{warning} ({stated.file}: {stated.key})" if stated else warning)
     network = _canonical(opened, scratch, size, activation, settings)
     named, assumed_labels, left_out = class_labels(labels, description, network.classes, network.two_sided)
     notes = tuple(note for note in (assumed_size, *assumed, assumed_labels) if note)

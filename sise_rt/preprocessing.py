@@ -11,8 +11,8 @@ from .wording import counted
 
 COLORS = {1: ("GRAY",), 3: ("RGB", "BGR")}  # by channels; a picture has no others
 SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")  # Pillow's
-CROP_MODES = ("center", "squash")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "linear")  # Pillow's, and OpenCV's
+CROP_MODES = ("center", "squash", "cut")
 DEPTHS = range(8, 17)  # bits of a pixel's value
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1]
 
@@ -28,10 +28,11 @@ class Preprocess:
 
     Attributes:
         input_size: (channels, height, width) of the model's input.
-        interpolation: `bilinear` or `bicubic`, and since 1.4 `lanczos`, anti-aliased when shrinking; or
-            `nearest`, since 1.4.
+        interpolation: `bilinear` or `bicubic`, and since 1.4 `lanczos`, anti-aliased when shrinking; or,
+            since 1.4, `nearest`, or `linear`, the bilinear of OpenCV, which is not.
         crop_pct: the crop's share of the resized picture's side, in [0.01, 1].
-        crop_mode: `center` resizes the short side and crops the middle, `squash` ignores the aspect ratio.
+        crop_mode: `center` resizes the short side and crops the middle, `squash` ignores the aspect ratio;
+            since 1.4, `cut` crops the middle first and resizes that, as Pillow's `ImageOps.fit`.
         mean: one value a channel, after scaling.
         std: one value a channel, after scaling, positive.
         color: `RGB` or `BGR` for 3 channels, `GRAY` for 1; `RGB` for any other number, where it says nothing:

@@ -112,7 +112,7 @@ class Description:
             mine, others = self.said[setting], other.said[setting]
             if not _same(mine.value, others.value):
                 both.leave_unsettled(
-                    f"{mine.key} is {shown(mine.value)}, and {others.file} says {shown(others.value)} "
+                    f"{mine.key} is {_exactly(mine.value)}, and {others.file} says {_exactly(others.value)} "
                     f"({others.key}): say which",
                     mine.file,
                     setting,
@@ -153,6 +153,14 @@ def shown(value: Any) -> str:
         text = f"{value:g}"
         return text if "." in text or "e" in text else f"{text}.0"
     return str(value)
+
+
+def _exactly(value: Any) -> str:
+    """A setting as in `shown`, of labels the first as well."""
+    if not isinstance(value, list):
+        return shown(value)
+    first = ", ".join(repr(label[:30]) for label in value[:3])
+    return f"{shown(value)} ({first}{', ...' if len(value) > 3 else ''})"
 
 
 def _cut(value: Any) -> str:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import hugging_face, properties, timm
+from . import (
+    custom_vision,
+    hugging_face,
+    labels_beside,
+    openvino,
+    properties,
+    teachable_machine,
+    timm,
+    ultralytics,
+    windows_ml,
+)
 from .description import Description
 from .published import Published
 
@@ -12,6 +22,12 @@ from .published import Published
 KINDS: tuple[Callable[[Published], Description | None], ...] = (
     timm.describe,
     hugging_face.describe,
+    ultralytics.describe,
+    custom_vision.describe,
+    windows_ml.describe,
+    openvino.describe,
+    teachable_machine.describe,
+    labels_beside.describe,
     properties.describe,
 )
 

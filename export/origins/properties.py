@@ -1,11 +1,16 @@
-"""What an ONNX file's `metadata_props` say under key names of timm, Hugging Face and Ultralytics."""
+"""What an ONNX file's `metadata_props` say under key names that timm, Hugging Face and others share."""
 
 from __future__ import annotations
 
-from .description import Description
-from .published import Published
-from .values import by_index, parsed
+import re
+from typing import Any
 
+from .description import Description
+from .label_files.values import say_labels
+from .published import Published
+from .values import parsed_property
+
+NAMES = re.compile(r"[\w .'&/+-]+([,;\n][\w .'&/+-]+)+")  # no brackets or quotes, as a list or code has
 FILE = "the model's metadata"
 SETTINGS = {
     **{key: key for key in ("mean", "std", "crop_pct", "interpolation", "crop_mode", "color", "scale")},
@@ -17,6 +22,7 @@ SETTINGS = {
     "id2label": "labels",
     "class_names": "labels",
     "labels": "labels",
+    "classes": "labels",
     "license": "licence",
     "licence": "licence",
 }
@@ -29,14 +35,20 @@ def describe(published: Published) -> Description | None:
         setting = SETTINGS.get(key)
         if setting is None:
             continue
-        value = text if setting == "licence" else parsed(text)
+        value = text if setting == "licence" else parsed_property(text)
+        if setting == "labels":
+            _say_labels(description, value, key)
+            continue
         if key == "imgsz":
             value = (None, *value) if isinstance(value, list | tuple) else (None, value, value)
-        if setting == "labels":
-            try:
-                value = by_index(value)
-            except KeyError as missing:
-                description.leave_unsettled(f"{key} has no label of class {missing.args[0]}", FILE, "labels")
-                continue
         description.say(setting, value, FILE, key)
     return description if description.said or description.unsettled else None
+
+
+def _say_labels(description: Description, value: Any, key: str) -> None:
+    """The labels of a property: a list, a dictionary, or names with commas or line breaks between them."""
+    if key == "classes" and isinstance(value, int):  # their number
+        return
+    if isinstance(value, str) and NAMES.fullmatch(value):
+        value = [name.strip() for name in re.split(r"[,;\n]", value)]
+    say_labels(description, value, FILE, key)

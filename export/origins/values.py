@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sise_rt.errors import ModelError
-from sise_rt.wording import reason
+from sise_rt.wording import in_bytes, reason
 
 LARGEST_FILE = 16 << 20  # bytes of a file of settings or labels
 LONGEST_LITERAL = 1 << 20  # characters; Python's parser takes many times that in memory
@@ -22,11 +22,13 @@ def read_text(path: Path) -> str:
         ModelError: it is no UTF-8, absurdly large, or cannot be read.
     """
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise ModelError(f"{path} has {path.stat().st_size} bytes, more than a file of settings has")
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+        if len(data) <= LARGEST_FILE:
+            return data.decode("utf-8-sig")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path with a null character
         raise ModelError(f"{path} cannot be read: {reason(error)}") from error
+    raise ModelError(f"{path} is larger than {in_bytes(LARGEST_FILE)}, more than a file of settings has")
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
@@ -55,6 +57,11 @@ def parsed(text: str) -> Any:
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             continue  # hostile nesting, too, is no more than text
     return text
+
+
+def parsed_property(text: str) -> Any:
+    """The same of a property of a model, whose text may be of any length: an absurd one stays text."""
+    return parsed(text) if len(text) <= LARGEST_FILE else text
 
 
 def by_index(value: Any) -> Any:

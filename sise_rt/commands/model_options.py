@@ -61,7 +61,12 @@ OPTIONS = (
         help="What the outputs are: logits under a softmax (one label) or sigmoid (several), or none: the "
         "output itself is explained. Found out by default.",
     ),
-    option("--labels", heading=WHAT, type=click.Path(path_type=Path), help="File with one label a line."),
+    option(
+        "--labels",
+        heading=WHAT,
+        type=click.Path(path_type=Path),
+        help="File of labels: one a line, JSON, or CSV with a heading.",
+    ),
     option(
         "--blocks",
         heading=WHAT,

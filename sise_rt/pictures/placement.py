@@ -1,7 +1,7 @@
 """Phase 0: a picture becomes the model's input, and a map finds its way back onto the picture.
 
-Resizing is Pillow's, because the evaluation transforms that models are trained against (torchvision's and
-timm's) are Pillow's; every rounding below is theirs too.
+Resizing is Pillow's but where a model asks for OpenCV's, because the evaluation transforms that models are
+trained against (torchvision's and timm's) are Pillow's; every rounding below is theirs too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sise_rt.wording import counted
 
 from .raster import full_scale
 from .reading import MAX_PIXELS
-from .resizing import resize_map
+from .resizing import resize_map, resize_picture
 
 LUMA = np.array([299, 587, 114], np.int64)  # thousandths of red, green and blue in grey
 
@@ -48,10 +48,11 @@ def preprocess(
     """Turn a picture into the model's input, as torchvision's and timm's evaluation transforms do.
 
     Crop mode `center` resizes so that the picture covers (height, width) / crop_pct and cuts the middle out;
-    `squash` resizes to exactly that size first. A picture of exactly the input's size stays as it is where
-    the crop was only assumed. Grey is ITU-R 601 luma, taken before resizing. 8-bit pictures for a model of 8
-    bits are resized in 8 bits; others are brought to the model's scale, v (2^b - 1) / (2^bit_depth - 1) for a
-    model of b bits, and resized in float32 by the same filter.
+    `squash` resizes to exactly that size first; `cut` cuts the middle out first and resizes that, so that its
+    pixels lie up to half a pixel of the input beside where the placement tells. A picture of exactly the
+    input's size stays as it is where the crop was only assumed. Grey is ITU-R 601 luma, taken before
+    resizing. 8-bit pictures for a model of 8 bits are resized in 8 bits; others are brought to the model's
+    scale, v (2^b - 1) / (2^bit_depth - 1) for a model of b bits, and resized in float32 by the same filter.
 
     Args:
         picture: uint8 or uint16, (H, W, 3) RGB for models of 1 or 3 channels, else (H, W, C) with their C.
@@ -84,9 +85,11 @@ def preprocess(
     deep = picture.dtype == np.uint16 or spec.bit_depth > 8
     bits = bit_depth or (8 if picture.dtype == np.uint8 else spec.bit_depth if spec.bit_depth > 8 else 16)
     images = _value_planes(picture, channels, bits, spec) if deep else _byte_planes(picture, channels)
-    method = Image.Resampling[spec.interpolation.upper()]
-    box = (left, top, left + width, top + height)
-    pixels = np.dstack([np.asarray(image.resize((columns, rows), method).crop(box)) for image in images])
+    part, size, box = None, resized, (left, top, left + width, top + height)
+    if spec.crop_mode == "cut":
+        part, size, box = _middle(original, spec), (height, width), (0, 0, width, height)
+    whole = (resize_picture(image, size, spec.interpolation, part) for image in images)
+    pixels = np.dstack([np.asarray(image.crop(box)) for image in whole])
     if deep:  # bicubic and Lanczos filtering leave the range of pixels; in 8 bits it is cut
         pixels = pixels.clip(0, full_scale(spec.bit_depth))
     if spec.color == "BGR" and channels == 3:
@@ -132,6 +135,16 @@ def _resized(original: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
         return (rows, long) if original[0] <= original[1] else (long, rows)
     ratio = min(original[0] / rows, original[1] / columns)
     return round(original[0] / ratio), round(original[1] / ratio)
+
+
+def _middle(original: tuple[int, int], spec: Preprocess) -> tuple[float, float, float, float]:
+    """The middle of a picture that has the input's aspect ratio: left, top, right and bottom."""
+    _, height, width = spec.input_size
+    scale = min(original[0] / height, original[1] / width) * spec.crop_pct
+    top, left = (  # never beyond the picture by rounding
+        max(0.0, (whole - scale * part) / 2) for whole, part in zip(original, (height, width), strict=True)
+    )
+    return left, top, original[1] - left, original[0] - top
 
 
 def _crop_start(size: int, crop: int, floor: bool) -> int:

@@ -15,6 +15,7 @@ PARTS = {path.stem: path for path in FOLDER.glob("*.py")} | {
 BENCHMARKS = sorted(name for name, path in PARTS.items() if "__main__" in path.read_text("utf-8"))
 NEEDED = {
     "curve": ("matplotlib",),
+    "described": ("torch",),
     "exactness": ("torch",),
     "industrial": ("torch",),
     "origins": ("torch",),

@@ -40,7 +40,11 @@ def test_an_examination_says_what_an_export_does(cnn, tmp_path, options):
 @pytest.mark.parametrize(
     ("change", "message", "setting"),
     [
-        (with_labels_that_do_not_fit, "names has no label of class 1", "labels"),
+        (
+            with_labels_that_do_not_fit,
+            "names has no label of class 1: there are 2 labels, with indices from 0 to 7",
+            "labels",
+        ),
         (with_a_mean_that_is_none, "mean is 'grey', where a number, or one a channel, is needed", "mean"),
     ],
 )

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sise_rt.bundle import Preprocess
 from sise_rt.errors import BundleError, ImageError
@@ -91,6 +91,68 @@ def test_squash(torchvision, size):
     side = math.floor(224 / 0.9)
     np.testing.assert_allclose(values, reference(torchvision, picture, (side, side), 224), atol=1e-6)
     assert placement == Placement(size, (side, side), 12, 12, (224, 224))
+
+
+@pytest.mark.parametrize("size", [(300, 400), (401, 300), (90, 501), (224, 224)])
+@pytest.mark.parametrize("shape", [(224, 224), (96, 224)])
+def test_the_middle_is_cut_out_first(size, shape):
+    picture = noise(*size, 3)
+    cut = spec(input_size=(3, *shape), crop_mode="cut", crop_pct=1.0, interpolation="lanczos")
+    values, placement = preprocess(picture, cut)
+    fitted = ImageOps.fit(Image.fromarray(picture), shape[::-1], Image.Resampling.LANCZOS)
+    np.testing.assert_allclose(values[0], np.asarray(fitted, np.float32).transpose(2, 0, 1) / 255, atol=1e-6)
+    center = preprocess(picture, spec(input_size=(3, *shape), crop_pct=1.0))[1]
+    assert placement == center
+
+
+@pytest.mark.parametrize("size", [(300, 400), (401, 300), (90, 500)])
+def test_a_cut_is_placed_to_half_a_pixel(size):
+    """A lone column of the picture is seen where the placement says that it lies."""
+    whole = spec(input_size=(3, 30, 30), crop_mode="cut", crop_pct=1.0)
+    short = min(size)
+    for share in (0.3, 0.5, 0.65):
+        picture = np.zeros((*size, 3), np.uint8)
+        middle = size[1] / 2 + (share - 0.5) * short
+        start = round(middle - short / 30)
+        picture[:, start : start + round(short / 15)] = 255
+        values, placement = preprocess(picture, whole)
+        weights = values[0, 0].sum(axis=0)
+        seen = (weights * (np.arange(30) + 0.5)).sum() / weights.sum()
+        told = (start + round(short / 15) / 2) * placement.resized[1] / size[1] - placement.left
+        assert abs(seen - told) <= 0.6
+
+
+def test_a_cut_takes_a_share_of_the_middle():
+    picture = np.zeros((100, 200, 3), np.uint8)
+    picture[10:90, 60:140] = 255
+    values, _ = preprocess(picture, spec(crop_mode="cut", crop_pct=0.8, interpolation="linear"))
+    assert (values == 1).all()
+
+
+@pytest.mark.parametrize("mode", ["squash", "center", "cut"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_linear_is_opencvs_bilinear(mode, dtype):
+    picture = noise(301, 400, 3).astype(dtype) * (257 if dtype == np.uint16 else 1)
+    values, placement = preprocess(picture, spec(interpolation="linear", crop_mode=mode, crop_pct=1.0))
+    pixels = picture.astype(np.float32) / 257 if dtype == np.uint16 else picture
+    if mode == "cut":
+        pixels = pixels[:, 49:350]
+    size = (224, 224) if mode == "cut" else placement.resized
+    resized = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR)
+    left = 0 if mode == "cut" else placement.left
+    theirs = resized[:, left : left + 224].transpose(2, 0, 1) / 255
+    np.testing.assert_allclose(values[0], theirs, atol=1e-6)
+
+
+def test_linear_takes_one_channel_and_many():
+    for channels, planes in ((1, 3), (5, 5)):
+        picture = noise(50, 60, planes)
+        settings = {"mean": (0.0,) * channels, "std": (1.0,) * channels, "interpolation": "linear"}
+        color = "GRAY" if channels == 1 else "RGB"
+        many = spec(input_size=(channels, 20, 20), crop_mode="squash", crop_pct=1.0, color=color, **settings)
+        grey = np.asarray(Image.fromarray(picture).convert("L"))[..., None] if channels == 1 else picture
+        theirs = cv2.resize(np.ascontiguousarray(grey), (20, 20)).reshape(20, 20, channels).transpose(2, 0, 1)
+        np.testing.assert_allclose(preprocess(picture, many)[0][0], theirs / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "lanczos"])

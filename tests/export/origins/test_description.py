@@ -44,7 +44,7 @@ def test_what_is_said(setting, value, read):
         ("scale", True, "where a positive number is"),
         ("scale", 1e-12, "where a positive number is"),
         ("crop_pct", 1.5, "where a share of 0.01 to 1 is"),
-        ("crop_mode", "border", "where center or squash is"),
+        ("crop_mode", "border", "where center, squash or cut is"),
         ("crop_floor", 1, "where true or false is"),
         ("interpolation", ["bilinear"], "where nearest, bilinear, bicubic"),
         ("color", {}, "where GRAY, RGB or BGR is"),
@@ -117,7 +117,12 @@ def test_two_files_that_say_the_same(setting, one, other):
             (3, 64, 32),
             "input_size is 32x32, and b.json says 64x32 (input_size)",
         ),
-        ("labels", ["a", "b"], ["b", "a"], "labels is 2 labels, and b.json says 2 labels (labels)"),
+        (
+            "labels",
+            ["a", "b"],
+            ["b", "a"],
+            "labels is 2 labels ('a', 'b'), and b.json says 2 labels ('b', 'a') (labels)",
+        ),
         ("color", "RGB", "BGR", "color is RGB, and b.json says BGR (color)"),
     ],
 )

@@ -89,7 +89,10 @@ def test_labels_are_described(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"crop_mode": "border"}, "config.json: crop_mode is 'border', where center or squash is needed"),
+        (
+            {"crop_mode": "border"},
+            "config.json: crop_mode is 'border', where center, squash or cut is needed",
+        ),
         ({"interpolation": "random"}, "config.json: interpolation is 'random', where nearest"),
         ({"mean": "grey"}, "config.json: mean is 'grey'"),
         ({"input_size": [3, 1 << 40, 32]}, "config.json: input_size is"),

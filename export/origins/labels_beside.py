@@ -1,0 +1,27 @@
+"""`labels.txt` beside a model, as Custom Vision, Teachable Machine and many others put it there."""
+
+from __future__ import annotations
+
+from sise_rt.errors import ModelError
+
+from .description import Description
+from .label_files.numbering import FEWEST_NUMBERED
+from .label_files.reading import read_labels
+from .published import Published
+from .teachable_machine import made
+
+FILE = "labels.txt"
+
+
+def describe(published: Published) -> Description | None:
+    """The labels of that file; None where there is none."""
+    path = published.file(FILE)
+    if path is None:
+        return None
+    description = Description()
+    try:
+        fewest = 1 if made(published) else FEWEST_NUMBERED  # which numbers every line
+        description.say("labels", read_labels(path, fewest), FILE)
+    except ModelError as error:
+        description.leave_unsettled(error.message, FILE, "labels")
+    return description
