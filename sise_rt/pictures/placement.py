@@ -86,7 +86,7 @@ def preprocess(
     bits = bit_depth or (8 if picture.dtype == np.uint8 else spec.bit_depth if spec.bit_depth > 8 else 16)
     images = _value_planes(picture, channels, bits, spec) if deep else _byte_planes(picture, channels)
     part, size, box = None, resized, (left, top, left + width, top + height)
-    if spec.crop_mode == "cut":
+    if spec.crop_mode == "cut" and not _stays(original, spec):
         part, size, box = _middle(original, spec), (height, width), (0, 0, width, height)
     whole = (resize_picture(image, size, spec.interpolation, part) for image in images)
     pixels = np.dstack([np.asarray(image.crop(box)) for image in whole])
@@ -123,8 +123,7 @@ def _value_planes(picture: np.ndarray, channels: int, bits: int, spec: Preproces
 
 def _resized(original: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
     """The picture's size before cropping, rounded as torchvision and timm round it."""
-    _, height, width = spec.input_size
-    if spec.crop_assumed and original == (height, width):
+    if _stays(original, spec):
         return original
     rows, columns = spec.frame
     if spec.crop_mode == "squash":
@@ -135,6 +134,11 @@ def _resized(original: tuple[int, int], spec: Preprocess) -> tuple[int, int]:
         return (rows, long) if original[0] <= original[1] else (long, rows)
     ratio = min(original[0] / rows, original[1] / columns)
     return round(original[0] / ratio), round(original[1] / ratio)
+
+
+def _stays(original: tuple[int, int], spec: Preprocess) -> bool:
+    """Whether a picture of that (height, width) is neither resized nor cropped."""
+    return spec.crop_assumed and original == spec.input_size[1:]
 
 
 def _middle(original: tuple[int, int], spec: Preprocess) -> tuple[float, float, float, float]:

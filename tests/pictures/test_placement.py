@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from sise_rt.bundle import Preprocess
 from sise_rt.errors import BundleError, ImageError
-from sise_rt.pictures.placement import Placement, preprocess, seen_share, to_original
+from sise_rt.pictures.placement import Placement, preprocess, seen_rectangle, seen_share, to_original
 from sise_rt.pictures.reading import load_image
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -120,6 +120,13 @@ def test_a_cut_is_placed_to_half_a_pixel(size):
         seen = (weights * (np.arange(30) + 0.5)).sum() / weights.sum()
         told = (start + round(short / 15) / 2) * placement.resized[1] / size[1] - placement.left
         assert abs(seen - told) <= 0.6
+
+
+def test_a_picture_of_the_inputs_size_is_not_cut_where_nobody_stated_the_crop():
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    values, placement = preprocess(picture, spec(crop_mode="cut", crop_assumed=True, scale=1.0))
+    np.testing.assert_array_equal(values[0], np.moveaxis(picture, 2, 0))
+    assert seen_rectangle(placement) == (0, 0, 224, 224)
 
 
 def test_a_cut_takes_a_share_of_the_middle():
