@@ -93,10 +93,11 @@ def _say_pixels(description: Description, info: Mapping[str, str]) -> None:
             FILE,
             *SETTLED,
         )
-    if mode == "scale_to_unit":
-        largest = _numbers(info.get("intensity_max_value", ""))
-        key = f"{PREFIX}intensity_mode"
-        description.say("scale", largest[0] if largest else FULL.get(kind), FILE, key)
+    if mode == "scale_to_unit" and "intensity_max_value" in info:
+        largest = parsed_property(info["intensity_max_value"])
+        description.say("scale", largest, FILE, f"{PREFIX}intensity_max_value")
+    elif mode == "scale_to_unit":
+        description.say("scale", FULL.get(kind), FILE, f"{PREFIX}intensity_mode")
     else:
         description.say("scale", 1.0, "Model API")
     for setting, key, default in (("mean", "mean_values", 0.0), ("std", "scale_values", 1.0)):

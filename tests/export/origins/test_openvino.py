@@ -115,6 +115,10 @@ def test_what_is_followed(folder_of, prepared, written, setting, value):
         ({"task_type": "anomaly"}, "task_type is 'anomaly', and only classifiers can be explained"),
         ({"input_dtype": "u16"}, "input_dtype is 'u16', and pictures are prepared for 8 bits (u8)"),
         ({"intensity_mode": "percentile"}, "intensity_mode is 'percentile', which no bundle follows"),
+        (
+            {"intensity_mode": "scale_to_unit", "intensity_max_value": "full"},
+            "intensity_max_value is 'full', where a positive number is needed",
+        ),
         ({"mean_values": "exit()"}, "mean_values is 'exit()', where numbers are needed"),
         ({"mean_values": "1 " * 10**6}, "mean_values is '1 1 1 1"),
         (
