@@ -8,16 +8,15 @@ import numpy as np
 
 from sise_rt.pictures.placement import Placement
 
-from .drawn import CROPPED, MIDDLE_GREY, hatch, importance, placed_map
+from .drawn import CROPPED, MIDDLE_GREY, hatch, importance, part, placed_map
 from .framing import Caption, Scale, framed, text_size
-from .painting import DRAWN, overlay, overlay_difference, require_picture
+from .painting import DRAWN, overlay, overlay_difference, require_picture, takes_line
 from .palettes import INFERNO
 from .sizes import SIZE, drawn_size, fit_picture
 
 WIDE = 1.4  # times as wide as high: such pictures stand one below the other
 
 ONE_SCALE = "Both maps are on one scale, that of the method: equal colours are equal values."
-LINE = "White line: what mattered at least half as much as the most for that class."
 
 
 def on_one_scale(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +78,13 @@ def contrast(
     hatch(painted, seen, text)
     ends = (f"more for {named.subject}" for named in reversed(classes))
     panels.append(framed(painted, Caption("Difference of the two"), (), text, _difference(*ends)))
-    notes = [ONE_SCALE, *([LINE] if outline is not None else []), *([] if seen.all() else [CROPPED])]
+    notes = [ONE_SCALE]
+    if outline is not None and takes_line(size_drawn) and any(map_.any() for map_ in placed):
+        notes.append(
+            f"White line: what mattered at least {part(outline)} as much as the most for that class."
+        )
+    if not seen.all():
+        notes.append(CROPPED)
     return framed(_arranged(panels, size_drawn), caption, notes, text)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from sise_rt.pictures.placement import Placement, to_original
 
 from .framing import LEAST_TEXT, Caption, Scale, framed, text_size
-from .painting import DRAWN, overlay, require_map, require_picture
+from .painting import DRAWN, overlay, require_map, require_picture, takes_line
 from .palettes import INFERNO
 from .sizes import SIZE, drawn_size, fit_picture
 
@@ -62,9 +62,8 @@ def drawn(
     )
     hatch(painted, seen, text)
     notes = [RELATIVE]
-    if outline is not None:
-        share = "half" if outline == 0.5 else f"{outline:.0%}"
-        notes.append(f"White line: what mattered at least {share} as much as the most.")
+    if outline is not None and takes_line(size_drawn) and map_.any():
+        notes.append(f"White line: what mattered at least {part(outline)} as much as the most.")
     if not seen.all():
         notes.append(CROPPED)
     return framed(painted, caption, notes, text, importance(palette))
@@ -97,6 +96,11 @@ def hatch(painted: np.ndarray, seen: np.ndarray, text: int) -> None:
     on_line = (rows + columns) % step < step // HATCH
     rows, columns = rows[on_line], columns[on_line]
     painted[rows, columns] = painted[rows, columns] // 2 + 64
+
+
+def part(share: float) -> str:
+    """A share in words, as of the highest value."""
+    return "half" if share == 0.5 else f"{100 * share:.3g}%"
 
 
 def importance(palette: str) -> Scale:

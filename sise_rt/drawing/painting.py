@@ -90,9 +90,14 @@ def overlay(
         raise ArgumentError(f"seen is bool {map_.shape}, not {seen.dtype} {seen.shape}")
 
     painted = _painted(picture, in_levels(map_), seen, look.ground, *_paint(palette, look))
-    if outline is not None and min(map_.shape) >= CONTOUR_SIDE:
+    if outline is not None and takes_line(map_.shape):
         draw_outline(painted, map_ >= outline if seen is None else (map_ >= outline) & seen)
     return painted
+
+
+def takes_line(size: tuple[int, ...]) -> bool:
+    """Whether a picture of that (height, width) is large enough for a line."""
+    return min(size) >= CONTOUR_SIDE
 
 
 def overlay_difference(

@@ -73,3 +73,22 @@ def test_equal_maps_differ_nowhere(monkeypatch):
     _, seen = drawn_with(monkeypatch, (map_, map_.copy()))
     assert not seen["overlay_difference"][0][0].any()
     drawn_with(monkeypatch, (np.zeros((16, 16)), np.zeros((16, 16))))  # and nothing at all is no error
+
+
+@pytest.mark.parametrize(
+    ("outline", "size", "line"),
+    [
+        (0.5, 128, "at least half as much as the most for that class"),
+        (0.3, 128, "at least 30% as much as the most for that class"),
+        (None, 128, None),
+        (0.5, 64, None),  # too small for a line
+    ],
+)
+def test_the_line_is_told_as_it_is_drawn(monkeypatch, outline, size, line):
+    told = []
+    monkeypatch.setattr(module, "framed", lambda *arguments: told.append(arguments[2]) or arguments[0])
+    placement = Placement((64, 64), (16, 16), 0, 0, (16, 16))
+    picture, raw = np.zeros((64, 64, 3), np.uint8), (np.eye(16), np.eye(16)[::-1])
+    contrast(picture, raw, placement, Caption("Why?"), CLASSES, size=size, outline=outline)
+    notes = " ".join(told[-1])
+    assert (line in notes) if line else ("line" not in notes)

@@ -90,7 +90,7 @@ def test_all_of_the_confidence_stays_however_long_the_class_is(subject):
 
 @pytest.mark.parametrize(
     ("outline", "sentence"),
-    [(None, ""), (0.5, "at least half as much"), (0.8, "at least 80% as much")],
+    [(None, ""), (0.5, "at least half as much"), (0.8, "at least 80% as much"), (0.004, "at least 0.4%")],
 )
 def test_what_is_said_below(monkeypatch, outline, sentence):
     said = []
@@ -105,6 +105,14 @@ def test_what_is_said_below(monkeypatch, outline, sentence):
     cropped = Placement((64, 128), (32, 64), 0, 16, (32, 32))
     drawn(noise(64, 128, 3), blob(), cropped, CAPTION, outline=outline)
     assert said[1][2][-1] == "Dark and hatched: cropped, the model did not see it."
+
+
+@pytest.mark.parametrize(("size", "map_"), [(64, blob()), (512, np.zeros((32, 32), np.float32))])
+def test_no_line_is_told_where_none_is_drawn(monkeypatch, size, map_):
+    told = []
+    monkeypatch.setattr(module, "framed", lambda *arguments: told.append(arguments[2]) or arguments[0])
+    drawn(noise(64, 64, 3), map_, whole(64, 64), CAPTION, size=size)
+    assert "line" not in " ".join(told[0])
 
 
 def test_what_was_cropped_is_dark_and_hatched():
