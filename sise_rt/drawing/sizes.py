@@ -14,6 +14,7 @@ SIZE = 512  # pixels that the short side has at least
 SIZES = 32, 4096  # that may be asked for
 MOST_PIXELS = 4_000_000  # of a picture that is larger than it need be: what is larger shrinks to that
 MOST_SIDES = 4  # how much longer than `size` a narrow picture may become by being enlarged
+LONGEST = MOST_SIDES * SIZES[1]  # pixels of any side: the words around a line of pixels grow with its length
 SMOOTHLY = 6  # enlarged by less than that it is smooth, by more it shows its pixels
 
 
@@ -21,7 +22,8 @@ def drawn_size(original: tuple[int, int], size: int = SIZE) -> tuple[int, int]:
     """The (height, width) that a picture is drawn in: its own, but for small, huge and narrow ones.
 
     The short side has `size` pixels at least, and of a huge picture there are about 4 million pixels at
-    most, or that size. A narrow one is enlarged until its long side has 4 times `size`.
+    most, or that size. A narrow one is enlarged until its long side has 4 times `size`; no side has more
+    than 16384.
 
     Args:
         original: the picture's (height, width).
@@ -37,7 +39,7 @@ def drawn_size(original: tuple[int, int], size: int = SIZE) -> tuple[int, int]:
     height, width = original
     own = min(1.0, sqrt(MOST_PIXELS / (height * width)))
     wanted = min(size / min(original), MOST_SIDES * size / max(original))
-    scale = max(own, wanted)
+    scale = min(max(own, wanted), LONGEST / max(original))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
