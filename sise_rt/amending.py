@@ -84,9 +84,15 @@ def amend(
     changed, notes = _consequences(manifest, changed, said)
     entry = Amendment(datetime.now(UTC).isoformat(timespec="seconds"), before, _values(manifest, said))
     changed = replace(changed, amended=(*manifest.amended, entry))
-    beside = bundle.with_name(f"{bundle.name.removesuffix('.sise')}.amended.sise")
-    path = beside if output is None else Path(output)
+    path = _beside(bundle) if output is None else Path(output)
     return Amended(path, _write(bundle, path, changed, overwrite), notes)
+
+
+def _beside(bundle: Path) -> Path:
+    """Where a bundle goes whose place nobody named: beside the old one, also where that is `.` or `..`."""
+    if bundle.name in ("", ".."):
+        bundle = bundle.resolve()
+    return bundle.with_name(f"{bundle.name.removesuffix('.sise')}.amended.sise")
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

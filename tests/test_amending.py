@@ -93,6 +93,14 @@ def test_amended_again(amended, tmp_path):
     assert second.manifest.amended[1].manifest == sha256(first.path / MANIFEST)
 
 
+def test_it_lies_beside_the_old_one_however_that_is_named(amended, monkeypatch):
+    made = amended(name="old").path
+    for here, named in ((made, "."), (made / "blocks", "..")):
+        monkeypatch.chdir(here)
+        new = sise_rt.amend(named, name="new", overwrite=True)
+        assert new.path.resolve() == made.with_name("a.amended.sise").resolve()
+
+
 def test_the_files_are_copies(amended):
     """ONNX refuses weights that have a second name."""
     onnx = pytest.importorskip("onnx")
