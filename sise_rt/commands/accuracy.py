@@ -17,7 +17,7 @@ from sise_rt.wording import counted
 
 from .bundle_path import BundlePath
 from .command import Command, spelt
-from .console import complain, say
+from .console import FAILED_IMAGES, complain, say
 from .evaluation_results import few, progress_of_images
 from .help_pages import HOW_MUCH, PICTURES, WHAT, option
 from .shared_options import MAX_PIXELS, PROVIDER, THREADS, bit_depth
@@ -84,7 +84,7 @@ def accuracy(
 
         dataset = read_labelled(data, form)
         explainer = load(bundle, provider, threads, oversubscribe=oversubscribe)
-    tell_accuracy(
+    failed = tell_accuracy(
         explainer,
         bundle,
         dataset,
@@ -93,6 +93,8 @@ def accuracy(
         bit_depth=bit_depth,
         max_pixels=max_pixels,
     )
+    if failed:
+        raise SystemExit(FAILED_IMAGES)
 
 
 def tell_accuracy(
@@ -105,8 +107,8 @@ def tell_accuracy(
     bit_depth: int | None = None,
     max_pixels: int = MOST_PIXELS,
     quiet: bool = False,
-) -> None:
-    """Measure how often a bundle is right on labelled pictures, and print it."""
+) -> int:
+    """Measure how often a bundle is right on labelled pictures, and print it; gives how many failed."""
     from sise_rt.evaluation.accuracy import measure_accuracy
     from sise_rt.evaluation.classes import match_classes, read_class_map
 
@@ -131,6 +133,7 @@ def tell_accuracy(
         say("left out: " + ", ".join(f"{counted(count, *what)}" for what, count in left.items()))
     if measured.better:
         say(f"to take it: {amending(bundle, explainer.manifest.preprocess, measured.better)}")
+    return len(measured.failed)
 
 
 def accuracy_lines(measured: Accuracy, bundle: Path) -> Iterator[str]:

@@ -61,7 +61,7 @@ def test_what_is_left_out_is_named(sise, photos, tmp_path):
     (tmp_path / "pit" / "torn.png").write_bytes(b"\x89PNG")
     (tmp_path / "dent").mkdir()
     code, out, err = sise("accuracy", DEMO, tmp_path)
-    assert code == 0
+    assert code == 1
     assert "torn.png: " in err
     assert "right on 1 of 1 picture (100.0 %)" in out
     assert "too few pictures to tell" in out
