@@ -32,8 +32,10 @@ def named_classes(targets: Sequence[str], manifest: Manifest, *, two: bool) -> l
 
     Raises:
         TargetError: a target is no class.
-        click.UsageError: both name the same class.
+        click.UsageError: both name the same class, or the model has no two.
     """
+    if two and manifest.classes < 2:
+        raise click.UsageError("--compare takes two classes, and the model has one")
     indices = list(dict.fromkeys(resolve_target(target, manifest) for target in targets))
     if two and len(indices) == 1:
         raise click.UsageError("--compare takes two classes, and both -t name the same")

@@ -56,7 +56,7 @@ def DRAWING(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_drawing(*args: Any, plain: bool, transparent: bool, compare: bool, **rest: Any) -> Any:
         look = {name: rest.pop(name) for name in ("size", "outline", "palette")}
         side_by_side = partial(compare_classes, **look) if compare else None
-        return command(*args, drawing=Drawing(_draw(look, plain, transparent), side_by_side), **rest)
+        return command(*args, drawing=Drawing(_draw(look, plain, transparent, compare), side_by_side), **rest)
 
     for add in reversed(OPTIONS):
         with_drawing = add(with_drawing)
@@ -100,8 +100,10 @@ OPTIONS = (
 )
 
 
-def _draw(look: dict[str, Any], plain: bool, transparent: bool) -> Callable[..., bytes]:
-    """What makes the PNG of an explanation and its picture.
+def _draw(
+    look: dict[str, Any], plain: bool, transparent: bool, compare: bool
+) -> Callable[..., bytes]:
+    """What makes the PNG of an explanation and its picture; what that does not take, a comparison does.
 
     Raises:
         click.UsageError: two options contradict each other.
@@ -109,7 +111,7 @@ def _draw(look: dict[str, Any], plain: bool, transparent: bool) -> Callable[...,
     if plain and transparent:
         raise click.UsageError("--plain and --transparent are two ways to draw: give one of them")
     context = click.get_current_context()
-    given = [name for name in look if context.get_parameter_source(name) is not _DEFAULT]
+    given = [name for name in look if not compare and context.get_parameter_source(name) is not _DEFAULT]
     takes = {"--plain": ("outline", "palette"), "--transparent": ("palette",)}
     for flag in [name for name, is_set in (("--plain", plain), ("--transparent", transparent)) if is_set]:
         if without := [name for name in given if name not in takes[flag]]:

@@ -171,6 +171,9 @@ def test_two_classes_are_compared(sise, small_bundle, picture, tmp_path):
     code, printed, _ = sise(*explain, "--method", "grad-cam++", "--top-k", "2")
     assert code == 0
     assert len(list(tmp_path.glob("picture.*.grad-cam++.compare.png"))) == 1
+    assert sise(*explain, "-t", "b", "-t", "4", "--plain")[0] == 0  # of which --size is the comparison's
+    assert cv2.imread(str(tmp_path / "picture.1.png")).shape == cv2.imread(str(picture)).shape
+    assert cv2.imread(str(compared)).shape[1] > 3 * 64
 
 
 @pytest.mark.parametrize(
