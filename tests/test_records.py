@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 import time
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import sise_rt
 from sise_rt.cautions import CAUTIONS
 from sise_rt.metrics import border_share
 from sise_rt.metrics.check import check, check_region
+from sise_rt.preprocessing import COLORS, CROP_MODES, DEPTHS, INTERPOLATIONS, Preprocess
 from sise_rt.records import SCHEMA, record_schema
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -64,6 +66,17 @@ def test_the_schema_is_one_and_its_objects_are_closed():
 
 def test_the_schema_has_the_codes_of_the_table():
     assert record_schema()["$defs"]["code"]["enum"] == list(CAUTIONS)
+
+
+def test_the_schema_has_every_preprocessing_that_there_is():
+    told = record_schema()["properties"]["preprocessing"]["properties"]
+    allowed = {name: tuple(each["enum"]) for name, each in told.items() if "enum" in each}
+    colors = tuple(dict.fromkeys(color for colors in COLORS.values() for color in colors))
+    assert set(told) == {field.name for field in fields(Preprocess)}
+    assert set(allowed.pop("color")) == set(colors)
+    assert allowed == {"interpolation": INTERPOLATIONS, "crop_mode": CROP_MODES}
+    depths = told["bit_depth"]["minimum"], told["bit_depth"]["maximum"]
+    assert depths == (DEPTHS[0], DEPTHS[-1])
 
 
 def rows(schema, above=""):
