@@ -68,17 +68,18 @@ class _Pictures:
         if self.interrupt.asked:
             raise KeyboardInterrupt
         wanted, written = self._wanted, Written()
-        with self._progress.of(image.name) as show, self.interrupt.taken():
-            progress = self.interrupt.progress(show)
+        with self.interrupt.taken():
+            with self._progress.of(image.name) as show:
+                progress = self.interrupt.progress(show)
 
-            def tick(scored: int, total: int) -> None:
-                catch_up()
-                progress(scored, total)
+                def tick(scored: int, total: int) -> None:
+                    catch_up()
+                    progress(scored, total)
 
-            picture = prepared()
-            explained = self._answers(picture, progress=tick)
-        if wanted.check or (wanted.report and self._explainer.manifest.activation != "none"):
-            explained = checked(self._explainer, picture, explained, wanted, written)
+                picture = prepared()
+                explained = self._answers(picture, progress=tick)
+            if wanted.check or (wanted.report and self._explainer.manifest.activation != "none"):
+                explained = checked(self._explainer, picture, explained, wanted, written)
         return partial(_written, picture, explained, wanted, written, self.interrupt.asked)
 
     def tell(self, image: Path, outcome: Callable[[], Written]) -> None:

@@ -22,6 +22,7 @@ import sise_rt
 from sise_rt.bundle import LATER
 from sise_rt.commands.console import rate
 from sise_rt.commands.group import MODULES, run
+from sise_rt.commands.results import checked
 from sise_rt.errors import ModelError, OutputError
 from sise_rt.methods import METHODS
 
@@ -1193,6 +1194,27 @@ def test_ctrl_c_while_a_picture_is_explained(
         assert f"{Path(picture).name}: " in printed
     else:
         assert records == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_while_a_map_is_checked_loses_nothing(sise, small_bundle, picture, tmp_path, monkeypatch):
+    def pressed(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return checked(*arguments)
+
+    monkeypatch.setattr("sise_rt.commands.explaining.checked", pressed)
+    images, out = [picture, shutil.copy(picture, tmp_path / "next.png")], tmp_path / "out"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored
+    try:
+        code, printed, _ = sise("explain", *images, "-m", small_bundle, "-t", "0", "--report", "-o", out)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 130
+    assert sorted(file.name for file in out.iterdir()) == [
+        f"picture.0.{end}" for end in ("html", "json", "npy", "png")
+    ]
+    assert json.loads((out / "picture.0.json").read_text("utf-8"))["check"]["region"]["area"] > 0
+    assert "next.png" not in printed
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
