@@ -100,9 +100,7 @@ OPTIONS = (
 )
 
 
-def _draw(
-    look: dict[str, Any], plain: bool, transparent: bool, compare: bool
-) -> Callable[..., bytes]:
+def _draw(look: dict[str, Any], plain: bool, transparent: bool, compare: bool) -> Callable[..., bytes]:
     """What makes the PNG of an explanation and its picture; what that does not take, a comparison does.
 
     Raises:

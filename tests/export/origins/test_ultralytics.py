@@ -112,7 +112,11 @@ def test_what_the_user_says_comes_first(folder_of, prepared):
             "the model's metadata: imgsz, channels is (3, 1, 2, 3, 4), where a size in",
         ),
         ("imgsz", "[[64], 64]", "the model's metadata: imgsz, channels is (3, [64], 64), where a size in"),
-        ("imgsz", "{'side': 64}", "the model's metadata: imgsz, channels is (3, {'side': 64}, {'side': 64}),"),
+        (
+            "imgsz",
+            "{'side': 64}",
+            "the model's metadata: imgsz, channels is (3, {'side': 64}, {'side': 64}),",
+        ),
         ("channels", "'x'", "the model's metadata: imgsz, channels is ('x', 32, 32), where a size in pixels"),
     ],
 )
