@@ -28,8 +28,10 @@ def summary(explanation: Explanation, picture: Path) -> list[str]:
     """One line for an explanation, and one for each warning."""
     seconds = sum(explanation.seconds.values())
     how = "" if explanation.method == "sise" else f"{explanation.method}, "
-    masks, passes = explanation.masks, explanation.passes
-    cost = counted(masks, "mask") if masks else counted(passes, "pass", "passes")
+    masks, guessed = explanation.masks, explanation.guessed
+    cost = counted(masks, "mask") if masks else counted(explanation.passes, "pass", "passes")
+    if guessed:
+        cost = f"{masks} of {counted(masks + guessed, 'mask')}"
     lines = [
         f"{Path(explanation.name).name}: {explanation.heading()}, {how}{cost} in {seconds:.1f} s -> {picture}"
     ]
