@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,10 @@ def inspect(
     for refusal in examination.refusals:
         complain(spelt(refusal))
     if examination.only_gradients:
-        say(f"all other steps work: sise-rt export {source} --without-gradients")
+        say(f"all other steps work: sise-rt export {shlex.quote(source)} --without-gradients")
     if examination.refusals:
         raise SystemExit(UNUSABLE)
-    say(f"can be exported: sise-rt export {source}")
+    say(f"can be exported: sise-rt export {shlex.quote(source)}")
 
 
 def _refuse_options(bundle: str) -> None:

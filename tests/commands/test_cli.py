@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -161,6 +162,16 @@ def test_several_methods_are_put_side_by_side_and_checked(sise, small_bundle, pi
     assert strip.shape[1] > 4 * 240
 
 
+def test_a_line_tells_how_many_masks_there_were_where_not_all_were_scored(
+    sise, small_bundle, picture, tmp_path
+):
+    _, printed, _ = sise("explain", picture, "-m", small_bundle, "--budget", "0.5", "-o", tmp_path)
+    (file,) = tmp_path.glob("*.json")
+    record = json.loads(file.read_text("utf-8"))
+    assert record["guessed"] > 0
+    assert f", {record['masks']} of {record['masks'] + record['guessed']} masks in " in printed
+
+
 def test_two_classes_are_compared(sise, small_bundle, picture, tmp_path):
     explain = ["explain", picture, "-m", small_bundle, "-o", tmp_path, "--compare", "--size", "64"]
     for _ in range(2):  # a comparison of the same picture may be replaced
@@ -308,6 +319,12 @@ def test_top_k_explains_by_falling_confidence(sise, small_bundle, picture, tmp_p
 
 def test_quiet_prints_nothing(sise, small_bundle, picture, tmp_path):
     assert sise("explain", picture, "-m", small_bundle, "-o", tmp_path / "o", "-q") == (0, "", "")
+
+
+def test_a_command_that_inspect_names_can_be_pasted(sise, small_model, tmp_path):
+    model = shutil.copy(small_model, tmp_path / "my model.onnx")
+    line = sise("inspect", model)[1].splitlines()[-1]
+    assert shlex.split(line.removeprefix("can be exported: ")) == ["sise-rt", "export", str(model)]
 
 
 def test_inspect_of_a_model_names_the_blocks(sise, small_model):
