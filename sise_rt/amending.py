@@ -84,9 +84,16 @@ def amend(
     changed, notes = _consequences(manifest, changed, said)
     entry = Amendment(datetime.now(UTC).isoformat(timespec="seconds"), before, _values(manifest, said))
     changed = replace(changed, amended=(*manifest.amended, entry))
-    beside = bundle.with_name(f"{bundle.name.removesuffix('.sise')}.amended.sise")
-    path = beside if output is None else Path(output)
+    path = _beside(bundle) if output is None else Path(output)
+    if bundle.resolve() in path.resolve().parents:
+        raise OutputError(f"{path} lies inside the bundle that is amended: choose another place")
     return Amended(path, _write(bundle, path, changed, overwrite), notes)
+
+
+def _beside(bundle: Path) -> Path:
+    """Where a bundle is amended to by default."""
+    named = bundle if bundle.name not in ("", "..") else bundle.resolve()  # as `.`
+    return named.with_name(f"{named.name.removesuffix('.sise')}.amended.sise")
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
