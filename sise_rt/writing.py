@@ -18,7 +18,7 @@ from .wording import reason
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest; a folder without one is no bundle.
 
-    What no UTF-8 holds, as half a surrogate pair of a file name that is no text, becomes JSON's escape for it.
+    What UTF-8 does not hold, as of a file name that is no text, becomes JSON's escape for it.
     """
     (folder / MANIFEST).write_text(manifest.to_json(), "utf-8", errors="backslashreplace")
 

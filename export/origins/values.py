@@ -64,7 +64,7 @@ def _literal(text: str) -> Any:
     """A Python literal.
 
     Raises:
-        ValueError: it is none, or has a number of more digits than Python writes, so that no message tells it.
+        ValueError: it is none, or has a number of more digits than Python writes, or any message tells.
     """
     value = ast.literal_eval(text)
     repr(value)
