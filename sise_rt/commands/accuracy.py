@@ -17,7 +17,7 @@ from sise_rt.wording import counted
 
 from .bundle_path import BundlePath
 from .command import Command, spelt
-from .console import complain, say
+from .console import FAILED_IMAGES, complain, say
 from .evaluation_results import few, progress_of_images
 from .help_pages import HOW_MUCH, PICTURES, WHAT, option
 from .shared_options import MAX_PIXELS, PROVIDER, THREADS, bit_depth
@@ -106,7 +106,11 @@ def tell_accuracy(
     max_pixels: int = MOST_PIXELS,
     quiet: bool = False,
 ) -> None:
-    """Measure how often a bundle is right on labelled pictures, and print it."""
+    """Measure how often a bundle is right on labelled pictures, and print it.
+
+    Raises:
+        SystemExit: no picture could be used.
+    """
     from sise_rt.evaluation.accuracy import measure_accuracy
     from sise_rt.evaluation.classes import match_classes, read_class_map
 
@@ -129,6 +133,8 @@ def tell_accuracy(
     say(*accuracy_lines(measured, bundle))
     if left := dict(_left_out(dataset, measured, missing)):
         say("left out: " + ", ".join(f"{counted(count, *what)}" for what, count in left.items()))
+    if not measured.pictures:
+        raise SystemExit(FAILED_IMAGES)
     if measured.better:
         say(f"to take it: {amending(bundle, explainer.manifest.preprocess, measured.better)}")
 
