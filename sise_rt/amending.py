@@ -85,6 +85,8 @@ def amend(
     entry = Amendment(datetime.now(UTC).isoformat(timespec="seconds"), before, _values(manifest, said))
     changed = replace(changed, amended=(*manifest.amended, entry))
     path = _beside(bundle) if output is None else Path(output)
+    if bundle.resolve() in path.resolve().parents:
+        raise OutputError(f"{path} lies inside the bundle that is amended: choose another place")
     return Amended(path, _write(bundle, path, changed, overwrite), notes)
 
 

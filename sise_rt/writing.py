@@ -16,8 +16,11 @@ from .wording import reason
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest; a folder without one is no bundle."""
-    (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
+    """Write the manifest; a folder without one is no bundle.
+
+    What UTF-8 does not hold, as of a file name that is no text, becomes JSON's escape for it.
+    """
+    (folder / MANIFEST).write_text(manifest.to_json(), "utf-8", errors="backslashreplace")
 
 
 @contextmanager

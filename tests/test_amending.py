@@ -219,3 +219,25 @@ def test_a_bundle_that_was_altered(amended, tmp_path):
     with pytest.raises(BundleError, match=r"weights\.bin was altered"):
         sise_rt.amend(made, name="two")
     assert [path.name for path in tmp_path.iterdir()] == ["a.sise"]
+
+
+def test_a_bundle_is_not_written_into_itself(tmp_path):
+    bundle = sise_rt.amend(DEMO, tmp_path / "a.sise", name="a").path
+    for inside in (bundle / "b.sise", tmp_path / "a.sise" / "blocks" / ".." / "b"):
+        with pytest.raises(OutputError, match="lies inside the bundle"):
+            sise_rt.amend(bundle, inside, name="b")
+    assert read_bundle(bundle).name == "a"
+
+
+def test_the_folder_where_one_is_gets_its_new_bundle_beside(tmp_path, monkeypatch):
+    bundle = sise_rt.amend(DEMO, tmp_path / "a.sise", name="a").path
+    monkeypatch.chdir(bundle)
+    assert sise_rt.amend(".", name="b").path == tmp_path / "a.amended.sise"
+
+
+def test_a_manifest_holds_names_that_are_no_text(tmp_path):
+    odd = {"name": "steel\udcff", "licence": "\udcff", "labels": ["\ud800", "a", "b", "c", "d"]}
+    made = sise_rt.amend(DEMO, tmp_path / "a.sise", **odd)
+    assert read_bundle(made.path).name == "steel\udcff"
+    assert read_bundle(made.path).labels[0] == "\ud800"
+    assert b"\\ud800" in (made.path / MANIFEST).read_bytes()

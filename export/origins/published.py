@@ -42,15 +42,21 @@ class Published:
     size: tuple[int | None, int | None, int | None] = (None, None, None)
 
     def file(self, name: str) -> Path | None:
-        """A file that describes the model, None where there is none of that name."""
+        """A file that describes the model, None where there is none of that name.
+
+        Raises:
+            ModelError: it is a link to nothing, as to a file that was not fetched.
+        """
         path = self.folder / name if self.folder else None
+        if path and path.is_symlink() and not path.exists():
+            raise ModelError(f"{path} is a link that leads nowhere")
         return path if path and path.is_file() else None
 
     def object(self, name: str) -> dict[str, Any] | None:
         """The JSON object in such a file.
 
         Raises:
-            ModelError: it is no JSON object.
+            ModelError: it is no JSON object, or a link to nothing.
         """
         path = self.file(name)
         return read_object(path) if path else None

@@ -31,7 +31,7 @@ def describe(published: Published) -> Description | None:
     size = parsed_property(properties["imgsz"])
     sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
     description.say("input_size", (channels, *sides), FILE, "imgsz, channels")
-    square = sides[:1] == sides[1:]
+    square = all(side == sides[0] for side in sides)
     description.say("crop_mode", "center" if square else "squash", TRANSFORM)
     description.say("color", "GRAY" if channels == 1 else "RGB", TRANSFORM)
     for setting, value in {"mean": 0.0, "std": 1.0, "scale": 255.0, "crop_pct": 1.0}.items():

@@ -39,8 +39,9 @@ def read_object(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
+    text = read_text(path)
     try:
-        value = json.loads(read_text(path))
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is no JSON: {error}") from error
     if not isinstance(value, dict):
@@ -50,13 +51,24 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
 def parsed(text: str) -> Any:
     """JSON, or a Python literal as Ultralytics writes it, or the text itself."""
-    readers = (json.loads, ast.literal_eval) if len(text) <= LONGEST_LITERAL else (json.loads,)
+    readers = (json.loads, _literal) if len(text) <= LONGEST_LITERAL else (json.loads,)
     for read in readers:
         try:
             return read(text)
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             continue  # hostile nesting, too, is no more than text
     return text
+
+
+def _literal(text: str) -> Any:
+    """A Python literal.
+
+    Raises:
+        ValueError: it is none, or has a number of more digits than Python writes, or any message tells.
+    """
+    value = ast.literal_eval(text)
+    repr(value)
+    return value
 
 
 def parsed_property(text: str) -> Any:

@@ -108,7 +108,11 @@ def tell_accuracy(
     max_pixels: int = MOST_PIXELS,
     quiet: bool = False,
 ) -> int:
-    """Measure how often a bundle is right on labelled pictures, and print it; gives how many failed."""
+    """Measure how often a bundle is right on labelled pictures, and print it; gives how many failed.
+
+    Raises:
+        SystemExit: no picture could be used.
+    """
     from sise_rt.evaluation.accuracy import measure_accuracy
     from sise_rt.evaluation.classes import match_classes, read_class_map
 
@@ -131,6 +135,8 @@ def tell_accuracy(
     say(*accuracy_lines(measured, bundle))
     if left := dict(_left_out(dataset, measured, missing)):
         say("left out: " + ", ".join(f"{counted(count, *what)}" for what, count in left.items()))
+    if not measured.pictures:
+        raise SystemExit(FAILED_IMAGES)
     if measured.better:
         say(f"to take it: {amending(bundle, explainer.manifest.preprocess, measured.better)}")
     return len(measured.failed)

@@ -123,7 +123,9 @@ def _told(error: BaseException) -> int:
         complain(error.format_message())
     elif isinstance(error, MemoryError):
         complain("out of memory")
-    elif isinstance(error, OSError):  # what concerns a file of the user's has been told before
+    elif isinstance(error, OSError) and error.filename is not None:  # as of a name that is too long
+        complain(f"{error.filename} cannot be read: {reason(error)}")
+    elif isinstance(error, OSError):
         complain(f"standard output cannot be written ({reason(error)}); what was finished is kept")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail again
     else:

@@ -54,6 +54,15 @@ def test_wrong_preprocessing_is_seen_and_mended_by_the_line_that_is_printed(sise
     assert "on 10 pictures: none is clearly better" in out
 
 
+def test_where_no_picture_can_be_used_the_exit_code_tells(sise, tmp_path):
+    (tmp_path / "pit").mkdir()
+    (tmp_path / "pit" / "torn.png").write_bytes(b"\x89PNG")
+    code, out, err = sise("accuracy", DEMO, tmp_path)
+    assert code == 1
+    assert "no picture could be used" in out
+    assert "torn.png: " in err
+
+
 def test_what_is_left_out_is_named(sise, photos, tmp_path):
     for name in ("pit/a.png", "zebra/b.png", "c.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -1,5 +1,7 @@
 """`sise-rt` itself, as somebody meets it who has never used it."""
 
+import re
+
 import pytest
 
 from sise_rt.commands.group import MODULES, run
@@ -50,3 +52,10 @@ def test_an_option_that_is_spelt_wrongly_is_told_the_right_one(sise):
     *_, last = sise("explain", "a.png", "--modle", "b")[2].splitlines()
     assert last.startswith("error: No such option")
     assert "--model" in last
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["export"], ["verify"], ["explain", "a.png", "-m"]])
+def test_a_path_that_no_system_takes_is_named(sise, command):
+    code, out, err = sise(*command, "a" * 300)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"error: {'a' * 300}(/manifest.json)? cannot be read: File name too long\n", err)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from sise_rt.export.origins.properties import describe
 from sise_rt.export.origins.published import Published
+from sise_rt.export.origins.values import parsed
 
 
 def described(properties):
@@ -78,3 +79,8 @@ def test_properties_that_make_no_sense(properties, reason):
 def test_a_model_that_says_nothing():
     assert described({}) is None
     assert described({"note": "x", "stride": "32"}) is None
+
+
+@pytest.mark.parametrize("text", ["[{}]", "{{{}: 0}}", "{{'a': {}}}", "{{'names': {{0: {}}}}}"])
+def test_a_number_that_python_does_not_write_is_text(text):
+    assert isinstance(parsed(text.format("0x" + "f" * 5000)), str)

@@ -93,3 +93,18 @@ def test_files_that_should_be_objects(tmp_path):
     with pytest.raises(ModelError, match="more than a file of settings has"):
         published.object("config.json")
     assert Published(None, tmp_path / "model.onnx").object("config.json") is None
+
+
+def test_a_link_to_nothing_is_no_missing_file(folder):
+    home = folder("model.onnx")
+    (home / "config.json").symlink_to("../blobs/of-config")
+    with pytest.raises(ModelError, match=r"config\.json is a link that leads nowhere"):
+        Published(home, home / "model.onnx").object("config.json")
+
+
+def test_a_large_file_is_said_to_be_large(folder):
+    home = folder("model.onnx")
+    with (home / "config.json").open("wb") as file:
+        file.truncate(17 << 20)
+    with pytest.raises(ModelError, match=r"^\S*config\.json is larger than 16\.8 MB"):
+        Published(home, home / "model.onnx").object("config.json")

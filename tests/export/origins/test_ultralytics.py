@@ -127,3 +127,7 @@ def test_what_contradicts_the_model_is_refused(folder_of, refused, key, value, w
 def test_no_value_is_run(folder_of, refused, tmp_path):
     refused(folder_of(WRITTEN | {"names": f"open({str(tmp_path / 'run')!r}, 'w')"}))
     assert not (tmp_path / "run").exists()
+
+
+def test_sides_that_are_no_numbers_are_refused(folder_of, refused):
+    assert "imgsz, channels is (3, {}, {})" in refused(folder_of(WRITTEN | {"imgsz": "{}"}))
