@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .drawing.framing import Caption
-from .methods import PRESETS
+from .methods import METHODS, PRESETS
 from .wording import counted
 
 if TYPE_CHECKING:
@@ -36,19 +36,35 @@ def titled(explanation: Explanation, before: str = "", lines: Sequence[str] = ()
 
 
 def provenance(explanation: Explanation) -> str:
-    """Model and method, as `Model cats, explained by sise: 487 masks scored`."""
+    """Model and method, as `Model cats, explained by SISE: all 487 masks scored`."""
+    method, masks = explanation.method, explanation.masks
+    name = METHODS[method].title if method in METHODS else method
+    how = how_made(name, explanation.settings, masks, explanation.guessed, stopped=explanation.partial)
+    return f"Model {explanation.model}, explained by {how}"
+
+
+def how_made(name: str, settings: Mapping[str, Any], masks: int, guessed: int, *, stopped: bool) -> str:
+    """How much of a method was done, as `SISE, fast: 51 of 487 masks scored, the others estimated`.
+
+    Args:
+        name: of the method, for people.
+        settings: its options.
+        masks: that were scored.
+        guessed: masks whose confidence was predicted from that of the others.
+        stopped: whether it was ended before it was done.
+    """
     presets = [
-        name
-        for name, sets in PRESETS.items()
-        if sets and all(explanation.settings.get(option) == value for option, value in sets.items())
+        preset
+        for preset, sets in PRESETS.items()
+        if sets and all(settings.get(option) == value for option, value in sets.items())
     ]
-    masks, guessed = explanation.masks, explanation.guessed
-    text = f"Model {explanation.model}, explained by {', '.join([explanation.method, *presets])}"
+    text = ", ".join([name, *presets])
     if guessed:
         text += f": {masks} of {counted(masks + guessed, 'mask')} scored, the others estimated"
     elif masks:
-        text += f": {counted(masks, 'mask')} scored"
-    return f"{text}; stopped before its end" if explanation.partial else text
+        every = "all " if masks > 1 and not stopped else ""
+        text += f": {every}{counted(masks, 'mask')} scored"
+    return f"{text}; stopped before its end" if stopped else text
 
 
 def class_named(label: str, index: int) -> str:

@@ -20,7 +20,7 @@ def test_a_decision_is_named_with_its_confidence_and_model(explanation):
     label, index = explanation.label, explanation.target
     assert caption.subject == f"Decision: {label}"
     assert caption.value == f" ({index}), {explanation.said(explanation.confidence)}"
-    assert caption.lines == (f"Model small, explained by sise: {explanation.masks} masks scored.",)
+    assert caption.lines == (f"Model small, explained by SISE: all {explanation.masks} masks scored.",)
 
 
 def test_another_class_is_no_decision(explanation):
@@ -41,12 +41,13 @@ def test_a_map_without_anything_says_so(explanation):
     ("changes", "said"),
     [
         ({"masks": 51, "guessed": 436, "settings": {"budget": 0.1}},
-         "sise, fast: 51 of 487 masks scored, the others estimated"),
+         "SISE, fast: 51 of 487 masks scored, the others estimated"),
         ({"masks": 51, "guessed": 436, "settings": {"budget": 0.2}},
-         "sise: 51 of 487 masks scored, the others estimated"),
-        ({"masks": 1, "partial": True}, "sise: 1 mask scored; stopped before its end"),
-        ({"method": "grad-cam", "masks": 0}, "grad-cam"),
-        ({"method": "rise", "masks": 4000, "settings": {}}, "rise: 4000 masks scored"),
+         "SISE: 51 of 487 masks scored, the others estimated"),
+        ({"masks": 1, "partial": True}, "SISE: 1 mask scored; stopped before its end"),
+        ({"method": "grad-cam", "masks": 0}, "Grad-CAM"),
+        ({"method": "own", "masks": 7, "settings": {}}, "own: all 7 masks scored"),
+        ({"method": "rise", "masks": 4000, "settings": {}}, "RISE: all 4000 masks scored"),
     ],
 )  # fmt: skip
 def test_how_the_map_was_made(explanation, changes, said):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
+from sise_rt.preprocessing import Preprocess
 from sise_rt.wording import counted
 
 from .elements import Child, element
-from .sentences import Record, cut, named, preprocessing, share
+from .sentences import Record, cut, named, share
 
 LONGEST = 90  # characters of a term's text, so that the page stays one sheet; the record has all of it
 # Keys of preprocessing that are no words, where something was assumed of them.
@@ -37,7 +38,7 @@ def _terms(record: Record) -> Iterator[tuple[str, list[Child]]]:
     yield "Picture", [cut(picture["name"], LONGEST), f": {_size(picture)}"]
     if picture["sha256"]:
         yield f"SHA-256 of the {picture['sha256_of']}", [element("code", picture["sha256"])]
-    yield "Model's input", [preprocessing(record["preprocessing"])]
+    yield "Model's input", [_input(record["preprocessing"])]
     if record["assumed"]:
         yield "Assumed at export", [cut("; ".join(map(_assumption, record["assumed"])), 2 * LONGEST)]
     yield "Bundle", [cut(bundle["name"], LONGEST), f"; {_source(bundle['source'])}"]
@@ -52,6 +53,12 @@ def _assumption(line: str) -> str:
     """A line of `assumed`, as `crop_pct 0.875`, in words."""
     key, _, value = line.partition(" ")
     return f"{WORDS.get(key, key)} {value}".strip()
+
+
+def _input(preprocessing: Record) -> str:
+    """How the picture became the model's input."""
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in preprocessing.items()}
+    return Preprocess(**plain).sentence()
 
 
 def _size(picture: Record) -> str:

@@ -75,7 +75,7 @@ def test_it_tells_what_it_is_for(checked, read):
         f"{region['alone']:.3f}",
         "How to read it",
         "no proof of cause",
-        f"exact: every one of {checked.masks} masks was scored",
+        f"all {checked.masks} masks scored",
         record["picture"]["sha256"],
         record["bundle"]["sha256"],
         record["bundle"]["source"]["sha256"],
@@ -151,9 +151,9 @@ def test_a_block_without_a_map(explanation, read):
 
 
 def test_warnings_are_told_with_their_codes(explanation, read):
-    warnings = tuple(sise_rt.cautions.Caution("cropped", f"caution {i} " + 400 * "x") for i in range(7))
+    warnings = tuple(sise_rt.cautions.Caution("fewer-bits", f"caution {i} " + 400 * "x") for i in range(7))
     page = read(replace(explanation, warnings=warnings).html())
-    assert page.text.count("cropped") == 4
+    assert page.text.count("fewer-bits") == 4
     assert "Caution 3" in page.text
     assert "3 more stand in the record." in page.text
 
