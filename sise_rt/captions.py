@@ -5,24 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .drawing.framing import Caption
 from .methods import METHODS, PRESETS
+from .pictures.placement import Placement
 from .wording import counted
 
 if TYPE_CHECKING:
     from .explanation import Explanation
 
+NOTHING = "Nothing in this picture stood out."
+ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")  # of the ninths of a picture
+
 
 def caption_of(explanation: Explanation) -> Caption:
-    """The class and its confidence, whether it is what the model decided, and how the map was made."""
-    predicted, lines = explanation.predicted, [f"{provenance(explanation)}."]
+    """The class and its confidence, whether it is the decision, where the model looked, and who says so."""
+    predicted, lines = explanation.predicted, []
     decided = predicted.index == explanation.target
     if not decided:
         best = f"{class_named(predicted.label, predicted.index)}, {explanation.said(predicted.confidence)}"
-        lines.insert(0, f"The model decided for {best}.")
-    if not explanation.map.any():
-        lines.append("Nothing in this picture stood out.")
+        lines.append(f"The model decided for {best}.")
+    place = strongest(explanation.map, explanation.placement)
+    lines.append(NOTHING if place is None else f"What mattered most is {place}.")
+    lines.append(f"{provenance(explanation)}.")
     return titled(explanation, "Decision: " if decided else "Explained: ", lines)
+
+
+def strongest(map_: np.ndarray, placement: Placement) -> str | None:
+    """In which ninth of the picture a map is highest, as `at the top left`; None where it is 0 everywhere.
+
+    Args:
+        map_: (h, w) in [0, 1], over the model's input; of equally high places their middle counts.
+        placement: of the input in the picture.
+    """
+    if not map_.any():
+        return None
+    at = [places.mean() for places in np.nonzero(map_ == map_.max())]
+    row, column = (
+        min(2, max(0, int(3 * (start + (place + 0.5) * extent / side) / whole)))
+        for place, side, extent, start, whole in zip(
+            at, map_.shape, placement.input, (placement.top, placement.left), placement.resized, strict=True
+        )
+    )
+    return "in the middle" if (row, column) == (1, 1) else f"at the {ROWS[row]} {COLUMNS[column]}"
 
 
 def titled(explanation: Explanation, before: str = "", lines: Sequence[str] = ()) -> Caption:

@@ -41,8 +41,8 @@ def test_the_sentence_of_imagenet():
         ),
         (
             replace(PLAIN, crop_mode="cut", interpolation="lanczos"),
-            "The middle of the picture, the largest part with the input's proportions, is cut out and resized "
-            "to 224 x 224 pixels (Lanczos); the",
+            "The middle of the picture, the largest part with the input's proportions, is cut out and "
+            "resized to 224 x 224 pixels (Lanczos); the",
         ),
         (replace(PLAIN, crop_mode="cut", crop_pct=0.875), "The middle of the picture, 0.875 of the largest"),
         (replace(IMAGENET, crop_floor=True), " 224 x 224 is cropped (from the first of two pixels where it"),

@@ -39,6 +39,8 @@ def _terms(record: Record) -> Iterator[tuple[str, list[Child]]]:
     if picture["sha256"]:
         yield f"SHA-256 of the {picture['sha256_of']}", [element("code", picture["sha256"])]
     yield "Model's input", [_input(record["preprocessing"])]
+    if record["described"]:
+        yield "Taken from its files", [cut("; ".join(map(_origin, record["described"])), 2 * LONGEST)]
     if record["assumed"]:
         yield "Assumed at export", [cut("; ".join(map(_assumption, record["assumed"])), 2 * LONGEST)]
     yield "Bundle", [cut(bundle["name"], LONGEST), f"; {_source(bundle['source'])}"]
@@ -47,6 +49,11 @@ def _terms(record: Record) -> Iterator[tuple[str, list[Child]]]:
         yield "SHA-256 of its source", [element("code", bundle["source"]["sha256"])]
     yield "Made by", [_made_by(record)]
     yield "Time", [_time(record)]
+
+
+def _origin(line: str) -> str:
+    """A line of `described`, as `from config.json: 5 labels`."""
+    return line.removeprefix("from ")
 
 
 def _assumption(line: str) -> str:

@@ -10,9 +10,11 @@ import pytest
 
 import sise_rt
 from sise_rt.metrics.check import check_region
+from sise_rt.pictures.placement import Placement
 from sise_rt.report.figures import where
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m\udcff&amp;"
+WHOLE = Placement((6, 6), (6, 6), 0, 0, (6, 6))
 PASSIVE = {
     "main",
     "header",
@@ -70,7 +72,7 @@ def test_it_tells_what_it_is_for(checked, read):
     region = record["check"]["region"]
     for text in (
         "The model decides for pit (2), with a confidence of 0.988.",
-        "Strongest at the bottom centre;",
+        "What mattered most is at the bottom centre;",
         "If the marked region is hidden",
         f"{region['alone']:.3f}",
         "How to read it",
@@ -180,6 +182,15 @@ def test_what_was_assumed_is_told_in_words(explanation, read):
     assert "Assumed" not in read(explanation.html()).text
 
 
+def test_what_was_taken_from_the_models_files(explanation, read):
+    assert "Taken from its files" not in read(explanation.html()).text
+    lines = ("from preprocessor_config.json: mean 0.5", "from config.json: 5 labels")
+    provenance = replace(explanation.provenance, described=lines)
+    made = replace(explanation, provenance=provenance)
+    assert made.record()["described"] == list(lines)
+    assert "preprocessor_config.json: mean 0.5; config.json: 5 labels" in read(made.html()).text
+
+
 def test_where_the_bundle_comes_from(explanation, read):
     source = explanation.provenance.source
     assert f"{source.name} ({source.format}, {source.producer})" in read(explanation.html()).text
@@ -200,8 +211,10 @@ def test_a_map_of_zeros(explanation, read):
 def test_where_the_map_is_highest(row, column, text):
     map_ = np.zeros((6, 6), np.float32)
     map_[row, column] = 1
-    assert where(map_) == f"Strongest at the {text}; the line goes around 3 % of the picture."
-    assert where(np.ones((3, 3))).startswith("Strongest in the middle; the line goes around 100 %")
+    told = f"What mattered most is at the {text}; the line goes around 3 % of the picture."
+    assert where(map_, WHOLE) == told
+    everywhere = where(np.ones((3, 3)), WHOLE)
+    assert everywhere == "What mattered most is in the middle; the line goes around 100 % of the picture."
 
 
 def test_a_page_needs_the_picture(explanation, read):
