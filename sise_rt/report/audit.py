@@ -43,7 +43,10 @@ def _terms(record: Record) -> Iterator[tuple[str, list[Child]]]:
         yield "Taken from its files", [cut("; ".join(map(_origin, record["described"])), 2 * LONGEST)]
     if record["assumed"]:
         yield "Assumed at export", [cut("; ".join(map(_assumption, record["assumed"])), 2 * LONGEST)]
-    yield "Bundle", [cut(bundle["name"], LONGEST), f"; {_source(bundle['source'])}"]
+    yield (
+        "Bundle",
+        [cut(bundle["name"], LONGEST), f"; {_source(bundle['source'])}{_amended(bundle['amended'])}"],
+    )
     yield "SHA-256 of the bundle", [element("code", bundle["sha256"])]
     if bundle["source"]["sha256"]:
         yield "SHA-256 of its source", [element("code", bundle["source"]["sha256"])]
@@ -79,6 +82,10 @@ def _source(source: Record) -> str:
     made = ", ".join(source[key] for key in ("format", "producer") if source[key])
     told = " ".join(filter(None, [source["name"], f"({made})" if made else ""]))
     return f"exported from {cut(told, LONGEST)}" if told else "of unknown source"
+
+
+def _amended(settings: list[str]) -> str:
+    return f"; stated anew after the export: {', '.join(settings)}" if settings else ""
 
 
 def _made_by(record: Record) -> str:

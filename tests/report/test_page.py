@@ -198,6 +198,10 @@ def test_where_the_bundle_comes_from(explanation, read):
     page = read(replace(explanation, provenance=unknown).html())
     assert "of unknown source" in page.text
     assert "SHA-256 of its source" not in page.text
+    assert "after the export" not in page.text
+    amended = replace(explanation.provenance, amended=("labels", "mean"))
+    told = read(replace(explanation, provenance=amended).html()).text
+    assert "; stated anew after the export: labels, mean" in told
 
 
 def test_a_map_of_zeros(explanation, read):
