@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from sise_rt.preprocessing import Preprocess
@@ -43,10 +44,8 @@ def _terms(record: Record) -> Iterator[tuple[str, list[Child]]]:
         yield "Taken from its files", [cut("; ".join(map(_origin, record["described"])), 2 * LONGEST)]
     if record["assumed"]:
         yield "Assumed at export", [cut("; ".join(map(_assumption, record["assumed"])), 2 * LONGEST)]
-    yield (
-        "Bundle",
-        [cut(bundle["name"], LONGEST), f"; {_source(bundle['source'])}{_amended(bundle['amended'])}"],
-    )
+    made = _source(bundle["source"]) + _amended(bundle["amended"])
+    yield "Bundle", [f"{cut(bundle['name'], LONGEST)}; {made}"]
     yield "SHA-256 of the bundle", [element("code", bundle["sha256"])]
     if bundle["source"]["sha256"]:
         yield "SHA-256 of its source", [element("code", bundle["source"]["sha256"])]
@@ -67,7 +66,9 @@ def _assumption(line: str) -> str:
 
 def _input(preprocessing: Record) -> str:
     """How the picture became the model's input."""
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in preprocessing.items()}
+    plain: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in preprocessing.items()
+    }
     return Preprocess(**plain).sentence()
 
 

@@ -74,7 +74,9 @@ def test_how_the_map_was_made(explanation, explainer):
 
 
 @pytest.mark.parametrize("asked", METHODS.values(), ids=list(METHODS))
-def test_every_option_of_every_method_has_words(asked):
+def test_every_method_and_every_option_has_words(asked):
+    assert asked.cited.startswith(f"{asked.title} (")
+    assert 0 < len(asked.title) < 30
     for option in asked.options:
         for value in option.choices or (option.default,):
             text = sentences.setting(option.name, value)
