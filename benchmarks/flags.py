@@ -82,11 +82,12 @@ def lines(figures: Sequence[Figures]) -> Iterator[str]:
         }
         elsewhere = np.mean([region.random.mean() for region in regions])
         bears = np.mean([region.bears for region in regions])
+        below_mean = np.mean([region.hidden < region.random.mean() for region in regions])
         below_all = np.mean([region.hidden < region.random.min() for region in regions])
         yield (
             f"  {name} map: area {mean['area']:.3f}, confidence {mean['whole']:.3f}, "
             f"hidden {mean['hidden']:.3f}, alone {mean['alone']:.3f}, as much elsewhere {elsewhere:.3f}; "
-            f"below its mean {bears:.0%}, below all {below_all:.0%}"
+            f"bears {bears:.0%}, below its mean {below_mean:.0%}, below all {below_all:.0%}"
         )
 
 

@@ -238,6 +238,7 @@ def _provenance(query: Query) -> Provenance:
         onnxruntime=runtime_version(),
         threads=engine.threads,
         bundle_sha256=engine.sessions.bundle_sha256,
+        described=manifest.described,
         amended=manifest.amended_settings,
         source=manifest.source,
         preprocess=manifest.preprocess,

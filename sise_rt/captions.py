@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .drawing.framing import Caption
-from .methods import PRESETS
+from .methods import METHODS, PRESETS
+from .pictures.placement import Placement
 from .wording import counted
 
 if TYPE_CHECKING:
     from .explanation import Explanation
 
+NOTHING = "Nothing in this picture stood out."
+ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")  # of the ninths of a picture
+
 
 def caption_of(explanation: Explanation) -> Caption:
-    """The class and its confidence, whether it is what the model decided, and how the map was made."""
-    predicted, lines = explanation.predicted, [f"{provenance(explanation)}."]
+    """The class and its confidence, whether it is the decision, where the model looked, and who says so."""
+    predicted, lines = explanation.predicted, []
     decided = predicted.index == explanation.target
     if not decided:
         best = f"{class_named(predicted.label, predicted.index)}, {explanation.said(predicted.confidence)}"
-        lines.insert(0, f"The model decided for {best}.")
-    if not explanation.map.any():
-        lines.append("Nothing in this picture stood out.")
+        lines.append(f"The model decided for {best}.")
+    place = strongest(explanation.map, explanation.placement)
+    lines.append(NOTHING if place is None else f"What mattered most is {place}.")
+    lines.append(f"{provenance(explanation)}.")
     return titled(explanation, "Decision: " if decided else "Explained: ", lines)
+
+
+def strongest(map_: np.ndarray, placement: Placement) -> str | None:
+    """In which ninth of the picture a map is highest, as `at the top left`; None where it is 0 everywhere.
+
+    Args:
+        map_: (h, w) in [0, 1], over the model's input; of equally high places their middle counts.
+        placement: of the input in the picture.
+    """
+    if not map_.any():
+        return None
+    at = [places.mean() for places in np.nonzero(map_ == map_.max())]
+    row, column = (
+        min(2, max(0, int(3 * (start + (place + 0.5) * extent / side) / whole)))
+        for place, side, extent, start, whole in zip(
+            at, map_.shape, placement.input, (placement.top, placement.left), placement.resized, strict=True
+        )
+    )
+    return "in the middle" if (row, column) == (1, 1) else f"at the {ROWS[row]} {COLUMNS[column]}"
 
 
 def titled(explanation: Explanation, before: str = "", lines: Sequence[str] = ()) -> Caption:
@@ -36,19 +62,35 @@ def titled(explanation: Explanation, before: str = "", lines: Sequence[str] = ()
 
 
 def provenance(explanation: Explanation) -> str:
-    """Model and method, as `Model cats, explained by sise: 487 masks scored`."""
+    """Model and method, as `Model cats, explained by SISE: all 487 masks scored`."""
+    method, masks = explanation.method, explanation.masks
+    name = METHODS[method].title if method in METHODS else method
+    how = how_made(name, explanation.settings, masks, explanation.guessed, stopped=explanation.partial)
+    return f"Model {explanation.model}, explained by {how}"
+
+
+def how_made(name: str, settings: Mapping[str, Any], masks: int, guessed: int, *, stopped: bool) -> str:
+    """How much of a method was done, as `SISE, fast: 51 of 487 masks scored, the others estimated`.
+
+    Args:
+        name: of the method, for people.
+        settings: its options.
+        masks: that were scored.
+        guessed: masks whose confidence was predicted from that of the others.
+        stopped: whether it was ended before it was done.
+    """
     presets = [
-        name
-        for name, sets in PRESETS.items()
-        if sets and all(explanation.settings.get(option) == value for option, value in sets.items())
+        preset
+        for preset, sets in PRESETS.items()
+        if sets and all(settings.get(option) == value for option, value in sets.items())
     ]
-    masks, guessed = explanation.masks, explanation.guessed
-    text = f"Model {explanation.model}, explained by {', '.join([explanation.method, *presets])}"
+    text = ", ".join([name, *presets])
     if guessed:
         text += f": {masks} of {counted(masks + guessed, 'mask')} scored, the others estimated"
     elif masks:
-        text += f": {counted(masks, 'mask')} scored"
-    return f"{text}; stopped before its end" if explanation.partial else text
+        every = "all " if masks > 1 and not stopped else ""
+        text += f": {every}{counted(masks, 'mask')} scored"
+    return f"{text}; stopped before its end" if stopped else text
 
 
 def class_named(label: str, index: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,6 @@ from .drawing.png import encode_png
 from .drawing.sizes import SIZE
 from .drawing.strips import strip
 from .errors import ArgumentError
-from .files import make_folder, write_whole
 from .methods import BlockEvidence
 from .pictures.picture import Picture, in_rgb
 from .pictures.placement import Placement, to_original
@@ -28,7 +25,7 @@ from .pictures.raster import in_eight_bits
 from .pictures.reading import load_image
 from .records import Provenance, record_of
 from .report import figures, notebook, page
-from .saving import SUFFIXES, base_name, refuse_foreign
+from .saving import no_picture, write_explanation
 from .wording import counted, probability
 
 
@@ -145,7 +142,7 @@ class Explanation:
         """
         picture = self.picture if picture is None else picture
         if picture is None:
-            raise _no_picture(self)
+            raise no_picture(self)
         if isinstance(picture, Picture):
             pixels = picture.pixels
         else:
@@ -285,32 +282,9 @@ class Explanation:
             ArgumentError: `blocks` or `report` where there is no picture, or the picture is another one.
             ImageError: the picture cannot be read.
         """
-        picture = self.picture if picture is None else picture
-        if (blocks or report) and picture is None:
-            raise _no_picture(self)
-        folder = Path(folder)
-        base = base_name(Path(self.name).stem if stem is None else stem, self.target, label)
-        record = self.record()
-        refuse_foreign(folder, base, record)
-        shown = None if picture is None else self.pixels(picture)
-        array = io.BytesIO()
-        np.save(array, self.map, allow_pickle=False)
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        make_folder(folder, settings=("folder",))
-        write_whole(folder / f"{base}.npy", array.getvalue())
-        # File names may hold bytes that are no UTF-8; JSON writes such a character as Python does.
-        write_whole(folder / f"{base}.json", text.encode("utf-8", "backslashreplace"))
-        drawings = {}
-        if picture is not None:
-            drawings[".png"] = draw(self, shown)
-            if blocks:
-                drawings[".blocks.png"] = encode_png(self.strip(shown))
-            if report:
-                drawings[".html"] = self.html(shown).encode("utf-8")
-        for suffix, data in drawings.items():
-            write_whole(folder / f"{base}{suffix}", data)
-        written = [suffix for suffix in SUFFIXES if suffix in (".npy", ".json") or suffix in drawings]
-        return [folder / f"{base}{suffix}" for suffix in written]
+        return write_explanation(
+            self, Path(folder), picture, stem, label=label, blocks=blocks, report=report, draw=draw
+        )
 
     def __repr__(self) -> str:
         """What is explained, by what."""
@@ -318,10 +292,3 @@ class Explanation:
             f"<Explanation of {self.name!r}: {self.heading()}, by {self.method} with "
             f"{counted(self.masks, 'mask')}, map {self.map.shape[0]} x {self.map.shape[1]}>"
         )
-
-
-def _no_picture(explanation: Explanation) -> ArgumentError:
-    return ArgumentError(
-        f"the explanation of {explanation.name} does not hold its picture any more: give it as well",
-        settings=("picture",),
-    )

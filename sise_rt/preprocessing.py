@@ -13,6 +13,7 @@ COLORS = {1: ("GRAY",), 3: ("RGB", "BGR")}  # by channels; a picture has no othe
 SMALLEST, LARGEST = 1e-9, 1e9  # of what pixels are divided by, or shifted by
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "linear")  # Pillow's, and OpenCV's
 CROP_MODES = ("center", "squash", "cut")
+FILTERS = {"nearest": "nearest pixel", "lanczos": "Lanczos", "linear": "bilinear as OpenCV's"}  # in words
 DEPTHS = range(8, 17)  # bits of a pixel's value
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1]
 
@@ -126,7 +127,14 @@ class Preprocess:
         """What becomes of the picture's extent."""
         size, frame = ("{1} x {0}".format(*pair) for pair in (self.input_size[1:], self.frame))
         square = self.frame[0] == self.frame[1]
-        how = self.interpolation if square else f"width x height, {self.interpolation}"
+        by = FILTERS.get(self.interpolation, self.interpolation)
+        if self.crop_mode == "cut":
+            part = "" if self.crop_pct == 1 else f"{self.crop_pct:.4g} of "
+            return (
+                f"The middle of the picture, {part}the largest part with the input's proportions, is cut out "
+                f"and resized to {size} pixels ({by})"
+            )
+        how = by if square else f"width x height, {by}"
         if self.crop_mode == "squash":
             said = f"The picture is resized to {frame} pixels ({how}), whatever its proportions"
         elif square:
@@ -134,7 +142,8 @@ class Preprocess:
         else:
             said = f"The picture is resized until it just covers {frame} pixels ({how})"
         if self.crop_mode == "center" or size != frame:
-            said += f", and the middle {size} is cropped"
+            rounded = " (from the first of two pixels where it lies between them)" if self.crop_floor else ""
+            said += f", and the middle {size} is cropped{rounded}"
         if self.crop_assumed and size != frame:
             said += f" (a picture of exactly {size} is taken as it is, as nobody stated the crop)"
         return said

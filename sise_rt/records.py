@@ -31,6 +31,7 @@ class Provenance:
         onnxruntime: version of ONNX Runtime, whatever the provider.
         threads: of the CPU.
         bundle_sha256: of the bundle's manifest, which has those of its other files.
+        described: what was taken at export from which of the model's own files, a line each.
         amended: the settings of the bundle that were stated after its export.
         source: the model that was exported.
         preprocess: how the picture became the model's input.
@@ -42,6 +43,7 @@ class Provenance:
     onnxruntime: str
     threads: int
     bundle_sha256: str
+    described: tuple[str, ...]
     amended: tuple[str, ...]
     source: Origin
     preprocess: Preprocess
@@ -105,6 +107,7 @@ def record_of(explanation: Explanation) -> dict[str, Any]:
             "batch": explanation.batch,
         },
         "seconds": _seconds(explanation.seconds, explanation.shared_seconds),
+        "described": list(made.described),
         "assumed": list(explanation.assumed),
         "warnings": [caution.record() for caution in explanation.warnings],
         "check": None if explanation.check is None else _plain(explanation.check),

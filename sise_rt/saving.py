@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import glob
+import io
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .errors import OutputError
+import numpy as np
+
+from .drawing.png import encode_png
+from .errors import ArgumentError, OutputError
+from .files import make_folder, write_whole
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
 
 METHODS_SUFFIX = ".methods.png"  # of several methods side by side
 COMPARE_SUFFIX = ".compare.png"  # of two targets
@@ -161,3 +169,53 @@ def _plain(key: str, value: Any) -> Any:
 
 def _told(value: Any) -> str:
     return str(value.get("label", value) if isinstance(value, dict) else value)
+
+
+def write_explanation(
+    explanation: Explanation,
+    folder: Path,
+    picture: Any,
+    stem: str | None,
+    *,
+    label: str,
+    blocks: bool,
+    report: bool,
+    draw: Callable[[Explanation, Any], bytes],
+) -> list[Path]:
+    """Write an explanation; arguments, result and errors are those of `Explanation.save`."""
+    picture = explanation.picture if picture is None else picture
+    if (blocks or report) and picture is None:
+        raise no_picture(explanation)
+    base = base_name(Path(explanation.name).stem if stem is None else stem, explanation.target, label)
+    record = explanation.record()
+    refuse_foreign(folder, base, record)
+    shown = None if picture is None else explanation.pixels(picture)
+    array = io.BytesIO()
+    np.save(array, explanation.map, allow_pickle=False)
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    # File names may hold bytes that are no UTF-8; JSON writes such a character as Python does.
+    contents = {".npy": array.getvalue(), ".json": text.encode("utf-8", "backslashreplace")}
+    make_folder(folder, settings=("folder",))
+    _write(folder, base, contents)
+    drawings = {}
+    if shown is not None:
+        drawings[".png"] = draw(explanation, shown)
+        if blocks:
+            drawings[".blocks.png"] = encode_png(explanation.strip(shown))
+        if report:
+            drawings[".html"] = explanation.html(shown).encode("utf-8")
+    _write(folder, base, drawings)
+    return [folder / f"{base}{suffix}" for suffix in SUFFIXES if suffix in contents | drawings]
+
+
+def _write(folder: Path, base: str, contents: dict[str, bytes]) -> None:
+    for suffix, data in contents.items():
+        write_whole(folder / f"{base}{suffix}", data)
+
+
+def no_picture(explanation: Explanation) -> ArgumentError:
+    """What is raised where an explanation is to be drawn that does not hold its picture any more."""
+    return ArgumentError(
+        f"the explanation of {explanation.name} does not hold its picture any more: give it as well",
+        settings=("picture",),
+    )

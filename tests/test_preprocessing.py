@@ -39,6 +39,15 @@ def test_the_sentence_of_imagenet():
             replace(PLAIN, input_size=(3, 240, 320), interpolation="bicubic"),
             "until it just covers 320 x 240 pixels (width x height, bicubic), and the middle 320 x 240 is",
         ),
+        (
+            replace(PLAIN, crop_mode="cut", interpolation="lanczos"),
+            "The middle of the picture, the largest part with the input's proportions, is cut out and "
+            "resized to 224 x 224 pixels (Lanczos); the",
+        ),
+        (replace(PLAIN, crop_mode="cut", crop_pct=0.875), "The middle of the picture, 0.875 of the largest"),
+        (replace(IMAGENET, crop_floor=True), " 224 x 224 is cropped (from the first of two pixels where it"),
+        (replace(PLAIN, crop_mode="squash", interpolation="linear"), "(bilinear as OpenCV's), whatever"),
+        (replace(PLAIN, interpolation="nearest"), "resized to 224 pixels (nearest pixel), and"),
         (replace(PLAIN, color="BGR"), "; the channels are BGR; "),
         (replace(PLAIN, input_size=(1, 9, 9), mean=(0,), std=(1,), color="GRAY"), "; colours become grey; "),
         (replace(PLAIN, input_size=(2, 9, 9), mean=(0,) * 2, std=(1,) * 2), "; its 2 channels come as they"),

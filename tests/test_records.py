@@ -164,6 +164,7 @@ def test_what_made_it_is_told(record, explainer):
     manifest = json.loads((explainer.engine.folder / "manifest.json").read_text())
     assert record["preprocessing"] == manifest["preprocess"]
     assert record["assumed"] == manifest["assumed"]
+    assert record["described"] == manifest["described"]
     assert record["settings"] == {
         "mu": 0.0,
         "fusion": "otsu",

@@ -13,7 +13,7 @@ import click
 from sise_rt.evaluation.datasets import FORMATS
 from sise_rt.pictures.reading import MAX_PIXELS as MOST_PIXELS
 from sise_rt.stated import as_option
-from sise_rt.wording import counted
+from sise_rt.wording import counted, probability
 
 from .bundle_path import BundlePath
 from .command import Command, spelt
@@ -158,14 +158,14 @@ def accuracy_lines(measured: Accuracy, bundle: Path) -> Iterator[str]:
     if measured.activation == "sigmoid":
         yield f"{bundle}: the class with the highest confidence is one of the picture's on {share}"
         yield (
-            f"  mean confidence in the picture's classes {measured.own:.3f}; of these {measured.listed:.0%} "
-            "have at least 0.5"
+            f"  mean confidence in the picture's classes {probability(measured.own)}; of these "
+            f"{measured.listed:.0%} have at least 0.5"
         )
     else:
         yield f"{bundle}: right on {share}"
         yield (
-            f"  mean confidence {measured.own:.3f} in the picture's class, {measured.highest:.3f} in the "
-            "predicted one"
+            f"  mean confidence {probability(measured.own)} in the picture's class, "
+            f"{probability(measured.highest)} in the predicted one"
         )
     yield from _compared(measured)
 
@@ -190,8 +190,8 @@ def _compared(measured: Accuracy) -> Iterator[str]:
         clear, better = measured.better.clear, measured.better
         yield (
             f"clearly better: {better.words}: right on {clear.right[1]} of {clear.pictures} pictures instead "
-            f"of {clear.right[0]}, mean confidence {clear.own[1]:.3f} in the picture's class instead of "
-            f"{clear.own[0]:.3f}"
+            f"of {clear.right[0]}, mean confidence {probability(clear.own[1])} in the picture's class "
+            f"instead of {probability(clear.own[0])}"
         )
         yield f"  {better.preprocess.sentence()}"
 

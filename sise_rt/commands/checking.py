@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sise_rt.metrics.region import spared
 from sise_rt.wording import probability
 
 
@@ -25,6 +26,8 @@ def check_lines(check: Mapping[str, Any]) -> Iterator[str]:
     else:
         mean, lowest, highest = (probability(random[name]) for name in ("mean", "lowest", "highest"))
         verdict = "bears the decision" if region["bears"] else "does not bear the decision"
+        if spared(region["hidden"], region["whole"]):
+            verdict += f", as hiding it takes less than {region['least']:.0%} of the confidence"
         yield (
             f"region: with as much hidden elsewhere {mean} on average ({lowest} to {highest}, "
             f"{random['copies']} places): it {verdict}"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
-from click.shell_completion import CompletionItem
 
 from sise_rt import load
-from sise_rt.errors import MethodError
-from sise_rt.methods import METHODS, PRESETS, Option, Request, parse, repeated, with_preset
+from sise_rt.methods import PRESETS, Request
 from sise_rt.metrics.check import require_probabilities
 from sise_rt.running.engine import Engine
 from sise_rt.running.provider import BF16, VERIFIED
@@ -29,6 +26,7 @@ from .console import FAILED_IMAGES, complain, rate, say
 from .drawing_options import DRAWING, Drawing
 from .explaining import explain_pictures
 from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
+from .method_options import Batch, Methods, of_methods, requested
 from .results import Wanted, prepare_folder
 from .shared_options import (
     MAX_PIXELS,
@@ -38,86 +36,8 @@ from .shared_options import (
     QUIET,
     THREADS,
     bit_depth,
-    whole_number,
 )
 from .signals import starting
-
-
-class Batch(click.ParamType):
-    """`auto`, or a number of masks."""
-
-    name = "auto|N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        """Parse to None for `auto`."""
-        if value is None or value == "auto":
-            return None
-        if (number := whole_number(str(value))) is None:
-            self.fail(f"{value!r} is neither auto nor a positive number", param, ctx)
-        return number
-
-
-class Methods(click.ParamType):
-    """Comma-separated methods, each with its options."""
-
-    name = "methods"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Methods, behind those that are there."""
-        before, comma, last = incomplete.rpartition(",")
-        items = METHODS.items()
-        return [
-            CompletionItem(f"{before}{comma}{name}", help=method.help)
-            for name, method in items
-            if name.startswith(last)
-        ]
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[Request]:
-        """Parse `sise,rise:masks=1000:seed=1`."""
-        if isinstance(value, list):
-            return value
-        try:
-            requests = [parse(part.strip()) for part in str(value).split(",") if part.strip()]
-        except MethodError as error:
-            self.fail(error.message, param, ctx)
-        if not requests or repeated(requests):
-            self.fail("name at least one method, and none twice", param, ctx)
-        return requests
-
-
-def _number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not math.isfinite(value):  # a range lets them pass
-        raise click.BadParameter(f"{value} is no number")
-    return value
-
-
-def of_methods(heading: str, name: str) -> Callable[[Any], Any]:
-    """The click option of an option that methods have, as the record of the first of them tells it."""
-    owners = [method for method in METHODS.values() if method.has(name)]
-    theirs, names = owners[0].option(name), " and ".join(method.name for method in owners)
-    return option(
-        f"--{name.replace('_', '-')}",
-        heading=heading,
-        type=_click_type(theirs),
-        callback=_number if theirs.kind is float else None,
-        help=f"Of {names}: {theirs.help[0].lower()}{theirs.help[1:].removesuffix('.')}; "
-        f"{theirs.off or theirs.default} by default.",
-    )
-
-
-def _click_type(theirs: Option) -> click.ParamType:
-    if theirs.choices:
-        return click.Choice(theirs.choices)
-    limits = theirs.range
-    low = None if math.isinf(limits.low) else limits.low
-    high = None if math.isinf(limits.high) else limits.high
-    open_low = limits.above or bool(theirs.off)  # whoever wants none leaves the option out
-    if theirs.kind is int:
-        first = None if low is None else int(low) + open_low
-        return click.IntRange(first, None if high is None else int(high))
-    return click.FloatRange(low, high, min_open=open_low, max_open=limits.below and high is not None)
 
 
 @click.command(cls=Command)
@@ -258,7 +178,7 @@ def explain(
     top_k = best_classes(targets, top_k, two=drawing.compare is not None)
     _refuse_clashes(images, out)
     alone = [asked.label for asked in methods] == ["sise"]
-    requests = _requests(methods, preset, options, blocks=blocks)
+    requests = requested(methods, preset, options, blocks=blocks)
     precision = _precision(precision, preset)
     with starting():
         explainer = load(
@@ -315,32 +235,3 @@ def _refuse_clashes(images: Sequence[Path], out: Path) -> None:
         raise click.UsageError(
             f"several images are called {clashes[0]!r} and would overwrite each other's results in {out}"
         )
-
-
-def _requests(
-    methods: list[Request], preset: str | None, options: dict[str, Any], *, blocks: bool
-) -> list[Request]:
-    """The methods with what the preset and the options set; one of them has blocks where they are wanted."""
-    given = {name: value for name, value in options.items() if value is not None}
-    methods = with_preset(methods, preset, given)
-    for name, value in given.items():
-        methods = _with_option(methods, name, value)
-    if blocks and not any(asked.method.blocks for asked in methods):
-        raise click.UsageError(f"--blocks: no maps of single blocks from {', '.join(map(str, methods))}")
-    return methods
-
-
-def _with_option(methods: list[Request], name: str, value: Any) -> list[Request]:
-    """The methods, with an option for those that have it and do not set it themselves."""
-    option = f"--{name.replace('_', '-')} {value}"
-    takes = [asked.method.has(name) and name not in asked.given for asked in methods]
-    if not any(takes) and (own := [str(asked) for asked in methods if name in asked.given]):
-        raise click.UsageError(f"{option}, but {', '.join(own)} says otherwise: give one of them")
-    if not any(takes):
-        raise click.UsageError(f"{option.split()[0]} says nothing to {', '.join(map(str, methods))}")
-    methods = [
-        asked.having(name, value) if take else asked for asked, take in zip(methods, takes, strict=True)
-    ]
-    if repeated(methods):
-        raise click.UsageError(f"{option} makes two of the methods the same")
-    return methods

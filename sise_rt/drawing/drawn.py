@@ -55,18 +55,44 @@ def drawn(
     require_picture(picture)
     require_map(map_)
     size_drawn = drawn_size(placement.original, size)
-    placed, seen = placed_map(map_, placement, size_drawn)
-    text = text_size(size_drawn)
-    painted = overlay(
-        fit_picture(picture, size_drawn), placed, seen, outline=outline, palette=palette, look=DRAWN
-    )
-    hatch(painted, seen, text)
+    painted, seen = paint(picture, map_, placement, size_drawn, outline=outline, palette=palette)
     notes = [RELATIVE]
     if outline is not None and takes_line(size_drawn) and map_.any():
         notes.append(f"White line: what mattered at least {part(outline)} as much as the most.")
     if not seen.all():
         notes.append(CROPPED)
-    return framed(painted, caption, notes, text, importance(palette))
+    return framed(painted, caption, notes, text_size(size_drawn), importance(palette))
+
+
+def paint(
+    picture: np.ndarray,
+    map_: np.ndarray,
+    placement: Placement,
+    size: tuple[int, int],
+    *,
+    outline: float | None = 0.5,
+    palette: str = INFERNO,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A map over its picture, drawn in any size, without words.
+
+    Args:
+        picture: uint8 RGB (H, W, 3), in any size.
+        map_: float (h, w) in [0, 1], over the model's input.
+        placement: of the input in the picture.
+        size: (height, width) of the drawing.
+        outline: the value that the line goes around; None for no line.
+        palette: one of `palettes.PALETTES`.
+
+    Returns:
+        uint8 RGB of that size; and bool, which of its pixels the model saw: the others are hatched.
+
+    Raises:
+        ArgumentError: as `overlay` does.
+    """
+    placed, seen = placed_map(map_, placement, size)
+    painted = overlay(fit_picture(picture, size), placed, seen, outline=outline, palette=palette, look=DRAWN)
+    hatch(painted, seen, text_size(size))
+    return painted, seen
 
 
 def placed_map(

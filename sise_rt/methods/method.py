@@ -135,7 +135,7 @@ class Method:
         name: as it is asked for.
         run: takes a `Query`, a `Call`, a `Clock` and the options by name, and gives a `Finding` or
             `NoEvidence` a target.
-        help: one line: what it is, and whose.
+        help: one line: what its authors call it, in parentheses who and where, and what it is.
         options: all settings.
         graph: of the bundle's graphs the one that it runs besides `features` and `score`; empty for none.
         features: whether it starts from the features of every block.
@@ -151,6 +151,16 @@ class Method:
     features: bool = False
     gradients: bool = False
     blocks: bool = False
+
+    @property
+    def title(self) -> str:
+        """What its authors call it, as the help begins."""
+        return self.help.partition(" (")[0]
+
+    @property
+    def cited(self) -> str:
+        """The help without what follows a colon: its title, who published it, and where."""
+        return self.help.partition(": ")[0].removesuffix(".")
 
     def option(self, name: str) -> Option:
         """One of the options.

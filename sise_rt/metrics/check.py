@@ -24,7 +24,7 @@ from sise_rt.metrics import (
     masked_confidence,
     region_of,
 )
-from sise_rt.metrics.region import LEVEL, SEED
+from sise_rt.metrics.region import LEAST, LEVEL, SEED, spared
 from sise_rt.pictures.picture import prepare
 from sise_rt.running.engine import Engine
 from sise_rt.running.finite import require_finite
@@ -149,9 +149,9 @@ def check_region(engine: Engine, explanation: Explanation, picture: Any = None) 
     Its `check` has `region`: the `level` of the map that bounds it, its `area` as a share of the input, the
     confidence in the `whole` picture, with the region `hidden` and shown `alone`, that without each of some
     `random` regions of equal area (`copies`, `seed`, `mean`, `lowest`, `highest`), and whether it `bears` the
-    decision: whether the confidence falls more without it than without those in the mean. Where the region is
-    empty, or is all there is, `random` and `bears` are None. A region that does not bear the decision is a
-    warning too.
+    decision: whether hiding it takes the share `least` of the confidence, and more than hiding those in the
+    mean. Where the region is empty, or is all there is, `random` and `bears` are None. A region that does not
+    bear the decision is a warning too.
 
     Args:
         engine: of the model that was explained.
@@ -207,12 +207,19 @@ def _record(region: Region) -> dict[str, Any]:
         "hidden": region.hidden,
         "alone": region.alone,
         "random": random,
+        "least": LEAST,
         "bears": region.bears,
     }
 
 
 def _not_borne(region: Region) -> str:
     hidden, elsewhere = probability(region.hidden), probability(float(region.random.mean()))
+    if spared(region.hidden, region.whole):
+        return (
+            f"the confidence is {probability(region.whole)}, and {hidden} without the region that the map "
+            f"marks, {region.area:.1%} of the input: hiding it takes less than {LEAST:.0%} of it, "
+            "so what is left suffices for the decision"
+        )
     return (
         f"without the region that the map marks, {region.area:.1%} of the input, the confidence is {hidden}, "
         f"and without as much elsewhere {elsewhere} on average: the map does not show what bears the decision"

@@ -12,6 +12,7 @@ from .arrays import Confidence, checked_map
 from .confidence import masked_confidence
 
 LEVEL = 0.5  # of a map: what lies above it is the region, as pictures outline it
+LEAST = 0.01  # of the confidence that hiding must take: less is lost in the two digits that people go by
 SHIFTS, SEED = 8, 0
 
 
@@ -35,11 +36,18 @@ class Region:
 
     @property
     def bears(self) -> bool | None:
-        """Whether the confidence falls more without the region than without its shifted copies, in the mean.
+        """Whether hiding the region takes a share of the confidence, and more than its copies in the mean.
 
         None where there is nothing to compare: the region is empty, or is the whole picture.
         """
-        return bool(self.hidden < self.random.mean()) if len(self.random) else None
+        if not len(self.random):
+            return None
+        return not spared(self.hidden, self.whole) and bool(self.hidden < self.random.mean())
+
+
+def spared(hidden: float, whole: float) -> bool:
+    """Whether less than `LEAST` of the confidence in the whole picture goes where something is hidden."""
+    return whole - hidden < LEAST * whole
 
 
 def region_of(map_: np.ndarray, level: float = LEVEL) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from xml.etree.ElementTree import Element
 
+from sise_rt.preprocessing import Preprocess
 from sise_rt.wording import counted
 
 from .elements import Child, element
-from .sentences import Record, cut, named, preprocessing, share
+from .sentences import Record, cut, named, share
 
 LONGEST = 90  # characters of a term's text, so that the page stays one sheet; the record has all of it
 # Keys of preprocessing that are no words, where something was assumed of them.
@@ -37,10 +39,13 @@ def _terms(record: Record) -> Iterator[tuple[str, list[Child]]]:
     yield "Picture", [cut(picture["name"], LONGEST), f": {_size(picture)}"]
     if picture["sha256"]:
         yield f"SHA-256 of the {picture['sha256_of']}", [element("code", picture["sha256"])]
-    yield "Model's input", [preprocessing(record["preprocessing"])]
+    yield "Model's input", [_input(record["preprocessing"])]
+    if record["described"]:
+        yield "Taken from its files", [cut("; ".join(map(_origin, record["described"])), 2 * LONGEST)]
     if record["assumed"]:
         yield "Assumed at export", [cut("; ".join(map(_assumption, record["assumed"])), 2 * LONGEST)]
-    yield "Bundle", [cut(bundle["name"], LONGEST), f"; {_source(bundle['source'])}"]
+    made = _source(bundle["source"]) + _amended(bundle["amended"])
+    yield "Bundle", [f"{cut(bundle['name'], LONGEST)}; {made}"]
     yield "SHA-256 of the bundle", [element("code", bundle["sha256"])]
     if bundle["source"]["sha256"]:
         yield "SHA-256 of its source", [element("code", bundle["source"]["sha256"])]
@@ -48,10 +53,23 @@ def _terms(record: Record) -> Iterator[tuple[str, list[Child]]]:
     yield "Time", [_time(record)]
 
 
+def _origin(line: str) -> str:
+    """A line of `described`, as `from config.json: 5 labels`."""
+    return line.removeprefix("from ")
+
+
 def _assumption(line: str) -> str:
     """A line of `assumed`, as `crop_pct 0.875`, in words."""
     key, _, value = line.partition(" ")
     return f"{WORDS.get(key, key)} {value}".strip()
+
+
+def _input(preprocessing: Record) -> str:
+    """How the picture became the model's input."""
+    plain: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in preprocessing.items()
+    }
+    return Preprocess(**plain).sentence()
 
 
 def _size(picture: Record) -> str:
@@ -65,6 +83,10 @@ def _source(source: Record) -> str:
     made = ", ".join(source[key] for key in ("format", "producer") if source[key])
     told = " ".join(filter(None, [source["name"], f"({made})" if made else ""]))
     return f"exported from {cut(told, LONGEST)}" if told else "of unknown source"
+
+
+def _amended(settings: list[str]) -> str:
+    return f"; stated anew after the export: {', '.join(settings)}" if settings else ""
 
 
 def _made_by(record: Record) -> str:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from sise_rt.drawing.drawn import hatch, importance, placed_map
-from sise_rt.drawing.framing import text_size
-from sise_rt.drawing.painting import DRAWN, overlay
+from sise_rt.captions import NOTHING, strongest
+from sise_rt.drawing.drawn import importance, paint
 from sise_rt.drawing.palettes import INFERNO
 from sise_rt.drawing.sizes import fit_picture
-from sise_rt.pictures.placement import to_original
+from sise_rt.pictures.placement import Placement, to_original
 
 if TYPE_CHECKING:
     from sise_rt.explanation import Explanation
@@ -23,8 +22,6 @@ WIDE_SIDE = 1600  # of those that have the page's whole width
 TILE = 260  # of a block's map
 OUTLINE = 0.5
 JPEG = cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-
-ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
 
 @dataclass(frozen=True)
@@ -72,22 +69,17 @@ def draw(explanation: Explanation, pixels: np.ndarray, *, wide: float) -> Figure
         blocks=tuple(blocks),
         scale=_jpeg(np.tile(importance(INFERNO).ramp, (12, 1, 1))),
         aspect=width / height,
-        where=where(to_original(explanation.map, explanation.placement)[0]),
+        where=where(explanation.map, explanation.placement),
     )
 
 
-def where(map_: np.ndarray) -> str:
-    """In words in which ninth of the picture a map (H, W) is highest, and how much of it has the line."""
-    highest = map_.max()
-    if not highest > 0:
-        return "Nothing in this picture stood out."
-    row, column = (
-        min(2, int(3 * (places.mean() + 0.5) / side))
-        for places, side in zip(np.nonzero(map_ == highest), map_.shape, strict=True)
-    )
-    place = "in the middle" if (row, column) == (1, 1) else f"at the {ROWS[row]} {COLUMNS[column]}"
-    part = 100 * float((map_ >= OUTLINE).mean())
-    return f"Strongest {place}; the line goes around {part:.0f} % of the picture."
+def where(map_: np.ndarray, placement: Placement) -> str:
+    """In words in which ninth of the picture a map is highest, and how much of the picture has the line."""
+    place = strongest(map_, placement)
+    if place is None:
+        return NOTHING
+    part = 100 * float((to_original(map_, placement)[0] >= OUTLINE).mean())
+    return f"What mattered most is {place}; the line goes around {part:.0f} % of the picture."
 
 
 def _size(height: int, width: int, side: int) -> tuple[int, int]:
@@ -98,10 +90,7 @@ def _size(height: int, width: int, side: int) -> tuple[int, int]:
 def _covered(explanation: Explanation, map_: np.ndarray, picture: np.ndarray) -> bytes:
     """A map over the model's input on the picture as it is drawn, as JPEG."""
     size = picture.shape[0], picture.shape[1]
-    placed, seen = placed_map(map_, explanation.placement, size)
-    painted = overlay(picture, placed, seen, outline=OUTLINE, look=DRAWN)
-    hatch(painted, seen, text_size(size))
-    return _jpeg(painted)
+    return _jpeg(paint(picture, map_, explanation.placement, size, outline=OUTLINE)[0])
 
 
 def _jpeg(rgb: np.ndarray) -> bytes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sise_rt.captions import class_named
-from sise_rt.methods import METHODS, PRESETS
+from sise_rt.captions import class_named, how_made
+from sise_rt.methods import METHODS
+from sise_rt.metrics.region import spared
 from sise_rt.wording import counted, probability
 
 Record = Mapping[str, Any]
@@ -64,25 +65,12 @@ def decision(record: Record) -> str:
 
 def method(record: Record) -> str:
     """How the map was made: the method, how much of it was done, its settings, and what it took."""
-    about = METHODS[record["method"]].help.removesuffix(".") if record["method"] in METHODS else ""
-    masks, guessed = record["masks"], record["guessed"]
-    whose = about.partition(": ")[0] or record["method"]
-    if guessed:
-        how = (
-            f"{whose}, {_preset(record)}: {masks} of {masks + guessed} masks were scored, and what the model "
-            f"would say to the other {guessed} was predicted from these."
-        )
-    elif masks:
-        how = f"{whose}, exact: every one of {counted(masks, 'mask')} was scored."
-    else:
-        how = f"{about or whose}."
-    ended = "It was ended before it was done." if record["partial"] else ""
-    return " ".join(filter(None, [how, ended, *_settings(record), _cost(record)]))
-
-
-def _preset(record: Record) -> str:
-    fast = PRESETS["fast"]
-    return "fast" if all(record["settings"].get(name) == value for name, value in fast.items()) else "in part"
+    asked, settings = record["method"], record["settings"]
+    name = METHODS[asked].cited if asked in METHODS else asked
+    how = how_made(name, settings, record["masks"], record["guessed"], stopped=record["partial"])
+    passes = f"{counted(record['passes'], 'picture')} went through the network."
+    told = [setting(option, value) for option, value in settings.items()]
+    return " ".join(filter(None, [f"{how}.", *told, passes]))
 
 
 SETTINGS: Mapping[str, Mapping[str, str] | Callable[[Any], str]] = {
@@ -120,20 +108,12 @@ SETTINGS: Mapping[str, Mapping[str, str] | Callable[[Any], str]] = {
 """Options of methods as sentences of their values; an option that is not here is told by its name."""
 
 
-def _settings(record: Record) -> list[str]:
-    return [setting(name, value) for name, value in record["settings"].items()]
-
-
 def setting(name: str, value: Any) -> str:
     """An option's value as a sentence; empty where it sets no limit."""
     words = SETTINGS.get(name)
     if callable(words):
         return words(value)
     return words[value] if words else f"{name.replace('_', ' ').capitalize()}: {value}."
-
-
-def _cost(record: Record) -> str:
-    return f"{counted(record['passes'], 'picture')} went through the network."
 
 
 # -------------------- how to read it
@@ -173,9 +153,6 @@ LIMITS = (
 # -------------------- the region
 
 
-LITTLE = 0.01  # of a confidence: no difference to act upon
-
-
 def bearing(region: Mapping[str, Any]) -> str:
     """Whether the region bears the decision, of a record's `check`."""
     random, area = region["random"], f"The region is {share(region['area'])} of what the model saw."
@@ -183,46 +160,14 @@ def bearing(region: Mapping[str, Any]) -> str:
         return f"{area} There is no other region of that size to compare it with."
     lowest, highest = probability(random["lowest"]), probability(random["highest"])
     others = f"in {random['copies']} other places, chosen at random (lowest {lowest}, highest {highest})"
-    if region["bears"] and region["hidden"] > (1 - LITTLE) * region["whole"]:
-        return (
-            f"{area} Hiding it takes less than a hundredth of the confidence, if more than hiding as much "
-            f"{others}: what is left suffices."
-        )
     if region["bears"]:
-        return f"{area} The confidence rests on it: hiding it takes more than hiding as much {others}."
+        return f"{area} It bears the decision: hiding it takes more confidence than hiding as much {others}."
+    if spared(region["hidden"], region["whole"]):
+        return (
+            f"{area} It does not bear the decision: hiding it takes less than {100 * region['least']:g} % of "
+            "the confidence, as what is left suffices. Do not take the map for the only reason."
+        )
     return (
-        f"{area} The confidence does not rest on it: hiding it takes no more than hiding as much {others}. "
-        "Do not take the map for the reason."
+        f"{area} It does not bear the decision: hiding it takes no more confidence than hiding as much "
+        f"{others}. Do not take the map for the reason."
     )
-
-
-# -------------------- the input
-
-
-def preprocessing(spec: Mapping[str, Any]) -> str:
-    """How the picture became the network's input, of a manifest's `preprocess`."""
-    channels, height, width = spec["input_size"]
-    rows, columns = (round(side / spec["crop_pct"]) for side in (height, width))
-    by = f"({spec['interpolation']})"
-    if spec["crop_mode"] == "squash":
-        size = f"resized to {columns} × {rows} pixels, whatever its proportions {by}"
-    elif rows == columns:
-        size = f"resized to {rows} pixels on its short side {by}"
-    else:
-        size = f"resized to cover {columns} × {rows} pixels {by}"
-    if spec["crop_mode"] != "squash" or spec["crop_pct"] != 1:
-        size += f", its middle of {width} × {height} cut out"
-    scale = spec["scale"]
-    values = ["pixel values as they are" if scale == 1 else f"pixel values divided by {scale:.6g}"]
-    if any(spec["mean"]):
-        values.append(f"less {_numbers(spec['mean'])}")
-    if any(value != 1 for value in spec["std"]):
-        values.append(f"divided by {_numbers(spec['std'])}")
-    order = {"RGB": "red, green, blue", "BGR": "blue, green, red", "GRAY": "grey"}
-    channel = order[spec["color"]] if channels in (1, 3) else counted(channels, "channel")
-    return f"The picture is {size}; {', '.join(values)}; {channel}."
-
-
-def _numbers(values: Sequence[float]) -> str:
-    """One number where all are the same."""
-    return ", ".join(f"{value:.4g}" for value in (values[:1] if len(set(values)) == 1 else values))

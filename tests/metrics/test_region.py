@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sise_rt.errors import ArgumentError
-from sise_rt.metrics import borne_by, region_of
+from sise_rt.metrics import Region, borne_by, region_of
 from sise_rt.metrics.region import shifted_copies
 
 SIZE = 12, 16
@@ -59,6 +59,20 @@ def test_the_place_that_the_model_answers_to_bears_and_another_does_not():
     assert borne_by(spot(), IMAGE, 0.9, brightness).bears is True
     assert borne_by(spot(8, 10), IMAGE, 0.9, brightness).bears is False
     assert borne_by(spot(), IMAGE, 0.9, lambda images: np.full(len(images), 0.9)).bears is False
+
+
+@pytest.mark.parametrize(("whole", "hidden", "bears"), [
+    (1.0, 0.9999, False),  # sure whatever is hidden
+    (1.0, 0.9901, False),
+    (1.0, 0.9899, True),
+    (0.001, 0.000995, False),  # of what there is
+    (0.001, 0.000985, True),
+    (0.5, 0.6, False),  # more confident without it, if less than without the copies
+])  # fmt: skip
+def test_hiding_must_take_a_hundredth_of_the_confidence(whole, hidden, bears):
+    told = Region(0.1, whole, hidden, 0.5, np.array([max(whole, hidden) + 0.00001, whole + 0.2]))
+    assert told.bears is bears
+    assert Region(0.1, whole, hidden, 0.5, np.full(2, hidden)).bears is False
 
 
 @pytest.mark.parametrize("value", [False, True])

@@ -10,9 +10,11 @@ import pytest
 
 import sise_rt
 from sise_rt.metrics.check import check_region
+from sise_rt.pictures.placement import Placement
 from sise_rt.report.figures import where
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m\udcff&amp;"
+WHOLE = Placement((6, 6), (6, 6), 0, 0, (6, 6))
 PASSIVE = {
     "main",
     "header",
@@ -70,12 +72,12 @@ def test_it_tells_what_it_is_for(checked, read):
     region = record["check"]["region"]
     for text in (
         "The model decides for pit (2), with a confidence of 0.988.",
-        "Strongest at the bottom centre;",
+        "What mattered most is at the bottom centre;",
         "If the marked region is hidden",
         f"{region['alone']:.3f}",
         "How to read it",
         "no proof of cause",
-        f"exact: every one of {checked.masks} masks was scored",
+        f"all {checked.masks} masks scored",
         record["picture"]["sha256"],
         record["bundle"]["sha256"],
         record["bundle"]["source"]["sha256"],
@@ -151,9 +153,9 @@ def test_a_block_without_a_map(explanation, read):
 
 
 def test_warnings_are_told_with_their_codes(explanation, read):
-    warnings = tuple(sise_rt.cautions.Caution("cropped", f"caution {i} " + 400 * "x") for i in range(7))
+    warnings = tuple(sise_rt.cautions.Caution("fewer-bits", f"caution {i} " + 400 * "x") for i in range(7))
     page = read(replace(explanation, warnings=warnings).html())
-    assert page.text.count("cropped") == 4
+    assert page.text.count("fewer-bits") == 4
     assert "Caution 3" in page.text
     assert "3 more stand in the record." in page.text
 
@@ -180,6 +182,15 @@ def test_what_was_assumed_is_told_in_words(explanation, read):
     assert "Assumed" not in read(explanation.html()).text
 
 
+def test_what_was_taken_from_the_models_files(explanation, read):
+    assert "Taken from its files" not in read(explanation.html()).text
+    lines = ("from preprocessor_config.json: mean 0.5", "from config.json: 5 labels")
+    provenance = replace(explanation.provenance, described=lines)
+    made = replace(explanation, provenance=provenance)
+    assert made.record()["described"] == list(lines)
+    assert "preprocessor_config.json: mean 0.5; config.json: 5 labels" in read(made.html()).text
+
+
 def test_where_the_bundle_comes_from(explanation, read):
     source = explanation.provenance.source
     assert f"{source.name} ({source.format}, {source.producer})" in read(explanation.html()).text
@@ -187,6 +198,10 @@ def test_where_the_bundle_comes_from(explanation, read):
     page = read(replace(explanation, provenance=unknown).html())
     assert "of unknown source" in page.text
     assert "SHA-256 of its source" not in page.text
+    assert "after the export" not in page.text
+    amended = replace(explanation.provenance, amended=("labels", "mean"))
+    told = read(replace(explanation, provenance=amended).html()).text
+    assert "; stated anew after the export: labels, mean" in told
 
 
 def test_a_map_of_zeros(explanation, read):
@@ -200,8 +215,10 @@ def test_a_map_of_zeros(explanation, read):
 def test_where_the_map_is_highest(row, column, text):
     map_ = np.zeros((6, 6), np.float32)
     map_[row, column] = 1
-    assert where(map_) == f"Strongest at the {text}; the line goes around 3 % of the picture."
-    assert where(np.ones((3, 3))).startswith("Strongest in the middle; the line goes around 100 %")
+    told = f"What mattered most is at the {text}; the line goes around 3 % of the picture."
+    assert where(map_, WHOLE) == told
+    everywhere = where(np.ones((3, 3)), WHOLE)
+    assert everywhere == "What mattered most is in the middle; the line goes around 100 % of the picture."
 
 
 def test_a_page_needs_the_picture(explanation, read):
