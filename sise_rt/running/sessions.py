@@ -109,7 +109,7 @@ class Sessions:
             self.warnings += why
         else:
             self.provider, self.precision = choose(provider, precision), precision
-        self.chosen = provider != "auto" or self.precision != FP32
+        self.chosen = provider != "auto" or precision not in (FP32, VERIFIED)
         self.tf32_allowed, self._files = tf32, files
         if self.precision == BF16 and manifest.precision != FP32:
             raise ArgumentError(
