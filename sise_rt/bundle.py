@@ -113,7 +113,7 @@ def _refuse_contradictions(manifest: Manifest) -> None:
 
 
 class Bundle(NamedTuple):
-    """A bundle in memory: what was held against its hash is what is used, whatever becomes of the files.
+    """A bundle in memory: what was held against its hash is what is used.
 
     Attributes:
         manifest: what is known of it.

@@ -25,7 +25,8 @@ from .running.sessions import Sessions
 class Explainer:
     """Explains single predictions of one bundle. Thread-safe: calls share the sessions and the batch sizes.
 
-    The bundle is read once, into memory: what later becomes of its folder changes nothing.
+    The bundle is read into memory: what later becomes of its folder changes no answer. Methods with graphs of
+    their own read the weights again when they are first used, and refuse those that have changed since.
 
     Args:
         bundle: folder made by `sise-rt export`.

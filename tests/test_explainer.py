@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 import sise_rt
-from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
+from sise_rt.bundle import MANIFEST, WEIGHTS, read_again, sha256
 from sise_rt.errors import BundleError, ImageError, ModelError, NoEvidence, OutputError, TargetError
 from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.placement import to_original
+from sise_rt.running import sessions
 from sise_rt.running.engine import Scorer
 from sise_rt.running.verify import verify
 
@@ -583,6 +584,23 @@ def test_what_becomes_of_the_files_changes_no_answer(small_bundle, other_bundle,
     assert np.array_equal(explainer.explain(picture, 1, batch_size=2).raw, expected.raw)
     with pytest.raises(BundleError, match=r"weights\.bin (has changed since|is missing)"):
         explainer.explain(picture, 1, method="grad-cam")
+
+
+def test_weights_are_read_again_wherever_the_process_has_gone(small_bundle, tmp_path, monkeypatch):
+    picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    monkeypatch.chdir(small_bundle.parent)
+    explainer = sise_rt.load(small_bundle.name, "cpu", 1)
+    monkeypatch.chdir(tmp_path)
+    assert explainer.explain(picture, 1, method="grad-cam").map.shape == (32, 32)
+
+
+def test_verify_reads_the_weights_again_once(small_bundle, monkeypatch):
+    engine, read = sise_rt.load(small_bundle, "cpu", 1).engine, []
+    monkeypatch.setattr(sessions, "read_again", lambda *of: read.append(of[1]) or read_again(*of))
+    verify(engine)
+    assert read == ["weights.bin"]
+    assert engine.require("forward")
+    assert read == ["weights.bin"] * 2, "verify has let them go"
 
 
 @pytest.mark.parametrize("become", [truncated, replaced_in_place, deleted])

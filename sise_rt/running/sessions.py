@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ class Sessions:
         if threads is not None and threads < 1:
             raise ArgumentError(f"threads is {threads}, at least 1 is needed", settings=("threads",))
         self.folder, self.manifest = Path(folder), manifest
+        self._place = self.folder.absolute()  # wherever the process goes meanwhile
         self.specs = graph_specs(manifest)
         cores = available_threads()
         self.threads = threads if threads and oversubscribe else min(threads or cores, cores)
@@ -107,7 +109,7 @@ class Sessions:
             self.warnings += why
         else:
             self.provider, self.precision = choose(provider, precision), precision
-        self.chosen = provider != "auto" or self.precision != FP32
+        self.chosen = provider != "auto" or precision not in (FP32, VERIFIED)
         self.tf32_allowed, self._files = tf32, files
         if self.precision == BF16 and manifest.precision != FP32:
             raise ArgumentError(
@@ -145,6 +147,17 @@ class Sessions:
             files=self._files,
         )
 
+    def with_weights(self) -> Sessions:
+        """The same, with the weights in memory for whoever opens many graphs.
+
+        Raises:
+            BundleError: they have changed since the bundle was loaded.
+        """
+        whole = copy(self)
+        if self._files is not None:
+            whole._files = {**self._files, WEIGHTS: self.read(WEIGHTS)}
+        return whole
+
     def read(self, path: str) -> bytes:
         """A file of the bundle.
 
@@ -154,7 +167,7 @@ class Sessions:
         """
         if self._files is None:
             return (self.folder / path).read_bytes()
-        return self._files[path] if path in self._files else read_again(self.folder, path, self.manifest)
+        return self._files[path] if path in self._files else read_again(self._place, path, self.manifest)
 
     @cached_property
     def bundle_sha256(self) -> str:

@@ -78,7 +78,7 @@ def verify(engine: Engine) -> dict[str, float]:
     Raises:
         BundleError: the stored numbers cannot be read.
     """
-    manifest, sessions = engine.manifest, engine.sessions
+    manifest, sessions = engine.manifest, engine.sessions.with_weights()  # of which every file opens
     probe = read_probe(sessions)
     image, targets = probe_tensor(probe.image, manifest.preprocess), np.array([probe.target])
     linked = engine.features(image, targets)

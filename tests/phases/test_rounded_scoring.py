@@ -194,6 +194,24 @@ def test_verified_is_bfloat16_where_it_was_found_good_enough(bundle, photos):
     assert verified() == ("fp32", ()), "another bundle"
 
 
+def test_verified_is_float32_where_bfloat16_does_not_start(bundle, photos, monkeypatch):
+    judge(*engines(bundle), drawn_pictures(photos, "images"))
+    load = Sessions._load
+
+    def failing(sessions, graph, provider, precision):
+        if precision == "bf16":
+            raise ProviderError("its driver is broken")
+        return load(sessions, graph, provider, precision)
+
+    monkeypatch.setattr(Sessions, "_load", failing)
+    engine = sise_rt.load(bundle, threads=1, precision="verified").engine
+    assert (engine.provider, engine.sessions.precision) == ("cpu", "fp32")
+    assert engine.warnings == ["running on the CPU: its driver is broken"]
+    for named in ({"provider": "cpu", "precision": "verified"}, {"precision": "bf16"}):
+        with pytest.raises(ProviderError, match="its driver is broken"):
+            sise_rt.load(bundle, threads=1, **named)
+
+
 @pytest.mark.parametrize("change", ["refused", "version", "gone"])
 def test_verified_is_float32_elsewhere_and_says_why(bundle, photos, tmp_path, monkeypatch, change):
     exact, rounded = engines(bundle)

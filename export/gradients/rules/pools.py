@@ -41,10 +41,13 @@ def max_pool(
         auto_pad=auto_pad,
     )
     # Indices count through the whole (N, C, H, W) tensor. In rows they serve several gradients of one image.
-    size, row = op.ReduceProd(op.Shape(x, start=1), keepdims=1), op.constant([0, -1])
+    size, row, one = op.ReduceProd(op.Shape(x, start=1), keepdims=1), op.constant([0, -1]), op.constant([1])
     shares = op.Reshape(g, row)
-    places = op.Expand(op.Reshape(op.Mod(indices, size), row), op.Shape(shares))
-    zeros = op.Expand(op.constant(0.0), op.Concat(op.Shape(shares, end=1), size, axis=0))
+    images, gradients = op.Shape(x, end=1), op.Shape(shares, end=1)
+    # Where each image starts. A remainder would say the same, at what a division of every index costs.
+    starts = op.CumSum(op.Expand(size, op.Concat(images, one, axis=0)), op.constant(0), exclusive=1)
+    places = op.Sub(op.Reshape(indices, row), op.Expand(starts, op.Concat(gradients, one, axis=0)))
+    zeros = op.Expand(op.constant(0.0), op.Concat(gradients, size, axis=0))
     total = op.ScatterElements(zeros, places, shares, axis=1, reduction="add")
     return (op.reshape_like(total, x),)
 
