@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from sise_rt.literals import parsed_property
+
 from .description import Description
-from .label_files.values import say_labels
 from .published import Published
-from .values import parsed_property
 
 FILE = "the model's metadata"
 PREFIX = "model_info "
@@ -70,9 +70,9 @@ def _say_labels(description: Description, info: Mapping[str, str]) -> None:
     """The labels; those of `label_info` may hold spaces, which are underscores in `labels`."""
     names = parsed_property(info.get("label_info", ""))
     if isinstance(names, dict) and "label_names" in names:
-        say_labels(description, names["label_names"], FILE, f"{PREFIX}label_info")
+        description.say_labels(names["label_names"], FILE, f"{PREFIX}label_info")
     elif info.get("labels", "").strip():
-        say_labels(description, info["labels"].split(), FILE, f"{PREFIX}labels")
+        description.say_labels(info["labels"].split(), FILE, f"{PREFIX}labels")
     if "multilabel" in info:
         activation = "sigmoid" if _is_true(info, "multilabel") else "softmax"
         description.say("activation", activation, FILE, f"{PREFIX}multilabel")
