@@ -10,6 +10,7 @@ from sise_rt.label_files.given import both_sides, given_labels, other_count
 from sise_rt.wording import Note
 
 from .origins.description import Description
+from .origins.labels_beside import FILE
 
 
 def class_labels(
@@ -32,4 +33,8 @@ def class_labels(
         return tuple(labels), assumed, None
     if description.of_other_weights:
         return unknown, None, f"labels of {said.file} left out: {other_count(labels, classes)}"
-    raise ModelError(f"{said.file}: {said.key} has {other_count(labels, classes)}", settings=("labels",))
+    stray = "; if that file is of another model, move it elsewhere, or give the labels"
+    raise ModelError(
+        f"{said.file}: {said.key} has {other_count(labels, classes)}{stray if said.file == FILE else ''}",
+        settings=("labels",),
+    )

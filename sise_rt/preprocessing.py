@@ -126,7 +126,12 @@ class Preprocess:
         """What becomes of the picture's extent."""
         size, frame = ("{1} x {0}".format(*pair) for pair in (self.input_size[1:], self.frame))
         square = self.frame[0] == self.frame[1]
-        how = self.interpolation if square else f"width x height, {self.interpolation}"
+        how = "OpenCV's bilinear" if self.interpolation == "linear" else self.interpolation
+        how = how if square else f"width x height, {how}"
+        if self.crop_mode == "cut":
+            shape = "square" if self.input_size[1] == self.input_size[2] else f"of the shape of {size}"
+            part = "" if self.crop_pct == 1 else f", {self.crop_pct:g} of the largest,"
+            return f"The middle {shape}{part} is cut out and resized to {size} pixels ({how})"
         if self.crop_mode == "squash":
             said = f"The picture is resized to {frame} pixels ({how}), whatever its proportions"
         elif square:
@@ -158,7 +163,7 @@ class Preprocess:
         if not steps:
             return f"{values}, stay as they are"
         done = " and ".join(filter(None, (", ".join(steps[:-1]), steps[-1])))
-        low, high = min(low for low, _ in self.ends), max(high for _, high in self.ends)
+        low, high = min(low for low, _ in self.ends) + 0, max(high for _, high in self.ends)  # no -0
         return f"{values}, are {done}, which gives {low:.3g} to {high:.3g}"
 
 

@@ -39,6 +39,16 @@ def test_the_sentence_of_imagenet():
             replace(PLAIN, input_size=(3, 240, 320), interpolation="bicubic"),
             "until it just covers 320 x 240 pixels (width x height, bicubic), and the middle 320 x 240 is",
         ),
+        (
+            replace(PLAIN, crop_mode="cut", crop_pct=1, interpolation="lanczos"),
+            "The middle square is cut out and resized to 224 x 224 pixels (lanczos); the",
+        ),
+        (
+            replace(PLAIN, crop_mode="cut", crop_pct=0.8, input_size=(3, 240, 320), interpolation="linear"),
+            "The middle of the shape of 320 x 240, 0.8 of the largest, is cut out and resized to 320 x 240 "
+            "pixels (width x height, OpenCV's bilinear); the",
+        ),
+        (PLAIN, "are divided by 255, which gives 0 to 1."),
         (replace(PLAIN, color="BGR"), "; the channels are BGR; "),
         (replace(PLAIN, input_size=(1, 9, 9), mean=(0,), std=(1,), color="GRAY"), "; colours become grey; "),
         (replace(PLAIN, input_size=(2, 9, 9), mean=(0,) * 2, std=(1,) * 2), "; its 2 channels come as they"),

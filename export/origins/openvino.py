@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from sise_rt.literals import parsed_property
 
@@ -43,6 +44,29 @@ def describe(published: Published) -> Description | None:
     _say_pixels(description, info)
     _say_size_and_crop(description, info, published.size)
     return description
+
+
+def class_output(
+    properties: Mapping[str, str], outputs: Mapping[str, tuple[int | None, ...]]
+) -> tuple[str, str] | None:
+    """The output that can only be the classes, and why, where others lie beside it, as a saliency map.
+
+    Args:
+        properties: the model's.
+        outputs: their shapes by name, None where they are free.
+
+    Returns:
+        The only output with a column for each label; None where there is none, or more than one.
+    """
+    description = describe(Published(None, Path(), properties))
+    said = description.said.get("labels") if description else None
+    if said is None:
+        return None
+    columns = len(said.value)
+    fitting = [name for name, shape in outputs.items() if len(shape) == 2 and shape[1] == columns]
+    if len(fitting) != 1:
+        return None
+    return fitting[0], f"the only output with a column for each of the {columns} labels in {said.key}"
 
 
 def _refuse_other_tasks(description: Description, info: Mapping[str, str]) -> None:
@@ -99,7 +123,7 @@ def _say_pixels(description: Description, info: Mapping[str, str]) -> None:
     elif mode == "scale_to_unit":
         description.say("scale", FULL.get(kind), FILE, f"{PREFIX}intensity_mode")
     else:
-        description.say("scale", 1.0, "Model API")
+        description.say("scale", 1.0, DEFAULT)
     for setting, key, default in (("mean", "mean_values", 0.0), ("std", "scale_values", 1.0)):
         numbers = _numbers(info.get(key, ""))
         if numbers is None:
@@ -146,7 +170,7 @@ def _say_size_and_crop(
             "interpolation",
         )
     else:
-        description.say("interpolation", "linear", "Model API")
+        description.say("interpolation", "linear", DEFAULT)
 
 
 def _is_true(info: Mapping[str, str], key: str) -> bool:
