@@ -72,6 +72,11 @@ def export(
 ) -> Report:
     """Export a classifier to a bundle.
 
+    `export("resnet-50/", "resnet-50.sise")` takes the folder of a published model (timm, Hugging Face,
+    Ultralytics, Custom Vision, Windows ML, OpenVINO's Model API, Teachable Machine) as it is. Of labels,
+    preprocessing, input size, activation and licence an argument counts first, then what the model's own
+    files say, then a convention; `Report.notes` and the manifest's `described` and `assumed` tell which.
+
     Args:
         source: a torch module, the path of an ONNX file, the folder of a published model,
             `torchvision:NAME`, `timm:NAME` or `package.module:factory`.
@@ -99,7 +104,8 @@ def export(
         What was made, and what had to be assumed.
 
     Raises:
-        ModelError: the model cannot be exported; says what, where and what would help.
+        ModelError: the model cannot be exported, or its files say what no bundle can follow; says what, where
+            and what would help.
         UnsupportedOperator: an operator on the gradient path has no rule.
         ParityError: the bundle's numbers differ from the source's, or explanations in `fp16` from those in
             `fp32`; nothing is left on disk.

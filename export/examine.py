@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sise_rt.bundle import Block
+from sise_rt.bundle import Block, Preprocess
 from sise_rt.errors import ModelError, SiseError, UnsupportedOperator
 from sise_rt.wording import Note, counted
 
@@ -38,6 +38,7 @@ class Examination:
         refusals: why the export would fail; empty if it would not.
         only_gradients: whether an export without gradients would go through all the same.
         warnings: what would make explanations mean something else than one would think.
+        preprocess: what would be done to pictures, or None if the model was refused before.
     """
 
     size: tuple[int, int, int] | None
@@ -48,6 +49,7 @@ class Examination:
     refusals: tuple[SiseError, ...]
     only_gradients: bool = False
     warnings: tuple[str, ...] = ()
+    preprocess: Preprocess | None = None
 
 
 def examine(
@@ -95,7 +97,14 @@ def examine(
         # Random weights, where none were named, are no more than this examination's.
         warnings = prepared.warnings() if weights is not None else tuple(network.warnings)
         examined = Examination(
-            prepared.preprocess.input_size, network.classes, network.activation, (), (), (), warnings=warnings
+            prepared.preprocess.input_size,
+            network.classes,
+            network.activation,
+            (),
+            (),
+            (),
+            warnings=warnings,
+            preprocess=prepared.preprocess,
         )
         try:
             cuts = prepared.find_blocks(blocks)

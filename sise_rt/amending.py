@@ -12,9 +12,10 @@ from typing import Any
 
 from .bundle import MANIFEST, Manifest, read_bundle, sha256
 from .errors import ArgumentError, ModelError, OutputError
+from .label_files.given import given_labels
 from .manifest import Amendment
 from .stated import NORMALISATION, far_too_large, normalisation, restated
-from .wording import counted, reason
+from .wording import reason
 from .writing import new_bundle, write_manifest
 
 OUTDATED_GATE = (
@@ -42,7 +43,7 @@ def amend(
     bundle: str | Path,
     output: str | Path | None = None,
     *,
-    labels: Sequence[str] | None = None,
+    labels: str | Path | Sequence[str] | None = None,
     preprocess: Mapping[str, Any] | None = None,
     licence: str | None = None,
     name: str | None = None,
@@ -56,7 +57,7 @@ def amend(
     Args:
         bundle: the folder.
         output: the new one; None makes `NAME.amended.sise` beside.
-        labels: one a class, in their order.
+        labels: one a class, in their order, or a file of them.
         preprocess: settings by their names: mean, std, scale, bit_depth, crop_pct, crop_mode, interpolation,
             color.
         licence: of the weights.
@@ -78,8 +79,7 @@ def amend(
         raise ArgumentError("nothing is to be amended: state what the bundle should say instead")
     _refuse_half_a_normalisation(manifest, said)
     if labels is not None:
-        _refuse_other_count(manifest, labels)
-        others["labels"] = tuple(map(str, labels))
+        others["labels"] = given_labels(labels, manifest.classes)
     changed = replace(manifest, preprocess=restated(manifest.preprocess, stated), **others)
     changed, notes = _consequences(manifest, changed, said)
     entry = Amendment(datetime.now(UTC).isoformat(timespec="seconds"), before, _values(manifest, said))
@@ -99,17 +99,6 @@ def _beside(bundle: Path) -> Path:
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _refuse_other_count(manifest: Manifest, labels: Sequence[str]) -> None:
-    if isinstance(labels, str):
-        raise ArgumentError("labels are a list, one a class", settings=("labels",))
-    if len(labels) != manifest.classes:
-        raise ModelError(
-            f"{counted(len(labels), 'label')} for a model with "
-            f"{counted(manifest.classes, 'class', 'classes')}",
-            settings=("labels",),
-        )
 
 
 def _refuse_half_a_normalisation(manifest: Manifest, said: set[str]) -> None:

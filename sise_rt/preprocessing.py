@@ -167,7 +167,7 @@ class Preprocess:
         if not steps:
             return f"{values}, stay as they are"
         done = " and ".join(filter(None, (", ".join(steps[:-1]), steps[-1])))
-        low, high = min(low for low, _ in self.ends), max(high for _, high in self.ends)
+        low, high = min(low for low, _ in self.ends) + 0, max(high for _, high in self.ends)  # no -0
         return f"{values}, are {done}, which gives {low:.3g} to {high:.3g}"
 
 

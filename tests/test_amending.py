@@ -171,7 +171,6 @@ def test_another_order_of_colours_is_said(amended):
         ({}, "nothing is to be amended"),
         ({"preprocess": {"mean": None}}, "nothing is to be amended"),
         ({"preprocess": {"tint": 1}}, "preprocessing has no 'tint'; there are bit_depth, color"),
-        ({"labels": "abcde"}, "labels are a list"),
     ],
 )
 def test_wrong_arguments(amended, stated, says):
@@ -182,7 +181,8 @@ def test_wrong_arguments(amended, stated, says):
 @pytest.mark.parametrize(
     ("stated", "says"),
     [
-        ({"labels": ["a"]}, r"1 label for a model with 5 classes \(see labels\)"),
+        ({"labels": ["a"]}, r"1 label for a model with 5 classes; the first is 'a' \(see labels\)"),
+        ({"labels": "abcde"}, "labels: abcde cannot be read: No such file"),
         ({"preprocess": {"mean": (1, 2)}}, "mean has 2 values for 3 channels: give one, or one a channel"),
         ({"preprocess": {"std": 0}}, "std 0.0, where 1e-9 to 1e9 is needed"),
         ({"preprocess": {"scale": "big"}}, "scale is 'big', where a number is needed"),

@@ -48,6 +48,7 @@ def test_the_sentence_of_imagenet():
         (replace(IMAGENET, crop_floor=True), " 224 x 224 is cropped (from the first of two pixels where it"),
         (replace(PLAIN, crop_mode="squash", interpolation="linear"), "(bilinear as OpenCV's), whatever"),
         (replace(PLAIN, interpolation="nearest"), "resized to 224 pixels (nearest pixel), and"),
+        (PLAIN, "are divided by 255, which gives 0 to 1."),
         (replace(PLAIN, color="BGR"), "; the channels are BGR; "),
         (replace(PLAIN, input_size=(1, 9, 9), mean=(0,), std=(1,), color="GRAY"), "; colours become grey; "),
         (replace(PLAIN, input_size=(2, 9, 9), mean=(0,) * 2, std=(1,) * 2), "; its 2 channels come as they"),

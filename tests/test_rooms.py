@@ -28,6 +28,7 @@ BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
 LOOSE = {
     **dict.fromkeys(("bundle", "cautions", "errors", "files", "graphs", "manifest", "memory"), "base"),
     **dict.fromkeys(("amending", "preprocessing", "stated", "wording", "writing"), "base"),
+    **dict.fromkeys(("label_files", "literals"), "base"),
     **dict.fromkeys(
         ("answering", "captions", "comparing", "drawing", "explainer", "explanation", "metrics"), "explaining"
     ),

@@ -6,10 +6,11 @@
 Small valid models are damaged (`mutations.py`) and exported; three cases in four. The others are about
 bundles: a sound one is damaged, its hashes made to fit, and it is loaded, explains a picture and is verified;
 or a graph gives an output of another shape or type than the manifest says (`outputs.py`), which has to be
-refused; or the files change while a process uses them (`running.py`), which may change no answer. Cases run
-in processes of their own under a limit of memory. A case is a defect if anything is raised that is no
-SiseError, if the process dies, hangs, takes more memory than a model of this size can need, writes outside
-its output folder, passes over such an output, or gives another answer.
+refused; or the files change while a process uses them (`running.py`), which may change no answer: SISE, whose
+graphs are open, goes on, and what opens another graph is `refused`, as the weights are others. Cases run in
+processes of their own under a limit of memory. A case is a defect if anything is raised that is no SiseError,
+if the process dies, hangs, takes more memory than a model of this size can need, writes outside its output
+folder, passes over such an output, or gives another answer.
 """
 
 from __future__ import annotations

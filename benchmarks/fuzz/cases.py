@@ -53,7 +53,7 @@ class Result:
 
     Attributes:
         case: its number.
-        kind: `exported`, `loaded`, `unchanged`, the name of a SiseError, or one of DEFECTS.
+        kind: `exported`, `loaded`, `unchanged`, `refused`, the name of a SiseError, or one of DEFECTS.
         text: what was raised, or what is wrong.
         seconds: that it took.
     """
@@ -140,11 +140,20 @@ def use_everything(path: Path) -> Ending:
 
 
 def explain_while_changing(sound: Path, path: Path, rng: random.Random) -> Ending:
-    """Change a bundle's files while they are in use: every answer is to be that of the sound bundle."""
-    maps, errors = answers(sound, lambda: None)
-    found, found_errors = answers(path, lambda: change_files(path, rng))
-    same = len(maps) == len(found) and all(map(np.array_equal, maps, found))
-    return ("unchanged", "") if same and errors == found_errors else ("another answer", str(found_errors))
+    """Change a bundle's files while they are in use.
+
+    SISE, whose graphs are open, is to answer as of the sound bundle; whatever opens another graph is to
+    answer so too, or to be refused as the weights have changed.
+    """
+    from sise_rt.errors import BundleError
+
+    expected = answers(sound, lambda: None)
+    given = answers(path, lambda: change_files(path, rng), (BundleError,))
+    refused = [name for name, answer in given.items() if answer is None]
+    others = [name for name in given.keys() - refused if not np.array_equal(given[name], expected[name])]
+    if wrong := sorted({*others, "sise"} & {*others, *refused}):
+        return "another answer", f"of {', '.join(wrong)}"
+    return ("refused", f"are {', '.join(refused)}") if refused else ("unchanged", "")
 
 
 def _files(folder: Path) -> dict[str, tuple[int, int]]:

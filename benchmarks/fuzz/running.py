@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -56,16 +57,33 @@ def change_files(folder: Path, rng: random.Random) -> None:
             rng.choice(CHANGES)(path, rng)
 
 
-def answers(bundle: Path, become: Callable[[], None]) -> tuple[list[np.ndarray], dict[str, float]]:
-    """The maps of several methods and what verify measures, where the files change after the first map."""
+def answers(
+    bundle: Path, become: Callable[[], None], refusal: tuple[type[Exception], ...] = ()
+) -> dict[str, np.ndarray | None]:
+    """What several methods and verify answer, where the files change after the first map.
+
+    Args:
+        bundle: the folder.
+        become: changes the files.
+        refusal: errors that are an answer, which is None then; others are raised.
+
+    Returns:
+        The map before, under `before`; the map of each method; what verify measures, under `verify`.
+    """
     import sise_rt
     from sise_rt.running.verify import verify
 
     explainer = sise_rt.load(bundle, "cpu", 1)
     channels, height, width = explainer.manifest.preprocess.input_size
     picture = np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
-    first = explainer.explain(picture, 0, batch_size=2)
+    given: dict[str, np.ndarray | None] = {"before": explainer.explain(picture, 0, batch_size=2).raw}
     become()
-    found = explainer.explain_methods(picture, [0], METHODS, batch_size=2)
-    maps = [answer.raw for (answer,) in found.values() if hasattr(answer, "raw")]
-    return [first.raw, *maps], verify(explainer.engine)
+    for method in METHODS:
+        with contextlib.suppress(*refusal):
+            given[method] = None
+            ((answer,),) = explainer.explain_methods(picture, [0], [method], batch_size=2).values()
+            given[method] = getattr(answer, "raw", np.empty(0))  # no evidence has no map
+    with contextlib.suppress(*refusal):
+        given["verify"] = None
+        given["verify"] = np.array(list(verify(explainer.engine).values()))
+    return given

@@ -68,7 +68,7 @@ def interface(model: onnx.ModelProto, output: str | None = None) -> Interface:
         ModelError: there is no image input, more than one input, or `output` does not name one tensor.
     """
     image = image_input(model)
-    dims = _dims(image) if image.type.tensor_type.HasField("shape") else (None,) * 4
+    dims = declared_shape(image) if image.type.tensor_type.HasField("shape") else (None,) * 4
     channel_axis, channels = _first_convolution(model, image.name)
     if channel_axis not in (1, 3):
         channel_axis = 3 if dims[3] in (1, 3, 4) and dims[1] not in (1, 3, 4) else 1
@@ -138,7 +138,7 @@ def drop_unneeded(model: onnx.ModelProto, output: str) -> None:
 def _listed(value: onnx.ValueInfoProto) -> str:
     tensor = value.type.tensor_type
     kind = "" if tensor.elem_type == TensorProto.FLOAT else " " + _kind(tensor.elem_type)
-    return f"{value.name!r} {described(_dims(value))}{kind}"
+    return f"{value.name!r} {described(declared_shape(value))}{kind}"
 
 
 def _kind(element: int) -> str:
@@ -218,7 +218,8 @@ def check_operators(nodes: Iterable[onnx.NodeProto], weights: Mapping[str, np.nd
             )
 
 
-def _dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+def declared_shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    """The shape that an input or output is declared with, None where it is free."""
     return tuple(
         d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None
         for d in value.type.tensor_type.shape.dim

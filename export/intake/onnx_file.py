@@ -9,9 +9,10 @@ import onnx
 from sise_rt.errors import ModelError
 
 from ..ir.messages import gist
+from ..origins.openvino import class_output
 from .external import external_files, source_sha256, take_out
 from .float32 import in_float32
-from .interface import drop_unneeded, interface, zipped_labels
+from .interface import declared_shape, drop_unneeded, interface, zipped_labels
 from .malformed import check_model, check_no_loops
 from .rank_three import with_rank_four
 from .source import Source
@@ -56,15 +57,27 @@ def open_onnx(path: Path, output: str | None, scratch: Path) -> Source:
         raise ModelError(f"{path}: {gist(error)}") from error
     producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
     labels, zipped = zipped_labels(model, output)
-    ends = interface(model, zipped or output)
+    taken = None if zipped or output else _described_output(model)
+    ends = interface(model, zipped or output or (taken and taken[0]))
     drop_unneeded(model, ends.output)
     source = Source(opened, model, ends, path.stem, "onnx", sha256, producer, notes=notes)
     if zipped:
         source.description.say("labels", labels, "the model's ZipMap", "classlabels")
         source.notes.append(f"explained is {zipped!r}, the scores that the model gives as a dictionary")
+    if taken:
+        name, why = taken
+        source.notes.append(f"explained is {name!r}, {why}; the model's metadata is of OpenVINO's Model API")
     if precision:
         _brought_to_float32(source, raised, precision)
     return source
+
+
+def _described_output(model: onnx.ModelProto) -> tuple[str, str] | None:
+    """The one of several outputs that holds the classes by the metadata, and why; None where that is open."""
+    if len(model.graph.output) < 2:
+        return None
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    return class_output(properties, {value.name: declared_shape(value) for value in model.graph.output})
 
 
 def _brought_to_float32(source: Source, raised: Path, precision: tuple[str, ...]) -> None:

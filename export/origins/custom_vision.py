@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sise_rt.literals import parsed_property
+
 from . import windows_ml
 from .description import Description
 from .published import Published
-from .values import parsed_property
 
 MANIFEST, METADATA = "cvexport.manifest", "metadata_properties.json"
 SAMPLE = "Custom Vision's sample for ONNX"

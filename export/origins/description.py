@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sise_rt.errors import ModelError
+from sise_rt.label_files.values import labels_of
 from sise_rt.manifest import ACTIVATIONS
 from sise_rt.preprocessing import COLORS, CROP_MODES, INTERPOLATIONS, LARGEST, SMALLEST
 from sise_rt.wording import Note, counted
@@ -90,6 +91,15 @@ class Description:
             self.leave_unsettled(
                 f"{key or setting} is {_cut(value)}, where {needed} is needed", file, setting
             )
+
+    def say_labels(self, value: Any, file: str, key: str) -> None:
+        """Add the labels that a value states in any form; what cannot be read of it stays unsettled."""
+        try:
+            labels = labels_of(value, key)
+        except ModelError as error:
+            self.leave_unsettled(error.message, file, "labels")
+        else:
+            self.say("labels", labels, file, key)
 
     def leave_unsettled(self, reason: str, file: str, *settings: str) -> None:
         """Add what cannot be followed, and the settings by which the user says what to do instead."""

@@ -9,7 +9,6 @@ from typing import Any
 from .description import Description
 from .processors import FOLLOWED, HARMLESS, OF_MODELS, PROCESSORS, RESAMPLE, NotFramed, family, frame
 from .published import Published
-from .values import by_index
 
 CONFIG, PREPROCESSOR, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
 ACTIVATIONS = {
@@ -46,7 +45,7 @@ def _processor(published: Published) -> tuple[str, dict[str, Any] | None]:
 def _say_meaning(description: Description, config: Mapping[str, Any]) -> None:
     """What the outputs are: labels and activation."""
     try:
-        description.say("labels", by_index(config.get("id2label")), CONFIG, "id2label")
+        description.say("labels", _by_index(config.get("id2label")), CONFIG, "id2label")
     except KeyError as missing:
         description.leave_unsettled(f"id2label has no label of class {missing.args[0]}", CONFIG, "labels")
     problem = config.get("problem_type")
@@ -158,3 +157,18 @@ def _inverse(factor: float) -> float:
     exact = 1 / factor
     near = round(exact, 4)
     return near if math.isclose(near, exact, rel_tol=1e-9) else exact
+
+
+def _by_index(value: Any) -> Any:
+    """Labels in the order of their indices, where `value` maps 0, 1, ... (or "0", "1", ...) to them.
+
+    Returns:
+        The list; anything else as it is, for `Description.say` to refuse.
+
+    Raises:
+        KeyError: of an index that has no label.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    labels = {str(index): label for index, label in value.items()}
+    return [labels[str(index)] for index in range(len(value))]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sise_rt.errors import ModelError
+from sise_rt.label_files.numbering import FEWEST_NUMBERED
+from sise_rt.label_files.reading import read_labels
 
 from .description import Description
-from .label_files.numbering import FEWEST_NUMBERED
-from .label_files.reading import read_labels
 from .published import Published
 from .teachable_machine import made
 

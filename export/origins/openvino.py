@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+
+from sise_rt.literals import parsed_property
 
 from .description import Description
-from .label_files.values import say_labels
 from .published import Published
-from .values import parsed_property
 
 FILE = "the model's metadata"
 PREFIX = "model_info "
@@ -45,6 +46,29 @@ def describe(published: Published) -> Description | None:
     return description
 
 
+def class_output(
+    properties: Mapping[str, str], outputs: Mapping[str, tuple[int | None, ...]]
+) -> tuple[str, str] | None:
+    """The output that can only be the classes, and why, where others lie beside it, as a saliency map.
+
+    Args:
+        properties: the model's.
+        outputs: their shapes by name, None where they are free.
+
+    Returns:
+        The only output with a column for each label; None where there is none, or more than one.
+    """
+    description = describe(Published(None, Path(), properties))
+    said = description.said.get("labels") if description else None
+    if said is None:
+        return None
+    columns = len(said.value)
+    fitting = [name for name, shape in outputs.items() if len(shape) == 2 and shape[1] == columns]
+    if len(fitting) != 1:
+        return None
+    return fitting[0], f"the only output with a column for each of the {columns} labels in {said.key}"
+
+
 def _refuse_other_tasks(description: Description, info: Mapping[str, str]) -> None:
     for key in ("model_type", "task_type"):
         if (value := info.get(key, "")).lower() not in TASKS:
@@ -70,9 +94,9 @@ def _say_labels(description: Description, info: Mapping[str, str]) -> None:
     """The labels; those of `label_info` may hold spaces, which are underscores in `labels`."""
     names = parsed_property(info.get("label_info", ""))
     if isinstance(names, dict) and "label_names" in names:
-        say_labels(description, names["label_names"], FILE, f"{PREFIX}label_info")
+        description.say_labels(names["label_names"], FILE, f"{PREFIX}label_info")
     elif info.get("labels", "").strip():
-        say_labels(description, info["labels"].split(), FILE, f"{PREFIX}labels")
+        description.say_labels(info["labels"].split(), FILE, f"{PREFIX}labels")
     if "multilabel" in info:
         activation = "sigmoid" if _is_true(info, "multilabel") else "softmax"
         description.say("activation", activation, FILE, f"{PREFIX}multilabel")
@@ -99,7 +123,7 @@ def _say_pixels(description: Description, info: Mapping[str, str]) -> None:
     elif mode == "scale_to_unit":
         description.say("scale", FULL.get(kind), FILE, f"{PREFIX}intensity_mode")
     else:
-        description.say("scale", 1.0, "Model API")
+        description.say("scale", 1.0, DEFAULT)
     for setting, key, default in (("mean", "mean_values", 0.0), ("std", "scale_values", 1.0)):
         numbers = _numbers(info.get(key, ""))
         if numbers is None:
@@ -146,7 +170,7 @@ def _say_size_and_crop(
             "interpolation",
         )
     else:
-        description.say("interpolation", "linear", "Model API")
+        description.say("interpolation", "linear", DEFAULT)
 
 
 def _is_true(info: Mapping[str, str], key: str) -> bool:

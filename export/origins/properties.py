@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sise_rt.literals import parsed_property
+
 from .description import Description
-from .label_files.values import say_labels
 from .published import Published
-from .values import parsed_property
 
 NAMES = re.compile(r"[\w .'&/+-]+([,;\n][\w .'&/+-]+)+")  # no brackets or quotes, as a list or code has
 FILE = "the model's metadata"
@@ -51,4 +51,4 @@ def _say_labels(description: Description, value: Any, key: str) -> None:
         return
     if isinstance(value, str) and NAMES.fullmatch(value):
         value = [name.strip() for name in re.split(r"[,;\n]", value)]
-    say_labels(description, value, FILE, key)
+    description.say_labels(value, FILE, key)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sise_rt.errors import ModelError
-
-from .values import read_object
+from sise_rt.literals import read_object
 
 # What an exporter appends to the name of a model that it rounds or optimises for one kind of machine.
 VARIANT = re.compile(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from sise_rt.literals import parsed_property
+
 from .description import Description
-from .label_files.values import say_labels
 from .published import Published
-from .values import parsed_property
 
 FILE = "the model's metadata"
 TRANSFORM = "Ultralytics' transform for classification"
@@ -26,7 +26,7 @@ def describe(published: Published) -> Description | None:
             f"task is {properties['task'][:60]!r}, and only classifiers (classify) can be explained", FILE
         )
         return description
-    say_labels(description, parsed_property(properties["names"]), FILE, "names")
+    description.say_labels(parsed_property(properties["names"]), FILE, "names")
     channels = parsed_property(properties.get("channels", "3"))
     size = parsed_property(properties["imgsz"])
     sides = tuple(size) if isinstance(size, list | tuple) else (size, size)

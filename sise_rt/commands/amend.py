@@ -29,7 +29,7 @@ def _refuse_activation(_: click.Context, parameter: click.Parameter, value: str 
     "--labels",
     heading=WHAT,
     type=click.Path(path_type=Path),
-    help="File with one label a line; reading it needs onnx.",
+    help="File with one label a line, JSON, or CSV with a heading.",
 )
 @option("--licence", heading=WHAT, help="Of the weights.")
 @option("--name", heading=WHAT, help="Of the bundle in records.")
@@ -73,18 +73,11 @@ def amend(
     """
     with starting():
         from sise_rt.amending import amend as amend_bundle
-        from sise_rt.bundle import read_bundle
 
-        named = None
-        if labels is not None:
-            from sise_rt.export.labels import class_labels
-            from sise_rt.export.origins.description import Description
-
-            named = class_labels(labels, Description(), read_bundle(bundle).classes, False)[0]
     amended = amend_bundle(
         bundle,
         out,
-        labels=named,
+        labels=labels,
         preprocess=preprocess,
         licence=licence,
         name=name,

@@ -76,6 +76,8 @@ def inspect(
         say(*block_table(examination.blocks))
     for note in examination.notes:
         say(spelt_note(note))
+    if examination.preprocess:
+        say(f"preprocessing: {examination.preprocess.sentence()}")
     for warning in examination.warnings:
         warn(warning)
     for refusal in examination.refusals:

@@ -14,12 +14,13 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
-import sise_rt
 from benchmarks.fuzz import cases, children, contents, outputs, running, structure
 from benchmarks.fuzz.__main__ import report
 from benchmarks.fuzz.classifiers import MODELS
 from benchmarks.fuzz.mutations import MUTATIONS, write_case
+from sise_rt import explainer
 from sise_rt.bundle import Bundle, read_bundle
+from sise_rt.errors import BundleError
 
 
 def test_damaged_models_and_bundles_are_refused_in_good_order():
@@ -33,9 +34,9 @@ def test_damaged_models_and_bundles_are_refused_in_good_order():
     # Some damage does no harm, most of it does.
     assert counts["ModelError"][0] > counts["exported"][0] > 3
     assert counts["BundleError"][1] > counts["loaded"][1] > 0
-    # An output that is another one never passes, and changed files never matter.
+    # An output that is another one never passes, and changed weights are never used.
     assert counts["BundleError"][2] + counts["ModelError"][2] == counts["cases"][2]
-    assert counts["unchanged"][3] == counts["cases"][3]
+    assert counts["refused"][3] == counts["cases"][3]
 
 
 def test_a_case_is_the_same_each_time(tmp_path):
@@ -126,19 +127,34 @@ def test_an_output_that_nobody_notices_is_found(sound, monkeypatch, tmp_path):
 
 def test_another_answer_is_found(sound, monkeypatch, tmp_path):
     """As of a process that goes back to the files."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(running, "CHANGES", (running.overwrite,))  # a file that is cut off ends a process
+    case = numbered("running")
+    monkeypatch.chdir(tmp_path)
+    assert cases.run_case(case, 1, tmp_path / "held", sound).kind == "refused"
 
     def unheld(folder):
         return nullcontext(Bundle(read_bundle(folder), None))
 
-    monkeypatch.setattr(sise_rt.explainer, "load_bundle", unheld)
-    result = cases.run_case(numbered("running"), 1, tmp_path / "0", sound)
-    assert result.kind in ("another answer", "BundleError", "ModelError"), result.text
-    monkeypatch.undo()
+    monkeypatch.setattr(explainer, "load_bundle", unheld)
+    monkeypatch.chdir(tmp_path)
+    result = cases.run_case(case, 1, tmp_path / "unheld", sound)
+    assert result.kind == "another answer", result.text
+
+
+def test_what_is_open_may_not_be_refused(sound, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", None)
-    assert cases.run_case(numbered("running"), 1, tmp_path / "1", sound).kind == "unchanged"
+
+    def refuse(*_, **__):
+        raise BundleError("no")
+
+    def change(folder, rng):
+        monkeypatch.setattr(explainer.Explainer, "explain_methods", refuse)
+
+    monkeypatch.setattr(cases, "change_files", change)
+    result = cases.run_case(numbered("running"), 1, tmp_path / "0", sound)
+    assert (result.kind, result.text) == ("another answer", "of sise")
 
 
 @pytest.mark.parametrize("change", outputs.CHANGES + running.CHANGES)

@@ -1,6 +1,9 @@
 """`sise-rt amend` and `sise-rt accuracy`, and the line that leads from one to the other."""
 
+import json
 import shlex
+import subprocess
+import sys
 from importlib import resources
 
 import numpy as np
@@ -61,6 +64,19 @@ def test_where_no_picture_can_be_used_the_exit_code_tells(sise, tmp_path):
     assert code == 1
     assert "no picture could be used" in out
     assert "torn.png: " in err
+
+
+def test_a_label_file_takes_the_runtime_alone(tmp_path):
+    names = [f"kind {index}" for index in range(len(surface.CLASSES))]
+    (tmp_path / "labels.json").write_text(json.dumps(dict(enumerate(names))))
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('onnx', 'onnxruntime', 'torch', 'sise_rt.export')))\n"
+        "from sise_rt.commands.group import run\n"
+        f"sys.exit(run(['amend', {str(DEMO)!r}, '-o', 'b.sise', '--labels', 'labels.json']))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("b.sise: amended labels\n", "")
+    assert read_bundle(tmp_path / "b.sise").labels == tuple(names)
 
 
 def test_what_is_left_out_is_named(sise, photos, tmp_path):

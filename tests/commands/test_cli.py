@@ -346,6 +346,7 @@ def test_a_published_folder_needs_no_option(sise, small_model, tmp_path, monkeyp
     code, printed, err = sise("inspect", folder)
     assert (code, err) == (0, "")
     assert line in printed.splitlines()
+    assert "preprocessing: The short side is resized to 32 pixels (bilinear), and the middle" in printed
     monkeypatch.chdir(tmp_path)
     code, printed, err = sise("export", "net/")
     assert code == 0

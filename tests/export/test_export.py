@@ -304,7 +304,10 @@ def test_labels_and_sizes_that_do_not_fit_are_said_when_examining(small_model, c
     model.metadata_props.add(key="names", value="{0: 'a', 7: 'b'}")
     onnx.save(model, tmp_path / "m.onnx")
     (refusal,) = examine(tmp_path / "m.onnx").refusals
-    assert str(refusal) == "the model's metadata: names has no label of class 1 (see labels)"
+    assert str(refusal) == (
+        "the model's metadata: names has no label of class 1: there are 2 labels, with indices from 0 to 7 "
+        "(see labels)"
+    )
     assert examine(tmp_path / "m.onnx", labels=list("abcde")).refusals == ()
     free = cnn(tmp_path / "free.onnx", size=None)
     assert "300000x300000 pixels" in str(examine(free, input_size=(300_000, 300_000)).refusals[0])

@@ -13,8 +13,10 @@ def test_labels_beside_a_model(folder_of, prepared):
 
 def test_labels_beside_a_model_that_do_not_fit(folder_of, prepared, refused):
     folder = folder_of({}, {"labels.txt": "a\nb\n"})
-    words = "labels.txt: labels has 2 labels for a model with 5 classes; the first are 'a', 'b' (see labels)"
-    assert refused(folder) == words
+    assert refused(folder) == (
+        "labels.txt: labels has 2 labels for a model with 5 classes; the first are 'a', 'b'; if that file is "
+        "of another model, move it elsewhere, or give the labels (see labels)"
+    )
     assert prepared(folder, labels=list("vwxyz")).labels == tuple("vwxyz")
     folder = folder_of({}, {"labels.txt": "4: a\n3: b\n2: c\n1: d\n0: e\n"})
     assert "numbers its labels in another order than that of its lines" in refused(folder)

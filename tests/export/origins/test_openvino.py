@@ -4,7 +4,9 @@ import json
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from sise_rt.pictures.placement import preprocess
 
@@ -47,6 +49,36 @@ def test_a_model_needs_no_option(folder_of, prepared):
     assert made.described[0].startswith(
         "from the model's metadata: 5 labels (model_info label_info); activation softmax"
     )
+
+
+def with_more_outputs(folder, columns):
+    """As OTX exports for explanations: a saliency map and a feature vector beside the classes."""
+    model = onnx.load(folder / "model.onnx")
+    (image,), (classes,) = model.graph.input, model.graph.output
+    weights = np.zeros((3 * 32 * 32, columns), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "to_features"))
+    model.graph.node.append(helper.make_node("Flatten", [image.name], ["flat_pixels"]))
+    model.graph.node.append(helper.make_node("MatMul", ["flat_pixels", "to_features"], ["feature_vector"]))
+    model.graph.node.append(helper.make_node("Identity", [image.name], ["saliency_map"]))
+    for name, shape in (("saliency_map", (None, 3, 32, 32)), ("feature_vector", (None, columns))):
+        model.graph.output.insert(0, helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    onnx.save(model, folder / "model.onnx")
+    return classes.name
+
+
+def test_the_output_that_can_only_be_the_classes_is_taken(folder_of, prepared, refused):
+    folder = folder_of(WRITTEN)
+    name = with_more_outputs(folder, 7)
+    made = prepared(folder)
+    assert (made.source.ends.output, made.network.classes) == (name, 5)
+    assert (
+        f"explained is {name!r}, the only output with a column for each of the 5 labels in model_info "
+        "label_info; the model's metadata is of OpenVINO's Model API"
+    ) in made.notes()
+    with_more_outputs(folder_of(WRITTEN), 5)
+    assert "3 outputs, choose one: feature_vector, saliency_map" in refused(folder)
+    with_more_outputs(folder_of(), 7)
+    assert "3 outputs, choose one: feature_vector, saliency_map" in refused(folder)
 
 
 def test_pictures_are_prepared_by_opencv(folder_of, prepared, pictures):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sise_rt.errors import ModelError
+from sise_rt.literals import parsed, read_text
 
-from ..values import parsed, read_text
 from .numbering import FEWEST_NUMBERED, refuse_other_order, without_index_column
 from .tables import labels_of_table
 from .values import labels_of

@@ -1,10 +1,10 @@
 """Lines that are numbered, in the order of the classes or in another; and headings."""
 
 import pytest
-from sise_rt.export.origins.label_files.numbering import heading_hint
-from sise_rt.export.origins.label_files.reading import read_labels
 
 from sise_rt.errors import ModelError
+from sise_rt.label_files.numbering import heading_hint
+from sise_rt.label_files.reading import read_labels
 
 
 def written(folder, *lines):

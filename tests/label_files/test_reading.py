@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from sise_rt.export.origins.label_files.reading import read_labels
-from sise_rt.export.origins.values import LARGEST_FILE
 
 from sise_rt.errors import ModelError
+from sise_rt.label_files.reading import read_labels
+from sise_rt.literals import LARGEST_FILE
 
 NAMES = ["red", "green", "blue"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +73,3 @@ def _literal(text: str) -> Any:
 def parsed_property(text: str) -> Any:
     """The same of a property of a model, whose text may be of any length: an absurd one stays text."""
     return parsed(text) if len(text) <= LARGEST_FILE else text
-
-
-def by_index(value: Any) -> Any:
-    """Labels in the order of their indices, where `value` maps 0, 1, ... (or "0", "1", ...) to them.
-
-    Returns:
-        The list; anything else as it is, for `Description.say` to refuse.
-
-    Raises:
-        KeyError: of an index that has no label.
-    """
-    if not isinstance(value, Mapping):
-        return value
-    labels = {str(index): label for index, label in value.items()}
-    return [labels[str(index)] for index in range(len(value))]

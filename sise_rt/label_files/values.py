@@ -8,8 +8,6 @@ from typing import Any
 from sise_rt.errors import ModelError
 from sise_rt.wording import counted
 
-from ..description import Description
-
 # Keys that hold labels: of Hugging Face, timm, Ultralytics and others, the most explicit first.
 KEYS = (
     "id2label",
@@ -56,16 +54,6 @@ def labels_of(value: Any, where: str) -> list[str]:
             return labels_of(value[key], f"{where}: {key}")
     listed = ", ".join(repr(str(key)[:30]) for key in list(value)[:3])
     raise refusal(where, f"has no indices for keys ({listed}, ...), and none of {', '.join(KEYS)}")
-
-
-def say_labels(description: Description, value: Any, file: str, key: str) -> None:
-    """Let a description say the labels that a value states; what cannot be read of it stays unsettled."""
-    try:
-        labels = labels_of(value, key)
-    except ModelError as error:
-        description.leave_unsettled(error.message, file, "labels")
-    else:
-        description.say("labels", labels, file, key)
 
 
 def in_order(pairs: Iterable[tuple[int, str]], where: str) -> list[str]:
