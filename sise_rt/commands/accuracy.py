@@ -17,7 +17,7 @@ from sise_rt.wording import counted, probability
 
 from .bundle_path import BundlePath
 from .command import Command, spelt
-from .console import FAILED_IMAGES, complain, say
+from .console import FAILED_IMAGES, complain, say, warn
 from .evaluation_results import few, progress_of_images
 from .help_pages import HOW_MUCH, PICTURES, WHAT, option
 from .shared_options import MAX_PIXELS, PROVIDER, THREADS, bit_depth
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sise_rt.explainer import Explainer
     from sise_rt.preprocessing import Preprocess
 
+MANY = 100  # pictures that show every mistake which is tried, see docs/preprocessing.md
+SHOWN = 3  # classes that the model has not, which are told of with those that are close
 CHANGED = ("color", "scale", "mean", "std", "crop_mode", "crop_pct")  # settings that alternatives change
 
 
@@ -118,8 +120,8 @@ def tell_accuracy(
 
     mapped = {} if class_map is None else read_class_map(class_map)
     targets, missing = match_classes(dataset.classes, explainer.manifest, mapped)
-    for reason in list(missing.values())[:1] if not targets else ():
-        complain(reason)
+    for reason in list(missing.values())[: SHOWN if targets else 1]:
+        (warn if targets else complain)(reason)
     with progress_of_images(quiet) as progress:
         measured = measure_accuracy(
             explainer,
@@ -177,9 +179,10 @@ def _compared(measured: Accuracy) -> Iterator[str]:
     if measured.compared < FEWEST:
         yield f"  too few pictures to tell whether another preprocessing is better: give {FEWEST} or more"
     elif measured.better is None:
+        few_show = "; so few show gross mistakes only" if measured.compared < MANY else ""
         yield (
             f"  {measured.tried} other preprocessings were tried on {counted(measured.compared, 'picture')}: "
-            "none is clearly better"
+            f"none is clearly better{few_show}"
         )
         if not measured.right:
             yield (

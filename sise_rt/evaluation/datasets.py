@@ -10,7 +10,7 @@ from sise_rt.errors import ArgumentError
 from .coco import read_coco
 from .masks import read_masks
 from .samples import DataError, Dataset, Files, Problem, Sample, shuffled
-from .tables import read_csv_boxes, read_csv_labels
+from .tables import read_csv_boxes, read_csv_labels, read_list
 from .voc import read_voc
 
 
@@ -58,11 +58,18 @@ def read_dataset(
     dataset.problems += files.others()
     if only is not None:
         _keep(set(only), dataset, files)
+    return _usable(dataset, f"{folder}: holds no usable picture as the format {form} expects them")
+
+
+def _usable(dataset: Dataset, otherwise: str) -> Dataset:
+    """The data set in the order of the evaluation.
+
+    Raises:
+        DataError: nothing in it can be used, which is said as `otherwise`.
+    """
     if not dataset.samples:
         first = f"; the first problem: {_shown(dataset.problems[0])}" if dataset.problems else ""
-        raise DataError(
-            f"{folder}: holds no usable picture as the format {form} expects them{first}", settings=("form",)
-        )
+        raise DataError(f"{otherwise}{first}", settings=("form",))
     dataset.samples = shuffled(dataset.samples)
     return dataset
 
@@ -71,22 +78,34 @@ def read_labelled(data: Path, form: str | None = None) -> Dataset:
     """Read pictures and their classes: a folder with a folder for each class, or a table.
 
     Args:
-        data: the folder, or the annotation file in the folder of the pictures.
+        data: the folder; or a list, whose pictures may be anywhere, as `read_list` takes it; or another
+            format's annotation file in the folder of the pictures.
         form: one of `FORMATS`; None takes a file, or a `labels.csv` in the folder, for `csv-labels`, and
             anything else for `folder`.
 
     Raises:
         ArgumentError: there is no such format, or it has no annotation file.
-        DataError: as `read_dataset` does.
+        DataError: as `read_dataset` does; or the pictures of a folder have no classes.
     """
-    if not data.is_file():
-        return read_dataset(data, form or ("csv-labels" if (data / "labels.csv").is_file() else "folder"))
-    form = form or "csv-labels"
+    if data.is_file():
+        return _read_file(data, form or "csv-labels")
+    dataset = read_dataset(data, form or ("csv-labels" if (data / "labels.csv").is_file() else "folder"))
+    if not dataset.classes:
+        raise DataError(
+            f"{data}: its pictures have no classes: a folder for each class is expected, called by its label "
+            "or index, or a labels.csv with a line for each picture: its path, and its class"
+        )
+    return dataset
+
+
+def _read_file(data: Path, form: str) -> Dataset:
     if form in FORMATS and form not in WITH_FILE:
         raise ArgumentError(
             f"{data} is a file, and the format {form} has none: name the folder", settings=("form",)
         )
-    return read_dataset(data.parent, form, data)
+    if form != "csv-labels":
+        return read_dataset(data.parent, form, data)
+    return _usable(read_list(data), f"{data}: names no picture that can be used, with its class")
 
 
 def _keep(wanted: set[str], dataset: Dataset, files: Files) -> None:

@@ -205,6 +205,11 @@ class Files:
             namesakes = [path for path in namesakes if path.endswith(f"/{pure}")]
         return namesakes[0] if len(namesakes) == 1 else None
 
+    def outside(self, name: str) -> bool:
+        """Whether an annotation's name leads out of the folder, by its letters: nothing is looked for."""
+        path = os.path.abspath(self.folder / name.replace("\\", "/"))
+        return not any(PurePosixPath(path).parts[: len(home)] == home for home in self._homes)
+
 
 def _visible(names: Iterable[str]) -> list[str]:
     """Names sorted, without those that begin with a dot: macOS leaves `._a.png` beside `a.png`."""

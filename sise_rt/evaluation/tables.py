@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable
+from functools import cache
+from pathlib import Path, PurePath
 
-from .samples import Box, DataError, Dataset, Files, Problem, Truth, number, read_named
+from .samples import (
+    MAX_TABLE,
+    Box,
+    DataError,
+    Dataset,
+    Files,
+    Problem,
+    Truth,
+    number,
+    read_limited,
+    read_named,
+)
+
+Rows = list[tuple[int, dict[str, str | None]]]
 
 IMAGE_COLUMNS = ("image", "file", "filename", "path")
 CLASS_COLUMNS = ("class", "label", "name", "class_name", "class_index")
@@ -76,27 +91,66 @@ def read_csv_labels(files: Files, dataset: Dataset, annotations: Path | None) ->
     """
     table = annotations.name if annotations is not None else "labels.csv"
     header, rows = _table(files, annotations, "labels.csv")
+    present, lost = _classes(dataset, table, header, rows, files.find)
+    for name, line in lost.items():
+        kind = "image outside of the list's folder" if files.outside(name) else "annotation without image"
+        dataset.problems.append(Problem(kind, name, line))
+    told = {problem.where for problem in dataset.problems}
+    dataset.add(present, (path for path in files.pictures() if path not in told))
+
+
+def read_list(table: Path) -> Dataset:
+    """The pictures that a list names, with their classes, in the columns of `read_csv_labels`.
+
+    Who hands over a list of pictures means these, wherever they are: by whole paths, by paths from the list's
+    folder and out of it, through links. Only where a name leads nowhere is that folder searched, as of a data
+    set. Files that the list does not name are nobody's concern.
+
+    Raises:
+        DataError: it is no such list.
+    """
+    folder, dataset = table.parent, Dataset(table.parent)
+    searched = cache(lambda: Files(folder, []))
+
+    def find(name: str) -> str | None:
+        for spelling in (name, name.replace("\\", "/")):
+            if name and os.path.isfile(folder / spelling):
+                return PurePath(spelling).as_posix()
+        return searched().find(name)
+
+    header, rows = _rows(read_limited(table, MAX_TABLE), str(table))
+    present, lost = _classes(dataset, table.name, header, rows, find)
+    dataset.problems += [Problem("annotation without image", *item) for item in lost.items()]
+    dataset.add(present, ())
+    return dataset
+
+
+def _classes(
+    dataset: Dataset, table: str, header: list[str], rows: Rows, find: Callable[[str], str | None]
+) -> tuple[dict[str, dict[str, Truth | None]], dict[str, str]]:
+    """The classes of each picture of a table, and the pictures that are not there, as `_lose` has them.
+
+    Lines without a class are added to the data set's problems.
+    """
     image, group = _column(header, IMAGE_COLUMNS), _column(header, CLASS_COLUMNS)
-    if None in (image, group) and len(header) == 2 and files.find(header[0]):
+    if None in (image, group) and len(header) == 2 and find(header[0]):
         image, group = header
         rows.insert(0, (1, {image: image, group: group}))
     if image is None or group is None:
         columns = ", ".join(header)[:300] or "none"
-        raise DataError(f"{files.folder}: {table} needs {LABEL_COLUMNS}; it has {columns}")
+        raise DataError(f"{dataset.folder}: {table} needs {LABEL_COLUMNS}; it has {columns}")
     present: dict[str, dict[str, Truth | None]] = {}
     lost: dict[str, str] = {}
     for line, row in rows:
         name, label = ((row.get(column) or "").strip() for column in (image, group))
-        path = files.find(name)
+        path = find(name)
         if path is None:
             _lose(lost, name, f"line {line} of {table}")
         elif label:
             present.setdefault(path, {})[label] = None
         else:
             dataset.problems.append(Problem("broken annotation", path, f"line {line} has no class"))
-    dataset.problems += [Problem("annotation without image", *item) for item in lost.items()]
-    told = {problem.where for problem in dataset.problems}
-    dataset.add(present, (path for path in files.pictures() if path not in told))
+    return present, lost
 
 
 def _lose(lost: dict[str, str], name: str, line: str) -> None:
@@ -137,19 +191,21 @@ def read_labels(
     return labels
 
 
-def _table(
-    files: Files, given: Path | None, name: str
-) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
-    content = _annotation_file(files, given, name)
+def _table(files: Files, given: Path | None, name: str) -> tuple[list[str], Rows]:
+    return _rows(_annotation_file(files, given, name), str(given or name))
+
+
+def _rows(content: bytes, where: str) -> tuple[list[str], Rows]:
+    """The heading of a table, and its lines by their numbers."""
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
         header = [column.strip() for column in reader.fieldnames or []]
         reader.fieldnames = header
         return header, [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:
-        raise DataError(f"{given or name}: is no text in UTF-8 at byte {error.start + 1}") from error
+        raise DataError(f"{where}: is no text in UTF-8 at byte {error.start + 1}") from error
     except csv.Error as error:
-        raise DataError(f"{given or name}: is no table in CSV: {error}") from error
+        raise DataError(f"{where}: is no table in CSV: {error}") from error
 
 
 def _annotation_file(files: Files, given: Path | None, name: str) -> bytes:

@@ -54,7 +54,7 @@ def test_wrong_preprocessing_is_seen_and_mended_by_the_line_that_is_printed(sise
     assert read_bundle(mended).preprocess.std in ((0.229, 0.224, 0.225), (0.225, 0.224, 0.229))
     code, out, _ = sise("accuracy", mended, photos)
     assert "clearly better:" not in out
-    assert "on 10 pictures: none is clearly better" in out
+    assert "on 10 pictures: none is clearly better; so few show gross mistakes only\n" in out
 
 
 def test_where_no_picture_can_be_used_the_exit_code_tells(sise, tmp_path):
@@ -88,12 +88,39 @@ def test_what_is_left_out_is_named(sise, photos, tmp_path):
     code, out, err = sise("accuracy", DEMO, tmp_path)
     assert code == 1
     assert "torn.png: " in err
+    assert "warning: target 'zebra' is no label of this model; its labels are " in err
     assert "right on 1 of 1 picture (100.0 %)" in out
     assert "too few pictures to tell" in out
     assert (
         "left out: 1 picture that cannot be used, "
         "2 pictures without a class (no class of the model: zebra), 1 folder without pictures (dent)\n"
     ) in out
+
+
+def test_a_list_reads_pictures_of_other_folders_and_says_nothing_of_others(sise, photos, tmp_path):
+    table = tmp_path / "list.csv"
+    (tmp_path / "tool.exe").write_bytes(b"")
+    Image.new("RGB", (9, 9)).save(tmp_path / "unnamed.png")
+    table.write_text(f"path,label\n{photos / 'pit' / '0.png'},pit\n")
+    code, out, err = sise("accuracy", DEMO, table)
+    assert (code, err) == (0, "0 of 1 images\n1 of 1 images\n")
+    assert "right on 1 of 1 picture" in out
+    assert "left out" not in out
+
+
+def test_a_class_spelt_wrong_is_told_with_those_that_are_close(sise, photos, tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text(f"path,label\n{photos / 'pit' / '0.png'},pit\n{photos / 'pit' / '1.png'},pitt\n")
+    code, _, err = sise("accuracy", DEMO, table)
+    assert code == 0
+    assert "warning: target 'pitt' is no label of this model; close: pit\n" in err
+
+
+def test_loose_pictures_are_told_what_is_expected(sise, tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    code, _, err = sise("accuracy", DEMO, tmp_path)
+    assert code == 2
+    assert "a folder for each class is expected" in err
 
 
 def test_no_class_at_all(sise, photos, tmp_path):

@@ -89,6 +89,71 @@ def test_a_folder_for_each_class(tmp_path):
     assert kinds(dataset) == [("folder without pictures", "cat")]
 
 
+def test_a_list_names_pictures_wherever_they_are(tmp_path):
+    for name in ("lab/x.png", "far/y.png", "linked/z.png", "lists/here.png", "lists/deep/only.png"):
+        picture(tmp_path / name)
+    for name in ("unnamed.png", "notes.bin"):
+        (tmp_path / "lists" / name).write_bytes(b"")
+    (tmp_path / "lists" / "data").symlink_to(tmp_path / "linked")
+    (tmp_path / "lists" / "link.png").symlink_to(tmp_path / "lab" / "x.png")
+    table = tmp_path / "lists" / "mine.csv"
+    names = [
+        "../lab/x.png",
+        f"{tmp_path}/far/y.png",
+        "data/z.png",
+        "link.png",
+        "./here.png",
+        "..\\lab\\x.png",
+    ]
+    names += ["only.png", "../lab/lost.png", "../lab", ""]
+    table.write_text("path,label\n" + "".join(f"{name},dog\n" for name in names))
+    dataset = read_labelled(table)
+    expected = [
+        "../lab/x.png",
+        f"{tmp_path}/far/y.png",
+        "data/z.png",
+        "link.png",
+        "here.png",
+        "deep/only.png",
+    ]
+    assert sorted(by_name(dataset)) == sorted(expected)
+    assert all((dataset.folder / sample.image).is_file() for sample in dataset.samples)
+    # Nothing is said of unnamed.png and notes.bin.
+    assert {p.kind for p in dataset.problems} == {"annotation without image"}
+    assert details(dataset) == {
+        "../lab/lost.png": "line 9 of mine.csv",
+        "../lab": "line 10 of mine.csv",
+        "line 11 of mine.csv": "it names no picture",
+    }
+    table.write_text("../lab/x.png,dog\n")  # without a heading
+    assert by_name(read_labelled(table)) == {"../lab/x.png": {"dog": None}}
+    table.write_text("path,label\n../lab/lost.png,dog\n")
+    with pytest.raises(DataError, match=r"mine.csv: names no picture .* image: ../lab/lost.png"):
+        read_labelled(table)
+
+
+def test_the_table_of_a_data_set_leads_not_out_of_it(tmp_path):
+    for name in ("lab/x.png", "set/a.png"):
+        picture(tmp_path / name)
+    (tmp_path / "set" / "labels.csv").write_text(
+        f"path,label\na.png,dog\n../lab/x.png,dog\n{tmp_path}/lab/x.png,dog\nlost.png,dog\n"
+    )
+    dataset = read_labelled(tmp_path / "set")
+    assert by_name(dataset) == {"a.png": {"dog": None}}
+    assert kinds(dataset) == [
+        ("annotation without image", "lost.png"),
+        ("image outside of the list's folder", "../lab/x.png"),
+        ("image outside of the list's folder", f"{tmp_path}/lab/x.png"),
+    ]
+
+
+def test_loose_pictures_have_no_classes(tmp_path):
+    picture(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a folder for each class is expected, .* or a labels\.csv"):
+        read_labelled(tmp_path)
+    assert len(read_dataset(tmp_path, "folder").samples) == 1  # which evaluate takes
+
+
 def test_a_file_that_the_format_has_not(tmp_path):
     (tmp_path / "a.csv").write_text("")
     with pytest.raises(ArgumentError, match="is a file, and the format voc has none"):
