@@ -13,7 +13,7 @@ from typing import Any
 from .bundle import MANIFEST, Manifest, read_bundle, sha256
 from .errors import ArgumentError, ModelError, OutputError
 from .label_files.given import given_labels
-from .manifest import Amendment
+from .manifest import Amendment, is_about
 from .stated import NORMALISATION, far_too_large, normalisation, restated
 from .wording import reason
 from .writing import new_bundle, write_manifest
@@ -104,7 +104,7 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_half_a_normalisation(manifest: Manifest, said: set[str]) -> None:
     """Refuse to leave the other half assumed."""
     halves = {"mean", "std"}
-    assumed = {key for key in halves if any(_is_about(line, {key}) for line in manifest.assumed)}
+    assumed = {key for key in halves if manifest.assumes(key)}
     if len(said & halves) == 1 and assumed - said:
         raise ModelError(
             "mean and std go together, and one of them was only assumed: state both (a std of 1 is none)",
@@ -133,13 +133,8 @@ def _consequences(manifest: Manifest, changed: Manifest, said: set[str]) -> tupl
             f"mean and std stay as they were, now in the order {', '.join(new.color)}: state them as well if "
             "they are of colours"
         )
-    assumed = tuple(line for line in manifest.assumed if not _is_about(line, said))
+    assumed = tuple(line for line in manifest.assumed if not is_about(line, said))
     return replace(changed, warnings=tuple(warnings), parity=parity, assumed=assumed), tuple(notes)
-
-
-def _is_about(line: str, settings: set[str]) -> bool:
-    """Whether a line of what was assumed is about one of some settings: it begins with the name."""
-    return line.split(maxsplit=1)[0].rstrip(",") in settings if line.strip() else False
 
 
 def _values(manifest: Manifest, settings: set[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from . import __version__
 from .cautions import Caution
 from .errors import ArgumentError, MethodError, NoEvidence
 from .explanation import Explanation, Prediction
+from .manifest import PIXELS
 from .methods import Answer, Call, Clock, Finding, Preview, Progress, Query, Request
 from .metrics import border_share
 from .metrics.border import EVEN, WIDTH
@@ -27,8 +28,10 @@ from .running.logits import confidences
 from .running.provider import BF16
 from .running.runtime import runtime_version
 from .targets import resolve_target
+from .wording import probability
 
 BEST = 5  # classes that are told of beside the target
+UNSURE = 0.1  # a highest confidence; chosen on photos with right and wrong scales, see docs/records.md
 MOST_AT_BORDER = 0.35  # of a map; chosen on photos and steel, see docs/records.md
 
 Explained = dict[str, list[Explanation | NoEvidence]]
@@ -190,6 +193,8 @@ def _explanation(
         map_ = np.zeros_like(finding.raw)
     if (share := border_share(map_)) > MOST_AT_BORDER:
         warnings.append(Caution("map-at-border", _at_border(share)))
+    if manifest.activation == "softmax" and trust.max() < UNSURE and manifest.assumes(*PIXELS):
+        warnings.append(Caution("sure-of-nothing", _sure_of_nothing(trust.max())))
     return Explanation(
         map=map_.astype(np.float32),
         raw=finding.raw,
@@ -221,6 +226,13 @@ def _explanation(
         bit_depth=query.picture.bit_depth,
         picture=query.picture,
         provenance=_provenance(query),
+    )
+
+
+def _sure_of_nothing(highest: float) -> str:
+    return (
+        f"the model is sure of nothing here (its highest confidence is {probability(highest)}), and its "
+        "preprocessing was assumed: labelled pictures tell whether that is right"
     )
 
 

@@ -29,6 +29,7 @@ CAUTIONS: Mapping[str, str] = {
     "preview": "The file holds a preview of reduced size only, which is explained.",
     "cropped": "The model does not see more than a quarter of the picture.",
     "all-classes": "More classes were asked for than the model has.",
+    "sure-of-nothing": "The highest confidence is below 0.1, and the preprocessing was assumed.",
     "block-skipped": "A block tells nothing of the target, and is left out of the map.",
     "masks-alike": "All masks score alike, so that the map shows the masks and not the model.",
     "stopped": "The caller ended the scoring; the other masks' confidences are predicted.",

@@ -12,6 +12,7 @@ from .preprocessing import Preprocess
 SCHEMA_VERSION = "1.5"
 ACTIVATIONS = ("softmax", "sigmoid", "none")  # what makes confidences of the outputs
 PRECISIONS = ("fp32", "fp16")  # that masked copies are scored in
+PIXELS = ("mean", "std", "scale", "color")  # settings by which a model sees nothing where they are wrong
 BEST = -1  # as a target of the features graph: the class with the highest logit
 LATER = ("forward", "last_block_gradient", "image_gradient")  # graphs that bundles have from schema 1.1 on
 
@@ -253,6 +254,10 @@ class Manifest:
         minor = self.schema_version.split(".")[1:2]
         return self.has_gradients and bool(minor) and minor[0].isdecimal() and int(minor[0]) >= 2
 
+    def assumes(self, *settings: str) -> bool:
+        """Whether one of some settings was assumed."""
+        return any(is_about(line, settings) for line in self.assumed)
+
     @property
     def amended_settings(self) -> tuple[str, ...]:
         """The names of what was stated after the export, each once."""
@@ -265,6 +270,11 @@ class Manifest:
             del data["amended"]
         data |= {"input": _stated(self.input), "parity": _stated(self.parity)}
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def is_about(line: str, settings: Collection[str]) -> bool:
+    """Whether a line of what was assumed is about one of some settings: it begins with the name."""
+    return line.split(maxsplit=1)[0].rstrip(",") in settings if line.strip() else False
 
 
 def _stated(part: ImageInput | Parity) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from operator import index as index_of
 from typing import SupportsIndex
@@ -27,7 +28,7 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
         TargetError: no class or several classes have that name, or the index is out of range.
     """
     if not isinstance(target, (str, SupportsIndex)):
-        raise TargetError(f"target {target!r} is no label and no index; of several, name one at a time")
+        raise TargetError(f"target {target!r} is no label and no index; for several there is explain_targets")
     if not isinstance(target, str) and not -MOST <= index_of(target) <= MOST:  # Python prints no longer ones
         raise TargetError(f"a target of more than 9 digits is out of range: {_range(manifest)}")
     text = str(target).strip()
@@ -65,15 +66,22 @@ def resolve_target(target: int | str, manifest: Manifest) -> int:
     if matching:
         classes = ", ".join(f"{i} ({manifest.labels[i]})" for i in matching[:5])
         raise TargetError(f"target {text!r} names {len(matching)} classes: {classes}; give the index")
-    by_name = {name: label for label in manifest.labels for name in (label.casefold(), *_names(label))}
-    near = [by_name[name] for name in get_close_matches(wanted, by_name, 3)]
-    near += [label for label in manifest.labels if wanted in label.casefold()][:3]
-    if near:
-        hint = f"close: {'; '.join(dict.fromkeys(near))}"
+    if near := _near(wanted, manifest.labels):
+        hint = f"close: {'; '.join(near)}"
     else:
         more = "; ..." if manifest.classes > FEW else ""
         hint = f"its labels are {'; '.join(manifest.labels[:FEW])}{more}"
     raise TargetError(f"target {text!r} is no label of this model; {hint}")
+
+
+def _near(wanted: str, labels: Sequence[str]) -> list[str]:
+    """Labels with a word in them, then those that are spelt alike, then those with it inside of a word."""
+    word = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+    by_name = {name: label for label in labels for name in (label.casefold(), *_names(label))}
+    near = [label for label in labels if word.search(label.casefold())][:FEW]
+    near += [by_name[name] for name in get_close_matches(wanted, by_name, 3)]
+    near += [label for label in labels if wanted in label.casefold()][:3]
+    return list(dict.fromkeys(near))[:FEW]
 
 
 def _range(manifest: Manifest) -> str:

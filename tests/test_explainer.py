@@ -365,6 +365,25 @@ def test_the_best_classes_are_told_best_first(explainer, explanation, picture, c
         assert [p.index for p in best] == np.argsort(-other.confidences(picture)).tolist()[:told]
 
 
+def test_a_model_that_sees_nothing_by_what_was_assumed_is_cautioned_of(picture, cnn, tmp_path):
+    from sise_rt.export import export
+
+    def codes(bundle):
+        told = sise_rt.load(bundle, "cpu").explain(picture, method="score-cam")
+        return told.best[0].confidence, [warning.code for warning in told.warnings]
+
+    whole = export(cnn(tmp_path / "a.onnx", classes=300), tmp_path / "a.sise").path
+    confidence, warnings = codes(whole)
+    assert confidence > 0.1
+    assert "sure-of-nothing" not in warnings
+    dark = sise_rt.amend(whole, tmp_path / "b.sise", preprocess={"mean": 0, "std": 1000}).path
+    confidence, warnings = codes(dark)
+    assert confidence < 0.1
+    assert warnings.count("sure-of-nothing") == 1  # the order of colours is assumed as yet
+    stated = sise_rt.amend(dark, tmp_path / "c.sise", preprocess={"color": "RGB", "scale": 255}).path
+    assert codes(stated) == (confidence, [code for code in warnings if code != "sure-of-nothing"])
+
+
 def test_saving(explanation, picture, tmp_path):
     files = explanation.save(tmp_path / "new" / "out", picture, blocks=True)
     names = ["image.1.png", "image.1.npy", "image.1.json", "image.1.blocks.png"]

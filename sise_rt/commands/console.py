@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sise_rt.targets import FEW
 from sise_rt.wording import counted, in_bytes, printable, printable_json, short
 
 from .checking import check_lines
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # Exit codes.
 FAILED_IMAGES, UNUSABLE = 1, 2
 
+HINTS = {"sure-of-nothing": ": see sise-rt accuracy"}  # what a command adds to a caution, by its code
 COLOURS = {"error": "red", "warning": "yellow"}
 
 
@@ -41,7 +43,7 @@ def summary(explanation: Explanation, picture: Path) -> list[str]:
     if predicted.index != explanation.target:
         highest = "the highest is" if explanation.activation == "none" else "the model predicts"
         lines.append(f"  note: {highest} {predicted.label}, {explanation.said(predicted.confidence)}")
-    return [*lines, *(f"  note: {warning}" for warning in explanation.warnings)]
+    return [*lines, *(f"  note: {warning}{HINTS.get(warning.code, '')}" for warning in explanation.warnings)]
 
 
 def rate(images: int, seconds: float) -> str:
@@ -63,7 +65,16 @@ def described(manifest: Manifest, path: Path) -> list[str]:
         f"{counted(manifest.classes, 'class', 'classes')}, {manifest.activation}, opset {manifest.opset}, "
         f"{in_bytes(size)}",
         *block_table(manifest.blocks),
+        labels_line(manifest),
     ]
+
+
+def labels_line(manifest: Manifest) -> str:
+    """Whether a bundle has labels, how many, and the first of them."""
+    if not manifest.labels:
+        return "labels: none: classes are called by their indices"
+    more = "; ..." if manifest.classes > FEW else ""
+    return f"labels: {len(manifest.labels)}: {'; '.join(manifest.labels[:FEW])}{more}"
 
 
 def block_table(blocks: Sequence[Block]) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sise_rt.bundle import PRECISIONS
+from sise_rt.manifest import PIXELS
 from sise_rt.wording import counted
 
 from .accuracy import tell_accuracy
@@ -137,6 +139,8 @@ def export(
         _tell(report)
     if dataset is not None:
         tell_accuracy(load(out), out, dataset, quiet=quiet)
+    elif not quiet and report.manifest.activation != "none" and report.manifest.assumes(*PIXELS):
+        say(f"its preprocessing is assumed; labelled pictures tell whether it is right: {_accuracy(out)}")
 
 
 def _tell(report: Report) -> None:
@@ -156,6 +160,11 @@ def _tell(report: Report) -> None:
             f"{gate.correlation:.4f} in the mean, {gate.lowest_correlation:.4f} at worst; Jaccard "
             f"index of kept maps {gate.jaccard:.4f}; largest value inside the network {gate.peak:.3g}"
         )
+
+
+def _accuracy(bundle: Path) -> str:
+    """The command that tells whether a bundle's preprocessing is right."""
+    return f"sise-rt accuracy {shlex.quote(str(bundle))} PHOTOS"
 
 
 def _name(source: str) -> str:

@@ -28,9 +28,13 @@ from .signals import starting
     metavar="FILE|DEFAULT|none",
     help="For torchvision: and timm:, random by default.",
 )
+@option(
+    "--classes", heading=WHAT, is_flag=True, help="Of a bundle: only its classes, an index and a label a line."
+)
 @of_model
 def inspect(
     source: str,
+    classes: bool,
     weights: str | None,
     activation: str | None,
     labels: Path | None,
@@ -46,6 +50,7 @@ def inspect(
     \b
     Examples:
       sise-rt inspect resnet50.sise
+      sise-rt inspect resnet50.sise --classes | grep cat
       sise-rt inspect model.onnx
       sise-rt inspect resnet-50/
       sise-rt inspect torchvision:resnet50
@@ -53,8 +58,10 @@ def inspect(
     path = Path(source)
     if path.suffix == ".sise" or (path / MANIFEST).is_file():
         _refuse_options(source)
-        _show_bundle(path)
+        (_show_classes if classes else _show_bundle)(path)
         return
+    if classes:
+        raise click.UsageError(f"{source} is no bundle, whose classes could be shown: export it first")
     with starting():
         from sise_rt.export.examine import examine
 
@@ -96,7 +103,7 @@ def _refuse_options(bundle: str) -> None:
         parameter.opts[0]
         for parameter in context.command.params
         if isinstance(parameter, click.Option)
-        and parameter.name is not None
+        and parameter.name not in (None, "classes")
         and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     ]
     if given:
@@ -104,6 +111,12 @@ def _refuse_options(bundle: str) -> None:
         raise click.UsageError(
             f"{bundle} is a bundle, which is shown as it is: {', '.join(given)} {verb} nothing to it"
         )
+
+
+def _show_classes(path: Path) -> None:
+    """Print the index and, where it is known, the label of every class."""
+    manifest = read_bundle(path)
+    say(*(f"{index} {manifest.labels[index]}" if manifest.labels else f"{index}" for index in range(manifest.classes)))
 
 
 def _show_bundle(path: Path) -> None:

@@ -98,6 +98,8 @@ def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
     assert "largest relative error" in printed
     assert "assumed: color RGB (see --color)\n" in notes
     assert "assumed: mean" not in notes
+    leads = "its preprocessing is assumed; labelled pictures tell whether it is right: sise-rt accuracy "
+    assert printed.endswith(f"{leads}{bundle} PHOTOS\n")
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["preprocess"]["mean"] == [0.5, 0.5, 0.5]
     assert manifest["preprocess"]["std"] == [0.25, 0.25, 0.25]

@@ -1,9 +1,15 @@
 """What is said where, in which colours."""
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+import sise_rt
+from sise_rt.cautions import CAUTIONS, Caution
+from sise_rt.commands import console
 from sise_rt.commands.console import complain, warn
 
 
@@ -48,3 +54,12 @@ def test_a_message_does_nothing_to_a_terminal(terminal, capsys):
         "\x1b[33mwarning:\x1b[0m odd \\x1b[2J name",
         "\x1b[31merror:\x1b[0m two lines",
     ]
+
+
+def test_a_caution_leads_to_the_command_that_helps(small_bundle):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    told = sise_rt.load(small_bundle, "cpu", 1).explain(noise, method="score-cam")
+    cautions = Caution("sure-of-nothing", "of nothing"), Caution("cropped", "in part")
+    lines = console.summary(replace(told, warnings=cautions), Path("a.png"))
+    assert lines[-2:] == ["  note: of nothing: see sise-rt accuracy", "  note: in part"]
+    assert set(console.HINTS) <= set(CAUTIONS)
