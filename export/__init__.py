@@ -20,7 +20,9 @@ try:
 
     onnxruntime()  # the modules below import it as they are read; its own words are clearer than theirs
 except ImportError as error:
-    raise ModelError("exporting needs onnx: pip install onnx, or '.[export]' in a clone of sise-rt, which is the same") from error
+    raise ModelError(
+        "exporting needs onnx: pip install onnx (or '.[cpu,export]' in a clone of sise-rt)"
+    ) from error
 
 from .assembly import assemble, limits_of_proof
 from .gate_folder import gate_pictures

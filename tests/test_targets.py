@@ -52,7 +52,8 @@ def test_what_names_a_class(manifest, target, index):
         ("-1", "out of range"),
         ("99999999", "out of range"),
         ("tabbi", "is no label of this model; close: tabby, tabby cat"),
-        ("cat", "close: .*tabby, tabby cat"),
+        ("cat", "close: tabby, tabby cat; tiger cat$"),
+        (["tabby", "tiger"], "no label and no index; for several there is explain_targets$"),
         ("qqqqqq", r"is no label of this model; its labels are tench, Tinca tinca; crane; .*; \.\.\.$"),
         ("7", "both an index and a label: give index:7 or label:7"),
         ("index:tabby", "no class index"),
@@ -91,3 +92,8 @@ def test_close_matches_of_imagenet_labels(manifest, material):
         resolve_target("crane", imagenet)
     with pytest.raises(TargetError, match=r"close: .*golden retriever"):
         resolve_target("golden retreiver", imagenet)
+    with pytest.raises(TargetError) as caught:
+        resolve_target("dog", imagenet)
+    near = str(caught.value).partition("close: ")[2].split("; ")
+    assert len(near) == 5
+    assert all("dog" in label.split() or "dog," in label.split() for label in near)

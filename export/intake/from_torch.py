@@ -27,7 +27,8 @@ try:
     import torch
 except ImportError as error:
     raise ModelError(
-        "exporting a torch model needs torch: pip install torch onnxscript safetensors"
+        "exporting a torch model needs torch: pip install torch onnxscript safetensors (or "
+        "'.[cpu,torch]' in a clone of sise-rt)"
     ) from error
 
 from .torch_modules import deployed

@@ -13,11 +13,12 @@ from sise_rt.answering import Explained
 from sise_rt.errors import BundleError, ImageError, MethodError, NoEvidence, ProviderError, SiseError
 from sise_rt.overlap import CatchUp, overlapped
 from sise_rt.pictures.picture import Picture
+from sise_rt.wording import counted
 
 from .command import spelt
 from .console import complain
 from .interrupt import Interrupt
-from .progress import Progress, clear_line
+from .progress import Progress, clear_line, duration
 from .results import Wanted, Written, checked, write_results
 
 
@@ -27,6 +28,7 @@ def explain_pictures(
     wanted: Wanted,
     prepare: Callable[[Path], Picture],
     answers: Callable[..., Explained],
+    hint: str = "",
 ) -> int:
     """Explain pictures, and write and print what was found; gives how many have something missing.
 
@@ -36,6 +38,7 @@ def explain_pictures(
         wanted: what is written and printed.
         prepare: reads a picture.
         answers: explains one; takes `progress` besides.
+        hint: at what takes less time, for where it takes long.
 
     Raises:
         KeyboardInterrupt: somebody asked for it; what was explained until then is written.
@@ -43,12 +46,19 @@ def explain_pictures(
         ProviderError: likewise.
         click.UsageError: likewise, of a method.
     """
-    progress = Progress(len(images), hidden=wanted.quiet or wanted.as_json)
+    progress = Progress(len(images), hidden=wanted.quiet or wanted.as_json, foretell=partial(foretold, hint))
     pictures = _Pictures(explainer, wanted, answers, progress)
     overlapped(images, prepare, pictures.explain, pictures.tell)
     if pictures.interrupt.asked:
         raise KeyboardInterrupt
     return pictures.failed
+
+
+def foretold(hint: str, masks: int, pictures: int, seconds: float) -> str:
+    """What is said where many masks are to be scored, and nobody sees how far it is."""
+    each = f"{counted(pictures, 'picture')}, each with" if pictures > 1 else ""
+    what = " ".join(filter(None, (each, counted(masks, "masked copy", "masked copies"), "to be scored")))
+    return f"note: {what}, about {duration(seconds)} left{hint and f'; {hint}'}"
 
 
 class _Pictures:

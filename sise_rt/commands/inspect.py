@@ -29,7 +29,10 @@ from .signals import starting
     help="For torchvision: and timm:, random by default.",
 )
 @option(
-    "--classes", heading=WHAT, is_flag=True, help="Of a bundle: only its classes, an index and a label a line."
+    "--classes",
+    heading=WHAT,
+    is_flag=True,
+    help="Of a bundle: only its classes, an index and a label a line.",
 )
 @of_model
 def inspect(
@@ -116,7 +119,12 @@ def _refuse_options(bundle: str) -> None:
 def _show_classes(path: Path) -> None:
     """Print the index and, where it is known, the label of every class."""
     manifest = read_bundle(path)
-    say(*(f"{index} {manifest.labels[index]}" if manifest.labels else f"{index}" for index in range(manifest.classes)))
+    say(
+        *(
+            f"{index} {manifest.labels[index]}" if manifest.labels else f"{index}"
+            for index in range(manifest.classes)
+        )
+    )
 
 
 def _show_bundle(path: Path) -> None:

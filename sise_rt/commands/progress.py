@@ -14,8 +14,11 @@ import click
 from sise_rt.wording import printable
 
 EVERY = 0.1  # seconds between two drawings
+LONG = 30.0  # seconds, of which one is told where no progress can be drawn
 SOON = 1.0  # seconds, before which the time that is left is a guess
 BEFORE_LINE = "\r\x1b[K"  # to the line's beginning, and away with what stands there
+
+Foretell = Callable[[int, int, float], str]
 
 
 class Progress:
@@ -23,12 +26,15 @@ class Progress:
 
     Args:
         pieces: how many there are.
-        hidden: whether nothing is to be shown; nor is anything where standard error is no terminal.
+        hidden: whether nothing is to be shown.
+        foretell: what is said once where standard error is no terminal, on which nothing is drawn: gives a
+            line for how many steps the piece has, how many pieces there are, and how long all of it takes.
     """
 
-    def __init__(self, pieces: int = 1, *, hidden: bool = False):
+    def __init__(self, pieces: int = 1, *, hidden: bool = False, foretell: Foretell | None = None):
         self._pieces, self._number = pieces, 0
         self._shown = at_terminal() and not hidden
+        self._foretell = None if hidden or at_terminal() else foretell
         self._start, self._drawn = time.monotonic(), 0.0
 
     @contextmanager
@@ -38,6 +44,9 @@ class Progress:
         None where nothing is shown.
         """
         self._number += 1
+        if self._foretell is not None:
+            yield self._timed(self._foretell)
+            return
         if not self._shown:
             yield None
             return
@@ -45,6 +54,23 @@ class Progress:
             yield lambda done, steps: self._show(name, done / max(steps, 1))
         finally:
             clear_line()
+
+    def _timed(self, foretell: Foretell) -> Callable[[int, int], None]:
+        """What times the steps behind the first, which also loads what is needed; long work is told once."""
+        first: list[tuple[float, int]] = []
+
+        def tick(done: int, steps: int) -> None:
+            now = time.monotonic()
+            if not first:
+                first.append((now, done))
+            elif self._foretell is not None and done > first[0][1]:
+                self._foretell = None
+                a_step = (now - first[0][0]) / (done - first[0][1])
+                left = a_step * (steps - done + steps * (self._pieces - self._number))
+                if left > LONG:
+                    click.echo(printable(foretell(steps, self._pieces, left)), err=True)
+
+        return tick
 
     def _show(self, name: str, share: float) -> None:
         now = time.monotonic()

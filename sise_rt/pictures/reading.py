@@ -148,7 +148,7 @@ def _read_file(path: Path, channels: int, max_pixels: int) -> Raster:
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise ImageError(f"cannot be opened: {reason(error)}: check the path and its rights") from error
     if stat.S_ISDIR(mode):
-        raise ImageError("is a folder: name the pictures in it")
+        raise ImageError(f"is a folder: name the pictures in it, as {path / '*.jpg'}")
     raise ImageError("is no regular file: give a picture file, or its bytes")
 
 

@@ -107,6 +107,8 @@ def test_export_inspect_verify_explain(sise, small_model, picture, tmp_path):
 
     code, printed, _ = sise("inspect", bundle)
     assert code == 0
+    assert "labels: 5: one; two; three; four; five\n" in printed
+    assert sise("inspect", bundle, "--classes") == (0, "0 one\n1 two\n2 three\n3 four\n4 five\n", "")
     assert "block2      12 maps    16x16   a.relu" in printed
     code, printed, _ = sise("verify", bundle)
     assert code == 0
@@ -377,6 +379,19 @@ def test_inspect_takes_what_an_export_is_told_of_a_model(sise, small_model, tmp_
         assert refused == sise("export", small_model, "-o", tmp_path / "a.sise", *arguments)
 
 
+def test_classes_are_shown_of_a_bundle_only_and_without_labels_by_index(
+    sise, small_model, small_bundle, tmp_path
+):
+    code, _, err = sise("inspect", small_model, "--classes")
+    assert code == 2
+    assert "is no bundle, whose classes could be shown" in err
+    bare = shutil.copytree(small_bundle, tmp_path / "bare.sise")
+    manifest = json.loads((bare / "manifest.json").read_text())
+    (bare / "manifest.json").write_text(json.dumps(manifest | {"labels": []}))
+    assert "labels: none: classes are called by their indices\n" in sise("inspect", bare)[1]
+    assert sise("inspect", bare, "--classes")[1] == "0\n1\n2\n3\n4\n"
+
+
 @pytest.mark.parametrize("options", [["--input-size", 64], ["--scale", 1, "--weights", "none"]])
 def test_inspect_refuses_to_ignore_options_of_a_bundle(sise, small_bundle, options):
     code, printed, err = sise("inspect", small_bundle, *options)
@@ -567,7 +582,7 @@ def without_rule(path):
 
 BAD_IMAGES = {
     "missing image": (None, "no such file"),
-    "image is a folder": ("folder", "folder"),
+    "image is a folder": ("folder", "is a folder: name the pictures in it, as "),
     "empty image": (b"", "empty"),
     "truncated image": ("truncated", "truncated|damaged|cannot be decoded"),
     "not an image": (b"hello, I am text", "is no picture"),

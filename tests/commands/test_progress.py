@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from sise_rt.commands import progress
+from sise_rt.commands.explaining import foretold
 from sise_rt.commands.progress import Progress, duration, progress_words, seconds_left
 
 
@@ -48,6 +49,37 @@ def test_a_single_piece_has_no_number(terminal, capsys):
         terminal[0] += 3
         show(3, 4)
     assert drawn(capsys) == ["a.png, 75 %, 1 s left", ""]
+
+
+def test_without_a_terminal_long_work_is_foretold_once(terminal, monkeypatch, capsys):
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: False)
+    run = Progress(3, foretell=lambda *told: "told {} {} {:.0f}".format(*told))
+    with run.of("a.png") as show:
+        terminal[0] += 100  # of the first step, which loads what is needed
+        show(8, 32)
+        terminal[0] += 4
+        show(16, 32)
+        show(24, 32)
+    with run.of("b.png") as show:
+        assert show is None
+    assert capsys.readouterr().err == "told 32 3 40\n"
+
+
+@pytest.mark.parametrize(("seconds", "hidden"), [(1, False), (100, True)])
+def test_nothing_is_foretold_of_short_or_quiet_work(terminal, monkeypatch, capsys, seconds, hidden):
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: False)
+    with Progress(hidden=hidden, foretell=lambda *_: "told").of("a.png") as show:
+        assert (show is None) == hidden
+        for done in (8, 16, 24) * (not hidden):
+            terminal[0] += seconds
+            show(done, 32)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_words_of_what_is_foretold():
+    assert foretold("", 487, 1, 61) == "note: 487 masked copies to be scored, about 1 min 1 s left"
+    words = "note: 2 pictures, each with 487 masked copies to be scored, about 40 s left; do so"
+    assert foretold("do so", 487, 2, 40) == words
 
 
 def test_a_line_is_not_drawn_more_often_than_anyone_can_read(terminal, capsys):
