@@ -16,14 +16,15 @@ from .origins.labels_beside import FILE
 def class_labels(
     given: str | Path | Sequence[str] | None, description: Description, classes: int, two_sided: bool
 ) -> tuple[tuple[str, ...], Note | None, str | None]:
-    """One label a class, empty if unknown; what had to be assumed of them; and why the source's are left out.
+    """One label a class, empty if unknown; what had to be assumed of them; and what was left out of them.
 
     Raises:
         ModelError: the label file cannot be read, or its labels are in another order than the classes; or it
             or the model's own files have another number of labels than there are classes.
     """
     if given is not None:
-        return given_labels(given, classes, two_sided), None, None
+        named, ids = given_labels(given, classes, two_sided)
+        return named, None, ids
     unknown = ("negative", "positive") if two_sided else ()
     if (said := description.said.get("labels")) is None:
         return unknown, None, None

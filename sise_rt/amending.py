@@ -78,8 +78,9 @@ def amend(
     if not said:
         raise ArgumentError("nothing is to be amended: state what the bundle should say instead")
     _refuse_half_a_normalisation(manifest, said)
+    ids = None
     if labels is not None:
-        others["labels"] = given_labels(labels, manifest.classes)
+        others["labels"], ids = given_labels(labels, manifest.classes)
     changed = replace(manifest, preprocess=restated(manifest.preprocess, stated), **others)
     changed, notes = _consequences(manifest, changed, said)
     entry = Amendment(datetime.now(UTC).isoformat(timespec="seconds"), before, _values(manifest, said))
@@ -87,7 +88,7 @@ def amend(
     path = _beside(bundle) if output is None else Path(output)
     if bundle.resolve() in path.resolve().parents:
         raise OutputError(f"{path} lies inside the bundle that is amended: choose another place")
-    return Amended(path, _write(bundle, path, changed, overwrite), notes)
+    return Amended(path, _write(bundle, path, changed, overwrite), (*notes, *filter(None, [ids])))
 
 
 def _beside(bundle: Path) -> Path:

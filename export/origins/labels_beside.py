@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sise_rt.errors import ModelError
-from sise_rt.label_files.numbering import FEWEST_NUMBERED
+from sise_rt.label_files.numbering import FEWEST_NUMBERED, WITHOUT_IDS, without_wordnet_ids
 from sise_rt.label_files.reading import read_labels
 
 from .description import Description
@@ -21,7 +21,9 @@ def describe(published: Published) -> Description | None:
     description = Description()
     try:
         fewest = 1 if made(published) else FEWEST_NUMBERED  # which numbers every line
-        description.say("labels", read_labels(path, fewest), FILE)
+        stated = read_labels(path, fewest)
+        labels = without_wordnet_ids(stated)
+        description.say("labels", labels, FILE, "" if labels == stated else f"labels {WITHOUT_IDS}")
     except ModelError as error:
         description.leave_unsettled(error.message, FILE, "labels")
     return description

@@ -8,13 +8,15 @@ from pathlib import Path
 from sise_rt.errors import ModelError
 from sise_rt.wording import counted
 
-from .numbering import heading_hint
+from .numbering import WITHOUT_IDS, heading_hint, without_wordnet_ids
 from .reading import read_labels
 from .values import first_ones
 
 
-def given_labels(given: str | Path | Sequence[str], classes: int, two_sided: bool = False) -> tuple[str, ...]:
-    """One label a class.
+def given_labels(
+    given: str | Path | Sequence[str], classes: int, two_sided: bool = False
+) -> tuple[tuple[str, ...], str | None]:
+    """One label a class; and what was left out of those of a file, None if nothing.
 
     Args:
         given: the labels, or the path of a file for `read_labels`.
@@ -25,12 +27,18 @@ def given_labels(given: str | Path | Sequence[str], classes: int, two_sided: boo
         ModelError: the file cannot be read, its labels are in another order than the classes, or there is
             another number of them.
     """
-    labels = read_labels(Path(given)) if isinstance(given, (str, Path)) else [str(label) for label in given]
+    left_out = None
+    if isinstance(given, (str, Path)):
+        stated = read_labels(Path(given))
+        labels = without_wordnet_ids(stated)
+        left_out = f"labels of {given} are taken {WITHOUT_IDS}" if labels != stated else None
+    else:
+        labels = [str(label) for label in given]
     labels = both_sides(labels, two_sided)
     if len(labels) != classes:
         where = f"{given}: " if isinstance(given, (str, Path)) else ""
         raise ModelError(where + other_count(labels, classes), settings=("labels",))
-    return tuple(labels)
+    return tuple(labels), left_out
 
 
 def both_sides(labels: list[str], two_sided: bool) -> list[str]:

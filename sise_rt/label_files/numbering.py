@@ -15,6 +15,10 @@ NUMBERED = (
 )
 WORD = re.compile(r"""[^\s\d:;,.=()\[\]|_"'#-]""")  # what a label has besides separators
 OF_A_LIST = re.compile(r"[\s,{}]")  # in a frame, what the first or last line of a list may have more or less
+WORDNET = re.compile(
+    r"n\d{8}[\s,:]+(?=\S)"
+)  # the id of a noun in front of its names, in ImageNet's synset_words.txt
+WITHOUT_IDS = "without WordNet ids"
 HEADINGS = frozenset("category class classes id index label labels name names".split())
 LONGEST_NUMBERED = 500  # characters of a line; what is longer would take the patterns long
 FEWEST_NUMBERED = 3  # lines that tell a numbering from names that happen to hold numbers
@@ -33,6 +37,13 @@ def without_index_column(lines: Sequence[str], fewest: int = FEWEST_NUMBERED) ->
     if not numbered or len(lines) < fewest or len(set(names)) < len(lines):
         return list(lines)
     return names
+
+
+def without_wordnet_ids(labels: Sequence[str]) -> list[str]:
+    """Labels `n02123159 tiger cat` without the ids in front, where all have one."""
+    if not all(map(WORDNET.match, labels)):
+        return list(labels)
+    return [WORDNET.sub("", label, count=1) for label in labels]
 
 
 def heading_hint(labels: Sequence[str], classes: int) -> str:

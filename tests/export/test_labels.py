@@ -14,6 +14,13 @@ def test_labels(tmp_path):
     path = tmp_path / "labels.txt"
     path.write_text("\ufeffcat\r\n  dog \n\nWürfel\n", "utf-8")
     assert class_labels(path, NOTHING, 3, False) == (("cat", "dog", "Würfel"), None, None)
+    path.write_text("n02123159 tiger cat\nn02123045 tabby, tabby cat\n")
+    labels = ("tiger cat", "tabby, tabby cat")
+    assert class_labels(path, TWO, 2, False) == (
+        labels,
+        None,
+        f"labels of {path} are taken without WordNet ids",
+    )
     assert class_labels(["a", "b"], TWO, 2, False) == (("a", "b"), None, None)
     assert class_labels(None, TWO, 2, False) == (("c", "d"), None, None)
     assert class_labels(None, NOTHING, 3, False) == ((), None, None)

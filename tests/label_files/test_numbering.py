@@ -3,8 +3,16 @@
 import pytest
 
 from sise_rt.errors import ModelError
-from sise_rt.label_files.numbering import heading_hint
+from sise_rt.label_files.numbering import heading_hint, without_wordnet_ids
 from sise_rt.label_files.reading import read_labels
+
+
+def test_wordnet_ids_in_front_of_all_labels_are_left_out():
+    lines = ["n01440764 tench, Tinca tinca", "n02012849 crane", "n03126707\tcrane"]
+    assert without_wordnet_ids(lines) == ["tench, Tinca tinca", "crane", "crane"]
+    for others in ([*lines, "cat"], ["n01440764", "n02012849"], ["n0144 tench"], ["cat"]):
+        assert without_wordnet_ids(others) == others
+    assert without_wordnet_ids([]) == []
 
 
 def written(folder, *lines):
