@@ -160,6 +160,11 @@ def test_amend_takes_labels_from_a_file(sise, tmp_path):
     labels.write_text("one\ntwo\nthree\nfour\nfive\n")
     assert sise("amend", DEMO, "-o", tmp_path / "a.sise", "--labels", labels, "--quiet") == (0, "", "")
     assert read_bundle(tmp_path / "a.sise").labels == ("one", "two", "three", "four", "five")
+    labels.write_text("".join(f"n0000000{index} {name}\n" for index, name in enumerate("abcde")))
+    assert sise("amend", DEMO, "-o", tmp_path / "c.sise", "--labels", labels)[2] == (
+        f"labels of {labels} are taken without WordNet ids\n"
+    )
+    assert read_bundle(tmp_path / "c.sise").labels == tuple("abcde")
     labels.write_text("one\ntwo\n")
     code, _, err = sise("amend", DEMO, "-o", tmp_path / "b.sise", "--labels", labels)
     assert code == 2

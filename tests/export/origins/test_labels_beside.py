@@ -18,6 +18,11 @@ def test_labels_beside_a_model_that_do_not_fit(folder_of, prepared, refused):
         "of another model, move it elsewhere, or give the labels (see labels)"
     )
     assert prepared(folder, labels=list("vwxyz")).labels == tuple("vwxyz")
+    lines = [f"n0000000{index} {name}" for index, name in enumerate("abcde")]
+    folder = folder_of({}, {"labels.txt": "\n".join(lines)})
+    made = prepared(folder)
+    assert made.labels == tuple("abcde")
+    assert made.described == ("from labels.txt: 5 labels (labels without WordNet ids)",)
     folder = folder_of({}, {"labels.txt": "4: a\n3: b\n2: c\n1: d\n0: e\n"})
     assert "numbers its labels in another order than that of its lines" in refused(folder)
 
