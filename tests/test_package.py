@@ -58,3 +58,21 @@ def test_there_is_nothing_else():
 def test_the_version_is_the_projects():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     assert sise_rt.__version__ == project["version"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "module", "told"),
+    [
+        ("onnx", "sise_rt.export", "needs onnx: pip install onnx (or '.[cpu,export]' in a clone of sise-rt)"),
+        (
+            "torch",
+            "sise_rt.export.intake.from_torch",
+            " safetensors (or '.[cpu,torch]' in a clone of sise-rt)",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_as_the_readme_tells_it(missing, module, told):
+    code = f"import sys; sys.modules[{missing!r}] = None; import {module}"
+    failed = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.rstrip().endswith(told)

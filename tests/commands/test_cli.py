@@ -590,6 +590,26 @@ BAD_IMAGES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], " left; --preset fast takes about a tenth of it\n"),
+        (["--budget", 0.9], " left\n"),
+        (["--method", "rise:masks=40"], " left\n"),
+        (["--quiet"], None),
+        (["--json"], None),
+    ],
+)
+def test_a_long_run_is_foretold(sise, small_bundle, picture, tmp_path, monkeypatch, options, told):
+    monkeypatch.setattr("sise_rt.commands.progress.LONG", 0)  # seconds
+    common = ["-m", small_bundle, "-o", tmp_path / "out", "-t", 0, "--batch-size", 4]
+    code, _, err = sise("explain", picture, *common, *options)
+    assert code == 0
+    lines = [line for line in err.splitlines(keepends=True) if " to be scored, about " in line]
+    assert len(lines) == (told is not None)
+    assert all(line.startswith("note: ") and line.endswith(told) for line in lines)
+
+
 @pytest.mark.parametrize("case", BAD_IMAGES)
 def test_a_bad_image_is_one_line_and_the_others_are_done(sise, small_bundle, picture, tmp_path, case):
     content, says = BAD_IMAGES[case]
@@ -969,7 +989,8 @@ def test_a_torch_source_without_torch_names_what_to_install(source):
         )
         assert done.returncode == 2
         assert done.stderr == (
-            "error: exporting a torch model needs torch: pip install torch onnxscript safetensors\n"
+            "error: exporting a torch model needs torch: pip install torch onnxscript safetensors (or "
+            "'.[cpu,torch]' in a clone of sise-rt)\n"
         )
 
 
