@@ -219,7 +219,8 @@ def _exit(failed: int, images: int) -> None:
 
 def _faster(requests: Sequence[Request]) -> str:
     """What makes it faster, where that is not said already."""
-    exact = any(asked.method.name == "sise" and asked.settings.get("budget") is None for asked in requests)
+    limits = {"budget", "max_passes", "max_seconds"}
+    exact = any(asked.method.name == "sise" and not limits & {*asked.given} for asked in requests)
     return "--preset fast takes about a tenth of it" if exact else ""
 
 

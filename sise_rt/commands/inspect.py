@@ -30,6 +30,7 @@ from .signals import starting
 )
 @option(
     "--classes",
+    "only_classes",
     heading=WHAT,
     is_flag=True,
     help="Of a bundle: only its classes, an index and a label a line.",
@@ -37,7 +38,7 @@ from .signals import starting
 @of_model
 def inspect(
     source: str,
-    classes: bool,
+    only_classes: bool,
     weights: str | None,
     activation: str | None,
     labels: Path | None,
@@ -61,9 +62,9 @@ def inspect(
     path = Path(source)
     if path.suffix == ".sise" or (path / MANIFEST).is_file():
         _refuse_options(source)
-        (_show_classes if classes else _show_bundle)(path)
+        (_show_classes if only_classes else _show_bundle)(path)
         return
-    if classes:
+    if only_classes:
         raise click.UsageError(f"{source} is no bundle, whose classes could be shown: export it first")
     with starting():
         from sise_rt.export.examine import examine
@@ -106,7 +107,7 @@ def _refuse_options(bundle: str) -> None:
         parameter.opts[0]
         for parameter in context.command.params
         if isinstance(parameter, click.Option)
-        and parameter.name not in (None, "classes")
+        and parameter.name not in (None, "only_classes")
         and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     ]
     if given:
