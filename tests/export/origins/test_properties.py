@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from sise_rt.export.origins.properties import describe
 from sise_rt.export.origins.published import Published
-from sise_rt.export.origins.values import parsed
+
+from sise_rt.literals import parsed
 
 
 def described(properties):

@@ -60,7 +60,7 @@ def test_pictures_are_prepared_as_by_the_sample(folder_of, prepared, pictures):
         ),
         ({"imageSize": 64}, "imageSize says 64x64, and the model takes 32x32"),
         ({"imageSize": "big"}, "imageSize is (None, 'big', 'big'), where a size in pixels is needed"),
-        ({"labels": ["a"]}, "labels has 1 label for a model with 5 classes; the first are 'a'"),
+        ({"labels": ["a"]}, "labels has 1 label for a model with 5 classes; the first is 'a'"),
         ({"labels": "__import__('os')"}, "labels is \"__import__('os')\", where a list of labels"),
     ],
 )
