@@ -16,7 +16,6 @@ from .drawing.sizes import SIZE
 from .drawing.strips import strip
 from .errors import ArgumentError
 from .explanation import Explanation
-from .pictures.placement import to_original
 
 MOST_IN_A_ROW = 6  # pictures, so that they still fit on a screen
 LONG = 30  # characters of a label that stands in a question
@@ -33,15 +32,11 @@ def side_by_side(explanations: Mapping[str, Explanation | None], picture: Any = 
         picture: as for `Explanation.overlay`, and with its errors.
     """
     first = next(e for e in explanations.values() if e is not None)
-    placed = [
-        (name, None if e is None else to_original(e.map, e.placement)[0]) for name, e in explanations.items()
-    ]
-    seen = to_original(first.map, first.placement)[1]
-    tiles = len(placed) + 1
+    tiles = len(explanations) + 1
     return strip(
         first.pixels(picture),
-        placed,
-        seen=seen,
+        [(name, None if e is None else e.map) for name, e in explanations.items()],
+        placement=first.placement,
         heading=first.heading(),
         columns=ceil(tiles / ceil(tiles / MOST_IN_A_ROW)),
     )

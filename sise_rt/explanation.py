@@ -11,8 +11,8 @@ import numpy as np
 
 from .captions import caption_of, class_named
 from .cautions import Caution
-from .drawing.drawn import drawn
-from .drawing.painting import overlay, transparent
+from .drawing.drawn import drawn, paint
+from .drawing.painting import BARE, transparent
 from .drawing.palettes import INFERNO
 from .drawing.png import encode_png
 from .drawing.sizes import SIZE
@@ -224,8 +224,8 @@ class Explanation:
                 another argument is out of its range.
             ImageError: it cannot be read.
         """
-        placed, seen = to_original(self.map, self.placement)
-        return overlay(self.pixels(picture), placed, seen, outline=outline, palette=palette)
+        shown, size = self.pixels(picture), self.placement.original
+        return paint(shown, self.map, self.placement, size, outline=outline, palette=palette, look=BARE)[0]
 
     def strip(self, picture: Any = None) -> np.ndarray:
         """The picture, each block's visualization map, and the explanation, side by side: uint8 RGB.
@@ -233,9 +233,7 @@ class Explanation:
         The argument and the errors are those of `overlay`.
         """
         maps = [(block.name, block.visualization) for block in self.blocks] + [("explanation", self.map)]
-        placed = [(name, None if m is None else to_original(m, self.placement)[0]) for name, m in maps]
-        seen = to_original(self.map, self.placement)[1]
-        return strip(self.pixels(picture), placed, seen=seen, heading=self.heading())
+        return strip(self.pixels(picture), maps, placement=self.placement, heading=self.heading())
 
     def html(self, picture: Any = None) -> str:
         """A page that stands alone, loads nothing and runs nothing; it prints on one sheet of A4.

@@ -8,9 +8,9 @@ import numpy as np
 
 from sise_rt.pictures.placement import Placement
 
-from .drawn import CROPPED, MIDDLE_GREY, hatch, importance, part, placed_map
+from .drawn import CROPPED, MIDDLE_GREY, hatch, importance, line_note, placed_map, placed_region
 from .framing import Caption, Scale, framed, text_size
-from .painting import DRAWN, overlay, overlay_difference, require_picture, takes_line
+from .painting import DRAWN, overlay, overlay_difference, require_level, require_picture, takes_line
 from .palettes import INFERNO
 from .sizes import SIZE, drawn_size, fit_picture
 
@@ -62,16 +62,17 @@ def contrast(
         ArgumentError: a value is out of its range, or there is no such palette.
     """
     require_picture(picture)
-    size_drawn = drawn_size(placement.original, size)
+    require_level(outline)
+    size_drawn = drawn_size(placement.original, size, panels=3)
     fitted, text = fit_picture(picture, size_drawn), text_size(size_drawn)
-    placed, seen = [], np.ones(size_drawn, bool)
-    for map_ in on_one_scale(*raw):
+    maps, placed, panels, seen = on_one_scale(*raw), [], [], np.ones(size_drawn, bool)
+    for map_, named in zip(maps, classes, strict=True):
         on_picture, seen = placed_map(map_, placement, size_drawn)
         placed.append(on_picture)
-    panels = []
-    for map_, named in zip(placed, classes, strict=True):
-        level = outline * float(map_.max()) if outline is not None and map_.any() else None
-        painted = overlay(fitted, map_, seen, outline=level, palette=palette, look=DRAWN)
+        region = None
+        if outline is not None and map_.any():
+            region = placed_region(map_, outline * float(map_.max()), placement, size_drawn)
+        painted = overlay(fitted, on_picture, seen, region=region, palette=palette, look=DRAWN)
         hatch(painted, seen, text)
         panels.append(framed(painted, named, (), text, importance(palette)))
     painted = overlay_difference(fitted, placed[0] - placed[1], seen)
@@ -79,10 +80,8 @@ def contrast(
     ends = (f"more for {named.subject}" for named in reversed(classes))
     panels.append(framed(painted, Caption("Difference of the two"), (), text, _difference(*ends)))
     notes = [ONE_SCALE]
-    if outline is not None and takes_line(size_drawn) and any(map_.any() for map_ in placed):
-        notes.append(
-            f"White line: what mattered at least {part(outline)} as much as the most for that class."
-        )
+    if outline is not None and takes_line(size_drawn) and any(map_.any() for map_ in maps):
+        notes.append(line_note(outline, " for that class"))
     if not seen.all():
         notes.append(CROPPED)
     return framed(_arranged(panels, size_drawn), caption, notes, text)
@@ -96,6 +95,12 @@ def _difference(low: str, high: str) -> Scale:
 
 def _arranged(panels: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     """Panels in a row, or in a column where pictures of that (height, width) are wide."""
-    if size[1] > WIDE * size[0]:
-        return np.vstack(panels)
-    return np.hstack(panels)
+    axis = 0 if size[1] > WIDE * size[0] else 1
+    # Words may be wrapped into more lines below one than below another: white makes them equal.
+    most = max(panel.shape[1 - axis] for panel in panels)
+    even = []
+    for panel in panels:
+        short = [(0, 0), (0, 0), (0, 0)]
+        short[1 - axis] = (0, most - panel.shape[1 - axis])
+        even.append(np.pad(panel, short, constant_values=255))
+    return np.concatenate(even, axis)

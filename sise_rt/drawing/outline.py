@@ -7,7 +7,8 @@ from math import sqrt
 import cv2
 import numpy as np
 
-ISLAND = 0.1  # of the largest island's area: smaller ones, and smaller holes, are left out
+from sise_rt.pictures.regions import without_holes
+
 AWAY = 0.012  # of the short side: how far from the region the middle of the line runs
 LEAST_AWAY = 5.0  # pixels
 WIDTH = 1 / 350  # of the short side
@@ -16,67 +17,36 @@ WORKED_OUT_IN = 400_000  # pixels: of a larger picture's line nobody sees more
 FRACTION = 4  # bits of a point's coordinates behind the point
 
 
-def outlined_region(inside: np.ndarray) -> np.ndarray:
-    """An area without what is too small to mean anything to the eye.
+def draw_outline(painted: np.ndarray, region: np.ndarray, seen: np.ndarray | None = None) -> None:
+    """Draw a white line with dark edges around a region, onto uint8 RGB (H, W, 3) in place.
 
-    Islands below a tenth of the largest one's area are left out, and holes of that size are filled.
-
-    Args:
-        inside: bool (H, W).
-
-    Returns:
-        bool (H, W); without any True where all or none of `inside` is True.
-    """
-    if inside.all() or not inside.any():
-        return np.zeros_like(inside)
-    islands, areas = _parts(inside, 8)
-    least = max(1, ISLAND * areas.max())
-    return _filled((areas >= least)[islands], least)
-
-
-def _filled(region: np.ndarray, least: float) -> np.ndarray:
-    """A region without its holes of fewer than so many pixels."""
-    gaps, areas = _parts(~region, 4)
-    small = areas < least
-    small[0] = False
-    for border in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
-        small[border] = False  # these are no holes
-    return region | small[gaps]
-
-
-def _parts(inside: np.ndarray, connectivity: int) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each pixel's connected part, 0 outside; and the parts' areas, 0 for what is outside."""
-    _, parts, statistics, _ = cv2.connectedComponentsWithStats(
-        inside.astype(np.uint8), connectivity=connectivity
-    )
-    areas = statistics[:, cv2.CC_STAT_AREA]
-    areas[0] = 0
-    return parts, areas
-
-
-def draw_outline(painted: np.ndarray, inside: np.ndarray) -> None:
-    """Draw a white line with dark edges around an area, onto uint8 RGB (H, W, 3) in place.
-
-    It goes around the `outlined_region` at a distance of AWAY, which smooths it and bridges narrow gaps.
-    Where the region reaches the border of the picture it stays open.
+    It goes around at a distance of AWAY, which smooths it and bridges narrow gaps. Where the region reaches
+    the border of the picture, or of what the model saw, it stays open.
 
     Args:
         painted: the picture.
-        inside: bool (H, W).
+        region: bool (H, W).
+        seen: bool (H, W), where the line may be; everywhere if None.
     """
-    scale = max(1.0, sqrt(inside.size / WORKED_OUT_IN))
-    rows, columns = (max(1, round(side / scale)) for side in inside.shape)
-    # A pixel of the small area stands for all of which any part is inside.
-    small = cv2.resize(255 * inside.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_AREA) > 0
-    scales = inside.shape[1] / columns, inside.shape[0] / rows
-    short = min(inside.shape)
+    if region.all():
+        return
+    unseen = None if seen is None or seen.all() else ~seen
+    before = None if unseen is None else painted[unseen]
+    scale = max(1.0, sqrt(region.size / WORKED_OUT_IN))
+    rows, columns = (max(1, round(side / scale)) for side in region.shape)
+    # A pixel of the small area stands for all of which any part is in the region.
+    small = cv2.resize(255 * region.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_AREA) > 0
+    scales = region.shape[1] / columns, region.shape[0] / rows
+    short = min(region.shape)
     lines = [
         np.rint((2**FRACTION) * ((line + 0.5) * scales - 0.5)).astype(np.int32)
-        for line in around(outlined_region(small), max(LEAST_AWAY, AWAY * short) / max(scales))
+        for line in around(small, max(LEAST_AWAY, AWAY * short) / max(scales))
     ]
     thin = max(1, round(WIDTH * short))
     for colour, thickness in ((DARK, thin + max(2, thin // 2)), (WHITE, thin)):
         cv2.polylines(painted, lines, True, colour, thickness, cv2.LINE_AA, FRACTION)
+    if unseen is not None:
+        painted[unseen] = before
 
 
 def around(region: np.ndarray, away: float) -> list[np.ndarray]:
@@ -97,7 +67,7 @@ def around(region: np.ndarray, away: float) -> list[np.ndarray]:
     distance = cv2.distanceTransform(1 - wide, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     within = cv2.GaussianBlur(distance, (0, 0), away / 2) <= away
     # What lies between parts of the region and is hardly wider than the line is no hole to be shown.
-    within = np.pad(_filled(within, (4 * away) ** 2), 1)
+    within = np.pad(without_holes(within, (4 * away) ** 2), 1)
     lines, _ = cv2.findContours(within.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return [_smooth(line[:, 0].astype(float), away) - (pad + 1) for line in lines]
 

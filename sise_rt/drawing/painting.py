@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from sise_rt.errors import ArgumentError
 
 from .outline import draw_outline
-from .palettes import INFERNO, ORANGE, PURPLE, palette_colours
+from .palettes import INFERNO, ORANGE, PURPLE, palette_colours, require_palette
 
 CONTOUR_SIDE = 96  # pictures with a side below this are too small for a line
 ROWS_PIXELS = 4_000_000  # painted at a time, so that a huge picture needs little memory beside itself
@@ -60,7 +61,7 @@ def overlay(
     map_: np.ndarray,
     seen: np.ndarray | None = None,
     *,
-    outline: float | None = 0.5,
+    region: np.ndarray | None = None,
     palette: str = INFERNO,
     look: Look = BARE,
 ) -> np.ndarray:
@@ -70,7 +71,7 @@ def overlay(
         picture: uint8 RGB (H, W, 3).
         map_: float (H, W) in [0, 1].
         seen: bool (H, W), where the model looked; the rest becomes grey and dark. All of it if None.
-        outline: the value that a thin line goes around, on pictures large enough for one; None for no line.
+        region: bool (H, W), that a thin line goes around, on pictures large enough for one; None for no line.
         palette: one of `palettes.PALETTES`.
         look: how much of the picture stays.
 
@@ -79,19 +80,20 @@ def overlay(
 
     Raises:
         ArgumentError: shapes or types do not fit, the map leaves [0, 1] or is not finite, there is no such
-            palette, or `outline` is not in (0, 1].
+            palette.
     """
     require_picture(picture)
     require_map(map_)
-    require_level(outline)
+    require_palette(palette)
     if map_.shape != picture.shape[:2]:
         raise ArgumentError(f"a map {map_.shape} does not fit a picture {picture.shape[:2]}")
-    if seen is not None and (seen.shape != map_.shape or seen.dtype != bool):
-        raise ArgumentError(f"seen is bool {map_.shape}, not {seen.dtype} {seen.shape}")
+    for name, pixels in (("seen", seen), ("region", region)):
+        if pixels is not None and (pixels.shape != map_.shape or pixels.dtype != bool):
+            raise ArgumentError(f"{name} is bool {map_.shape}, not {pixels.dtype} {pixels.shape}")
 
     painted = _painted(picture, in_levels(map_), seen, look.ground, *_paint(palette, look))
-    if outline is not None and takes_line(map_.shape):
-        draw_outline(painted, map_ >= outline if seen is None else (map_ >= outline) & seen)
+    if region is not None and takes_line(map_.shape):
+        draw_outline(painted, region, seen)
     return painted
 
 
@@ -167,6 +169,7 @@ def transparent(map_: np.ndarray, palette: str = INFERNO) -> np.ndarray:
         ArgumentError: it is no map, or there is no such palette.
     """
     require_map(map_)
+    require_palette(palette)
     level = in_levels(map_)
     return np.dstack([palette_colours(palette)[level], level])
 
@@ -192,7 +195,7 @@ def require_map(map_: np.ndarray) -> None:
 
 def require_level(level: float | None) -> None:
     """Refuse a value that no line can go around, with an `ArgumentError`."""
-    if level is not None and not 0 < level <= 1:
+    if level is not None and not (isinstance(level, Real) and 0 < level <= 1):
         raise ArgumentError(
-            f"a line goes around values above 0 and at most 1, not {level}", settings=("outline",)
+            f"a line goes around values above 0 and at most 1, not {level!r}", settings=("outline",)
         )

@@ -31,7 +31,12 @@ def palette_colours(name: str) -> np.ndarray:
     Raises:
         ArgumentError: there is no such palette.
     """
-    if name not in PALETTES:
-        raise ArgumentError(f"no palette {name!r}; known are {', '.join(PALETTES)}", settings=("palette",))
+    require_palette(name)
     ramp = np.arange(256, dtype=np.uint8)[:, None]
     return np.ascontiguousarray(cv2.applyColorMap(ramp, PALETTES[name])[:, 0, ::-1])
+
+
+def require_palette(name: str) -> None:
+    """Refuse what is no palette's name, with an `ArgumentError`."""
+    if not isinstance(name, str) or name not in PALETTES:
+        raise ArgumentError(f"no palette {name!r}; known are {', '.join(PALETTES)}", settings=("palette",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from numbers import Integral
 
 import cv2
 import numpy as np
@@ -14,11 +15,12 @@ SIZE = 512  # pixels that the short side has at least
 SIZES = 32, 4096  # that may be asked for
 MOST_PIXELS = 4_000_000  # of a picture that is larger than it need be: what is larger shrinks to that
 MOST_SIDES = 4  # how much longer than `size` a narrow picture may become by being enlarged
+LARGEST = MOST_SIDES * SIZES[1] ** 2  # pixels of what is drawn
 LONGEST = MOST_SIDES * SIZES[1]  # pixels of any side: the words around a line of pixels grow with its length
 SMOOTHLY = 6  # enlarged by less than that it is smooth, by more it shows its pixels
 
 
-def drawn_size(original: tuple[int, int], size: int = SIZE) -> tuple[int, int]:
+def drawn_size(original: tuple[int, int], size: int = SIZE, *, panels: int = 1) -> tuple[int, int]:
     """The (height, width) that a picture is drawn in: its own, but for small, huge and narrow ones.
 
     The short side has `size` pixels at least, and of a huge picture there are about 4 million pixels at
@@ -28,18 +30,21 @@ def drawn_size(original: tuple[int, int], size: int = SIZE) -> tuple[int, int]:
     Args:
         original: the picture's (height, width).
         size: of the short side, at least; 32 to 4096.
+        panels: how many such drawings stand together: all of them have no more pixels than one may have.
 
     Raises:
         ArgumentError: `size` is out of its range.
     """
-    if not SIZES[0] <= size <= SIZES[1]:
+    if not (isinstance(size, Integral) and SIZES[0] <= size <= SIZES[1]):
         raise ArgumentError(
-            f"a picture is drawn {SIZES[0]} to {SIZES[1]} pixels large, not {size}", settings=("size",)
+            f"a picture is drawn {SIZES[0]} to {SIZES[1]} pixels large, not {size!r}",
+            settings=("size",),
         )
     height, width = original
     own = min(1.0, sqrt(MOST_PIXELS / (height * width)))
     wanted = min(size / min(original), MOST_SIDES * size / max(original))
-    scale = min(max(own, wanted), LONGEST / max(original))
+    most = min(LONGEST / max(original), sqrt(LARGEST / (panels * height * width)))
+    scale = min(max(own, wanted), most)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 

@@ -11,12 +11,14 @@ meaning for an image is NaN, for the caller to count and leave out.
 rule, not the evidence, ranks a map of many equal values: state it beside the numbers.
 """
 
+from sise_rt.pictures.regions import region_of
+
 from .agreement import bbox, ebpg, miou, pointing_game
 from .arrays import Confidence
 from .border import border_share
 from .confidence import drop, increase, kept_pixels, masked_confidence
 from .curves import Curve, blurred, deletion, insertion
-from .region import Region, borne_by, region_of
+from .region import Region, borne_by
 
 __all__ = [
     "Confidence",

@@ -24,8 +24,9 @@ from sise_rt.metrics import (
     masked_confidence,
     region_of,
 )
-from sise_rt.metrics.region import LEAST, LEVEL, SEED, spared
+from sise_rt.metrics.region import LEAST, SEED, spared
 from sise_rt.pictures.picture import prepare
+from sise_rt.pictures.regions import LEVEL
 from sise_rt.running.engine import Engine
 from sise_rt.running.finite import require_finite
 from sise_rt.running.logits import confidences

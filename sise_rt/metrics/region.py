@@ -8,10 +8,9 @@ import numpy as np
 
 from sise_rt.errors import ArgumentError
 
-from .arrays import Confidence, checked_map
+from .arrays import Confidence
 from .confidence import masked_confidence
 
-LEVEL = 0.5  # of a map: what lies above it is the region, as pictures outline it
 LEAST = 0.01  # of the confidence that hiding must take: less is lost in the two digits that people go by
 SHIFTS, SEED = 8, 0
 
@@ -48,11 +47,6 @@ class Region:
 def spared(hidden: float, whole: float) -> bool:
     """Whether less than `LEAST` of the confidence in the whole picture goes where something is hidden."""
     return whole - hidden < LEAST * whole
-
-
-def region_of(map_: np.ndarray, level: float = LEVEL) -> np.ndarray:
-    """The region that a map in [0, 1] marks, bool (H, W): where it reaches the level."""
-    return checked_map(map_) >= level
 
 
 def borne_by(

@@ -12,7 +12,10 @@ from sise_rt.captions import NOTHING, strongest
 from sise_rt.drawing.drawn import importance, paint
 from sise_rt.drawing.palettes import INFERNO
 from sise_rt.drawing.sizes import fit_picture
-from sise_rt.pictures.placement import Placement, to_original
+from sise_rt.pictures.placement import Placement
+from sise_rt.pictures.regions import LEVEL, region_of
+
+from .sentences import share
 
 if TYPE_CHECKING:
     from sise_rt.explanation import Explanation
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 SIDE = 900  # pixels of the long side of picture and overlay
 WIDE_SIDE = 1600  # of those that have the page's whole width
 TILE = 260  # of a block's map
-OUTLINE = 0.5
 JPEG = cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
 
 
@@ -34,7 +36,7 @@ class Figures:
         blocks: the map of each block over it, by the block's name; None where it has no usable one.
         scale: the map's colours from 0 to 1.
         aspect: the picture's width by its height.
-        where: in words where the map is highest, and how much of the picture the line goes around.
+        where: in words where the map is highest, and how much of what the model saw the line goes around.
     """
 
     picture: bytes
@@ -74,12 +76,12 @@ def draw(explanation: Explanation, pixels: np.ndarray, *, wide: float) -> Figure
 
 
 def where(map_: np.ndarray, placement: Placement) -> str:
-    """In words in which ninth of the picture a map is highest, and how much of the picture has the line."""
+    """In words in which ninth of the picture a map is highest, and how much the line goes around."""
     place = strongest(map_, placement)
     if place is None:
         return NOTHING
-    part = 100 * float((to_original(map_, placement)[0] >= OUTLINE).mean())
-    return f"What mattered most is {place}; the line goes around {part:.0f} % of the picture."
+    part = share(float(region_of(map_).mean()))
+    return f"What mattered most is {place}; the line goes around {part} of what the model saw."
 
 
 def _size(height: int, width: int, side: int) -> tuple[int, int]:
@@ -90,7 +92,7 @@ def _size(height: int, width: int, side: int) -> tuple[int, int]:
 def _covered(explanation: Explanation, map_: np.ndarray, picture: np.ndarray) -> bytes:
     """A map over the model's input on the picture as it is drawn, as JPEG."""
     size = picture.shape[0], picture.shape[1]
-    return _jpeg(paint(picture, map_, explanation.placement, size, outline=OUTLINE)[0])
+    return _jpeg(paint(picture, map_, explanation.placement, size, outline=LEVEL)[0])
 
 
 def _jpeg(rgb: np.ndarray) -> bytes:

@@ -39,7 +39,7 @@ def drawn_with(monkeypatch, raw, size=(64, 64), placement=None):
 
         def spy(picture, map_, *rest, _name=name, _real=real, **options):
             if map_.shape[0] > 1:  # not the scale
-                seen.setdefault(_name, []).append((map_, options.get("outline")))
+                seen.setdefault(_name, []).append((map_, options.get("region")))
             return _real(picture, map_, *rest, **options)
 
         monkeypatch.setattr(module, name, spy)
@@ -53,10 +53,14 @@ def test_both_maps_and_their_difference_are_drawn(monkeypatch):
     first, second = np.zeros((16, 16)), np.zeros((16, 16))
     first[2:6, 2:6], second[10:14, 10:14] = 4, 1
     made, seen = drawn_with(monkeypatch, (first, second))
-    (a, level_a), (b, level_b) = seen["overlay"]
+    (a, around_a), (b, around_b) = seen["overlay"]
     assert a.max() == pytest.approx(1, abs=0.02)
     assert b.max() == pytest.approx(0.25, abs=0.01)
-    assert (level_a, level_b) == (pytest.approx(a.max() / 2), pytest.approx(b.max() / 2))
+    scale = 256 // 16
+    for around, top in ((around_a, 2), (around_b, 10)):
+        rows, columns = np.nonzero(around)
+        assert (rows.min(), columns.min()) == pytest.approx((top * scale, top * scale), abs=2)
+        assert around.sum() == pytest.approx((4 * scale) ** 2, rel=0.1)
     np.testing.assert_array_equal(seen["overlay_difference"][0][0], a - b)
     assert made.shape[1] > 3 * 256
 
@@ -92,3 +96,13 @@ def test_the_line_is_told_as_it_is_drawn(monkeypatch, outline, size, line):
     contrast(picture, raw, placement, Caption("Why?"), CLASSES, size=size, outline=outline)
     notes = " ".join(told[-1])
     assert (line in notes) if line else ("line" not in notes)
+
+
+@pytest.mark.parametrize("size", [(2, 300), (300, 2), (1, 1)])
+@pytest.mark.parametrize("named", ["a", "a class with a long name " * 4])
+def test_panels_with_more_words_below_fit_together(size, named):
+    placement = Placement(size, (16, 16), 0, 0, (16, 16))
+    raw, caption = (np.eye(16), np.eye(16)[::-1]), Caption(named)
+    picture = np.zeros((*size, 3), np.uint8)
+    made = contrast(picture, raw, placement, Caption("Why?"), (caption, caption), size=64)
+    assert max(made.shape) < 2000

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from sise_rt.drawing import drawn as module
-from sise_rt.drawing.drawn import drawn, placed_map
+from sise_rt.drawing.drawn import drawn, hatch, placed_map, placed_region
 from sise_rt.drawing.framing import Caption, Scale, framed, text_size
 from sise_rt.drawing.lettering import font_for
 from sise_rt.drawing.painting import DRAWN, overlay
 from sise_rt.errors import ArgumentError
 from sise_rt.pictures.placement import Placement, to_original
+from sise_rt.pictures.regions import region_of
 
 CAPTION = Caption("Decision: pit (2)", ", confidence 0.988", ("Model surface.",))
 
@@ -40,7 +41,7 @@ def test_the_picture_lies_in_the_middle_in_its_drawn_size():
     from sise_rt.drawing.sizes import fit_picture
 
     placed, seen = placed_map(blob(), whole(100, 120), (512, 614))
-    expected = overlay(fit_picture(picture, (512, 614)), placed, seen, outline=None, look=DRAWN)
+    expected = overlay(fit_picture(picture, (512, 614)), placed, seen, look=DRAWN)
     np.testing.assert_array_equal(inner, expected)
     assert made.shape[1] == 614 + 2 * text
 
@@ -149,10 +150,37 @@ def test_longer_captions_are_wider_or_higher():
 
 @pytest.mark.parametrize(
     ("arguments", "setting"),
-    [({"size": 5}, "size"), ({"outline": 0}, "outline"), ({"outline": np.nan}, "outline"),
+    [({"size": 5}, "size"), ({"size": "a"}, "size"), ({"size": 99.5}, "size"), ({"outline": "a"}, "outline"),
+     ({"outline": [0.5]}, "outline"), ({"palette": []}, "palette"),
+     ({"outline": 0}, "outline"), ({"outline": np.nan}, "outline"),
      ({"outline": 1.1}, "outline"), ({"palette": "jet"}, "palette")],
 )  # fmt: skip
 def test_arguments_that_cannot_be(arguments, setting):
     with pytest.raises(ArgumentError) as refused:
         drawn(noise(64, 64, 3), blob(), whole(64, 64), CAPTION, **arguments)
     assert refused.value.settings == (setting,)
+
+
+def test_the_line_goes_around_the_region_that_is_tested():
+    """Also where the highest value is a single pixel, and smoothing would take it away."""
+    map_ = np.zeros((32, 32), np.float32)
+    map_[2:20, 2:12], map_[26, 28], map_[28, 4] = 0.6, 1, 0.9
+    assert np.flatnonzero(region_of(map_)[20:].any(axis=0)).tolist() == [28]
+    around = placed_region(map_, 0.5, whole(32, 32), (512, 512))
+    assert around[26 * 16 + 8, 28 * 16 + 8]
+    assert not around[27 * 16 :, :256].any()
+    assert around.mean() == pytest.approx(region_of(map_).mean(), rel=0.15)
+    cropped = placed_region(map_, 0.5, Placement((32, 64), (32, 64), 0, 16, (32, 32)), (512, 1024))
+    np.testing.assert_array_equal(cropped[:, 256:768], around)
+    assert cropped.sum() == around.sum()
+
+
+@pytest.mark.parametrize("level", [0, 60, 255])
+def test_hatching_is_legible_on_dark_and_light(level):
+    unseen = np.full((64, 64, 3), round(0.4 * level), np.uint8)
+    painted = unseen.copy()
+    hatch(painted, np.zeros((64, 64), bool), 15)
+    lines = (painted != unseen).any(axis=2)
+    assert 0.1 < lines.mean() < 0.2
+    light, dark = (((tone / 255) ** 2.2 + 0.05) for tone in (painted[lines].min(), unseen[0, 0, 0]))
+    assert light / dark > 2  # contrast as WCAG reckons it

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sise_rt.drawing.outline import ISLAND, draw_outline, outlined_region
+from sise_rt.drawing.outline import draw_outline
+from sise_rt.pictures.regions import region_of
 
 
 def disc(shape, centre, radius):
@@ -34,8 +35,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_line_lies_just_outside_and_encloses_all_of_the_region(name):
-    inside = SHAPES[name]
-    region = outlined_region(inside)
+    inside = region = region_of(SHAPES[name].astype(float))
     drawn, white = lines_around(inside)
     assert not (drawn & region).any()
     # Everything that cannot be reached from the border of the picture without crossing the line ...
@@ -70,34 +70,9 @@ def test_the_line_is_smooth():
     assert np.ptp(along) < 14  # the stairs themselves: 24
 
 
-def test_islands_and_holes_below_a_tenth_of_the_largest_are_left_out():
-    large = disc((400, 600), (200, 200), 100)
-    area = large.sum()
-    side = int(np.sqrt(ISLAND * area))
-    for extra, stays in ((-3, False), (3, True)):
-        inside = large.copy()
-        inside[20 : 20 + side + extra, 450 : 450 + side + extra] = True
-        region = outlined_region(inside)
-        assert region[25, 455] == stays
-        assert (region & large == large).all()
-        holed = large.copy()
-        holed[170 : 170 + side + extra, 170 : 170 + side + extra] = False
-        assert outlined_region(holed)[180, 180] != (holed.sum() < area and stays)
-
-
-def test_many_islands_of_one_size_all_stay():
-    inside = np.zeros((400, 400), bool)
-    for row in range(20, 400, 60):
-        for column in range(20, 400, 60):
-            inside[row : row + 8, column : column + 8] = True
-    assert np.array_equal(outlined_region(inside), inside)
-
-
 @pytest.mark.parametrize("value", [False, True])
 def test_nothing_and_everything_have_no_line(value):
-    inside = np.full((200, 300), value)
-    assert not outlined_region(inside).any()
-    assert not lines_around(inside)[0].any()
+    assert not lines_around(np.full((200, 300), value))[0].any()
 
 
 def test_at_the_border_of_the_picture_the_line_is_open():
@@ -118,3 +93,14 @@ def test_one_pixel_of_a_huge_picture_has_a_line():
     assert abs(columns.mean() - 2345) < 8
     lines, _ = cv2.findContours(white.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     assert len(lines) == 1
+
+
+def test_the_line_stays_within_what_the_model_saw():
+    region, seen = np.zeros((200, 300), bool), np.zeros((200, 300), bool)
+    region[50:150, 50:150] = seen[:, :150] = True
+    painted = np.full((200, 300, 3), 128, np.uint8)
+    draw_outline(painted, region, seen)
+    drawn = (painted != 128).any(axis=2)
+    assert not drawn[:, 150:].any()
+    assert drawn[60:140, 35:50].any(axis=1).all()
+    assert drawn[35:50, 60:149].any(axis=0).all()

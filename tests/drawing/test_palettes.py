@@ -1,8 +1,10 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
 
-from sise_rt.drawing.palettes import ORANGE, PALETTES, PURPLE, palette_colours
+from sise_rt.drawing.palettes import ORANGE, PALETTES, PURPLE, palette_colours, require_palette
 from sise_rt.errors import ArgumentError
 
 
@@ -29,9 +31,10 @@ def test_palettes_rise_in_lightness_and_so_in_grey_print(name):
     assert np.abs(colours - theirs).max() <= 2
 
 
-def test_an_unknown_palette_is_refused():
-    with pytest.raises(ArgumentError, match="no palette 'jet'; known are inferno") as refused:
-        palette_colours("jet")
+@pytest.mark.parametrize("name", ["jet", [], None, 3])
+def test_an_unknown_palette_is_refused(name):
+    with pytest.raises(ArgumentError, match=rf"no palette {re.escape(repr(name))}; known are inf") as refused:
+        require_palette(name)
     assert refused.value.settings == ("palette",)
 
 

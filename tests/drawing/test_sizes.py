@@ -46,3 +46,11 @@ def test_small_pictures_are_enlarged_smoothly_and_tiny_ones_show_their_pixels():
     halved = fit_picture(picture, (50, 75))
     means = picture.reshape(50, 2, 75, 2, 3).mean(axis=(1, 3))
     assert np.abs(halved - means).max() <= 1
+
+
+@pytest.mark.parametrize("original", [(160, 160), (100, 390), (390, 100), (2, 3000), (3000, 2)])
+def test_several_drawings_together_are_no_larger_than_one_may_be(original):
+    height, width = drawn_size(original, 4096, panels=3)
+    assert 3 * height * width <= 4 * 4096**2 * 1.001
+    assert max(height, width) <= 4 * 4096
+    assert drawn_size(original, 512, panels=3) == drawn_size(original, 512)

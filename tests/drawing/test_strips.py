@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from sise_rt.drawing.painting import overlay
+from sise_rt.drawing.drawn import paint
+from sise_rt.drawing.painting import BARE, overlay
 from sise_rt.drawing.strips import strip
 from sise_rt.errors import ArgumentError
+from sise_rt.pictures.placement import Placement
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -101,18 +103,24 @@ def test_a_single_map_has_its_outline_and_many_have_none():
     map_ = np.tile(np.linspace(0, 1, 240), (240, 1))
     one = strip(picture, [("explanation", map_)])[30:270, 256:496]
     two = strip(picture, [("explanation", map_)] * 2)[30:270, 256:496]
-    np.testing.assert_array_equal(one, overlay(picture, map_))
-    np.testing.assert_array_equal(two, overlay(picture, map_, outline=None))
+    placement = Placement((240, 240), (240, 240), 0, 0, (240, 240))
+    np.testing.assert_array_equal(one, paint(picture, map_, placement, (240, 240), look=BARE)[0])
+    np.testing.assert_array_equal(
+        two, paint(picture, map_, placement, (240, 240), outline=None, look=BARE)[0]
+    )
     assert (one != two).any()
 
 
 def test_the_strip_dims_what_was_not_seen():
     picture = np.full((240, 240, 3), 200, np.uint8)
-    seen = np.zeros((240, 240), bool)
-    seen[:, 120:] = True
-    made = strip(picture, [("a", np.zeros((240, 240))), ("b", np.zeros((240, 240)))], seen=seen)
-    assert made[150, 256 + 60].max() < 100
+    right_half = Placement((240, 240), (24, 24), 0, 12, (24, 12))
+    maps = [("a", np.zeros((24, 12))), ("b", np.zeros((24, 12)))]
+    made, whole = strip(picture, maps, placement=right_half), strip(picture, maps)
+    left = made[150, 256 : 256 + 118].max(axis=1)
+    assert np.median(left) < 100
+    assert 10 < (left > 150).sum() < 40  # hatched
     assert made[150, 256 + 180].min() > 150
+    assert text_pixels(made, slice(whole.shape[0], None)) > 100  # which is told below
 
 
 def test_the_strip_refuses_bad_maps_and_pictures():

@@ -9,6 +9,7 @@ import pytest
 import sise_rt
 from sise_rt.errors import ArgumentError, BundleError
 from sise_rt.metrics.check import STEPS, check, check_region
+from sise_rt.pictures.regions import region_of
 from sise_rt.running.logits import confidences
 
 
@@ -53,7 +54,7 @@ def test_the_region_is_hidden_shown_and_hidden_elsewhere(explainer):
     explanation = explainer.explain(picture, "c", batch_size=4)
     region = check_region(explainer.engine, explanation, picture).check["region"]
     image = explainer.prepare(picture).tensor[0]
-    marked = explanation.map >= 0.5
+    marked = region_of(explanation.map)
 
     def psi(image):
         *_, logits = explainer.engine.features(image[None].astype(np.float32), np.full(1, 2))

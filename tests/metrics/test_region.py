@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sise_rt.errors import ArgumentError
-from sise_rt.metrics import Region, borne_by, region_of
+from sise_rt.metrics import Region, borne_by
 from sise_rt.metrics.region import shifted_copies
 
 SIZE = 12, 16
@@ -81,12 +81,6 @@ def test_nothing_and_everything_have_nothing_to_be_compared_with(value):
     assert (told.bears, len(told.random), told.area) == (None, 0, float(value))
     black, whole = brightness(0 * IMAGE[None])[0], brightness(IMAGE[None])[0]
     assert (told.hidden, told.alone) == pytest.approx((black, whole) if value else (whole, black))
-
-
-def test_the_region_reaches_the_level():
-    map_ = np.array([[0.0, 0.49999], [0.5, 1.0]])
-    assert region_of(map_).tolist() == [[False, False], [True, True]]
-    assert region_of(map_, 1.0).tolist() == [[False, False], [False, True]]
 
 
 def test_what_is_no_region_is_refused():

@@ -12,6 +12,7 @@ import sise_rt
 from sise_rt.metrics.check import check_region
 from sise_rt.pictures.placement import Placement
 from sise_rt.report.figures import where
+from sise_rt.report.sentences import share
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m\udcff&amp;"
 WHOLE = Placement((6, 6), (6, 6), 0, 0, (6, 6))
@@ -215,10 +216,18 @@ def test_a_map_of_zeros(explanation, read):
 def test_where_the_map_is_highest(row, column, text):
     map_ = np.zeros((6, 6), np.float32)
     map_[row, column] = 1
-    told = f"What mattered most is at the {text}; the line goes around 3 % of the picture."
+    told = f"What mattered most is at the {text}; the line goes around 2.8 % of what the model saw."
     assert where(map_, WHOLE) == told
     everywhere = where(np.ones((3, 3)), WHOLE)
-    assert everywhere == "What mattered most is in the middle; the line goes around 100 % of the picture."
+    assert (
+        everywhere == "What mattered most is in the middle; the line goes around 100 % of what the model saw."
+    )
+
+
+def test_the_page_has_one_share_of_the_region(checked, read):
+    text, area = read(checked.html()).text, checked.record()["check"]["region"]["area"]
+    assert f"the line goes around {share(area)} of what the model saw." in text
+    assert f"The region is {share(area)} of what the model saw." in text
 
 
 def test_a_page_needs_the_picture(explanation, read):
