@@ -61,6 +61,18 @@ def titled(explanation: Explanation, before: str = "", lines: Sequence[str] = ()
     return Caption(before + named, value, tuple(lines))
 
 
+def is_decision(activation: str, target: int, best: int) -> bool:
+    """Whether a class is what the model decided for: of classes that are judged one by one none is."""
+    return activation == "softmax" and target == best
+
+
+def rests(bears: bool, named: str, *, decided: bool) -> str:
+    """Whether a region bears the decision, or the confidence in a class that is none; as a main clause."""
+    if decided:
+        return "it bears the decision" if bears else "it does not bear the decision"
+    return f"the confidence in {named} {'rests' if bears else 'does not rest'} on it"
+
+
 def provenance(explanation: Explanation) -> str:
     """Model and method, as `Model cats, explained by SISE: all 487 masks scored`."""
     method, masks = explanation.method, explanation.masks

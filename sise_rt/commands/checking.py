@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from sise_rt.metrics.region import spared
+from sise_rt.captions import class_named, is_decision, rests
+from sise_rt.explanation import Explanation
+from sise_rt.metrics.region import NEARLY_ALL, spared
 from sise_rt.wording import probability
 
 
-def check_lines(check: Mapping[str, Any]) -> Iterator[str]:
-    """Lines for a terminal.
-
-    Args:
-        check: of an explanation, as `sise_rt.metrics.check` gives it.
-    """
+def check_lines(explanation: Explanation) -> Iterator[str]:
+    """Lines for a terminal; none where the model was not asked."""
+    check = explanation.check
+    if not check:
+        return
     region, random = check["region"], check["region"]["random"]
     whole, hidden, alone = (probability(region[name]) for name in ("whole", "hidden", "alone"))
     yield (
@@ -25,13 +25,17 @@ def check_lines(check: Mapping[str, Any]) -> Iterator[str]:
         yield "region: there is nothing to compare it with"
     else:
         mean, lowest, highest = (probability(random[name]) for name in ("mean", "lowest", "highest"))
-        verdict = "bears the decision" if region["bears"] else "does not bear the decision"
-        if spared(region["hidden"], region["whole"]):
+        decided = is_decision(explanation.activation, explanation.target, explanation.predicted.index)
+        named = class_named(explanation.label, explanation.target)
+        verdict = rests(region["bears"], named, decided=decided)
+        if spared(region["hidden"], region["whole"], region["whole"]):
             verdict += f", as hiding it takes less than {region['least']:.0%} of the confidence"
         yield (
             f"region: with as much hidden elsewhere {mean} on average ({lowest} to {highest}, "
-            f"{random['copies']} places): it {verdict}"
+            f"{random['copies']} places): {verdict}"
         )
+        if region["area"] > NEARLY_ALL:
+            yield "region: as it is nearly all of the input, that tells little"
     if "drop" in check:
         drop = "-" if check["drop"] is None else f"{check['drop']:.3f}"
         rises = "rises" if check["increase"] else "does not rise"

@@ -37,8 +37,7 @@ def summary(explanation: Explanation, picture: Path) -> list[str]:
     lines = [
         f"{Path(explanation.name).name}: {explanation.heading()}, {how}{cost} in {seconds:.1f} s -> {picture}"
     ]
-    if explanation.check:
-        lines += [f"  check: {line}" for line in check_lines(explanation.check)]
+    lines += [f"  check: {line}" for line in check_lines(explanation)]
     predicted = explanation.predicted
     if predicted.index != explanation.target:
         highest = "the highest is" if explanation.activation == "none" else "the model predicts"

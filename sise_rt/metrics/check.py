@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sise_rt.captions import class_named, is_decision, rests
 from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError
 from sise_rt.explanation import Explanation
@@ -136,11 +137,12 @@ def check(engine: Engine, explanation: Explanation, picture: Any = None) -> Expl
     """
     image, confidence = _asked(engine, explanation, picture)
     batch = max(1, explanation.batch)
-    borne = check_map(explanation.map, image, confidence(image[None])[0], confidence, batch=batch)
+    whole = min(1.0, explanation.confidence)
+    borne = check_map(explanation.map, image, whole, confidence, batch=batch)
     values = borne.values | {"kept": borne.kept}
     # JSON has no NaN.
     plain = {k: None if v is None or np.isnan(v) else round(v, 6) for k, v in values.items()}
-    told = check_region(engine, explanation, picture)
+    told = _with_region(explanation, image, confidence)
     return replace(told, check={**(told.check or {}), **plain})
 
 
@@ -150,9 +152,9 @@ def check_region(engine: Engine, explanation: Explanation, picture: Any = None) 
     Its `check` has `region`: the `level` of the map that bounds it, its `area` as a share of the input, the
     confidence in the `whole` picture, with the region `hidden` and shown `alone`, that without each of some
     `random` regions of equal area (`copies`, `seed`, `mean`, `lowest`, `highest`), and whether it `bears` the
-    decision: whether hiding it takes the share `least` of the confidence, and more than hiding those in the
-    mean. Where the region is empty, or is all there is, `random` and `bears` are None. A region that does not
-    bear the decision is a warning too.
+    decision: whether hiding it takes the share `least` of the confidence, and as much more than hiding those
+    does in the mean. Where the region is empty, or is all there is, `random` and `bears` are None. A region
+    that does not bear the decision is a warning too.
 
     Args:
         engine: of the model that was explained.
@@ -167,12 +169,15 @@ def check_region(engine: Engine, explanation: Explanation, picture: Any = None) 
         ArgumentError: the bundle explains the model's output as it is, which is no probability, or there is
             no picture.
     """
-    image, confidence = _asked(engine, explanation, picture)
+    return _with_region(explanation, *_asked(engine, explanation, picture))
+
+
+def _with_region(explanation: Explanation, image: np.ndarray, confidence: Confidence) -> Explanation:
     whole, batch = min(1.0, explanation.confidence), max(1, explanation.batch)
     region = borne_by(region_of(explanation.map), image, whole, confidence, batch=batch)
     warnings = [warning for warning in explanation.warnings if warning.code != "region-not-borne"]
     if region.bears is False:
-        warnings.append(Caution("region-not-borne", _not_borne(region)))
+        warnings.append(Caution("region-not-borne", _not_borne(region, explanation)))
     return replace(explanation, check={"region": _record(region)}, warnings=tuple(warnings))
 
 
@@ -213,15 +218,16 @@ def _record(region: Region) -> dict[str, Any]:
     }
 
 
-def _not_borne(region: Region) -> str:
+def _not_borne(region: Region, explanation: Explanation) -> str:
     hidden, elsewhere = probability(region.hidden), probability(float(region.random.mean()))
-    if spared(region.hidden, region.whole):
+    if spared(region.hidden, region.whole, region.whole):
         return (
-            f"the confidence is {probability(region.whole)}, and {hidden} without the region that the map "
-            f"marks, {region.area:.1%} of the input: hiding it takes less than {LEAST:.0%} of it, "
-            "so what is left suffices for the decision"
+            f"without the region that the map marks the confidence is {hidden}, in the whole picture "
+            f"{probability(region.whole)}: what is left suffices"
         )
+    named = class_named(explanation.label, explanation.target)
+    decided = is_decision(explanation.activation, explanation.target, explanation.predicted.index)
     return (
-        f"without the region that the map marks, {region.area:.1%} of the input, the confidence is {hidden}, "
-        f"and without as much elsewhere {elsewhere} on average: the map does not show what bears the decision"
+        f"without the region that the map marks the confidence is {hidden}, without as much elsewhere "
+        f"{elsewhere} on average: {rests(False, named, decided=decided)}"
     )

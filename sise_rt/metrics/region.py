@@ -11,6 +11,7 @@ from sise_rt.errors import ArgumentError
 from .arrays import Confidence
 from .confidence import masked_confidence
 
+NEARLY_ALL = 0.8  # of the input: hiding a region of more tells little about it
 LEAST = 0.01  # of the confidence that hiding must take: less is lost in the two digits that people go by
 SHIFTS, SEED = 8, 0
 
@@ -35,18 +36,20 @@ class Region:
 
     @property
     def bears(self) -> bool | None:
-        """Whether hiding the region takes a share of the confidence, and more than its copies in the mean.
+        """Whether hiding the region takes `LEAST` of the confidence, and as much more than its copies do.
 
-        None where there is nothing to compare: the region is empty, or is the whole picture.
+        The copies count by their mean. None where there is nothing to compare: the region is empty, or is the
+        whole picture.
         """
         if not len(self.random):
             return None
-        return not spared(self.hidden, self.whole) and bool(self.hidden < self.random.mean())
+        elsewhere = min(self.whole, float(self.random.mean()))
+        return not spared(self.hidden, elsewhere, self.whole)
 
 
-def spared(hidden: float, whole: float) -> bool:
-    """Whether less than `LEAST` of the confidence in the whole picture goes where something is hidden."""
-    return whole - hidden < LEAST * whole
+def spared(hidden: float, before: float, whole: float) -> bool:
+    """Whether a confidence falls from `before` to `hidden` by less than `LEAST` of that in the whole."""
+    return before - hidden < LEAST * whole
 
 
 def borne_by(

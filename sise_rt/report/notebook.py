@@ -20,6 +20,6 @@ def fragment(record: Record, png: bytes | None) -> str:
         shown = element("img", src=data_uri(png, "png"), alt=alt, style="max-width: 100%")
     region = record["check"] and record["check"].get("region")
     lines = [sentences.decision(record), sentences.method(record)]
-    lines += [sentences.bearing(region)] if region else []
+    lines += [sentences.bearing(record)] if region else []
     lines += [f"Note: {warning['message']}" for warning in record["warnings"]]
     return written(element("div", shown, *(element("p", line) for line in lines)))

@@ -9,10 +9,10 @@ from . import sentences
 from .audit import audit
 from .elements import data_uri, document, element
 from .figures import Figures
-from .sentences import Record, cut, named, trust
+from .sentences import Record, begun, cut, named, trust
 
 MOST_WARNINGS = 4  # that are told, so that the page stays one sheet
-LONGEST = 160  # characters of one, likewise
+ROOM, LEAST_ROOM = 600, 100  # characters of all of them, likewise, and that each has at least
 WIDE = 3  # width by height of pictures that have the page's whole width
 SHAPES = ((8, "stack flat"), (WIDE, "stack"), (1.25, "landscape"), (0, "upright"))  # from this aspect on
 COLUMNS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 14)  # of blocks side by side
@@ -164,7 +164,7 @@ def _region(record: Record) -> Element | None:
         "div",
         element("h2", "If the marked region is hidden"),
         element("table", element("tbody", *lines)),
-        element("p", sentences.bearing(region), class_="verdict"),
+        element("p", sentences.bearing(record), class_="verdict"),
     )
 
 
@@ -175,18 +175,18 @@ def _warnings(record: Record) -> Element | None:
     warnings = record["warnings"]
     if not warnings:
         return None
-    shown = [
-        element("li", _sentence(w["message"]), " ", element("code", w["code"]))
-        for w in warnings[:MOST_WARNINGS]
-    ]
+    shown, room = [], ROOM
+    for after, warning in reversed(list(enumerate(reversed(warnings[:MOST_WARNINGS])))):
+        text = _sentence(begun(warning["message"], room - after * LEAST_ROOM))
+        room -= len(text)
+        shown.append(element("li", text, " ", element("code", warning["code"])))
     if more := warnings[MOST_WARNINGS:]:
         shown.append(element("li", f"{len(more)} more stand in the record."))
     return element("section", element("h2", "To be heeded"), element("ul", *shown), class_="heed")
 
 
 def _sentence(text: str) -> str:
-    text = cut(text, LONGEST)
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?', '…')) else '.'}"
 
 
 def _blocks(figures: Figures) -> Element | None:

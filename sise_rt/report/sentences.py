@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sise_rt.captions import class_named, how_made
+from sise_rt.captions import class_named, how_made, is_decision, rests
 from sise_rt.methods import METHODS
-from sise_rt.metrics.region import spared
+from sise_rt.metrics.region import NEARLY_ALL, spared
 from sise_rt.wording import counted, probability
 
 Record = Mapping[str, Any]
@@ -33,6 +33,14 @@ def share(fraction: float) -> str:
 def cut(text: str, most: int) -> str:
     """A text of at most so many characters; its end, which tells files apart, stays."""
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"
+
+
+def begun(text: str, most: int) -> str:
+    """The beginning of a text, at most so many characters, that ends behind a word or number."""
+    if len(text) <= most:
+        return text
+    kept = text[:most]  # with the ellipsis, if the last character goes
+    return f"{kept[: kept.rfind(' ') if ' ' in kept else most - 1].rstrip(' ,;:(')}…"
 
 
 def named(index: int, label: str, most: int = 70) -> str:
@@ -153,21 +161,25 @@ LIMITS = (
 # -------------------- the region
 
 
-def bearing(region: Mapping[str, Any]) -> str:
-    """Whether the region bears the decision, of a record's `check`."""
-    random, area = region["random"], f"The region is {share(region['area'])} of what the model saw."
+def bearing(record: Record) -> str:
+    """Whether the decision, or the confidence in another class, rests on the region of a record's `check`."""
+    region, target = record["check"]["region"], record["target"]
+    random, told = region["random"], [f"The region is {share(region['area'])} of what the model saw."]
     if random is None:
-        return f"{area} There is no other region of that size to compare it with."
+        return f"{told[0]} There is no other region of that size to compare it with."
+    decided = is_decision(record["activation"], target["index"], record["best"][0]["index"])
+    clause = rests(region["bears"], named(**target), decided=decided)
+    clause = f"{clause[:1].upper()}{clause[1:]}"
     lowest, highest = probability(random["lowest"]), probability(random["highest"])
     others = f"in {random['copies']} other places, chosen at random (lowest {lowest}, highest {highest})"
     if region["bears"]:
-        return f"{area} It bears the decision: hiding it takes more confidence than hiding as much {others}."
-    if spared(region["hidden"], region["whole"]):
-        return (
-            f"{area} It does not bear the decision: hiding it takes less than {100 * region['least']:g} % of "
-            "the confidence, as what is left suffices. Do not take the map for the only reason."
-        )
-    return (
-        f"{area} It does not bear the decision: hiding it takes no more confidence than hiding as much "
-        f"{others}. Do not take the map for the reason."
-    )
+        told.append(f"{clause}: hiding it takes more confidence than hiding as much {others}.")
+    elif spared(region["hidden"], region["whole"], region["whole"]):
+        told.append(f"{clause}: hiding it takes less than {100 * region['least']:g} % of the confidence, as")
+        told.append("what is left suffices. Do not take the map for the only reason.")
+    else:
+        told.append(f"{clause}: hiding it takes hardly more confidence than hiding as much {others}.")
+        told.append("Do not take the map for the reason.")
+    if region["area"] > NEARLY_ALL:
+        told.append("A region of nearly all that the model saw tells little.")
+    return " ".join(told)

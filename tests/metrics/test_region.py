@@ -67,12 +67,18 @@ def test_the_place_that_the_model_answers_to_bears_and_another_does_not():
     (1.0, 0.9899, True),
     (0.001, 0.000995, False),  # of what there is
     (0.001, 0.000985, True),
+    (0.0004, 0.0002, True),
     (0.5, 0.6, False),  # more confident without it, if less than without the copies
 ])  # fmt: skip
 def test_hiding_must_take_a_hundredth_of_the_confidence(whole, hidden, bears):
     told = Region(0.1, whole, hidden, 0.5, np.array([max(whole, hidden) + 0.00001, whole + 0.2]))
     assert told.bears is bears
     assert Region(0.1, whole, hidden, 0.5, np.full(2, hidden)).bears is False
+
+
+@pytest.mark.parametrize(("elsewhere", "bears"), [(0.0003, False), (0.0091, False), (0.0094, True)])
+def test_hiding_must_take_as_much_more_than_hiding_the_copies(elsewhere, bears):
+    assert Region(0.1, 0.9, 0.0002, 0.5, np.array([elsewhere, elsewhere])).bears is bears
 
 
 @pytest.mark.parametrize("value", [False, True])

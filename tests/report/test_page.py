@@ -159,6 +159,9 @@ def test_warnings_are_told_with_their_codes(explanation, read):
     assert page.text.count("fewer-bits") == 4
     assert "Caution 3" in page.text
     assert "3 more stand in the record." in page.text
+    one = "x " * 250 + "the confidence is 0.123, and elsewhere 0.062"
+    whole = read(replace(explanation, warnings=(sise_rt.cautions.Caution("bundle", one),)).html())
+    assert one[1:] in whole.text
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (7, 9), (5, 400), (400, 5), (3000, 3000)])

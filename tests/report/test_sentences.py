@@ -4,7 +4,7 @@ import pytest
 
 from sise_rt.methods import METHODS
 from sise_rt.report import sentences
-from sise_rt.report.sentences import bearing, cut, decision, method, reading, share, trust
+from sise_rt.report.sentences import bearing, begun, cut, decision, method, named, reading, share, trust
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,43 @@ REGION = {
 }
 
 
-def test_whether_the_region_bears_the_decision():
-    text = bearing(REGION)
+def judged(record, **region):
+    return bearing(record | {"check": {"region": REGION | region}})
+
+
+def test_whether_the_region_bears_the_decision(explanation):
+    record = explanation.record()
+    text = judged(record)
     assert text.startswith("The region is 1.3 % of what the model saw. It bears the decision: hiding it ")
     assert "8 other places, chosen at random (lowest 0.912, highest above 0.999)" in text
-    spared = bearing(REGION | {"hidden": 0.985, "bears": False})
+    spared = judged(record, hidden=0.985, bears=False)
     assert "It does not bear the decision: hiding it takes less than 1 % of the confidence, as" in spared
-    other = bearing(REGION | {"hidden": 0.96, "bears": False})
-    assert "It does not bear the decision: hiding it takes no more confidence than hiding as much in" in other
-    assert "no other region" in bearing(REGION | {"bears": None, "random": None, "area": 0.0})
+    other = judged(record, hidden=0.96, bears=False)
+    assert "not bear the decision: hiding it takes hardly more confidence than hiding as much in" in other
+    assert "no other region" in judged(record, bears=None, random=None, area=0.0)
+
+
+def test_another_class_is_no_decision(explanation):
+    record = explanation.record()
+    for other in ({"target": {"index": 0, "label": "normal"}}, {"activation": "sigmoid"}):
+        told = judged(record | other)
+        assert f"The confidence in {named(**(record | other)['target'])} rests on it: hiding" in told
+        assert "decision" not in told
+        assert "does not rest on it" in judged(record | other, hidden=0.985, bears=False)
+
+
+def test_a_region_of_nearly_everything_tells_little(explanation):
+    assert judged(explanation.record(), area=0.81).endswith("nearly all that the model saw tells little.")
+    assert "tells little" not in judged(explanation.record(), area=0.79)
+
+
+def test_the_beginning_of_a_text_ends_behind_a_word():
+    text = "the confidence is 0.123, and elsewhere 0.062 on average"
+    assert begun(text, len(text)) == text
+    for most in range(12, len(text)):
+        short = begun(text, most)
+        assert len(short) <= most
+        assert short.endswith("…")
+        assert text.startswith(short[:-1])
+        assert not text[len(short) - 1].isalnum()
+    assert begun("x" * 100, 20) == "x" * 19 + "…"
