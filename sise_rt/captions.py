@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .cautions import Caution
 from .drawing.framing import Caption
 from .methods import METHODS, PRESETS
 from .pictures.placement import Placement
@@ -14,6 +15,17 @@ from .wording import counted
 
 if TYPE_CHECKING:
     from .explanation import Explanation
+
+HEEDED = {
+    "bundle": "the export warned of this model",
+    "bit-depth-unsure": "the picture may have fewer bits than are assumed",
+    "no-gradients": "no feature map was preferred to another",
+    "masks-alike": "all masks score alike, so that the map shows the masks and not the model",
+    "map-constant": "the map has one value everywhere",
+    "map-at-border": "much of the map lies along the border, where a network sees its own padding",
+    "region-not-borne": "hiding the marked region takes hardly more confidence than hiding as much elsewhere",
+}
+"""Cautions that make a map mean something else, in the words of a caption: the worst last."""
 
 NOTHING = "Nothing in this picture stood out."
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")  # of the ninths of a picture
@@ -28,8 +40,19 @@ def caption_of(explanation: Explanation) -> Caption:
         lines.append(f"The model decided for {best}.")
     place = strongest(explanation.map, explanation.placement)
     lines.append(NOTHING if place is None else f"What mattered most is {place}.")
+    lines += heeded(explanation.warnings)
     lines.append(f"{provenance(explanation)}.")
     return titled(explanation, "Decision: " if decided else "Explained: ", lines)
+
+
+def heeded(warnings: Iterable[Caution]) -> list[str]:
+    """A line that tells the worst of the warnings of `HEEDED`, and how many others there are; or none."""
+    codes = sorted({warning.code for warning in warnings} & HEEDED.keys(), key=list(HEEDED).index)
+    if not codes:
+        return []
+    *others, worst = codes
+    more = f" See the record: {counted(len(others), 'other warning')}." if others else ""
+    return [f"Warning: {HEEDED[worst]}.{more}"]
 
 
 def strongest(map_: np.ndarray, placement: Placement) -> str | None:

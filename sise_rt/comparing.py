@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .captions import class_named, provenance, titled
+from .captions import class_named, heeded, provenance, titled
 from .drawing.contrast import contrast
 from .drawing.framing import Caption
 from .drawing.palettes import INFERNO
@@ -84,7 +84,10 @@ def compare(
     decision = f"{class_named(best.label, best.index)}, {first.said(best.confidence)}"
     caption = Caption(
         f"Why {_short(first)} and not {_short(second)}?",
-        lines=(f"The model decided for {decision}. {provenance(first)}.",),
+        lines=(
+            f"The model decided for {decision}. {provenance(first)}.",
+            *heeded(first.warnings + second.warnings),
+        ),
     )
     return contrast(
         first.pixels(picture),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import sise_rt
-from sise_rt.captions import caption_of, provenance, strongest
+from sise_rt.captions import HEEDED, caption_of, provenance, strongest
+from sise_rt.cautions import CAUTIONS, Caution
 from sise_rt.pictures.placement import Placement, to_original
 
 
@@ -17,7 +18,7 @@ def explanation(small_bundle):
 
 
 def test_a_decision_is_named_with_its_confidence_and_model(explanation):
-    caption = caption_of(explanation)
+    caption = caption_of(replace(explanation, warnings=()))
     label, index = explanation.label, explanation.target
     assert caption.subject == f"Decision: {label}"
     assert caption.value == f" ({index}), {explanation.said(explanation.confidence)}"
@@ -39,6 +40,21 @@ def test_another_class_is_no_decision(explanation):
 def test_a_map_without_anything_says_so(explanation):
     nothing = replace(explanation, map=np.zeros_like(explanation.map))
     assert caption_of(nothing).lines[0] == "Nothing in this picture stood out."
+
+
+def test_warnings_that_change_the_meaning_stand_above_the_picture(explanation):
+    def lines(*codes):
+        warned = replace(explanation, warnings=tuple(Caution(code, "at length") for code in codes))
+        return caption_of(warned).lines
+
+    assert lines("fewer-threads", "stopped") == caption_of(replace(explanation, warnings=())).lines
+    assert lines("map-at-border", "fewer-threads")[1] == (
+        "Warning: much of the map lies along the border, where a network sees its own padding."
+    )
+    both = lines("map-at-border", "region-not-borne", "bundle", "bundle")[1]
+    assert both.startswith("Warning: hiding the marked region takes hardly more confidence")
+    assert both.endswith("See the record: 2 other warnings.")
+    assert HEEDED.keys() <= CAUTIONS.keys()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from sise_rt.preprocessing import Preprocess
 from sise_rt.wording import counted
 
 from .elements import Child, element
-from .sentences import Record, cut, named, share
+from .sentences import Record, cut, file_name, named, share
 
 LONGEST = 90  # characters of a term's text, so that the page stays one sheet; the record has all of it
 # Keys of preprocessing that are no words, where something was assumed of them.
@@ -36,7 +36,7 @@ def audit(record: Record) -> Element:
 def _terms(record: Record) -> Iterator[tuple[str, list[Child]]]:
     picture, bundle, target = record["picture"], record["bundle"], record["target"]
     yield "Explained class", [named(**target, most=LONGEST)]
-    yield "Picture", [cut(picture["name"], LONGEST), f": {_size(picture)}"]
+    yield "Picture", [file_name(record, LONGEST), f": {_size(picture)}"]
     if picture["sha256"]:
         yield f"SHA-256 of the {picture['sha256_of']}", [element("code", picture["sha256"])]
     yield "Model's input", [_input(record["preprocessing"])]

@@ -9,7 +9,7 @@ from . import sentences
 from .audit import audit
 from .elements import data_uri, document, element
 from .figures import Figures
-from .sentences import Record, begun, cut, named, trust
+from .sentences import Record, begun, cut, file_name, named, trust
 
 MOST_WARNINGS = 4  # that are told, so that the page stays one sheet
 ROOM, LEAST_ROOM = 600, 100  # characters of all of them, likewise, and that each has at least
@@ -58,7 +58,7 @@ def write_page(record: Record, figures: Figures) -> str:
 def _header(record: Record, target: str) -> Element:
     return element(
         "header",
-        element("p", f"What {_model(record)} looked at in {_file(record)}", class_="over"),
+        element("p", f"What {_model(record)} looked at in {file_name(record)}", class_="over"),
         element("h1", target),
         element("p", sentences.decision(record), class_="lead"),
     )
@@ -66,12 +66,6 @@ def _header(record: Record, target: str) -> Element:
 
 def _model(record: Record) -> str:
     return cut(record["bundle"]["name"], 40)
-
-
-def _file(record: Record) -> str:
-    """The picture's name without its folders."""
-    name = record["picture"]["name"]
-    return cut(name.replace("\\", "/").rpartition("/")[2] or name, 60)
 
 
 def _pictures(record: Record, figures: Figures, target: str) -> Element:
@@ -87,7 +81,7 @@ def _pictures(record: Record, figures: Figures, target: str) -> Element:
         "section",
         element(
             "figure",
-            element("img", src=data_uri(figures.picture, "jpeg"), alt=f"The picture {_file(record)}"),
+            element("img", src=data_uri(figures.picture, "jpeg"), alt=f"The picture {file_name(record)}"),
             element("figcaption", "The picture"),
             class_="shown",
         ),

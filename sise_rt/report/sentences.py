@@ -48,6 +48,12 @@ def named(index: int, label: str, most: int = 70) -> str:
     return class_named(label if label == str(index) else cut(label, most), index)
 
 
+def file_name(record: Record, most: int = 60) -> str:
+    """The picture's name without its folders, which are nobody's business whom a page is handed to."""
+    name = record["picture"]["name"]
+    return cut(name.replace("\\", "/").rpartition("/")[2] or name, most)
+
+
 def decision(record: Record) -> str:
     """What the model decided and how sure it is, and what is explained where that is something else."""
     activation, target, best = record["activation"], record["target"], record["best"][0]

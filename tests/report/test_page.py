@@ -104,6 +104,13 @@ def test_bars_are_as_long_as_the_confidences(checked, read):
     np.testing.assert_allclose(widths, 100 * np.array(values), atol=0.006)
 
 
+def test_no_folder_of_the_picture_is_handed_on(explanation):
+    for name in ("/home/somebody/secret project/pit.png", r"C:\Users\somebody\pit.png"):
+        html = replace(explanation, name=name).html()
+        assert "somebody" not in html
+        assert "pit.png" in html
+
+
 def test_names_from_anywhere_are_text(checked, read):
     best = tuple(replace(prediction, label=HOSTILE) for prediction in checked.best)
     blocks = tuple(replace(block, name=HOSTILE) for block in checked.blocks)
