@@ -145,10 +145,11 @@ def reading(record: Record) -> str:
         )
     else:
         what = f"The brighter an area, the more the {number} in {name} draws on it, by this method's account."
+    small = " Small islands have none, and are no part of the marked region."
     cropped = record["picture"]["crop"]["share"] < 1
     dark = " What is dark and hatched was cut off before the model saw the picture." if cropped else ""
     return (
-        f"{what} The white line goes around what mattered at least half as much as the most did.{dark} "
+        f"{what} The white line goes around what mattered at least half as much as the most did.{small}{dark} "
         "Colours are relative to this one map: its highest value is always 1, also where little speaks for "
         "the class, so two maps cannot be compared by their brightness."
     )

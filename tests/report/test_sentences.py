@@ -92,6 +92,7 @@ def test_how_to_read_it(explanation):
     assert "hatched" not in text
     crop = record["picture"]["crop"] | {"share": 0.5}
     assert "Dark" not in text
+    assert "Small islands have none" in text
     assert "dark and hatched" in reading(record | {"picture": record["picture"] | {"crop": crop}})
     assert "copies" not in reading(record | {"masks": 0})
     assert "the output in pit (2)" in reading(record | {"masks": 0, "activation": "none"})
