@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 import sise_rt
 from sise_rt.drawing.lettering import write
+from sise_rt.drawing.painting import overlay
 from sise_rt.pictures.placement import to_original
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,9 +64,9 @@ def kinds() -> Iterator[Kind]:
 
 def before(explanation: sise_rt.Explanation) -> np.ndarray:
     """The overlay as it was: in the picture's own size, every contour on top of what it goes around."""
-    painted = explanation.overlay(outline=None)
+    placed, seen = to_original(explanation.map, explanation.placement)
+    painted = overlay(explanation.pixels(), placed, seen)
     if min(painted.shape[:2]) >= 96:
-        placed, seen = to_original(explanation.map, explanation.placement)
         inside = ((placed >= 0.5) & seen).astype(np.uint8)
         lines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_TC89_KCOS)
         thin = max(1, round(min(inside.shape) / 500))
