@@ -22,6 +22,7 @@ HEEDED = {
     "no-gradients": "no feature map was preferred to another",
     "masks-alike": "all masks score alike, so that the map shows the masks and not the model",
     "map-constant": "the map has one value everywhere",
+    "sure-of-nothing": "the model is sure of nothing here, by a preprocessing that was assumed",
     "map-at-border": "much of the map lies along the border, where a network sees its own padding",
     "region-not-borne": "hiding the marked region takes hardly more confidence than hiding as much elsewhere",
 }

@@ -36,7 +36,7 @@ CAUTIONS: Mapping[str, str] = {
     "out-of-time": "The time for scoring ended; the other masks' confidences are predicted.",
     "map-constant": "The map has one value everywhere, and is shown as zero.",
     "map-at-border": "Much of the map lies along the picture's border, where a network sees its own padding.",
-    "region-not-borne": "Hiding the region takes hardly any confidence, or no more than as much elsewhere.",
+    "region-not-borne": "Hiding the region takes hardly any confidence, or hardly more than elsewhere.",
 }
 """What each code means. A code, once published, keeps its meaning; later versions may add others."""
 

@@ -149,9 +149,9 @@ def reading(record: Record) -> str:
     cropped = record["picture"]["crop"]["share"] < 1
     dark = " What is dark and hatched was cut off before the model saw the picture." if cropped else ""
     return (
-        f"{what} The white line goes around what mattered at least half as much as the most did.{small}"
-        f"{dark} Colours are relative to this one map: its highest value is always 1, also where little speaks "
-        "for the class, so two maps cannot be compared by their brightness."
+        f"{what} The white line goes around what mattered at least half as much as the most did.{small}{dark}"
+        " Colours are relative to this one map: its highest value is always 1, also where little speaks for "
+        "the class, so two maps cannot be compared by their brightness."
     )
 
 
