@@ -203,3 +203,18 @@ def small_bundle(small_model, tmp_path_factory) -> Path:
     from sise_rt.export import export
 
     return export(small_model, tmp_path_factory.mktemp("bundle") / "small.sise", labels=list("abcde")).path
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """Ten pictures for the demo's model, two of each class, in a folder for each class."""
+    from PIL import Image
+
+    from examples.surface import generate as surface
+
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for label in surface.CLASSES:
+        (folder / label).mkdir()
+        for number in range(2):
+            Image.fromarray(surface.generate(rng, label)[0]).save(folder / label / f"{number}.png")
+    return folder

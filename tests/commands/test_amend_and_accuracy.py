@@ -12,28 +12,8 @@ from PIL import Image
 
 from examples.surface import generate as surface
 from sise_rt.bundle import read_bundle
-from sise_rt.commands.group import run
 
 DEMO = resources.files("sise_rt") / "demo" / "surface.sise"
-
-
-@pytest.fixture
-def sise(capsys):
-    def invoke(*arguments):
-        code = run([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return invoke
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for label in surface.CLASSES:
-        (folder / label).mkdir()
-        for number in range(2):
-            Image.fromarray(surface.generate(rng, label)[0]).save(folder / label / f"{number}.png")
-    return folder
 
 
 def test_wrong_preprocessing_is_seen_and_mended_by_the_line_that_is_printed(sise, photos, tmp_path):

@@ -22,23 +22,12 @@ from PIL import Image
 import sise_rt
 from sise_rt.bundle import LATER
 from sise_rt.commands.console import rate
-from sise_rt.commands.group import MODULES, run
+from sise_rt.commands.group import MODULES
 from sise_rt.commands.results import checked
 from sise_rt.errors import ModelError, OutputError
 from sise_rt.methods import METHODS
 
 COMMANDS = sorted(MODULES)
-
-
-@pytest.fixture
-def sise(capsys):
-    """Run the command in this process: (exit code, standard output, standard error)."""
-
-    def invoke(*arguments):
-        code = run([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return invoke
 
 
 @pytest.fixture

@@ -4,15 +4,7 @@ import re
 
 import pytest
 
-from sise_rt.commands.group import MODULES, run
-
-
-@pytest.fixture
-def sise(capsys):
-    def invoke(*arguments):
-        return run(list(arguments)), *capsys.readouterr()
-
-    return invoke
+from sise_rt.commands.group import MODULES
 
 
 def test_alone_it_prints_its_help(sise):

@@ -18,17 +18,6 @@ DEMO = resources.files("sise_rt") / "demo" / "surface.sise"
 WRONG = {"mean": 0, "std": 1}
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Ten pictures, two of each class, in a folder for each class."""
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for label in surface.CLASSES:
-        (folder / label).mkdir()
-        for number in range(2):
-            Image.fromarray(surface.generate(rng, label)[0]).save(folder / label / f"{number}.png")
-    return folder
-
-
 def measured(bundle, data, **options):
     explainer, dataset = sise_rt.load(bundle, "cpu", 1), read_labelled(data)
     return measure_accuracy(
