@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sise_rt import __version__
+from sise_rt.bulk.settings import of_model
 from sise_rt.bundle import sha256
 from sise_rt.errors import BundleError, MethodError, OutOfMemory, OutputError, ProviderError, SiseError
 from sise_rt.explainer import Explainer
@@ -78,11 +78,7 @@ def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -
     with `max_seconds` they depend on the machine as well.
     """
     return {
-        "version": __version__,
-        "model": explainer.manifest.name,
-        "bundle": sha256(bundle / "manifest.json"),
-        "provider": explainer.engine.provider,
-        "precision": explainer.engine.sessions.scored_in,
+        **of_model(explainer, bundle),
         "format": form,
         "max_box_area": plan.max_box_area,
         "step": plan.step,

@@ -25,7 +25,7 @@ from sise_rt.errors import (
     SiseError,
 )
 from sise_rt.evaluation import measure, run, store
-from sise_rt.evaluation.claim import claimed
+from sise_rt.bulk.claim import claimed
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.report import write_report
