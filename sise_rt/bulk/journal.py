@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sise_rt.errors import OutputError
+from sise_rt.errors import OutputError, Unwritable
 from sise_rt.wording import reason
 
 Value = TypeVar("Value")
@@ -25,7 +25,7 @@ def append(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
         values: one a line, ready for JSON. It is written in ASCII, whatever names of files hold.
 
     Raises:
-        OutputError: they cannot be written.
+        Unwritable: they cannot be written.
     """
     data = b"".join(json.dumps(value, allow_nan=False).encode() + b"\n" for value in values)
     try:
@@ -39,7 +39,7 @@ def append(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
                     stream.truncate(before)  # no part of a line stays
                 raise
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {reason(error)}; what was finished is kept") from error
+        raise Unwritable(f"{path} cannot be written: {reason(error)}; what was finished is kept") from error
 
 
 def _write(file: int, data: bytes) -> None:

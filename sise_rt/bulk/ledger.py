@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from sise_rt.errors import OutputError
+from sise_rt.errors import OutputError, Unwritable
 from sise_rt.wording import counted, reason
 
 from . import journal, settings
@@ -25,8 +25,8 @@ SCHEMA = "sise-rt/run/1"
 EXPLAINING = Words("explains into it", "out")
 PATIENCE = 30.0  # seconds that the shards of a run wait for each other's first steps
 
-Status = Literal["failed", "no evidence", "skipped", "done"]
-GRAVITY: tuple[Status, ...] = get_args(Status)
+Status = Literal["failed", "skipped", "done", "no evidence"]
+ORDER: tuple[Status, ...] = get_args(Status)
 """An item of several parts has the first of these that one of them has."""
 
 Shard = tuple[int, int]
@@ -52,22 +52,22 @@ class Ledger:
         An item that is finished already is finished anew: its last lines count.
 
         Raises:
-            OutputError: they cannot be written.
+            Unwritable: they cannot be written.
         """
         journal.append(self.path, lines)
         identity = lines[0]["id"]
         if identity in self.statuses:
             self.redone[identity] += 1
-        self.statuses[identity] = gravest(line["status"] for line in lines)
+        self.statuses[identity] = status_of(line["status"] for line in lines)
 
     def counts(self) -> Counter[Status]:
         """How many items have which status, those of earlier runs included."""
         return Counter(self.statuses.values())
 
 
-def gravest(statuses: Iterable[Status]) -> Status:
+def status_of(statuses: Iterable[Status]) -> Status:
     """What an item is called whose parts have these."""
-    return min(statuses, key=GRAVITY.index)
+    return min(statuses, key=ORDER.index)
 
 
 @contextmanager
@@ -255,7 +255,7 @@ def _finished(folder: Path, path: Path, *, retry_failed: bool) -> dict[str, Stat
         end, inside = group.end, torn
         if group.id in statuses or group.id in dropped:
             older[group.id] += 1
-        status = gravest(head.status for head in group.heads)
+        status = status_of(head.status for head in group.heads)
         if (retry_failed and status == "failed") or not _all_there(folder, group):
             statuses.pop(group.id, None)
             dropped.add(group.id)
@@ -286,7 +286,7 @@ def _rewrite(path: Path, older: Counter[str], dropped: Container[str]) -> None:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(f"{path} cannot be written: {reason(error)}; what was finished is kept") from error
+        raise Unwritable(f"{path} cannot be written: {reason(error)}; what was finished is kept") from error
     finally:
         with suppress(OSError):
             beside.unlink()  # gone already, where all went well

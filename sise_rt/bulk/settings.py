@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sise_rt import __version__
-from sise_rt.bundle import sha256
 from sise_rt.errors import ArgumentError, OutputError
 from sise_rt.files import write_whole
 from sise_rt.wording import reason
@@ -20,7 +19,7 @@ FINGERPRINTS = {"bundle"}  # settings that say nothing to a reader
 LONGEST = 80  # characters of a value that is told
 
 
-def of_model(explainer: Explainer, bundle: Path) -> dict[str, Any]:
+def of_model(explainer: Explainer) -> dict[str, Any]:
     """What every result of a model depends on, ready for JSON.
 
     The batch size changes no more than the last digits, and may have to fall where memory ran out.
@@ -28,7 +27,7 @@ def of_model(explainer: Explainer, bundle: Path) -> dict[str, Any]:
     return {
         "version": __version__,
         "model": explainer.manifest.name,
-        "bundle": sha256(bundle / "manifest.json"),
+        "bundle": explainer.engine.sessions.bundle_sha256,
         "provider": explainer.engine.provider,
         "precision": explainer.engine.sessions.scored_in,
     }

@@ -217,7 +217,7 @@ def evaluate(
         bit_depth=bit_depth,
     )
     _refuse_step(step, explainer.manifest)
-    settings = settings_of_run(explainer, bundle, form, plan)
+    settings = settings_of_run(explainer, form, plan)
     with claimed(report):
         try:
             with progress_of_images(quiet) as progress:

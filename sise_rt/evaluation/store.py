@@ -116,7 +116,7 @@ def append(folder: Path, record: dict[str, Any]) -> None:
     """Add one picture's record, on the disk before this returns.
 
     Raises:
-        OutputError: it cannot be written.
+        Unwritable: it cannot be written.
     """
     journal.append(folder / ROWS, [record])
 

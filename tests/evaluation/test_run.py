@@ -75,7 +75,7 @@ def planned(dataset, **changes):
 def evaluated(explainer, small_bundle, data, report, limit=None, **changes):
     dataset = read_dataset(data, "csv-boxes")
     plan = planned(dataset, **changes)
-    settings = run.settings_of_run(explainer, small_bundle, "csv-boxes", plan)
+    settings = run.settings_of_run(explainer, "csv-boxes", plan)
     return run.run(explainer, dataset, plan, report, settings, limit=limit), dataset, plan
 
 
