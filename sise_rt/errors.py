@@ -13,6 +13,7 @@ SiseError
 ├── ProviderError (RuntimeError)
 ├── NoEvidence (RuntimeError)
 └── OutputError (OSError)
+    └── Unwritable
 
 One rule for arguments: one that no model and no picture could make right is an `ArgumentError`, which is a
 `ValueError` too. What an error says of a setting it says in plain words, and `settings` names it as the
@@ -96,3 +97,7 @@ class NoEvidence(SiseError, RuntimeError):
 
 class OutputError(SiseError, OSError):
     """A result cannot be written where it was asked for."""
+
+
+class Unwritable(OutputError):
+    """Nothing more can be written there: the disk is full, or what keeps a run cannot be added to."""
