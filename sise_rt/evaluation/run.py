@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from sise_rt import __version__
+from sise_rt.bulk.items import CatchUp, overlapped
 from sise_rt.bundle import sha256
-from sise_rt.errors import BundleError, MethodError, OutOfMemory, OutputError, ProviderError, SiseError
+from sise_rt.errors import BundleError, SiseError
 from sise_rt.explainer import Explainer
-from sise_rt.overlap import CatchUp, overlapped
 from sise_rt.pictures.picture import Picture
 
 from .measure import Plan, measure, read_picture
 from .samples import Dataset, Sample
 from .store import append, open_report, write_table
-
-# Not this picture's fault: the next one would fail too.
-FATAL = (BundleError, MethodError, OutputError, ProviderError)
 
 Progress = Callable[[int, int, str], None]
 
@@ -131,18 +128,11 @@ def run(
         record = measure(explainer, picture(), dataset.folder, job.sample, job.lacking)
         return partial(_append, report, _joined(job.before, record | job.told))
 
-    def tell(job: _Job, outcome: Callable[[], dict[str, Any]]) -> None:
-        image = job.sample.image
-        try:
-            done[image] = outcome()
-        except FATAL:
-            raise
-        except SiseError as error:
-            failed[image] = error
-        except MemoryError:
-            failed[image] = OutOfMemory(
-                "out of memory; a smaller batch size needs less", settings=("batch_size",)
-            )
+    def tell(job: _Job, result: dict[str, Any] | SiseError) -> None:
+        if isinstance(result, SiseError):
+            failed[job.sample.image] = result
+        else:
+            done[job.sample.image] = result
 
     overlapped(_jobs(dataset.folder, samples, plan, done, changed), read, work, tell)
     if progress is not None:

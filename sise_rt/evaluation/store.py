@@ -12,7 +12,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
-from sise_rt.errors import ArgumentError, OutputError
+from sise_rt.errors import ArgumentError, OutputError, Unwritable
 from sise_rt.files import make_folder, write_whole
 from sise_rt.wording import printable, reason
 
@@ -164,7 +164,7 @@ def append(folder: Path, record: dict[str, Any]) -> None:
     """Add one picture's record, on the disk before this returns.
 
     Raises:
-        OutputError: it cannot be written.
+        Unwritable: it cannot be written.
     """
     line = json.dumps(record, allow_nan=False).encode() + b"\n"  # ASCII, whatever the file's name holds
     try:
@@ -173,7 +173,7 @@ def append(folder: Path, record: dict[str, Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise OutputError(
+        raise Unwritable(
             f"{folder / ROWS} cannot be written: {reason(error)}; what was finished is kept"
         ) from error
 
