@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from sise_rt.errors import ModelError, NoEvidence, OutputError, SiseError
 from sise_rt.files import make_folder
-from sise_rt.saving import COMPARE_SUFFIX, METHODS_SUFFIX, base_name, other_settings, refuse_foreign_files
+from sise_rt.foreign import other_settings, refuse_foreign_files
+from sise_rt.naming import COMPARE_SUFFIX, METHODS_SUFFIX, base_name
 from sise_rt.wording import reason
 
 from .console import say, say_json, summary
@@ -182,4 +183,4 @@ def prepare_folder(folder: Path, images: Sequence[Path], targets: Iterable[int])
         raise OutputError(
             f"folder {str(folder)!r} cannot be written: {reason(error)}: name another one", settings=("out",)
         ) from error
-    refuse_foreign_files(folder, images, targets)
+    refuse_foreign_files(folder, [(image.stem, str(image)) for image in images], targets)
