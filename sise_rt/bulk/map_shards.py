@@ -1,8 +1,8 @@
 """The maps of a large run: float16, a thousand a file, none of which is lost or torn when the run is killed.
 
 A shard is a `.npz` that NumPy reads by itself: `keys`, a JSON text `["cam1/0001.png", 281, "sise"]` for each
-map, and the maps as `0`, `1`, ... in this order. One that is being filled is a file that is only added to, with
-the ending `.pending`. It becomes a `.npz` when it is full, and at the end of the run.
+map, and the maps as `0`, `1`, ... in this order. One that is being filled is a file that is only added to,
+with the ending `.pending`. It becomes a `.npz` when it is full, and at the end of the run.
 """
 
 from __future__ import annotations
