@@ -92,7 +92,15 @@ class ProviderError(SiseError, RuntimeError):
 
 
 class NoEvidence(SiseError, RuntimeError):
-    """Nothing that the method looks at speaks for the target."""
+    """Nothing that the method looks at speaks for the target.
+
+    Attributes:
+        target: its index, label and confidence; None where whoever raised it did not know them.
+        predicted: likewise of the class with the highest confidence.
+    """
+
+    target: tuple[int, str, float] | None = None
+    predicted: tuple[int, str, float] | None = None
 
 
 class OutputError(SiseError, OSError):

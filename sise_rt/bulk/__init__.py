@@ -1,1 +1,1 @@
-"""Many pictures: listed, explained in one loop, kept so that a kill loses nothing, and seen at once."""
+"""Many pictures in one run: what is explained, and what came of each, which outlives an interrupt."""

@@ -157,7 +157,7 @@ def _told(finished: Future[Result]) -> Result | SiseError:
     except SiseError as error:
         return error
     except MemoryError:
-        return OutOfMemory("out of memory", settings=("batch_size",))
+        return OutOfMemory("out of memory", settings=("batch_size", "memory"))
 
 
 def _failed(error: Exception) -> Future:

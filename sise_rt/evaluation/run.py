@@ -10,8 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sise_rt import __version__
 from sise_rt.bulk.items import CatchUp, overlapped
+from sise_rt.bulk.settings import of_model
 from sise_rt.bundle import sha256
 from sise_rt.errors import BundleError, SiseError
 from sise_rt.explainer import Explainer
@@ -67,7 +67,7 @@ class _Job:
         return {"fingerprint": self.mark, "methods": methods, "metrics": metrics}
 
 
-def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -> dict[str, Any]:
+def settings_of_run(explainer: Explainer, form: str, plan: Plan) -> dict[str, Any]:
     """What the numbers of every picture depend on, ready for JSON.
 
     Folders may move, pictures and their classes may change (`fingerprint`), methods and metrics may be added.
@@ -75,11 +75,7 @@ def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -
     with `max_seconds` they depend on the machine as well.
     """
     return {
-        "version": __version__,
-        "model": explainer.manifest.name,
-        "bundle": sha256(bundle / "manifest.json"),
-        "provider": explainer.engine.provider,
-        "precision": explainer.engine.sessions.scored_in,
+        **of_model(explainer),
         "format": form,
         "max_box_area": plan.max_box_area,
         "step": plan.step,
