@@ -271,7 +271,8 @@ class Explanation:
                 below, which are made. What is too long for a file's name is cut, with a hash behind it.
             label: comes behind the target in the file names, as where several methods explain it.
             outputs: what is written: some of `map`, `record`, `overlay` (the `.png`), `blocks` and `report`.
-            blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs a picture.
+            blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs a picture; a method that
+                looks at no blocks has none.
             report: also write `<stem>.<target>.html`, the page, which needs one too.
             map_size: pixels that the short side of the map that is written has at most, by averaging; None
                 writes it as it is.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from .errors import OutputError, Unwritable
+from .errors import OutputError, SiseError, Unwritable
 from .wording import reason
 
 # What the system says of a disk that is full, or gone: no space, a quota, a size that no file may have.
@@ -47,12 +49,21 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OutputError: the file cannot be written; `Unwritable` where no other one could be, as on a full disk.
     """
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Write a file piece by piece, which is there once all of it is; errors as of `write_whole`."""
     path = Path(path)
     beside = path.parent / f".{uuid.uuid4().hex}.tmp"  # a rename is atomic only within a folder
     try:
         with beside.open("xb") as file:
-            file.write(data)
+            yield file
         os.replace(beside, path)
+    except SiseError:  # of what was to be written
+        raise
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise not_written(path, error) from error
     finally:

@@ -45,14 +45,14 @@ def refuse_foreign(
         folder: where it is saved.
         base: from `base_name`.
         record: of the result that is to be saved.
-        ours: files below the folder that may be replaced whatever lies beside them.
+        ours: base names whose files may be replaced, whatever they are.
 
     Raises:
         OutputError: a file of that name is no result, or one of another picture, model, target or method.
     """
     names = [f"{base}{suffix}" for suffix in SUFFIXES]
-    present = [folder / name for name in names if name not in ours and os.path.lexists(folder / name)]
-    if not present:
+    present = [folder / name for name in names if os.path.lexists(folder / name)]
+    if not present or base in ours:
         return
     before, now = read_result(folder / f"{base}.json"), result_of(record)
     if before is None or now is None:
@@ -93,11 +93,10 @@ def refuse_foreign_files(
                 listed[above] = _listed(folder, above, wanted)
             bases = listed[above].get(name, {})
             for base, endings in bases.items():
-                present = [f"{base}{ending}" for ending in endings if f"{base}{ending}" not in ours]
-                if present and not _is_of(folder, name, base, bases, picture):
+                if base not in ours and not _is_of(folder, name, base, bases, picture):
                     raise OutputError(
-                        f"{str(folder / present[0])!r} exists already and is no result of {picture}, which "
-                        "could replace it: choose another folder",
+                        f"{str(folder / base) + endings[0]!r} exists already and is no result of {picture}, "
+                        "which could replace it: choose another folder",
                         settings=("out",),
                     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .explanation import Explanation
 
 Draw = Callable[["Explanation", Any], bytes]
+Protect = Callable[[Path, str, dict[str, Any]], None]
 
 OUTPUTS = {"record": ".json", "map": ".npy", "overlay": ".png", "blocks": ".blocks.png", "report": ".html"}
 """What can be written of an explanation, and how the file's name ends: in the order of writing.
@@ -67,11 +68,11 @@ def write_explanation(
     outputs: Collection[str],
     map_size: int | None,
     draw: Draw,
-    ours: Container[str] = frozenset(),
+    protect: Protect = refuse_foreign,
 ) -> list[Path]:
     """Write an explanation; arguments, result and errors are those of `Explanation.save`.
 
-    `ours` are files below the folder, by their names with `/`, that may be replaced without a record of them.
+    `protect` takes folder, base name and record, and raises where files of that name have to stay.
     """
     for output in outputs:
         if output not in OUTPUTS:
@@ -81,11 +82,13 @@ def write_explanation(
         if {"blocks", "report"} & {*outputs}:
             raise no_picture(explanation)
         outputs = {*outputs} - DRAWN
+    if not explanation.blocks:
+        outputs = {*outputs} - {"blocks"}
     base = base_name(Path(explanation.name).stem if stem is None else stem, explanation.target, label)
     shown = explanation.pixels(picture) if DRAWN & {*outputs} else None
     files = {}
     if outputs:
-        refuse_foreign(folder, base, explanation.record(), ours=ours)
+        protect(folder, base, explanation.record())
         make_folder((folder / base).parent, settings=("folder",))
     for output, suffix in OUTPUTS.items():
         if output in outputs:
@@ -139,16 +142,20 @@ def smaller_map(map_: np.ndarray, size: int | None) -> np.ndarray:
     Raises:
         ArgumentError: the size is no positive number.
     """
-    if size is None:
+    wanted = smaller_size(map_.shape, size)
+    if wanted == map_.shape:
         return map_
+    return np.clip(resize_map(map_, wanted), 0, 1)  # averaging may round beyond
+
+
+def smaller_size(shape: tuple[int, ...], size: int | None) -> tuple[int, ...]:
+    """The (height, width) that `smaller_map` gives a map of such a shape; errors likewise."""
+    if size is None:
+        return shape
     if not (isinstance(size, Integral) and size > 0):
         raise ArgumentError(f"maps are kept 1 pixel large or more, not {size!r}", settings=("map_size",))
-    height, width = map_.shape
-    if min(height, width) <= size:
-        return map_
-    scale = int(size) / min(height, width)
-    smaller = resize_map(map_, (max(1, round(height * scale)), max(1, round(width * scale))))
-    return np.clip(smaller, 0, 1)  # averaging may round beyond
+    scale = min(1.0, int(size) / min(shape))
+    return tuple(max(1, round(extent * scale)) for extent in shape)
 
 
 def no_picture(explanation: Explanation) -> ArgumentError:
