@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -61,7 +63,8 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    with _unreached(address), _signals_kept():
+    _hush()
+    with _unreached(address), _signals_kept(), _first_words_dropped():
         if address is None:
             ray.init("local", num_cpus=cpus or available_threads(), include_dashboard=False, **QUIET)
         else:
@@ -71,6 +74,28 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _hush() -> None:
+    """Keep the running reports of Ray off standard error; its files of logs have them."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    for handler in logging.getLogger("ray.data").handlers:
+        if type(handler) is not logging.FileHandler:
+            handler.setLevel(logging.ERROR)
+
+
+@contextmanager
+def _first_words_dropped() -> Iterator[None]:
+    """Drop what Ray writes to standard error before it knows that it shall not; errors it raises."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ from sise_rt.errors import ArgumentError
 from sise_rt.files import make_folder
 from sise_rt.wording import counted
 
+from .attempts import with_care
 from .cluster import connected, reported, require_shared
-from .given import item_row, rows_given
-from .parts import LINE, PARTS, Mended, by_item, mend, part_name, write_part
-from .reading import Finished, Stream, as_items, dataset_of
+from .given import item_row, items_of
+from .parts import LINE, PARTS, Mended, by_item, mend, note_of, part_name, write_part
+from .reading import Finished, Stream, as_items, dataset_of, ids_of
 from .results import results
 from .shipping import ship
-from .stage import Explain
+from .stage import Explain, Found
 
 if TYPE_CHECKING:
     import pyarrow
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 Tell = Callable[[list[dict[str, Any]]], None]
 """Takes the lines of an item that is finished, once they are in the ledger."""
 
-RETRIES = 3  # of a batch whose actor died: a picture that kills every one must not be tried for ever
 MOST_THREADS = 4  # of an actor, where nobody says: more gain little, and a model each costs memory
 IN_PARTS, LARGEST_PART = 1000, 256  # parts of a run, about, and rows of one
 
@@ -71,17 +72,25 @@ class IntoParts:
         """Takes a table with the column `item`, and perhaps `bytes`; gives one with the column `line`."""
         import pyarrow
 
-        given = rows_given(as_items(batch))
-        found = self._explain.found(given if self._done is None else self._done.left(given))
-        kept = [one for one in found if one.line["asked"] is not None]
+        batch = as_items(batch)
+        if self._done is not None:
+            batch = self._done.left(batch)
+        name = part_name(ids_of(batch))
+        found = with_care(self._folder / note_of(name), items_of(batch), self._explain.found)
+        kept = [of_item for of_item in found if of_item[0].line["asked"] is not None]
+        for one in chain.from_iterable(kept):
+            one.line["files"].append(name)
         if kept:
-            name = part_name([one.line["id"] for one in found])
-            for one in kept:
-                one.line["files"].append(name)
-            lines = pyarrow.array([json.dumps(one.line) for one in kept], pyarrow.string())
-            write_part(self._folder, name, results(None, kept).append_column(LINE, lines))
-        lines = [json.dumps(one.line, allow_nan=False) for one in found]
-        return pyarrow.table({LINE: pyarrow.array(lines, pyarrow.string())})
+            write_part(self._folder, name, results(kept).append_column(LINE, _in_json(kept)))
+        return pyarrow.table({LINE: _in_json(found)})
+
+
+def _in_json(found: Sequence[Sequence[Found]]) -> pyarrow.Array:
+    """The lines, ready for the ledger."""
+    import pyarrow
+
+    lines = [json.dumps(one.line, allow_nan=False) for of_item in found for one in of_item]
+    return pyarrow.array(lines, pyarrow.string())
 
 
 def run(
@@ -228,7 +237,6 @@ def _results(
         batch_size=dealt.part_rows,
         num_cpus=dealt.threads,
         num_gpus=dealt.gpus or None,
-        max_task_retries=RETRIES,
     )
     with reported():
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):

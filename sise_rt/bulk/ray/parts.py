@@ -1,4 +1,4 @@
-"""Parts of a run's results: files of Parquet in the output folder, each whole, and each written by one actor."""
+"""Parts of a run's results: files of Parquet in the output folder, each whole and written by one actor."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def part_name(ids: Sequence[str]) -> str:
     """
     text = "\0".join(ids).encode("utf-8", "surrogatepass")
     return f"{PARTS}/{hashlib.sha256(text).hexdigest()[:20]}.parquet"
+
+
+def note_of(name: str) -> str:
+    """What the note is called that is beside a part while it is worked at, see `with_care`."""
+    return name.replace(f"{PARTS}/", f"{PARTS}/.").replace(".parquet", ".attempt")
 
 
 def write_part(folder: Path, name: str, table: pyarrow.Table) -> None:
@@ -84,8 +89,8 @@ def mend(ledger: Ledger) -> Mended:
         OutputError: a part cannot be read or replaced.
     """
     folder, torn, taken_up = ledger.folder / PARTS, [], 0
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)  # of an actor that was killed
+    for path in (*folder.glob(".*.tmp"), *folder.glob(".*.attempt")):
+        path.unlink(missing_ok=True)  # of actors that were killed
     paths = sorted(folder.glob("*.parquet"))
     kept = _named(ledger.folder)
     for path in paths:

@@ -1,11 +1,11 @@
-"""Where Ray reads rows from: lists of this process, Parquet with pictures in it, WebDataset shards, buckets."""
+"""Where Ray reads rows from: lists of this process, Parquet with pictures in it, and WebDataset shards."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from sise_rt.pictures.reading import PICTURES
 from sise_rt.wording import reason
 
 from .cluster import import_ray
-from .given import BYTES, COLUMNS, ID, ITEM, PATH, TARGET, TRUTH, Given
+from .given import BYTES, COLUMNS, ID, ITEM, PATH, TARGET, TRUTH
 
 if TYPE_CHECKING:
     import pyarrow
@@ -107,6 +107,15 @@ def as_items(batch: pyarrow.Table) -> pyarrow.Table:
     return pyarrow.table(table)
 
 
+def ids_of(batch: pyarrow.Table) -> list[str]:
+    """The ids of rows of `as_items`."""
+    return [_identity(json.loads(item)) for item in batch[ITEM].to_pylist()]
+
+
+def _identity(values: Mapping[str, Any]) -> str:
+    return str(values[PATH] if values.get(ID) is None else values[ID])
+
+
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:
     """An item's values: what is known by its column, all else below `columns`."""
     known = {name: row.get(name) for name in (ID, PATH, TARGET, TRUTH)}
@@ -146,14 +155,15 @@ class Finished:
     def __init__(self, ray: Any, ids: Iterable[str]):
         self._digests = ray.put(np.array(sorted(map(_digest, ids)), f"S{DIGEST * 2}"))
 
-    def left(self, given: Iterable[Given]) -> Iterator[Given]:
-        """Those rows that are not finished."""
+    def left(self, batch: pyarrow.Table) -> pyarrow.Table:
+        """Those rows of `as_items` that are not finished."""
+        import pyarrow
+
         known = import_ray().get(self._digests)
-        for one in given:
-            digest = np.array(_digest(one.item.id), known.dtype)
-            place = np.searchsorted(known, digest)
-            if place == len(known) or known[place] != digest:
-                yield one
+        asked = np.array([_digest(name) for name in ids_of(batch)], known.dtype)
+        places = np.searchsorted(known, asked)
+        there = [place < len(known) and known[place] == one for place, one in zip(places, asked, strict=True)]
+        return batch.filter(pyarrow.array([not finished for finished in there], pyarrow.bool_()))
 
 
 def _digest(name: str) -> bytes:

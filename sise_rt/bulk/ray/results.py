@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-
 from sise_rt.errors import ArgumentError
 
 from .cluster import import_ray
@@ -33,50 +30,36 @@ def as_table(batch: Any) -> pyarrow.Table:
     return BlockAccessor.batch_to_arrow_block(batch)
 
 
-def results(given: pyarrow.Table | None, found: Sequence[Found]) -> pyarrow.Table:
+def results(found: Sequence[Sequence[Found]], given: pyarrow.Table | None = None) -> pyarrow.Table:
     """What was found as a table: the columns of a table of results, then map and overlay.
 
     Args:
-        given: the rows that it was found of, whose further columns are kept.
-        found: any number for each of them.
+        found: of each item at least one.
+        given: the rows of the items, whose further columns are kept.
 
     Raises:
         ArgumentError: a further column is called like one of the results.
     """
     import pyarrow
 
-    table = table_of([one.line for one in found])
-    maps = {
-        MAP: pyarrow.array(
-            [None if one.map is None else one.map.tobytes() for one in found], pyarrow.binary()
-        ),
-        SHAPE: pyarrow.array(
-            [None if one.map is None else list(one.map.shape) for one in found],
-            pyarrow.list_(pyarrow.int32()),
-        ),
-        OVERLAY: pyarrow.array([one.overlay for one in found], pyarrow.binary()),
-    }
-    for name, column in maps.items():
-        table = table.append_column(name, column)
+    flat = [one for of_item in found for one in of_item]
+    maps = [one.map for one in flat]
+    table = table_of([one.line for one in flat])
+    for name, values, kind in (
+        (MAP, [None if map_ is None else map_.tobytes() for map_ in maps], pyarrow.binary()),
+        (SHAPE, [None if map_ is None else map_.shape for map_ in maps], pyarrow.list_(pyarrow.int32())),
+        (OVERLAY, [one.overlay for one in flat], pyarrow.binary()),
+    ):
+        table = table.append_column(name, pyarrow.array(values, kind))
     if given is None:
         return table
     further = [name for name in given.column_names if name not in (BYTES, ID, TARGET, TRUTH)]
     if clash := [name for name in further if name in table.column_names]:
         raise ArgumentError(f"column {clash[0]!r} is one of the results': rename it")
-    rows = given.select(further).take([one.row for one in found])
+    rows = given.select(further).take([row for row, of_item in enumerate(found) for _ in of_item])
     for name in further:
         table = table.append_column(given.schema.field(name), rows[name])
     return table
-
-
-def small_map(values: np.ndarray, size: int | None) -> np.ndarray:
-    """A map (H, W) as it is kept: float16, and its longer side of at most `size` pixels, by area."""
-    height, width = values.shape
-    if size is not None and size < max(height, width):
-        scale = size / max(height, width)
-        shape = max(1, round(width * scale)), max(1, round(height * scale))
-        values = cv2.resize(values, shape, interpolation=cv2.INTER_AREA)
-    return np.clip(values, 0, 1).astype(np.float16)
 
 
 def table_of(lines: Sequence[dict[str, Any]]) -> pyarrow.Table:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sise_rt.bulk.items import CatchUp, Outcome, overlapped
+from sise_rt.bulk.explaining import Asked, Check, explain_items
+from sise_rt.bulk.items import Item, Outcome
 from sise_rt.bulk.lines import lines_of
-from sise_rt.errors import NoEvidence, SiseError
+from sise_rt.bulk.pending_maps import half
+from sise_rt.errors import NoEvidence
 from sise_rt.explainer import load
 from sise_rt.explanation import Explanation
 from sise_rt.methods import Request
-from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.reading import MAX_PIXELS
 from sise_rt.running.provider import FP32
+from sise_rt.saving import Draw, smaller_map
+from sise_rt.targets import resolve_target
 
 from .cluster import import_ray
-from .given import Given, rows_given
-from .results import as_table, results, small_map
+from .given import items_of
+from .results import as_table, results
 from .shipping import Shipped
 
 if TYPE_CHECKING:
@@ -28,19 +30,17 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What is kept of a row: one for each explanation, or one where it has none.
+    """What is kept of an explanation, or of an item that has none.
 
     Attributes:
-        row: its place in the batch.
         line: as of results.jsonl.
         map: (h, w) float16 in [0, 1]; None where there is none, or none is kept.
         overlay: PNG; likewise.
     """
 
-    row: int
     line: dict[str, Any]
-    map: np.ndarray | None
-    overlay: bytes | None
+    map: np.ndarray | None = None
+    overlay: bytes | None = None
 
 
 class Explain:
@@ -62,16 +62,16 @@ class Explain:
     picture's sha256), `target` (index or label; several with `;` between), and `truth`. Every other column is
     kept.
 
-    A row becomes one row for each target and method, whatever became of it: `docs/ray.md` lists the columns.
+    A row becomes one row for each target and method, whatever became of it: `docs/scale.md` lists the columns.
 
     Args:
         bundle: a folder that every node reaches, or what `ship` gave.
         methods: names, with options as in `sise:budget=0.1`, or requests.
-        targets: of rows that name none; None explains the `top_k` best classes.
+        targets: of rows that name none, indices or labels; None explains the `top_k` best classes.
         top_k: as for `Explainer.explain_targets`.
         maps: whether maps are kept.
-        map_size: pixels of a map's longer side; None keeps the model's.
-        overlay: whether the map over the picture is kept as well.
+        map_size: pixels of a map's short side; None keeps the model's.
+        draw: makes a PNG of an explanation that is kept too, as `Explanation.plain_png`; None keeps none.
         threads: of the CPU; None takes what Ray gives the actor, its `num_cpus`.
         provider: as for `sise_rt.load`, as are the next three.
         memory: likewise.
@@ -80,11 +80,15 @@ class Explain:
         masks_a_pass: masked copies per forward pass; None finds the fastest.
         bit_depth: as for `Explainer.prepare`, as is the next one.
         max_pixels: likewise.
+        only_wrong: as for `sise_rt.bulk.explaining.Asked`, as are the next two.
+        below: likewise.
+        check: likewise.
 
     Raises:
         BundleError: the bundle cannot be loaded: the job fails, as every other actor would.
         ProviderError: likewise.
         MethodError: likewise.
+        TargetError: likewise, of `targets`.
     """
 
     def __init__(
@@ -96,7 +100,7 @@ class Explain:
         top_k: int = 1,
         maps: bool = True,
         map_size: int | None = None,
-        overlay: bool = False,
+        draw: Draw | None = None,
         threads: int | None = None,
         provider: str = "auto",
         memory: int | None = None,
@@ -105,6 +109,9 @@ class Explain:
         masks_a_pass: int | None = None,
         bit_depth: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        only_wrong: bool = False,
+        below: float | None = None,
+        check: Check | None = None,
     ):
         import cv2
 
@@ -112,57 +119,46 @@ class Explain:
         cv2.setNumThreads(threads)  # it would take all cores of the node
         folder = bundle.folder() if isinstance(bundle, Shipped) else bundle
         self._explainer = load(folder, provider, threads, memory, tf32, precision=precision)
-        self._answers = partial(
-            self._explainer.explain_methods,
-            methods=self._explainer.require(methods),
+        manifest = self._explainer.manifest
+        self._asked = Asked(
+            requests=self._explainer.require(methods),
+            targets=None if targets is None else [resolve_target(target, manifest) for target in targets],
             top_k=top_k,
             batch_size=masks_a_pass,
+            bit_depth=bit_depth,
+            max_pixels=max_pixels,
+            only_wrong=only_wrong,
+            below=below,
+            check=check,
         )
-        self._prepare = partial(self._explainer.prepare, bit_depth=bit_depth, max_pixels=max_pixels)
-        self._targets = targets
-        self._maps, self._map_size, self._overlay = maps, map_size, overlay
+        self._maps, self._map_size, self._draw = maps, map_size, draw
 
     def __call__(self, batch: Any) -> pyarrow.Table:
         """Explain the rows of a batch, a table of Arrow or a dict of arrays; gives those of the results."""
         table = as_table(batch)
-        return results(table, self.found(rows_given(table)))
+        return results(self.found(items_of(table)), table)
 
-    def found(self, given: Iterable[Given]) -> list[Found]:
-        """What is found of rows, in their order."""
-        found: list[Found] = []
-
-        def tell(one: Given, result: list[Found] | SiseError) -> None:
-            if isinstance(result, SiseError):
-                (line,) = lines_of(Outcome(one.item, error=result))
-                result = [Found(one.row, line, None, None)]
-            found.extend(result)
-
-        overlapped(given, self._read, self._explain, tell)
+    def found(self, items: Iterable[Item]) -> list[list[Found]]:
+        """What is found of each item, in their order: at least one each."""
+        found: list[list[Found]] = []
+        explain_items(self._explainer, items, self._asked, self._kept, lambda _, result: found.append(result))
         return found
 
-    def _read(self, given: Given) -> Picture:
-        return self._prepare(given.fetch(), name=given.item.id)
-
-    def _explain(
-        self, given: Given, prepared: Callable[[], Picture], catch_up: CatchUp
-    ) -> Callable[[], list[Found]]:
-        picture, targets = prepared(), given.item.targets or self._targets
-        explained = self._answers(picture, targets, progress=lambda _, __: catch_up())
-        return partial(self._kept, given, Outcome(given.item, explained))
-
-    def _kept(self, given: Given, outcome: Outcome) -> list[Found]:
-        """What is kept of an outcome: drawn and shrunk in the thread beside."""
-        parts = [part for _, part in outcome.parts]
+    def _kept(self, outcome: Outcome) -> list[Found]:
+        """What is kept of an outcome; drawn and shrunk in the thread beside."""
+        lines = lines_of(outcome)
+        parts = [part for _, part in outcome.parts] or [None] * len(lines)
         return [
-            Found(given.row, line, self._map(part), self._drawn(part))
-            for line, part in zip(lines_of(outcome), parts, strict=True)
+            Found(line, self._map(part), self._drawn(part)) for line, part in zip(lines, parts, strict=True)
         ]
 
-    def _map(self, part: Explanation | NoEvidence) -> np.ndarray | None:
-        return small_map(part.map, self._map_size) if self._maps and isinstance(part, Explanation) else None
+    def _map(self, part: Explanation | NoEvidence | None) -> np.ndarray | None:
+        if not (self._maps and isinstance(part, Explanation)):
+            return None
+        return half(smaller_map(part.map, self._map_size))
 
-    def _drawn(self, part: Explanation | NoEvidence) -> bytes | None:
-        return part.plain_png() if self._overlay and isinstance(part, Explanation) else None
+    def _drawn(self, part: Explanation | NoEvidence | None) -> bytes | None:
+        return self._draw(part, None) if self._draw and isinstance(part, Explanation) else None
 
 
 def assigned_threads() -> int:
