@@ -16,7 +16,7 @@ from sise_rt.errors import SiseError
 ROOT = Path(__file__).resolve().parents[1]
 
 # Each room may import itself and those before it in its row.
-RUNTIME = ("base", "pictures", "running", "phases", "methods", "explaining", "evaluation", "commands")
+RUNTIME = ("base", "pictures", "running", "phases", "methods", "explaining", "bulk", "evaluation", "commands")
 EXPORT = ("ir", "origins", "intake", "canonical", "gradients", "graphs", "proof", "exporting")
 # What each room of the export may import of the runtime; of the runtime, only the commands import the export.
 BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
@@ -32,7 +32,7 @@ LOOSE = {
     **dict.fromkeys(
         ("answering", "captions", "comparing", "drawing", "explainer", "explanation", "metrics"), "explaining"
     ),
-    **dict.fromkeys(("overlap", "records", "report", "saving", "targets"), "explaining"),
+    **dict.fromkeys(("records", "report", "saving", "targets"), "explaining"),
     "cli": "commands",
 }
 

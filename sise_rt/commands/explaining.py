@@ -10,8 +10,8 @@ import click
 
 from sise_rt import Explainer, Stop
 from sise_rt.answering import Explained
-from sise_rt.errors import BundleError, ImageError, MethodError, NoEvidence, ProviderError, SiseError
-from sise_rt.overlap import CatchUp, overlapped
+from sise_rt.bulk.items import CatchUp, overlapped
+from sise_rt.errors import ImageError, MethodError, NoEvidence, SiseError, Unwritable
 from sise_rt.pictures.picture import Picture
 from sise_rt.wording import counted
 
@@ -42,13 +42,15 @@ def explain_pictures(
 
     Raises:
         KeyboardInterrupt: somebody asked for it; what was explained until then is written.
-        BundleError: not a picture's fault: the next one would fail too.
-        ProviderError: likewise.
+        SiseError: not a picture's fault: the next one would fail too.
         click.UsageError: likewise, of a method.
     """
     progress = Progress(len(images), hidden=wanted.quiet or wanted.as_json, foretell=partial(foretold, hint))
     pictures = _Pictures(explainer, wanted, answers, progress)
-    overlapped(images, prepare, pictures.explain, pictures.tell)
+    try:
+        overlapped(images, prepare, pictures.explain, pictures.tell)
+    except MethodError as error:
+        raise click.UsageError(spelt(error)) from error
     if pictures.interrupt.asked:
         raise KeyboardInterrupt
     return pictures.failed
@@ -87,43 +89,33 @@ class _Pictures:
                     progress(scored, total)
 
                 picture = prepared()
-                explained = self._answers(picture, progress=tick)
+                try:
+                    explained = self._answers(picture, progress=tick)
+                except Stop:  # of a method that has nothing to show before its end
+                    raise KeyboardInterrupt from None
             if wanted.check or (wanted.report and self._explainer.manifest.activation != "none"):
                 explained = checked(self._explainer, picture, explained, wanted, written)
         return partial(_written, picture, explained, wanted, written, self.interrupt.asked)
 
-    def tell(self, image: Path, outcome: Callable[[], Written]) -> None:
+    def tell(self, image: Path, result: Written | SiseError) -> None:
         """Print what was written of a picture, and what went wrong with it."""
-        try:
-            written = outcome()
-        except Exception as error:
-            written = Written(failure=error)
+        written = Written(failure=result) if isinstance(result, SiseError) else result
         clear_line()
         for message in written.messages:
             message()
         problems = [where + spelt(why) for where, why in written.problems]
-        problems += _problem_of(image, written.failure)
+        if written.failure is not None:
+            problems.append(_problem_of(image, written.failure))
         for problem in problems:
             complain(problem)
         self.failed += bool(problems)
 
 
-def _problem_of(image: Path, failure: Exception | None) -> list[str]:
-    """What a failure says of a picture, a line; raises what is not this picture's fault."""
-    match failure:
-        case None:
-            return []
-        case MethodError():
-            raise click.UsageError(spelt(failure)) from failure
-        case Stop():  # of a method that has nothing to show before its end
-            raise KeyboardInterrupt
-        case ImageError() | NoEvidence():  # which name the picture
-            return [spelt(failure)]
-        case SiseError() if not isinstance(failure, BundleError | ProviderError):
-            return [f"{image}: {spelt(failure)}"]
-        case MemoryError():
-            return [f"{image}: out of memory; try --batch-size 1"]
-    raise failure
+def _problem_of(image: Path, failure: SiseError) -> str:
+    """What a failure says of a picture, a line."""
+    if isinstance(failure, ImageError | NoEvidence):  # which name the picture
+        return spelt(failure)
+    return f"{image}: {spelt(failure)}"
 
 
 def _written(
@@ -132,6 +124,8 @@ def _written(
     """Write a picture's explanations; what was written before an error is told as well."""
     try:
         write_results(picture, explained, wanted, written, stopped=stopped)
+    except Unwritable:
+        raise
     except SiseError as error:
         written.failure = error
     return written

@@ -63,7 +63,7 @@ class Written:
 
     messages: list[Callable[[], None]] = field(default_factory=list)
     problems: list[tuple[str, SiseError]] = field(default_factory=list)
-    failure: Exception | None = None
+    failure: SiseError | None = None
 
 
 def checked(

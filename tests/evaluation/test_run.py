@@ -25,7 +25,7 @@ from sise_rt.errors import (
     SiseError,
 )
 from sise_rt.evaluation import measure, run, store
-from sise_rt.evaluation.claim import claimed
+from sise_rt.bulk.claim import claimed
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.report import write_report
@@ -75,7 +75,7 @@ def planned(dataset, **changes):
 def evaluated(explainer, small_bundle, data, report, limit=None, **changes):
     dataset = read_dataset(data, "csv-boxes")
     plan = planned(dataset, **changes)
-    settings = run.settings_of_run(explainer, small_bundle, "csv-boxes", plan)
+    settings = run.settings_of_run(explainer, "csv-boxes", plan)
     return run.run(explainer, dataset, plan, report, settings, limit=limit), dataset, plan
 
 
