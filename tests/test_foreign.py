@@ -1,15 +1,12 @@
-"""Names of results, and that nothing else is replaced by one."""
+"""A result replaces nothing but an earlier one of the same thing."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from sise_rt.errors import OutputError
-from sise_rt.saving import (
+from sise_rt.foreign import (
     Result,
-    base_name,
-    file_label,
     other_settings,
     read_result,
     refuse_foreign,
@@ -27,12 +24,6 @@ RECORD = {
 }
 # As 0.1.0 wrote it.
 OLDER = {"image": "cat.jpg", "model": "m", "target": TARGET, "method": "sise", "mu": 0.0, "fusion": "otsu"}
-
-
-def test_names():
-    assert base_name("cat", 281) == "cat.281"
-    assert base_name("cat", 281, "sise:mu=0.3") == "cat.281.sise-mu-0.3"
-    assert file_label("a b/c") == "a-b-c"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".npy", ".json", ".blocks.png"])
@@ -95,11 +86,11 @@ def test_a_comparison_is_replaced_only_beside_records_of_its_picture(tmp_path, n
     (tmp_path / name).write_bytes(b"")
     picture = tmp_path / "cat.jpg"
     with pytest.raises(OutputError, match="is no result of"):
-        refuse_foreign_files(tmp_path, [picture], [281, 243])
+        refuse_foreign_files(tmp_path, [("cat", str(picture))], [281, 243])
     (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"picture": {"name": "elsewhere/cat.jpg"}}))
     (tmp_path / "cat.281.png").write_bytes(b"")
     with pytest.raises(OutputError, match="is no result of"):
-        refuse_foreign_files(tmp_path, [picture], [281, 243])
+        refuse_foreign_files(tmp_path, [("cat", str(picture))], [281, 243])
     (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"picture": {"name": str(picture)}}))
-    refuse_foreign_files(tmp_path, [picture], [281, 243])
-    refuse_foreign_files(tmp_path, [Path("dog.jpg")], [281, 243])  # no result of that picture
+    refuse_foreign_files(tmp_path, [("cat", str(picture))], [281, 243])
+    refuse_foreign_files(tmp_path, [("dog", "dog.jpg")], [281, 243])  # no result of that picture
