@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sise_rt.bulk.items import Item, Outcome
 from sise_rt.bulk.ledger import Ledger
 from sise_rt.bulk.lines import lines_of
+from sise_rt.bulk.overview import side_file
+from sise_rt.bulk.overview.thumbnails import Thumbnail, thumbnails
 from sise_rt.errors import ArgumentError
 from sise_rt.files import make_folder
-from sise_rt.wording import counted
 
 from .attempts import with_care
 from .cluster import connected, reported, require_shared
+from .dealing import Dealt, Plan
 from .given import item_row, items_of
-from .parts import LINE, PARTS, Mended, by_item, mend, note_of, part_name, write_part
+from .parts import PARTS, mend, note_of, part_name, write_part
 from .reading import Finished, Stream, as_items, dataset_of, ids_of
 from .results import results
 from .shipping import ship
@@ -28,32 +28,22 @@ from .stage import Explain, Found
 if TYPE_CHECKING:
     import pyarrow
 
+LINES, SHOWN = "lines", "shown"
+
 Tell = Callable[[list[dict[str, Any]]], None]
 """Takes the lines of an item that is finished, once they are in the ledger."""
 
-MOST_THREADS = 4  # of an actor, where nobody says: more gain little, and a model each costs memory
-IN_PARTS, LARGEST_PART = 1000, 256  # parts of a run, about, and rows of one
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How the work is dealt out.
+class Kept(NamedTuple):
+    """What an actor keeps of an item.
 
     Attributes:
-        address: of the cluster, see `connected`.
-        workers: actors; None takes as many as the cluster has room for.
-        threads: of each; None takes up to four, as many as the smallest node has.
-        gpus: of each, as 1 or 0.25.
-        ship_bundle: whether the bundle goes to the nodes by way of Ray; else its folder is one of theirs too.
-        part_rows: rows of a part, which a killed run loses at most of each actor; None chooses by the run.
+        found: of its explanations.
+        shown: what the overview shows of them; empty where there is none.
     """
 
-    address: str | None = None
-    workers: int | None = None
-    threads: int | None = None
-    gpus: float = 0
-    ship_bundle: bool = False
-    part_rows: int | None = None
+    found: list[Found]
+    shown: list[Thumbnail]
 
 
 class IntoParts:
@@ -62,57 +52,97 @@ class IntoParts:
     Args:
         folder: of the run, which every node reaches.
         explain: arguments of `Explain`.
+        overview: whether there is one, for which something is kept of each picture.
         done: what is left out of a stream.
     """
 
-    def __init__(self, folder: Path, explain: Mapping[str, Any], done: Finished | None = None):
+    def __init__(self, folder: Path, explain: Mapping[str, Any], *, overview: bool, done: Finished | None):
         self._folder, self._explain, self._done = folder, Explain(**explain), done
+        self._overview = overview
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
-        """Takes a table with the column `item`, and perhaps `bytes`; gives one with the column `line`."""
+        """Takes a table of items, or rows of a stream; gives a row an item: its lines, and what is shown."""
         import pyarrow
 
         batch = as_items(batch)
         if self._done is not None:
             batch = self._done.left(batch)
         name = part_name(ids_of(batch))
-        found = with_care(self._folder / note_of(name), items_of(batch), self._explain.found)
-        kept = [of_item for of_item in found if of_item[0].line["asked"] is not None]
-        for one in chain.from_iterable(kept):
-            one.line["files"].append(name)
-        if kept:
-            write_part(self._folder, name, results(kept).append_column(LINE, _in_json(kept)))
-        return pyarrow.table({LINE: _in_json(found)})
+        kept = with_care(
+            self._folder / note_of(name), items_of(batch), lambda items: self._explain.each(items, self._kept)
+        )
+        explained = [one.found for one in kept if one.found[0].line["asked"] is not None]
+        if explained:
+            write_part(self._folder, name, results(explained))
+        for found in explained:
+            for one in found:
+                one.line["files"].append(name)
+        lines = [json.dumps([one.line for one in each.found], allow_nan=False) for each in kept]
+        shown = [json.dumps(list(side_file.lines(each.found[0].line["id"], each.shown))) for each in kept]
+        return pyarrow.table(
+            {LINES: pyarrow.array(lines, pyarrow.string()), SHOWN: pyarrow.array(shown, pyarrow.string())}
+        )
+
+    def _kept(self, outcome: Outcome) -> Kept:
+        if not self._overview or outcome.picture is None:
+            return Kept(self._explain.kept(outcome), [])
+        parts = [part for _, part in outcome.parts]
+        return Kept(self._explain.kept(outcome), thumbnails(outcome.picture, parts))
 
 
-def _in_json(found: Sequence[Sequence[Found]]) -> pyarrow.Array:
-    """The lines, ready for the ledger."""
-    import pyarrow
+class Finishing:
+    """Where the lines of items go, here in the process that keeps the run.
 
-    lines = [json.dumps(one.line, allow_nan=False) for of_item in found for one in of_item]
-    return pyarrow.array(lines, pyarrow.string())
+    Args:
+        ledger: of the run.
+        thumbnails: the side file of what an overview shows; None keeps none.
+        tell: called with the lines of each item.
+    """
+
+    def __init__(self, ledger: Ledger, thumbnails: Path | None, tell: Tell):
+        self._ledger, self._thumbnails, self._tell = ledger, thumbnails, tell
+        self._seen: set[str] = set()
+
+    def enter(self, lines: list[dict[str, Any]], shown: list[dict[str, Any]]) -> None:
+        """Put an item into the ledger, and tell of it.
+
+        Raises:
+            ArgumentError: it is the second one of its id.
+            OutputError: it cannot be written.
+        """
+        name = lines[0]["id"]
+        if name in self._seen:
+            raise ArgumentError(
+                f"two rows have the id {name!r}: give each its own, in the column 'id'", settings=("images",)
+            )
+        self._seen.add(name)
+        if self._thumbnails is not None and shown:
+            side_file.append(self._thumbnails, shown)
+        self._ledger.append(lines)
+        self._tell(lines)
 
 
 def run(
     source: Sequence[Item] | Stream,
     ledger: Ledger,
-    bundle: Path,
     explain: Mapping[str, Any],
     plan: Plan,
+    *,
+    thumbnails: Path | None,
     tell: Tell,
     note: Callable[[str], None],
 ) -> None:
     """Explain items on Ray, into parts below the ledger's folder and lines in the ledger.
 
-    What the ledger has finished is left out, also what lies in parts that it did not know yet.
+    Of a stream what the ledger has finished is left out.
 
     Args:
-        source: all items of the run, whose pictures are paths or URIs that every node reaches; or what Ray
-            reads.
+        source: the items that are to be explained, whose pictures are paths that every node reaches; or what
+            Ray reads.
         ledger: open.
-        bundle: its folder.
-        explain: arguments of `Explain`, but the bundle and the threads.
+        explain: arguments of `Explain`, but the threads.
         plan: how the work is dealt out.
+        thumbnails: the side file of what an overview shows, which was begun; None keeps none.
         tell: called with the lines of each item, in the order of finishing.
         note: called with what the user should know, a line each.
 
@@ -121,109 +151,45 @@ def run(
         OutputError: the nodes do not share the folder.
         SiseError: what `Explain` raises.
     """
-    make_folder(ledger.folder / PARTS, settings=("out",))
-    for text in told(mend(ledger)):
+    parts = ledger.folder / PARTS
+    make_folder(parts, settings=("out",))
+    for text in mend(ledger):
         note(text)
+    finishing = Finishing(ledger, thumbnails, tell)
     rows: list[str] = []
     if not isinstance(source, Stream):
         for item in source:
-            if item.id in ledger.statuses:
-                continue
-            if item.problem is not None:
-                _finish(lines_of(Outcome(item, error=item.problem)), ledger, tell)
-            else:
+            if item.problem is None:
                 rows.append(item_row(item))
+            else:
+                finishing.enter(lines_of(Outcome(item, error=item.problem)), [])
         if not rows:
             return
     with connected(plan.address) as ray:
-        dealt = _Dealt.of(ray, plan, len(rows))
+        dealt = Dealt.of(ray, plan, len(rows) or None)
         note(f"on Ray: {dealt}")
-        require_shared(ray, ledger.folder / PARTS)
+        require_shared(ray, parts)
+        stream = isinstance(source, Stream)
         dataset = (
             source.dataset(ray) if isinstance(source, Stream) else dataset_of(ray, rows, dealt.part_rows)
         )
-        done = Finished(ray, ledger.statuses) if isinstance(source, Stream) else None
-        arguments = {"bundle": ship(bundle) if plan.ship_bundle else bundle.absolute(), **explain}
-        seen: set[str] = set()
-        for lines in _results(dataset, arguments, ledger.folder.absolute(), dealt, done):
-            if lines[0]["id"] in seen:
-                raise ArgumentError(
-                    f"two rows have the id {lines[0]['id']!r}: give each its own in the column 'id'",
-                    settings=("images",),
-                )
-            seen.add(lines[0]["id"])
-            _finish(lines, ledger, tell)
-    for text in told(mend(ledger)):
+        bundle = Path(explain["bundle"]).absolute()
+        arguments = {
+            "folder": ledger.folder.absolute(),
+            "explain": {**explain, "bundle": ship(bundle) if plan.ship_bundle else bundle},
+            "overview": thumbnails is not None,
+            "done": Finished(ray, ledger.statuses) if stream else None,
+        }
+        for lines, shown in _results(dataset, arguments, dealt):
+            finishing.enter(lines, shown)
+    for text in mend(ledger):
         note(text)
 
 
-def _finish(lines: list[dict[str, Any]], ledger: Ledger, tell: Tell) -> None:
-    ledger.append(lines)
-    tell(lines)
-
-
-def told(mended: Mended) -> list[str]:
-    """What is said of parts that a killed run left."""
-    notes = []
-    if mended.taken_up:
-        notes.append(f"{counted(mended.taken_up, 'item')} taken up from parts that a killed run had written")
-    if mended.torn:
-        notes.append(f"removed {counted(len(mended.torn), 'torn part')}: {', '.join(mended.torn)}")
-    return notes
-
-
-@dataclass(frozen=True)
-class _Dealt:
-    """How the work is dealt out on the nodes that there are; attributes are those of `Plan`."""
-
-    workers: int
-    threads: int
-    gpus: float
-    part_rows: int
-
-    @classmethod
-    def of(cls, ray: Any, plan: Plan, rows: int) -> _Dealt:
-        """By a plan, for so many rows; 0 where nobody knows.
-
-        Raises:
-            ArgumentError: no node has room for an actor.
-        """
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        most = max(int(node.get("CPU", 0)) for node in nodes)
-        threads = plan.threads or max(1, min(MOST_THREADS, most))
-        room = sum(_room(node, threads, plan.gpus) for node in nodes)
-        if not room:
-            what = f"{counted(threads, 'core')}" + (f" and {plan.gpus:g} GPU" if plan.gpus else "")
-            raise ArgumentError(
-                f"no node of the Ray cluster has {what} for an actor: its largest has {counted(most, 'core')}",
-                settings=("threads",),
-            )
-        workers = plan.workers or room
-        spread = (
-            -(-rows // (workers * 4)) if rows else LARGEST_PART // 4
-        )  # that all actors end about together
-        chosen = max(1, min(spread, max(LARGEST_PART // 8, -(-rows // IN_PARTS)), LARGEST_PART))
-        return cls(min(workers, rows or workers), threads, plan.gpus, plan.part_rows or chosen)
-
-    def __str__(self) -> str:
-        """In words."""
-        gpu = f" and {self.gpus:g} GPU" if self.gpus else ""
-        return (
-            f"{counted(self.workers, 'actor')} with {counted(self.threads, 'thread')}{gpu} each, parts of "
-            f"{counted(self.part_rows, 'picture')}"
-        )
-
-
-def _room(node: Mapping[str, float], threads: int, gpus: float) -> int:
-    """How many actors a node has room for."""
-    room = int(node.get("CPU", 0) // threads)
-    return min(room, int(node.get("GPU", 0) // gpus)) if gpus else room
-
-
 def _results(
-    dataset: Any, arguments: Mapping[str, Any], folder: Path, dealt: _Dealt, done: Any
-) -> Iterator[list[dict[str, Any]]]:
-    """The lines of each item, as actors finish their batches."""
+    dataset: Any, arguments: Mapping[str, Any], dealt: Dealt
+) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """The lines of each item, and what is shown of it, as actors finish their batches."""
     import ray.data
 
     context = dataset.context
@@ -231,7 +197,7 @@ def _results(
     context.max_errored_blocks = 0  # a block that is left out is pictures that are lost without a word
     dataset = dataset.map_batches(
         IntoParts,
-        fn_constructor_kwargs={"folder": folder, "explain": arguments, "done": done},
+        fn_constructor_kwargs=arguments,
         compute=ray.data.ActorPoolStrategy(size=dealt.workers),
         batch_format="pyarrow",
         batch_size=dealt.part_rows,
@@ -240,4 +206,5 @@ def _results(
     )
     with reported():
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            yield from by_item(json.loads(line) for line in batch[LINE].to_pylist())
+            for lines, shown in zip(batch[LINES].to_pylist(), batch[SHOWN].to_pylist(), strict=True):
+                yield json.loads(lines), json.loads(shown)

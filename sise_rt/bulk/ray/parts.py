@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from sise_rt.bulk.ledger import read_results
+from sise_rt.bulk.ledger import Ledger, read_results
 from sise_rt.errors import OutputError, Unwritable
-from sise_rt.wording import reason
+from sise_rt.wording import counted, reason
 
 if TYPE_CHECKING:
     import pyarrow
 
-    from sise_rt.bulk.ledger import Ledger
-
 PARTS = "parts"
-LINE = "line"  # the column with the line of results.jsonl
+LISTED = 3  # parts that are named
 
 
 def part_name(ids: Sequence[str]) -> str:
@@ -64,53 +61,49 @@ def write_part(folder: Path, name: str, table: pyarrow.Table) -> None:
             beside.unlink()  # gone already, where all went well
 
 
-class Mended(NamedTuple):
-    """What was to be done to the parts of a run that somebody killed.
+def mend(ledger: Ledger) -> list[str]:
+    """See to it that ledger and parts tell the same: each item that is done, once, in the part its line names.
 
-    Attributes:
-        taken_up: how many items they had that the ledger did not know.
-        torn: parts that were not whole, and are removed.
-    """
-
-    taken_up: int
-    torn: list[str]
-
-
-def mend(ledger: Ledger) -> Mended:
-    """See to it that ledger and parts tell the same: every item that is done once, in the part its line names.
-
-    Parts that the ledger does not know are taken up: the process that keeps it was killed while an actor
-    wrote on. What is torn goes, and so do rows of items that are done in another part, or were done anew.
+    The ledger says what is done. Parts and rows that it does not know go: its process was killed before it
+    had their lines. Items of a part that is torn are not finished any more.
 
     Args:
         ledger: of the run, whose parts lie in its folder.
 
+    Returns:
+        What was removed, a line for each kind.
+
     Raises:
         OutputError: a part cannot be read or replaced.
     """
-    folder, torn, taken_up = ledger.folder / PARTS, [], 0
+    folder = ledger.folder / PARTS
     for path in (*folder.glob(".*.tmp"), *folder.glob(".*.attempt")):
         path.unlink(missing_ok=True)  # of actors that were killed
-    paths = sorted(folder.glob("*.parquet"))
-    kept = _named(ledger.folder)
-    for path in paths:
-        name = f"{PARTS}/{path.name}"
+    named, torn, unknown = _named(ledger.folder), [], []
+    for path in sorted(folder.glob("*.parquet")):
+        ids = named[f"{PARTS}/{path.name}"]
         rows = _rows(path)
-        if rows is None:
-            torn.append(name)
+        if rows is not None and rows == len(ids):
+            continue
+        (torn if rows is None else unknown).append(path.name)
+        if rows is None or not ids:
             path.unlink()
-            continue
-        if rows == len(kept[name]):
-            continue
-        groups = by_item(_lines(path))
-        for group in groups:
-            if group[0]["id"] not in ledger.statuses:
-                ledger.append(group)
-                kept[name] += [line["id"] for line in group]
-                taken_up += 1
-        if rows != len(kept[name]):
-            _leave(path, kept[name])
-    return Mended(taken_up, torn)
+        else:
+            _leave(path, set(ids))
+        if rows is None:
+            for name in ids:
+                ledger.statuses.pop(name, None)
+    return [
+        *_told(torn, "torn part"),
+        *_told(unknown, "part", "whose items, all or some, a killed run had not noted"),
+    ]
+
+
+def _told(names: Sequence[str], noun: str, more: str = "") -> list[str]:
+    if not names:
+        return []
+    listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
+    return [f"removed {counted(len(names), noun)} {more and more + ' '}({listed})"]
 
 
 def _named(folder: Path) -> defaultdict[str, list[str]]:
@@ -134,33 +127,10 @@ def _rows(path: Path) -> int | None:
         raise OutputError(f"{path} cannot be read: {reason(error)}") from error
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a part, in their order."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        return [json.loads(line) for line in parquet.read_table(path, columns=[LINE])[LINE].to_pylist()]
-    except (ArrowException, OSError, ValueError) as error:
-        raise OutputError(f"{path} cannot be read ({reason(error)}): remove it to redo its items") from error
-
-
 def _leave(path: Path, ids: Collection[str]) -> None:
-    """Leave the rows of some items in a part; one without any goes."""
-    from pyarrow import array, parquet
+    """Leave the rows of some items in a part."""
+    from pyarrow import array, bool_, parquet
 
-    if not ids:
-        path.unlink()
-        return
     table = parquet.read_table(path)
-    stay = [json.loads(line)["id"] in ids for line in table[LINE].to_pylist()]
-    write_part(path.parents[1], f"{PARTS}/{path.name}", table.filter(array(stay)))
-
-
-def by_item(lines: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Lines, in their order, by the item that they belong to."""
-    groups: list[list[dict[str, Any]]] = []
-    for line in lines:
-        if line["part"][0] == 1:
-            groups.append([])
-        groups[-1].append(line)
-    return groups
+    stay = [name in ids for name in table["id"].to_pylist()]
+    write_part(path.parents[1], f"{PARTS}/{path.name}", table.filter(array(stay, bool_())))

@@ -1,14 +1,13 @@
-"""Where Ray reads rows from: lists of this process, Parquet with pictures in it, and WebDataset shards."""
+"""Where Ray reads rows from: lists of this process, Parquet with pictures in it, shards, and buckets."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,89 +21,133 @@ from .given import BYTES, COLUMNS, ID, ITEM, PATH, TARGET, TRUTH
 if TYPE_CHECKING:
     import pyarrow
 
-KEY, PLACE = "__key__", "path"  # of a sample of WebDataset, and of its shard
-TAR, PARQUET = ".tar", ".parquet"
+KEY, URL = "__key__", "__url__"  # of a sample of WebDataset
+TAR, PARQUET, URI = ".tar", ".parquet", "://"
+LISTED = 64  # pictures of a bucket that are one block, before they are dealt out
 DIGEST = 16  # bytes that tell ids apart
 NO_CPU = {"num_cpus": 0}  # what reads waits for files: it shall not wait for the cores of actors
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Rows that Ray reads where the actors are: how many there are is not known before.
+    """Rows that Ray reads, or that lie in a bucket: how many there are is not known before.
 
     Attributes:
         places: files, folders or URIs, all of one kind.
-        kind: `parquet`, with a picture in each row, or `webdataset`, shards of tar.
+        kind: `parquet`, with a picture or its path in each row; `webdataset`, shards of tar; or `pictures` by
+            their URIs.
     """
 
     places: tuple[str, ...]
-    kind: str
+    kind: Literal["parquet", "webdataset", "pictures"]
 
     def dataset(self, ray: Any) -> Any:
         """The rows, as Ray reads them.
 
         Raises:
-            ArgumentError: they cannot be read.
+            ArgumentError: they cannot be read, or there are none.
         """
+        places = list(self.places)
         try:
-            if self.kind == "parquet":
-                return ray.data.read_parquet(list(self.places), ray_remote_args=NO_CPU)
-            return ray.data.read_webdataset(
-                list(self.places), decoder=None, include_paths=True, ray_remote_args=NO_CPU
-            )
+            match self.kind:
+                case "parquet":
+                    return ray.data.read_parquet(places, **NO_CPU)
+                case "webdataset":
+                    return ray.data.read_webdataset(places, decoder=None, include_paths=True, **NO_CPU)
+            return dataset_of(ray, [row for place in places for row in _below(place)], LISTED)
         except Exception as error:  # whatever the file systems of pyarrow raise
-            where = ", ".join(self.places)
+            where = ", ".join(places)
             raise ArgumentError(f"{where} cannot be read: {reason(error)}", settings=("images",)) from error
 
 
 def stream_of(places: Sequence[str]) -> Stream | None:
-    """The stream that arguments name; None where they name pictures.
+    """The stream that arguments name; None where they name pictures and folders of this machine.
 
     Raises:
         ArgumentError: they name several kinds.
     """
-    kinds = {PurePosixPath(place).suffix.lower() for place in places}
-    kinds = {ending if ending in (TAR, PARQUET) else "" for ending in kinds}
-    if kinds == {""} or not kinds:
-        return None
-    if len(kinds) > 1:
+    kinds = {_kind(place) for place in places}
+    if len(kinds) > 1 and kinds != {None}:
         raise ArgumentError(
-            "pictures, shards and Parquet are explained apart: name one kind", settings=("images",)
+            "pictures, shards, Parquet and URIs are explained apart: name one kind", settings=("images",)
         )
-    return Stream(tuple(places), "webdataset" if kinds == {TAR} else "parquet")
+    kind = next(iter(kinds), None)
+    return None if kind is None else Stream(tuple(places), kind)
 
 
-def dataset_of(ray: Any, rows: Sequence[str], part_rows: int) -> Any:
-    """Items that this process knows, as a dataset whose blocks are parts of a run.
+def _kind(place: str) -> Literal["parquet", "webdataset", "pictures"] | None:
+    ending = posixpath.splitext(place)[1].lower()
+    if ending == PARQUET:
+        return "parquet"
+    if ending == TAR:
+        return "webdataset"
+    return "pictures" if URI in place else None
+
+
+def dataset_of(ray: Any, rows: Sequence[str], block: int) -> Any:
+    """Items that this process knows, as a dataset.
 
     Args:
         ray: the package, connected.
-        rows: from `item_row`.
-        part_rows: of each block.
+        rows: from `sise_rt.bulk.ray.given.item_row`.
+        block: rows of each block.
     """
     import pyarrow
 
     return ray.data.from_arrow(
-        [pyarrow.table({ITEM: rows[at : at + part_rows]}) for at in range(0, len(rows), part_rows)]
+        [pyarrow.table({ITEM: rows[at : at + block]}) for at in range(0, len(rows), block)]
     )
 
 
+def _below(place: str) -> Iterator[str]:
+    """The pictures below a URI as rows; their ids are the paths from there on.
+
+    Raises:
+        ValueError: there are none.
+    """
+    from pyarrow import fs
+
+    system, root = fs.FileSystem.from_uri(place)
+    info = system.get_file_info(root)
+    files = [info] if info.is_file else system.get_file_info(fs.FileSelector(root, recursive=True))
+    scheme = place[: place.index(URI) + len(URI)]
+    found = False
+    for file in sorted((file for file in files if file.is_file), key=lambda file: file.path):
+        name = file.base_name if info.is_file else posixpath.relpath(file.path, root)
+        if file.path.lower().endswith(PICTURES) and not any(p.startswith(".") for p in name.split("/")):
+            found = True
+            yield json.dumps({ID: name, PATH: f"{scheme}{file.path}"})
+    if not found:
+        raise ValueError("no pictures are there")
+
+
 def as_items(batch: pyarrow.Table) -> pyarrow.Table:
-    """Rows of a stream as items: a column `item`, and `bytes` where they have pictures; as they are else."""
+    """Rows of a stream as items: a column `item`, and `bytes` with their pictures; those of a list as they are.
+
+    Raises:
+        ArgumentError: rows have no ids.
+    """
     import pyarrow
 
     if ITEM in batch.column_names:
         return batch
     of_shards = KEY in batch.column_names
+    if not of_shards and not {ID, PATH} & {*batch.column_names}:
+        raise ArgumentError(
+            f"rows of a run need a column {ID!r} or {PATH!r}, by which it is gone on with: they have "
+            f"{', '.join(map(repr, batch.column_names))}"
+        )
     items, pictures = [], []
     for row in batch.to_pylist():
         picture, values = _sample(row) if of_shards else (row.pop(BYTES, None), _values(row))
         items.append(json.dumps(values, default=str))
         pictures.append(picture)
-    table = {ITEM: pyarrow.array(items, pyarrow.string())}
-    if any(picture is not None for picture in pictures):
-        table[BYTES] = pyarrow.array(pictures, pyarrow.large_binary())
-    return pyarrow.table(table)
+    return pyarrow.table(
+        {
+            ITEM: pyarrow.array(items, pyarrow.string()),
+            BYTES: pyarrow.array(pictures, pyarrow.large_binary()),
+        }
+    )
 
 
 def ids_of(batch: pyarrow.Table) -> list[str]:
@@ -127,16 +170,15 @@ def _values(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sample(row: dict[str, Any]) -> tuple[bytes | None, dict[str, Any]]:
     """The picture of a sample of WebDataset, and its values; its id has the shard's name, as keys may recur."""
-    key, shard = row.pop(KEY), row.pop(PLACE)
-    row.pop("__url__", None)
-    pictures = [
-        name for name, value in row.items() if value is not None and f".{name}".lower().endswith(PICTURES)
-    ]
-    picture = row.pop(pictures[0]) if len(pictures) == 1 else None
-    texts = {name: _text(value) for name, value in row.items() if name not in pictures and value is not None}
-    name = f"{posixpath.basename(shard).removesuffix(TAR)}/{key}"
-    target, truth = texts.pop(TARGET, None), texts.pop(TRUTH, None)
-    return picture, {ID: name, TARGET: target, TRUTH: truth, COLUMNS: texts}
+    key, shard = row.pop(KEY), row.pop(PATH)
+    row.pop(URL, None)
+    there = {name: value for name, value in row.items() if value is not None}
+    pictures = [name for name in there if f".{name}".lower().endswith(PICTURES)]
+    picture = there[pictures[0]] if len(pictures) == 1 else None
+    texts = {name: _text(value) for name, value in there.items() if name not in pictures}
+    known = {ID: f"{posixpath.basename(shard).removesuffix(TAR)}/{key}"}
+    known |= {name: texts.pop(name, None) for name in (TARGET, TRUTH)}
+    return picture, known | {COLUMNS: texts}
 
 
 def _text(value: Any) -> Any:

@@ -27,8 +27,8 @@ class Shipped:
     Attributes:
         name: of its folder.
         sha256: of its manifest, which has those of all other files.
-        content: reference of the files' content by path, each (bytes,) uint8. Inside this object Ray leaves it
-            alone: a node that has the bundle already does not fetch it.
+        content: reference of the files' content by path, each (bytes,) uint8. Inside this object Ray leaves
+            it alone: a node that has the bundle already does not fetch it.
     """
 
     name: str

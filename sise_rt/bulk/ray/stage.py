@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sise_rt.bulk.explaining import Asked, Check, explain_items
 from sise_rt.bulk.items import Item, Outcome
@@ -27,6 +27,9 @@ from .shipping import Shipped
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow
+
+
+Kept = TypeVar("Kept")
 
 
 class Found(NamedTuple):
@@ -62,7 +65,7 @@ class Explain:
     picture's sha256), `target` (index or label; several with `;` between), and `truth`. Every other column is
     kept.
 
-    A row becomes one row for each target and method, whatever became of it: `docs/scale.md` lists the columns.
+    A row becomes one row for each target and method, whatever became of it: `docs/scale.md` has the columns.
 
     Args:
         bundle: a folder that every node reaches, or what `ship` gave.
@@ -136,18 +139,18 @@ class Explain:
     def __call__(self, batch: Any) -> pyarrow.Table:
         """Explain the rows of a batch, a table of Arrow or a dict of arrays; gives those of the results."""
         table = as_table(batch)
-        return results(self.found(items_of(table)), table)
+        return results(self.each(items_of(table), self.kept), table)
 
-    def found(self, items: Iterable[Item]) -> list[list[Found]]:
-        """What is found of each item, in their order: at least one each."""
-        found: list[list[Found]] = []
-        explain_items(self._explainer, items, self._asked, self._kept, lambda _, result: found.append(result))
-        return found
+    def each(self, items: Iterable[Item], keep: Callable[[Outcome], Kept]) -> list[Kept]:
+        """What is kept of each item, in their order."""
+        kept: list[Kept] = []
+        explain_items(self._explainer, items, self._asked, keep, lambda _, result: kept.append(result))
+        return kept
 
-    def _kept(self, outcome: Outcome) -> list[Found]:
-        """What is kept of an outcome; drawn and shrunk in the thread beside."""
+    def kept(self, outcome: Outcome) -> list[Found]:
+        """What is kept of an outcome: drawn and shrunk, one for each of its lines."""
         lines = lines_of(outcome)
-        parts = [part for _, part in outcome.parts] or [None] * len(lines)
+        parts: Sequence[Any] = [part for _, part in outcome.parts] or [None] * len(lines)
         return [
             Found(line, self._map(part), self._drawn(part)) for line, part in zip(lines, parts, strict=True)
         ]
