@@ -54,12 +54,17 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Write a file piece by piece, which is there once all of it is; errors as of `write_whole`."""
+def whole_file(path: str | os.PathLike[str], beside: Path | None = None) -> Iterator[BinaryIO]:
+    """Write a file piece by piece, which is there once all of it is; errors as of `write_whole`.
+
+    Args:
+        path: where to; its folder exists.
+        beside: the unfinished file, in the same folder, which a kill leaves; None takes a name of its own.
+    """
     path = Path(path)
-    beside = path.parent / f".{uuid.uuid4().hex}.tmp"  # a rename is atomic only within a folder
+    beside = beside or path.parent / f".{uuid.uuid4().hex}.tmp"  # a rename is atomic only within a folder
     try:
-        with beside.open("xb") as file:
+        with beside.open("wb") as file:
             yield file
         os.replace(beside, path)
     except SiseError:  # of what was to be written

@@ -1,6 +1,8 @@
 """A result replaces nothing but an earlier one of the same thing."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from sise_rt.foreign import (
     refuse_foreign,
     refuse_foreign_files,
 )
+from sise_rt.naming import base_name
 
 TARGET = {"index": 1, "label": "b"}
 RECORD = {
@@ -94,3 +97,62 @@ def test_a_comparison_is_replaced_only_beside_records_of_its_picture(tmp_path, n
     (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"picture": {"name": str(picture)}}))
     refuse_foreign_files(tmp_path, [("cat", str(picture))], [281, 243])
     refuse_foreign_files(tmp_path, [("dog", "dog.jpg")], [281, 243])  # no result of that picture
+
+
+def result(folder, base, picture, endings=(".json", ".png", ".npy")):
+    (folder / base).parent.mkdir(parents=True, exist_ok=True)
+    for ending in endings:
+        (folder / f"{base}{ending}").write_text(json.dumps(RECORD | {"picture": {"name": picture}}))
+
+
+def test_each_folder_of_the_tree_is_looked_at(tmp_path):
+    for cam in ("cam1", "cam2/left"):
+        result(tmp_path, f"{cam}/cat.281", f"/photos/{cam}/cat.jpg")
+    pictures = [(f"{cam}/cat", f"/photos/{cam}/cat.jpg") for cam in ("cam1", "cam2/left", "cam3")]
+    refuse_foreign_files(tmp_path, pictures, [281])
+    for stem, other in (("cam1/cat", "/photos/cat.jpg"), ("cam2/left/cat", "/photos/cam1/cat.jpg")):
+        with pytest.raises(OutputError, match=f"{stem}.281.json' exists already and is no result of {other}"):
+            refuse_foreign_files(tmp_path, [(stem, other)], [281])
+    refuse_foreign_files(tmp_path, [("cat", "/elsewhere/cat.jpg")], [281])
+    refuse_foreign_files(tmp_path, [("cam1/cat", "/photos/cat.jpg")], [281], ours={"cam1/cat.281"})
+    refuse_foreign_files(tmp_path, [("cam1/cat", "/photos/cat.jpg")], [282])
+
+
+def test_a_stem_with_dots_and_numbers_is_told_from_its_targets(tmp_path):
+    result(tmp_path, "2024.01.15.281", "2024.01.15.jpg")
+    refuse_foreign_files(tmp_path, [("2024.01.15", "2024.01.15.jpg")], [281, 1, 15])
+    (tmp_path / "2024.281.png").write_bytes(b"")
+    refuse_foreign_files(tmp_path, [("2024.01.15", "2024.01.15.jpg")], [281, 1, 15])
+    with pytest.raises(OutputError, match="no result of"):
+        refuse_foreign_files(tmp_path, [("2024", "2024.jpg")], [281])
+
+
+def test_shortened_names_are_looked_at(tmp_path):
+    stem = "x" * 250
+    base = base_name(stem, 281)
+    result(tmp_path, base, "other.jpg")
+    with pytest.raises(OutputError, match="no result of"):
+        refuse_foreign_files(tmp_path, [(stem, f"{stem}.jpg")], [281])
+
+
+def test_a_folder_is_listed_once_and_a_record_read_once(tmp_path, monkeypatch):
+    for number in range(50):
+        result(tmp_path, f"cam/{number}.1", f"{number}.jpg")
+    listed, read = [], []
+    listdir, read_text = os.listdir, Path.read_text
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    monkeypatch.setattr(Path, "read_text", lambda path, *a: read.append(path) or read_text(path, *a))
+    refuse_foreign_files(tmp_path, ((f"cam/{n}", f"{n}.jpg") for n in range(50)), range(1000))
+    assert listed == [tmp_path / "cam"]
+    assert len(read) == len({*read}) == 50
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    def denied(_):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "cam").write_bytes(b"")
+    refuse_foreign_files(tmp_path, [("cam/a", "a.jpg")], [1])  # making the folder will be refused
+    monkeypatch.setattr(os, "listdir", denied)
+    with pytest.raises(OutputError, match="cannot be read: Permission denied"):
+        refuse_foreign_files(tmp_path, [("a", "a.jpg")], [1])

@@ -74,8 +74,8 @@ def explain_items(
         explainer: of the bundle.
         items: taken one ahead.
         asked: what is asked of each.
-        keep: takes what came of an item, in a thread beside; draws it and writes it, say. Where it raises what
-            is the item's fault, it is called once more, with that.
+        keep: takes what came of an item, in a thread beside; draws it and writes it, say. Where it raises
+            what is the item's fault, it is called once more, with that.
         tell: takes an item, and what `keep` gave, in the order of the items.
         watch: gives a context in which an item is explained, and what is told of its progress.
 
@@ -120,7 +120,7 @@ def outcome_of(
         prediction = _prediction(explainer, picture)
         reason = _not_asked_for(explainer, item, asked, prediction)
         if reason is not None:
-            return Outcome(item, reason=reason, prediction=prediction)
+            return Outcome(item, picture, reason=reason, prediction=prediction)
     targets = item.targets
     if targets is not None:
         targets = tuple(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
@@ -143,7 +143,7 @@ def outcome_of(
         batch_size=asked.batch_size,
         progress=tick,
     )
-    outcome = Outcome(item, explained, stopped=stopped)
+    outcome = Outcome(item, picture, explained, stopped=stopped)
     return outcome if asked.check is None else _checked(explainer, picture, outcome, asked.check)
 
 

@@ -22,6 +22,7 @@ from sise_rt.errors import (
     Unwritable,
 )
 from sise_rt.explanation import Explanation, Prediction
+from sise_rt.pictures.picture import Picture
 
 DONE, NO_EVIDENCE, FAILED, SKIPPED = "done", "no evidence", "failed", "skipped"
 STATUSES = (DONE, NO_EVIDENCE, FAILED, SKIPPED)
@@ -60,6 +61,7 @@ class Outcome:
 
     Attributes:
         item: the one.
+        picture: as it was prepared; None where it could not be.
         explained: by the label of each method an explanation a target, or why there is none; empty where
             nothing was explained.
         error: why it failed.
@@ -70,6 +72,7 @@ class Outcome:
     """
 
     item: Item
+    picture: Picture | None = None
     explained: Explained = field(default_factory=dict)
     error: SiseError | None = None
     reason: str | None = None

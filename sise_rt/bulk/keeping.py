@@ -60,7 +60,7 @@ class Written:
     beside: list[Path] = field(default_factory=list)
 
     def below(self, folder: Path) -> list[list[str]]:
-        """The same as paths below a folder, with `/`: the drawings are those of the first part that has any."""
+        """The same as paths below a folder, with `/`: drawings are the first part's."""
         names = [[file.relative_to(folder).as_posix() for file in files] for files in self.parts]
         together = [file.relative_to(folder).as_posix() for file in (*self.compared, *self.beside)]
         if together:

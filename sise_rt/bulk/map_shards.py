@@ -158,6 +158,13 @@ def read_maps(folder: str | Path) -> Iterator[KeptMap]:
         yield from (kept for kept in _read(path) if next(wanted))
 
 
+def is_there(path: str) -> bool:
+    """Whether a file of a run is there; a shard is that also while it is being filled."""
+    return os.path.exists(path) or (
+        path.endswith(".npz") and os.path.exists(f"{path.removesuffix('.npz')}.pending")
+    )
+
+
 def _marks(path: Path) -> np.ndarray:
     """A number of 64 bits for each map of a shard, by what it is of."""
     digests = b"".join(hashlib.blake2b(key, digest_size=8).digest() for key in _keys(path))
@@ -214,7 +221,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _write(path: Path, maps: Iterable[KeptMap], count: int) -> None:
     """Write a shard, whole or not at all, one map after the other."""
     keys = []
-    with whole_file(path) as file:
+    with whole_file(path, path.with_name(f".{path.name}.tmp")) as file:
         with zipfile.ZipFile(file, "w") as archive:
             for number, kept in enumerate(maps):
                 archive.writestr(zipfile.ZipInfo(f"{number}.npy"), map_bytes(kept.map))  # of no date

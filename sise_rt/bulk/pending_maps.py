@@ -60,14 +60,14 @@ def append(path: Path, maps: Iterable[KeptMap]) -> None:
     """
     data = b"".join(map(_encoded, maps))
     try:
-        with path.open("ab") as file:
-            before = file.tell()
+        with path.open("ab", buffering=0) as file:  # a buffer would be written again when it is closed
+            before, left = file.tell(), memoryview(data)
             try:
-                file.write(data)
-                file.flush()
+                while left:
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
             except OSError:
-                os.truncate(path, before)
+                file.truncate(before)
                 raise
     except OSError as error:
         raise not_written(path, error) from error
@@ -75,7 +75,7 @@ def append(path: Path, maps: Iterable[KeptMap]) -> None:
 
 def write(path: Path, maps: Iterable[KeptMap]) -> None:
     """Write such a file anew, whole or not at all; errors as of `append`."""
-    with whole_file(path) as file:
+    with whole_file(path, path.with_name(f".{path.name}.tmp")) as file:
         for kept in maps:
             file.write(_encoded(kept))
         file.flush()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
 
 from .explaining import Asked
-from .items import DONE, NO_EVIDENCE, Item, Outcome
+from .items import DONE, Item, Outcome
 from .keeping import Keep, Written, write_files
 from .ledger import Ledger
 from .lines import lines_of
 from .map_shards import MapShards
+from .overview import side_file
+from .overview.thumbnails import thumbnails
 from .settings import of_model
 
 
@@ -70,10 +75,18 @@ class Run:
         ledger: of the run.
         keep: what is written of each.
         shards: where maps go that get no file of their own.
+        thumbnails: the side file of what an overview shows; None keeps none.
     """
 
-    def __init__(self, ledger: Ledger, keep: Keep, shards: MapShards | None = None):
-        self.ledger, self._keep, self._shards = ledger, keep, shards
+    def __init__(
+        self,
+        ledger: Ledger,
+        keep: Keep,
+        *,
+        shards: MapShards | None = None,
+        thumbnails: Path | None = None,
+    ):
+        self.ledger, self._keep, self._shards, self._thumbnails = ledger, keep, shards, thumbnails
 
     def left(self, items: Iterable[Item]) -> list[Item]:
         """Those that the ledger does not have yet."""
@@ -87,15 +100,21 @@ class Run:
         Raises:
             OutputError: a file cannot be written; `Unwritable` where no other one could be.
         """
-        written = Written()
-        if outcome.status in (DONE, NO_EVIDENCE):
-            written = write_files(outcome, self._keep)
+        parts = [part for _, part in outcome.parts]
+        written = write_files(outcome, self._keep) if parts else Written()
         if outcome.stopped:
             return Entry(outcome, written, [])
-        if self._shards is not None:
-            maps = [(part.target, asked, part.map) for asked, part in outcome.parts if isinstance(part, Explanation)]
-            if maps:
-                self._shards.add(outcome.item.id, maps)
+        if self._shards is not None and outcome.status == DONE:
+            self._shards.add(outcome.item.id, _maps(outcome))
+        if self._thumbnails is not None and outcome.picture is not None:
+            side_file.keep(self._thumbnails, outcome.item.id, thumbnails(outcome.picture, parts))
         lines = lines_of(outcome, written.below(self._keep.folder))
         self.ledger.append(lines)
         return Entry(outcome, written, lines)
+
+
+def _maps(outcome: Outcome) -> Iterator[tuple[int, str, np.ndarray]]:
+    """The target, the method and the map of each explanation."""
+    for asked, part in outcome.parts:
+        if isinstance(part, Explanation):
+            yield part.target, asked, part.map

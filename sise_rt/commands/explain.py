@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +10,19 @@ import click
 
 from sise_rt import Explainer
 from sise_rt.bulk.explaining import Asked, Check
-from sise_rt.bulk.items import Item
 from sise_rt.bulk.keeping import Keep
-from sise_rt.bulk.ledger import opened
-from sise_rt.bulk.map_shards import MapShards
-from sise_rt.bulk.own_files import OwnFiles
-from sise_rt.bulk.run import Run, settings_of_run
 from sise_rt.methods import PRESETS, Request
 from sise_rt.metrics.check import check, check_region, require_probabilities
-from sise_rt.wording import counted
 
 from .bundle_path import BUNDLE, complete_target
 from .classes import best_classes, named_classes
 from .command import Command
-from .console import FAILED_IMAGES, complain, say
+from .console import FAILED_IMAGES, say
 from .drawing_options import DRAWING, Drawing
-from .explaining import Shown, explain_one, explain_run, say_counts
+from .explaining import Shown, explain_one
 from .help_pages import HOW, HOW_MUCH, PICTURES, WHAT, option
 from .machine_options import MACHINE_OPTIONS, Machine
+from .many import explain_many
 from .many_options import MANY_OPTIONS, Many
 from .method_options import Methods, of_methods, requested
 from .results import name_of, prepare_folder
@@ -158,10 +150,37 @@ def explain(
         compare=drawing.compare,
     )
     items = many.chosen(listing.items)
-    if many.is_run(images, writing):
-        failed = run_of_many(explainer, items, asked, keep, shown, writing, drawing, many)
+    if many.is_run(images, writing.out) or writing.only_of_many:
+        say(*() if shown.silent else (f"note: {note}" for note in listing.notes), err=True)
+        failed = explain_many(
+            explainer, items, asked, keep, shown, writing=writing, many=many, drawing=drawing.settings
+        )
     else:
-        prepare_folder(writing.out, [(items[0].stem, name_of(items[0]))], asked.targets or range(explainer.manifest.classes))
-        failed = explain_one(explainer, items[0], asked, keep, shown)
+        (item,) = items
+        prepare_folder(
+            writing.out, [(item.stem, name_of(item))], asked.targets or range(explainer.manifest.classes)
+        )
+        failed = explain_one(explainer, item, asked, keep, shown)
     if failed:
         raise SystemExit(FAILED_IMAGES)
+
+
+def _check(explainer: Explainer, writing: Writing, many: Many) -> Check | None:
+    """What asks the model about maps: all of it, or of the regions for a page.
+
+    Raises:
+        SiseError: the bundle has no probabilities, which something needs.
+    """
+    if many.below_confidence is not None and explainer.manifest.activation == "none":
+        raise click.UsageError("--below-confidence needs probabilities, and the model's output is none")
+    if not writing.check and not (writing.report and explainer.manifest.activation != "none"):
+        return None
+    require_probabilities(explainer.engine)
+    return check if writing.check else check_region
+
+
+def _faster(requests: Sequence[Request]) -> str:
+    """What makes it faster, where that is not said already."""
+    limits = {"budget", "max_passes", "max_seconds"}
+    exact = any(asked.method.name == "sise" and not limits & {*asked.given} for asked in requests)
+    return "--preset fast takes about a tenth of it" if exact else ""

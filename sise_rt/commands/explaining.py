@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,7 +22,7 @@ from sise_rt.methods import Progress as Tick
 from sise_rt.wording import counted
 
 from .command import spelt
-from .console import FAILED_IMAGES, complain, rate, say, say_json, warn
+from .console import complain, rate, say, say_json, warn
 from .interrupt import Interrupt, Termination
 from .progress import NOW_AND_THEN, Progress, clear_line, duration
 from .results import name_of, problems_of, records, replaced, say_outcome, without_evidence

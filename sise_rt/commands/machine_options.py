@@ -74,5 +74,7 @@ MACHINE_OPTIONS = grouped(
         show_default=True,
         help="Masks per forward pass.",
     ),
-    option("--tf32", heading=MACHINE, is_flag=True, help="Let CUDA round to TensorFloat-32, which is faster."),
+    option(
+        "--tf32", heading=MACHINE, is_flag=True, help="Let CUDA round to TensorFloat-32, which is faster."
+    ),
 )

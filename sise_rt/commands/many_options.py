@@ -61,7 +61,9 @@ class Many:
             ArgumentError: as `from_arguments` and `from_list` do.
         """
         if self.listing is None and not images:
-            raise click.UsageError("Missing argument 'IMAGE...': name pictures or folders, or a list (--from)")
+            raise click.UsageError(
+                "Missing argument 'IMAGE...': name pictures or folders, or a list (--from)"
+            )
         if self.listing is None:
             return from_arguments(images, out=out, standard_input=sys.stdin.buffer)
         if images:

@@ -92,9 +92,7 @@ class Progress:
             self._drawn = now
             seconds, done = now - self._start, self._number - 1 + share
             left = seconds_left(seconds, done / self._pieces)
-            draw_line(
-                progress_words(name, self._number, self._pieces, share, left, pace(done, seconds))
-            )
+            draw_line(progress_words(name, self._number, self._pieces, share, left, pace(done, seconds)))
 
     def _so_far(self, done: int) -> str:
         """As `512 of 2000 pictures, 3.1 a second, 8 min 0 s left`."""

@@ -55,6 +55,11 @@ class Writing:
         return "blocks" in self.outputs
 
     @property
+    def only_of_many(self) -> bool:
+        """Whether something is wanted that only runs have."""
+        return self.maps != "files" or self.table is not None
+
+    @property
     def in_files(self) -> frozenset[str]:
         """The outputs that are files of their own."""
         return self.outputs if self.maps == "files" else self.outputs - {"map"}
@@ -137,7 +142,7 @@ WRITING = grouped(
         heading=WHERE_TO,
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help="Of many pictures: also write the results as a table, .parquet, with a row for each explanation.",
+        help="Of many pictures: also write the results as a table, .parquet, a row for each explanation.",
     ),
     option(
         "--overview/--no-overview",

@@ -31,12 +31,12 @@ class Row:
         truth: the true class, as it was given; empty where it is unknown.
         kind: of the error; empty where there is none.
         told: why it failed, or was left out; else empty.
-        method: of the explanation; empty where there is none.
+        method: as it was asked for; empty where none was run.
         shared: seconds that the item's lines share.
         own: seconds that this line took.
         time: when it was explained; empty where it was not.
         aspect: the width of the model's input by its height; 1 where there is no map.
-        files: its results, as the line names them.
+        files: its results: paths below the run's folder, with `/`.
     """
 
     id: str
@@ -61,12 +61,11 @@ class Row:
 
 
 def row_of(line: Line) -> Row:
-    """A line of the results as it is shown; see `result.schema.json` for what it has."""
-    target, best = line.get("target"), line.get("predicted") or next(iter(line.get("best") or ()), None)
-    explained = target if target is not None else best
-    confidence = line.get("confidence", (explained or {}).get("confidence"))
-    activation = line.get("activation", "softmax")
-    error, truth = line.get("error") or {}, line.get("truth")
+    """A line of the results as it is shown; `result.schema.json` tells what it has."""
+    target, best, confidence = line["target"], line["predicted"], line["confidence"]
+    if confidence is None and best is not None and target is None:
+        confidence = best["confidence"]
+    activation, truth, error = line.get("activation", "softmax"), line["truth"], line["error"] or {}
     seconds, map_ = line.get("seconds") or {"shared": {}, "own": {}}, line.get("map") or {}
     return Row(
         id=line["id"],
@@ -77,17 +76,17 @@ def row_of(line: Line) -> Row:
         confidence=None if confidence is None or activation == "none" else float(confidence),
         said="" if confidence is None else _said(float(confidence), activation),
         border=map_.get("border_share"),
-        warnings=tuple(dict.fromkeys(warning["code"] for warning in line.get("warnings") or ())),
-        right=None if truth is None or best is None else _same(truth, best),
-        truth="" if truth is None else _named(truth) if isinstance(truth, dict) else str(truth),
+        warnings=tuple(dict.fromkeys(warning["code"] for warning in line.get("warnings", ()))),
+        right=None if truth is None or best is None else str(truth) in (best["label"], str(best["index"])),
+        truth="" if truth is None else str(truth),
         kind=error.get("kind", ""),
-        told=error.get("message") or line.get("reason") or "",
-        method=line.get("method", ""),
+        told=error.get("message") or line["reason"] or "",
+        method=line["asked"] or "",
         shared=sum(seconds["shared"].values()),
         own=sum(seconds["own"].values()),
         time=line.get("time", ""),
         aspect=map_.get("width", 1) / map_.get("height", 1),
-        files=tuple(line.get("files") or ()),
+        files=tuple(line["files"]),
     )
 
 
@@ -97,10 +96,3 @@ def _named(class_: Line | None) -> str:
 
 def _said(confidence: float, activation: str) -> str:
     return f"{'output' if activation == 'none' else 'confidence'} {trust(confidence, activation)}"
-
-
-def _same(truth: Any, class_: Line) -> bool:
-    """Whether a truth, as an index, a label, or both, is a class."""
-    if isinstance(truth, dict):
-        return truth["index"] == class_["index"]
-    return truth == class_["index"] or str(truth) in (class_["label"], str(class_["index"]))

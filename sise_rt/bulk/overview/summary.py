@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sise_rt.bulk.ledger import GRAVITY
+from sise_rt.bulk.items import STATUSES
 from sise_rt.cautions import CAUTIONS
 from sise_rt.metrics.border import EVEN
 from sise_rt.report.elements import Child, bar, data_uri, element
@@ -42,9 +42,7 @@ def summary(tally: Tally, index: Index, means: Sequence[tuple[MeanMap, float]]) 
         shown = cut(name, NAME)
         return shown if value is None else element("a", shown, href=f"#{column}={value}")
 
-    became = [
-        (to("status", name), tally.statuses[name]) for name in reversed(GRAVITY) if tally.statuses[name]
-    ]
+    became = [(to("status", name), tally.statuses[name]) for name in STATUSES if tally.statuses[name]]
     right = {"right": tally.truth[True], "wrong": tally.truth[False]}
     judged = [(to("truth", name), count) for name, count in right.items() if tally.truth]
     yield _pair(

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from sise_rt.bulk.ledger import GRAVITY
+from sise_rt.bulk.items import DONE, FAILED, SKIPPED, STATUSES
+from sise_rt.bulk.ledger import status_of
 from sise_rt.wording import printable
 
 from .rows import Line, Row, row_of
@@ -29,7 +30,7 @@ class Tally:
     """A run in figures, as far as its lines were added.
 
     Attributes:
-        statuses: of the items; one of several lines has the gravest that one of them has.
+        statuses: of the items.
         lines: in all: one for each explanation, and for each item that has none.
         failures: by the kind of the error.
         skipped: by the reason.
@@ -64,7 +65,7 @@ class Tally:
     def add(self, rows: Sequence[Row]) -> None:
         """Add all the lines of an item."""
         first = rows[0]
-        self.statuses[min((row.status for row in rows), key=GRAVITY.index)] += 1
+        self.statuses[status_of(row.status for row in rows)] += 1
         if first.predicted:
             self.predicted[first.predicted] += 1
         if first.right is not None:
@@ -77,14 +78,14 @@ class Tally:
         self.lines += 1
         self.seconds += row.own
         self.warnings.update(row.warnings)
-        if row.status == "failed":
+        if row.status == FAILED:
             kind = self.failures.setdefault(row.kind, Kind())
             kind.count += 1
             if len(kind.first) < NAMED:
                 kind.first.append(row.id)
-        elif row.status == "skipped":
+        elif row.status == SKIPPED:
             self.skipped[row.told] += 1
-        elif row.status == "done":
+        elif row.status == DONE:
             self.explained[row.target] += 1
             if row.confidence is not None:
                 self.confidences[_bin(row.confidence)] += 1
@@ -111,7 +112,7 @@ def tally_of(lines: Iterable[Line]) -> Tally:
 
 def closing(tally: Tally) -> list[str]:
     """What is said at the end of a run: a few lines, which name what did not go well."""
-    parts = [f"{tally.statuses[status]:,} {status}" for status in reversed(GRAVITY) if tally.statuses[status]]
+    parts = [f"{tally.statuses[status]:,} {status}" for status in STATUSES if tally.statuses[status]]
     told = [f"{tally.items:,} {'item' if tally.items == 1 else 'items'}: {', '.join(parts) or 'none done'}"]
     if tally.truth:
         told.append(f"the model is wrong in {tally.truth[False]:,} of {tally.truth.total():,} with a truth")

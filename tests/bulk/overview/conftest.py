@@ -9,9 +9,11 @@ import time
 from contextlib import contextmanager
 from importlib import resources
 
+import jsonschema
 import pytest
 
 import sise_rt
+from sise_rt.errors import ImageError, NoEvidence
 from sise_rt.explanation import Explanation
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -34,19 +36,22 @@ def explanation(explainer) -> Explanation:
 @pytest.fixture(scope="session")
 def line(explanation):
     """A function that gives a line of the results, as of a run; what is given stands in place of its own."""
-    record = explanation.record()
+    from sise_rt.bulk.items import Item, Outcome
+    from sise_rt.bulk.lines import lines_of, result_schema
 
-    def made(id, status="done", *, part=(1, 1), error=None, reason=None, files=(), columns=None, **further):
-        own = {
-            "id": id,
-            "status": status,
-            "error": error and {"kind": error[0], "message": error[1]},
-            "reason": reason,
-            "part": list(part),
-            "files": list(files),
-            "columns": columns or {},
-        }
-        return own | (record if status == "done" else {}) | further
+    validator = jsonschema.Draft202012Validator(result_schema())
+    errors = {"no evidence": NoEvidence("nothing speaks for it"), "failed": ImageError("torn")}
+
+    def made(id, status="done", **further):
+        outcome = Outcome(
+            Item(id, b"", "stem"),
+            {} if status in ("failed", "skipped") else {"grad-cam": [errors.get(status, explanation)]},
+            error=errors["failed"] if status == "failed" else None,
+            reason="the model is right" if status == "skipped" else None,
+        )
+        values = lines_of(outcome)[0] | further
+        validator.validate(values)
+        return values
 
     return made
 
