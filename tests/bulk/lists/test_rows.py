@@ -25,13 +25,9 @@ def rows(content, notes=None):
     return list(read_rows(io.BytesIO(content), [] if notes is None else notes))
 
 
-def refused(content, name=None, tmp_path=None):
+def refused(source):
     with pytest.raises(ArgumentError) as caught:
-        if name is None:
-            rows(content)
-        else:
-            (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-            list(read_rows(tmp_path / name, []))
+        list(read_rows(source, []))
     assert caught.value.settings == ("listing",)
     return str(caught.value)
 
@@ -201,7 +197,7 @@ DEEP = '{"path": ' + "[" * 100_000
     ],
 )
 def test_a_list_that_cannot_be_used_is_refused_with_its_line(content, told):
-    message = refused(content)
+    message = refused(io.BytesIO(content if isinstance(content, bytes) else content.encode()))
     assert told in message
     assert message.startswith("standard input")
     assert len(message) < 1500
@@ -211,7 +207,8 @@ def test_a_list_that_cannot_be_used_is_refused_with_its_line(content, told):
     ("name", "told"), [("list.csv", "has no column 'path'"), ("list.jsonl", "line 1, is no JSON")]
 )
 def test_an_ending_tells_what_a_file_is(tmp_path, name, told):
-    assert told in refused("a.png\n", name, tmp_path)
+    (tmp_path / name).write_text("a.png\n")
+    assert told in refused(tmp_path / name)
 
 
 def test_a_list_that_is_not_there_is_refused(tmp_path):
