@@ -98,21 +98,26 @@ def test_parquet_keeps_its_values(parquet):
             "price": [Decimal("1.20"), None],
             "tags": [["x"], []],
             "picture": [b"\x89PNG", b""],
+            "image": [{"bytes": b"\x89PNG", "path": "x"}, None],
+            "a.b": [1, 2],
+            "": ["u", "v"],
         }
     )
     notes = []
     first, second = read_rows(path, notes)
     assert (first.targets, second.targets) == ((281,), None)
     assert (first.truth, second.truth) == ("tabby", None)
-    assert first.columns == {
-        "number": 1.5,
-        "when": "2026-01-02 03:04:05.000000",
-        "price": "1.20",
-        "tags": ["x"],
-    }
-    assert second.columns == {"number": None, "when": None, "price": None, "tags": []}
-    assert notes == [f"{path}: left out columns of bytes (picture)"]
+    dates = {"when": "2026-01-02 03:04:05.000000", "price": "1.20", "tags": ["x"]}
+    assert first.columns == {"number": 1.5, **dates, "a.b": 1, "column 11": "u"}
+    empty = {"when": None, "price": None, "tags": []}
+    assert second.columns == {"number": None, **empty, "a.b": 2, "column 11": "v"}
+    assert notes == [f"{path}: left out columns of bytes (picture, image)"]
     json.dumps([first.columns, second.columns], allow_nan=False)
+
+
+def test_paths_of_parquet_are_text(parquet):
+    with pytest.raises(ArgumentError, match="'path' holds bytes"):
+        list(read_rows(parquet({"path": [b"a.png"]}), []))
 
 
 def test_parquet_is_read_in_parts_with_its_rows_counted(parquet):
