@@ -75,9 +75,7 @@ def _locked(path: Path, words: Words, until: float) -> int:
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         except OSError as error:
-            raise OutputError(
-                f"folder {str(path.parent)!r} cannot be written: {error.strerror}"
-            ) from error
+            raise OutputError(f"folder {str(path.parent)!r} cannot be written: {error.strerror}") from error
         try:
             _wait(lock, path, words, until)
             if _is_at(lock, path):

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
 from sise_rt.errors import ArgumentError
 from sise_rt.pictures.reading import PICTURES
-from sise_rt.saving import COMPARE_SUFFIX, ENDINGS, METHODS_SUFFIX, read_result
 from sise_rt.wording import counted, reason
+
+from .earlier_results import holds_run, results_among, unrecorded
 
 ALL = ("**",)
 FEW = 5  # endings that are told
-LARGEST_RECORD = 1 << 20  # bytes; annotations beside pictures may be hundreds of megabytes
 
 
 @dataclass
@@ -64,7 +63,7 @@ def search(folder: Path, pattern: Sequence[str] = ALL, *, out: Path | None = Non
     Raises:
         ArgumentError: the folder is missing or cannot be read.
     """
-    found = Found()
+    found, listed = Found(), unrecorded(folder)
     waiting = [("", _after({0}, pattern))]
     while waiting:
         below, reached = waiting.pop()
@@ -79,7 +78,7 @@ def search(folder: Path, pattern: Sequence[str] = ALL, *, out: Path | None = Non
                 ) from error
             found.unreadable[below] = error
             continue
-        if below and is_run(here):
+        if below and holds_run(here):
             found.results += 1
             continue
         results = results_among(folder / below, here)
@@ -99,7 +98,7 @@ def search(folder: Path, pattern: Sequence[str] = ALL, *, out: Path | None = Non
                 found.links += 1
             elif len(pattern) not in matched:
                 continue
-            elif name in results:
+            elif name in results or path in listed:
                 found.results += 1
             elif (ending := os.path.splitext(name)[1].lower()) in PICTURES:
                 found.pictures.append(path)
@@ -129,53 +128,3 @@ def _after(reached: set[int], pattern: Sequence[str]) -> frozenset[int]:
         if at in reached and part == "**":
             reached.add(at + 1)
     return frozenset(reached)
-
-
-def is_run(names: Collection[str]) -> bool:
-    """Whether a folder of such names holds the results of a run, with its ledger."""
-    return "run.json" in names and any(n.startswith("results") and n.endswith(".jsonl") for n in names)
-
-
-def results_among(folder: Path, names: Collection[str]) -> set[str]:
-    """The names in a folder that are results of ours, by the records beside them."""
-    records = _Records(folder, names)
-    return {name for name in names if name.endswith(ENDINGS) and records.tell(name)}
-
-
-class _Records:
-    """The files of a folder that may be records, each looked into once."""
-
-    def __init__(self, folder: Path, names: Collection[str]):
-        self._folder = folder
-        self._candidates = sorted(name for name in names if name.endswith(".json"))
-        self._known: dict[str, bool] = {}
-
-    def tell(self, name: str) -> bool:
-        """Whether a file is a result."""
-        ending = next(ending for ending in ENDINGS if name.endswith(ending))
-        base = name.removesuffix(ending)
-        if ending in (METHODS_SUFFIX, COMPARE_SUFFIX):  # which have the records of what is in them
-            return any(map(self._is_record, self._beginning(base)))
-        return self._is_record(f"{base}.json")
-
-    def _beginning(self, base: str) -> Iterator[str]:
-        """Candidates that begin with the stem and the target of a name, wherever its stem ends."""
-        while "." in base:
-            at = bisect_left(self._candidates, f"{base}.")
-            while at < len(self._candidates) and self._candidates[at].startswith(f"{base}."):
-                yield self._candidates[at]
-                at += 1
-            base = base.rpartition(".")[0]
-
-    def _is_record(self, name: str) -> bool:
-        at = bisect_left(self._candidates, name)
-        if self._candidates[at : at + 1] != [name]:
-            return False
-        if name not in self._known:
-            path = self._folder / name
-            try:
-                small = path.stat().st_size <= LARGEST_RECORD
-            except OSError:
-                small = False
-            self._known[name] = small and read_result(path) is not None
-        return self._known[name]

@@ -65,6 +65,8 @@ class Outcome:
         error: why it failed.
         reason: why it was skipped.
         prediction: of an item that was skipped, what the model says of it.
+        unchecked: why the model could not be asked about a map.
+        stopped: whether the caller ended it, so that an explanation may be less than it would have been.
     """
 
     item: Item
@@ -72,6 +74,8 @@ class Outcome:
     error: SiseError | None = None
     reason: str | None = None
     prediction: Prediction | None = None
+    unchecked: tuple[SiseError, ...] = ()
+    stopped: bool = False
 
     @property
     def parts(self) -> list[tuple[str, Explanation | NoEvidence]]:

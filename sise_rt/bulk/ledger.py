@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from sise_rt.errors import OutputError, Unwritable
-from sise_rt.wording import counted, reason
+from sise_rt.wording import reason
 
 from . import journal, settings
 from .claim import LOCK, Words, claimed

@@ -14,7 +14,7 @@ from sise_rt.wording import reason
 
 from .folders import ALL, search
 from .items import Item
-from .lists import Row, called, read_rows, unit
+from .lists.rows import Row, called, folder_of, read_rows, unit
 from .stems import stems_of_files, stems_of_ids
 
 STANDARD_INPUT = "-"
@@ -207,12 +207,12 @@ def from_list(source: Path | BinaryIO) -> Listing:
     if not rows:
         raise ArgumentError(f"{called(source)} has no rows: name a picture in each", settings=("listing",))
     _refuse_same_ids(rows, source)
-    folder = source.parent if isinstance(source, Path) else Path()
+    folder = folder_of(source)
     stems = _stems_of_rows(rows, folder)
     items = [
         Item(
             id=row.id,
-            picture=folder / row.path,
+            picture=_picture(folder, row.path),
             stem=stem,
             targets=row.targets,
             truth=row.truth,
@@ -238,7 +238,15 @@ def _refuse_same_ids(rows: Iterable[Row], source: Path | BinaryIO) -> None:
         )
 
 
+def _picture(folder: Path, path: str) -> Path:
+    """Where a picture lies; a list that was made on Windows has other slashes."""
+    if "\\" in path and not os.path.lexists(folder / path):
+        path = path.replace("\\", "/")
+    return folder / path
+
+
 def _stems_of_rows(rows: Sequence[Row], folder: Path) -> list[str]:
-    """Of pictures without an id by their paths, below the list's folder where they lie there."""
+    """By the ids; of pictures without one by their paths, below the list's folder where they lie there."""
     home = f"{os.path.abspath(folder)}{os.sep}"
-    return stems_of_ids([row.id.removeprefix(home) for row in rows])
+    names = (row.path.removeprefix(home).replace("\\", "/") if row.id == row.path else row.id for row in rows)
+    return stems_of_ids(list(names))

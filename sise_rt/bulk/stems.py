@@ -1,8 +1,9 @@
 """Where the results of items lie: below the output folder, each under a name of its own.
 
 A stem is a relative path with forward slashes, without target and ending. It mirrors the picture's own path,
-whatever that holds: it never leaves the output folder, fits into a file system, and differs from every other
-one by more than letter case or the composition of accents, which some file systems take for the same.
+whatever that holds: it never leaves the output folder, and differs from every other one by more than letter
+case or the composition of accents, which some file systems take for the same. `sise_rt.naming` shortens those
+that are too long for one.
 """
 
 from __future__ import annotations
@@ -17,10 +18,7 @@ from collections.abc import Sequence
 from sise_rt.pictures.reading import PICTURES
 from sise_rt.wording import CONTROL
 
-LONGEST = 255  # bytes of a name, in every file system that is common
-LONGEST_STEM = 150  # of the last name, which target, method and ending follow
-LONGEST_PATH = 1000  # bytes of a whole stem, of which file systems allow 4096 with the folders above
-MARK = 8  # hexadecimal digits that tell shortened and equal names apart
+MARK = 8  # hexadecimal digits that tell names apart which are the same but for what was replaced in them
 RESERVED = re.compile(r"results.*\.jsonl|run\.json|overview\.html")  # files of a run
 # What is no part of a name: a separator of Windows, code points that are no characters, and there some more.
 UNSAFE = re.compile(r"[\\\ud800-\udc7f\udd00-\udfff]" + ('|[<>:"|?*]' if os.name == "nt" else ""))
@@ -89,11 +87,7 @@ def _safe(name: str) -> str:
     parts = [_safe_part(part) for part in name.split("/") if part not in ("", ".", "..")] or ["_"]
     if RESERVED.fullmatch(parts[0].lower()) and len(parts) > 1:
         parts[0] = f"{parts[0]}~{_digest(parts[0])[:MARK]}"
-    parts = [*(_shortened(part, LONGEST) for part in parts[:-1]), _shortened(parts[-1], LONGEST_STEM)]
-    path = "/".join(parts)
-    if len(_bytes(path)) > LONGEST_PATH:
-        path = f"~{_digest(path)[:MARK]}/{parts[-1]}"
-    return path
+    return "/".join(parts)
 
 
 def _safe_part(part: str) -> str:
@@ -101,16 +95,6 @@ def _safe_part(part: str) -> str:
         return part  # as nearly all are
     part = UNSAFE.sub("_", CONTROL.sub("_", part))
     return part if part.strip(". ") else "_" * len(part)
-
-
-def _shortened(part: str, most: int) -> str:
-    """A name of at most so many bytes, cut between characters, with a mark that tells it from others."""
-    if len(part) * 4 <= most or len(_bytes(part)) <= most:
-        return part
-    kept = part[:most]
-    while len(_bytes(kept)) > most - MARK - 1:
-        kept = kept[:-1]
-    return f"{kept}~{_digest(part)[:MARK]}"
 
 
 def _folded(stem: str) -> str:
@@ -121,9 +105,4 @@ def _folded(stem: str) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(_bytes(text)).hexdigest()
-
-
-def _bytes(text: str) -> bytes:
-    """Every text as bytes, also one that is no UTF-8; the same on every machine."""
-    return text.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -14,6 +14,7 @@ from PIL import Image
 
 import sise_rt
 from sise_rt import metrics
+from sise_rt.bulk.claim import claimed
 from sise_rt.commands import evaluate as command
 from sise_rt.errors import (
     ArgumentError,
@@ -25,7 +26,6 @@ from sise_rt.errors import (
     SiseError,
 )
 from sise_rt.evaluation import measure, run, store
-from sise_rt.bulk.claim import claimed
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.report import write_report
