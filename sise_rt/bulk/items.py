@@ -32,7 +32,7 @@ FATAL = (BundleError, MethodError, ProviderError, Unwritable)
 """Errors that are no item's fault: the next one would fail too, so they end the run."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # of which there may be a million
 class Item:
     """A picture of a run.
 

@@ -28,8 +28,8 @@ MAX_PIXELS = 100_000_000
 WHOLE = 2**28  # bytes; a file up to this is read into memory, once, for its hash and its decoder
 
 PICTURES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".npy"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".avif", ".avifs", ".tif"),
+    *(".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".npy"),
 )
 """What files of the formats that are read are called, in lower case: who looks for pictures takes these."""
 

@@ -123,7 +123,7 @@ def test_a_subfolder_that_the_system_does_not_show_is_told(tree, monkeypatch):
     found = search(tree)
     assert list(found.unreadable) == ["cam1"]
     assert "cam2/0001.png" in found.pictures
-    with pytest.raises(ArgumentError, match="cam1.*cannot be read: Permission denied"):
+    with pytest.raises(ArgumentError, match=r"cam1.*cannot be read: Permission denied"):
         search(tree / "cam1")
 
 

@@ -109,7 +109,7 @@ def test_what_names_nothing_or_twice_is_refused(photos, arguments, told):
 def test_standard_input_is_refused_where_it_names_nothing(photos):
     with pytest.raises(ArgumentError, match="names no picture"):
         from_arguments(["-"], standard_input=io.BytesIO(b"\n\n"))
-    with pytest.raises(ArgumentError, match="lines? 1 of standard input and line 3 of standard input"):
+    with pytest.raises(ArgumentError, match="by line 1 of standard input and line 3 of standard input"):
         from_arguments(["-"], standard_input=io.BytesIO(b"x.png\n\n./x.png"))
 
 

@@ -1,6 +1,7 @@
 """Shuffled, limited and dealt to shards."""
 
 import hashlib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_the_order_of_others_stays_where_items_come_and_go():
 def test_every_item_is_in_one_shard(count, limit):
     whole = ids(chosen(items(31), shuffle=2, limit=limit))
     shards = [ids(chosen(items(31), shuffle=2, limit=limit, shard=(n, count))) for n in range(1, count + 1)]
-    assert sorted(sum(shards, [])) == sorted(whole)
+    assert sorted(chain(*shards)) == sorted(whole)
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
     assert len(whole) == min(31, limit or 31)
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from sise_rt.errors import SiseError
 from sise_rt.wording import short
 
-from .columns import Values, heading_of, refusal
+from .columns import PATH, Values, heading_of, refusal
 
 BATCH = 10_000  # rows that are taken at once
 
@@ -32,26 +32,32 @@ def read_parquet(stream: BinaryIO, name: str, notes: list[str]) -> Iterator[tupl
         file = parquet.ParquetFile(stream)
         schema = file.schema_arrow
         heading = heading_of(schema.names, name)
-        left_out = [field.name for field in schema if _is_binary(field.type)]
+        left_out = [column for column, field in zip(heading, schema, strict=True) if _has_bytes(field.type)]
+        if PATH in left_out:
+            raise refusal(f"{name}: the column 'path' holds bytes: save it as text")
         if left_out:
             notes.append(f"{name}: left out columns of bytes ({', '.join(left_out)})")
-        kept = [place for place, column in enumerate(schema.names) if column not in left_out]
+        pairs = zip(heading, schema.names, strict=True)
+        kept = {column: stored for column, stored in pairs if column not in left_out}
         number = 0
-        for batch in file.iter_batches(BATCH):
-            columns = [_plain_column(batch.column(place)) for place in kept]
+        for batch in file.iter_batches(BATCH, columns=list(kept.values())):  # pictures may be in the others
+            columns = [_plain_column(batch.column(stored)) for stored in kept.values()]
             for cells in zip(*columns, strict=True):
                 number += 1
-                yield number, {heading[place]: cell for place, cell in zip(kept, cells, strict=True)}
+                yield number, dict(zip(kept, cells, strict=True))
     except (pyarrow.ArrowException, ValueError) as error:
         if isinstance(error, SiseError):
             raise
         raise refusal(f"{name} is no Parquet that can be read: {short(str(error))}") from error
 
 
-def _is_binary(kind: Any) -> bool:
+def _has_bytes(kind: Any) -> bool:
+    """Whether a column's values are bytes or hold some."""
     from pyarrow import types
 
-    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+    inner = [kind.field(place).type for place in range(kind.num_fields)]
+    binary = types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+    return binary or any(map(_has_bytes, inner))
 
 
 def _plain_column(column: Any) -> list[Any]:

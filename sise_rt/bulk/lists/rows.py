@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -70,6 +71,7 @@ def read_rows(source: Path | BinaryIO, notes: list[str]) -> Iterator[Row]:
         SiseError: it is Parquet, and pyarrow is not installed.
     """
     name = called(source)
+    place = f"{name}, {unit(source)}"
     try:
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
             if _ending(source) == PARQUET:
@@ -77,43 +79,55 @@ def read_rows(source: Path | BinaryIO, notes: list[str]) -> Iterator[Row]:
             else:
                 values = read_text(stream, _ending(source), folder_of(source), name)
             for line, row in values:
-                yield _row(line, row, f"{name}, {unit(source)} {line}")
+                yield _row(line, row, place)
     except FileNotFoundError as error:
         raise refusal(f"{name}: no such file: check the path") from error
     except OSError as error:
         raise refusal(f"{name} cannot be read: {reason(error)}: check the path and its rights") from error
 
 
-def _row(line: int, values: Values, where: str) -> Row:
+def _row(line: int, values: Values, place: str) -> Row:
     """A row by its values, by column; what is wrong with it alone is its problem."""
     problem: SiseError | None = None
     path, targets, truth = values.pop(PATH), None, None
     if not isinstance(path, str) or not path:
-        problem = ImageError(f"{where}, names no picture")
+        problem = ImageError(f"{place} {line}, names no picture")
         path = ""
     try:
-        targets = _targets(values.pop(TARGET, None))
-        truth = _class(values.pop(TRUTH, None))
+        targets, truth = _targets(values.pop(TARGET, None)), _class(values.pop(TRUTH, None))
     except ValueError as error:
-        problem = problem or TargetError(f"{where}: {error}")
-    name = _id(values.pop(ID, None), where) or path or where.rpartition(", ")[2]
-    return Row(line, path, name, targets, truth, values, problem)
+        problem = problem or TargetError(f"{place} {line}: {error}")
+    name = _id(values.pop(ID, None), place, line) or path or f"{place.rpartition(', ')[2]} {line}"
+    return Row(line, path, name, targets, truth, dict(values), problem)  # in no more room than it takes
 
 
-def _id(value: Any, where: str) -> str:
+def _id(value: Any, place: str, line: int) -> str:
     match value:
         case None | str():
             return value or ""
         case int() | float() if not isinstance(value, bool):
             return str(int(value)) if value == int(value) else str(value)
-    raise refusal(f"{where}: the id is {short(repr(value))}, where a text or a number is needed")
+    raise refusal(f"{place} {line}: the id is {short(repr(value))}, where a text or a number is needed")
 
 
 def _targets(value: Any) -> tuple[int | str, ...] | None:
-    """Several classes: a list, or a text with semicolons between them."""
-    parts = value.split(";") if isinstance(value, str) else value if isinstance(value, list) else [value]
-    classes = [named for named in map(_class, parts) if named is not None]
-    return tuple(classes) or None
+    """Several classes: a list, or a text with semicolons between them.
+
+    Raises:
+        ValueError: one is neither an index nor a label.
+    """
+    if isinstance(value, str):
+        return _targets_in(value)
+    return _classes(value if isinstance(value, list) else [value])
+
+
+@lru_cache(4096)  # rows share them, and their memory
+def _targets_in(text: str) -> tuple[int | str, ...] | None:
+    return _classes(text.split(";"))
+
+
+def _classes(values: Iterable[Any]) -> tuple[int | str, ...] | None:
+    return tuple(named for named in map(_class, values) if named is not None) or None
 
 
 def _class(value: Any) -> int | str | None:

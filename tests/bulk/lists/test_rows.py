@@ -25,13 +25,9 @@ def rows(content, notes=None):
     return list(read_rows(io.BytesIO(content), [] if notes is None else notes))
 
 
-def refused(content, name=None, tmp_path=None):
+def refused(source):
     with pytest.raises(ArgumentError) as caught:
-        if name is None:
-            rows(content)
-        else:
-            (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-            list(read_rows(tmp_path / name, []))
+        list(read_rows(source, []))
     assert caught.value.settings == ("listing",)
     return str(caught.value)
 
@@ -102,21 +98,26 @@ def test_parquet_keeps_its_values(parquet):
             "price": [Decimal("1.20"), None],
             "tags": [["x"], []],
             "picture": [b"\x89PNG", b""],
+            "image": [{"bytes": b"\x89PNG", "path": "x"}, None],
+            "a.b": [1, 2],
+            "": ["u", "v"],
         }
     )
     notes = []
     first, second = read_rows(path, notes)
     assert (first.targets, second.targets) == ((281,), None)
     assert (first.truth, second.truth) == ("tabby", None)
-    assert first.columns == {
-        "number": 1.5,
-        "when": "2026-01-02 03:04:05.000000",
-        "price": "1.20",
-        "tags": ["x"],
-    }
-    assert second.columns == {"number": None, "when": None, "price": None, "tags": []}
-    assert notes == [f"{path}: left out columns of bytes (picture)"]
+    dates = {"when": "2026-01-02 03:04:05.000000", "price": "1.20", "tags": ["x"]}
+    assert first.columns == {"number": 1.5, **dates, "a.b": 1, "column 11": "u"}
+    empty = {"when": None, "price": None, "tags": []}
+    assert second.columns == {"number": None, **empty, "a.b": 2, "column 11": "v"}
+    assert notes == [f"{path}: left out columns of bytes (picture, image)"]
     json.dumps([first.columns, second.columns], allow_nan=False)
+
+
+def test_paths_of_parquet_are_text(parquet):
+    with pytest.raises(ArgumentError, match="'path' holds bytes"):
+        list(read_rows(parquet({"path": [b"a.png"]}), []))
 
 
 def test_parquet_is_read_in_parts_with_its_rows_counted(parquet):
@@ -201,7 +202,7 @@ DEEP = '{"path": ' + "[" * 100_000
     ],
 )
 def test_a_list_that_cannot_be_used_is_refused_with_its_line(content, told):
-    message = refused(content)
+    message = refused(io.BytesIO(content if isinstance(content, bytes) else content.encode()))
     assert told in message
     assert message.startswith("standard input")
     assert len(message) < 1500
@@ -211,7 +212,8 @@ def test_a_list_that_cannot_be_used_is_refused_with_its_line(content, told):
     ("name", "told"), [("list.csv", "has no column 'path'"), ("list.jsonl", "line 1, is no JSON")]
 )
 def test_an_ending_tells_what_a_file_is(tmp_path, name, told):
-    assert told in refused("a.png\n", name, tmp_path)
+    (tmp_path / name).write_text("a.png\n")
+    assert told in refused(tmp_path / name)
 
 
 def test_a_list_that_is_not_there_is_refused(tmp_path):
