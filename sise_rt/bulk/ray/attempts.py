@@ -29,7 +29,7 @@ def with_care(
     """Take a batch through the work; where processes died of it before, one item after the other.
 
     Args:
-        note: the file that tells the next process; it goes when this ends, however it ends.
+        note: the file that tells the next process; it goes when this ends and the process goes on.
         items: of the batch.
         work: gives a result for each of the items that it is given.
     """
@@ -45,7 +45,7 @@ def with_care(
 
 @contextmanager
 def _noted(note: Path) -> Iterator[dict[str, int] | None]:
-    """A context in which a death leaves the note; gives by item how many there were, None before the first."""
+    """A context in which a death leaves the note; gives how many an item had, None before the first."""
     deaths = _deaths(note)
     if deaths is None:
         write_whole(note, json.dumps([None, {}]).encode())
@@ -67,7 +67,7 @@ def _refused(item: Item) -> Item:
     return replace(
         item,
         problem=ImageError(
-            f"{item.id}: the process ended {DEATHS} times while it was explained: it may need more memory than a "
-            "node has, or be made to crash a decoder"
+            f"{item.id}: the process ended {DEATHS} times while it was explained: it may need more memory "
+            "than a node has, or be made to crash a decoder"
         ),
     )

@@ -59,7 +59,7 @@ class Dealt:
         if not room:
             what = counted(threads, "core") + (f" and {plan.gpus:g} GPU" if plan.gpus else "")
             raise ArgumentError(
-                f"no node of the Ray cluster has {what} for an actor: its largest has {counted(most, 'core')}",
+                f"no node of the Ray cluster has {what} for an actor; the largest: {counted(most, 'core')}",
                 settings=("threads",),
             )
         workers = min(plan.workers or room, room)

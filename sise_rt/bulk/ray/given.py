@@ -85,7 +85,7 @@ def item_row(item: Item) -> str:
 
 
 def targets_of(value: Any) -> tuple[int | str, ...] | None:
-    """The targets that a cell names: an index, a label, or several with `;` between; None where it is empty."""
+    """The targets that a cell names: indices or labels, with `;` between several; None where it is empty."""
     parts = (
         value.split(SEPARATOR) if isinstance(value, str) else value if isinstance(value, list) else [value]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,11 +73,10 @@ class IntoParts:
             self._folder / note_of(name), items_of(batch), lambda items: self._explain.each(items, self._kept)
         )
         explained = [one.found for one in kept if one.found[0].line["asked"] is not None]
+        for one in chain.from_iterable(explained):
+            one.line["files"].append(name)
         if explained:
             write_part(self._folder, name, results(explained))
-        for found in explained:
-            for one in found:
-                one.line["files"].append(name)
         lines = [json.dumps([one.line for one in each.found], allow_nan=False) for each in kept]
         shown = [json.dumps(list(side_file.lines(each.found[0].line["id"], each.shown))) for each in kept]
         return pyarrow.table(

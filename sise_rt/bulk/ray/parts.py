@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sise_rt.bulk.ledger import Ledger, read_results
+from sise_rt.bulk.table import escaped
 from sise_rt.errors import OutputError, Unwritable
 from sise_rt.wording import counted, reason
 
@@ -62,7 +63,7 @@ def write_part(folder: Path, name: str, table: pyarrow.Table) -> None:
 
 
 def mend(ledger: Ledger) -> list[str]:
-    """See to it that ledger and parts tell the same: each item that is done, once, in the part its line names.
+    """See to it that ledger and parts tell the same: what is done is there once, in the part its line names.
 
     The ledger says what is done. Parts and rows that it does not know go: its process was killed before it
     had their lines. Items of a part that is torn are not finished any more.
@@ -89,7 +90,7 @@ def mend(ledger: Ledger) -> list[str]:
         if rows is None or not ids:
             path.unlink()
         else:
-            _leave(path, set(ids))
+            _leave(path, {escaped(name) for name in ids})
         if rows is None:
             for name in ids:
                 ledger.statuses.pop(name, None)

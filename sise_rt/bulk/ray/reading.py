@@ -122,7 +122,7 @@ def _below(place: str) -> Iterator[str]:
 
 
 def as_items(batch: pyarrow.Table) -> pyarrow.Table:
-    """Rows of a stream as items: a column `item`, and `bytes` with their pictures; those of a list as they are.
+    """Rows of a stream as items: columns `item` and `bytes`, their pictures; those of a list as they are.
 
     Raises:
         ArgumentError: rows have no ids.
@@ -169,7 +169,7 @@ def _values(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sample(row: dict[str, Any]) -> tuple[bytes | None, dict[str, Any]]:
-    """The picture of a sample of WebDataset, and its values; its id has the shard's name, as keys may recur."""
+    """The picture of a sample of WebDataset, and its values; its id has the shard's name: keys may recur."""
     key, shard = row.pop(KEY), row.pop(PATH)
     row.pop(URL, None)
     there = {name: value for name, value in row.items() if value is not None}
@@ -187,7 +187,7 @@ def _text(value: Any) -> Any:
 
 
 class Finished:
-    """The ids that a run has finished, for actors that ask for each row: one copy a node, whatever their number.
+    """The ids that a run has finished, for actors that ask for each row: one copy a node, however many.
 
     Args:
         ray: the package, connected.

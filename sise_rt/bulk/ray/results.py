@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sise_rt.errors import ArgumentError
+from sise_rt.bulk.table import table_of
 
 from .cluster import import_ray
 from .given import BYTES, ID, TARGET, TRUTH
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .stage import Found
 
-MAP, SHAPE, OVERLAY = "map_float16", "map_shape", "overlay_png"
+OVERLAY = "overlay"  # PNG
 
 
 def as_table(batch: Any) -> pyarrow.Table:
@@ -31,46 +31,26 @@ def as_table(batch: Any) -> pyarrow.Table:
 
 
 def results(found: Sequence[Sequence[Found]], given: pyarrow.Table | None = None) -> pyarrow.Table:
-    """What was found as a table: the columns of a table of results, then map and overlay.
+    """What was found as a table: the columns of a table of results, map and overlay, and those that came in.
 
     Args:
         found: of each item at least one.
-        given: the rows of the items, whose further columns are kept.
-
-    Raises:
-        ArgumentError: a further column is called like one of the results.
+        given: the rows of the items, whose further columns are kept; one that is called as one of the
+            results' is `column_NAME`.
     """
     import pyarrow
 
     flat = [one for of_item in found for one in of_item]
-    maps = [one.map for one in flat]
-    table = table_of([one.line for one in flat])
-    for name, values, kind in (
-        (MAP, [None if map_ is None else map_.tobytes() for map_ in maps], pyarrow.binary()),
-        (SHAPE, [None if map_ is None else map_.shape for map_ in maps], pyarrow.list_(pyarrow.int32())),
-        (OVERLAY, [one.overlay for one in flat], pyarrow.binary()),
-    ):
-        table = table.append_column(name, pyarrow.array(values, kind))
+    table = table_of([one.line for one in flat], [one.map for one in flat])
+    overlays = [one.overlay for one in flat]
+    table = table.append_column(OVERLAY, pyarrow.array(overlays, pyarrow.binary()))
     if given is None:
         return table
     further = [name for name in given.column_names if name not in (BYTES, ID, TARGET, TRUTH)]
-    if clash := [name for name in further if name in table.column_names]:
-        raise ArgumentError(f"column {clash[0]!r} is one of the results': rename it")
     rows = given.select(further).take([row for row, of_item in enumerate(found) for _ in of_item])
     for name in further:
-        table = table.append_column(given.schema.field(name), rows[name])
+        free = name
+        while free in table.column_names:
+            free = f"column_{free}"
+        table = table.append_column(given.schema.field(name).with_name(free), rows[name])
     return table
-
-
-def table_of(lines: Sequence[dict[str, Any]]) -> pyarrow.Table:
-    """Lines of results as a table."""
-    import pyarrow
-
-    text, number = pyarrow.string(), pyarrow.float64()
-    columns = {
-        "id": ([line["id"] for line in lines], text),
-        "status": ([line["status"] for line in lines], text),
-        "error": ([(line["error"] or {}).get("message") for line in lines], text),
-        "confidence": ([line["confidence"] for line in lines], number),
-    }
-    return pyarrow.table({name: pyarrow.array(values, kind) for name, (values, kind) in columns.items()})
