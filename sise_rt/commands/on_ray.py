@@ -164,7 +164,8 @@ class _Told:
             if line["status"] == NO_EVIDENCE:
                 warn(line["error"]["message"])
             if line["status"] == FAILED:
-                complain(f"{line['id']}: {line['error']['message']}")
+                message = line["error"]["message"]
+                complain(message if line["id"] in message else f"{line['id']}: {message}")
         if time.monotonic() - self._said >= NOW_AND_THEN:
             self._said = time.monotonic()
             of = "" if self._items is None else f" of {self._items}"

@@ -47,7 +47,8 @@ def results(found: Sequence[Sequence[Found]], given: pyarrow.Table | None = None
     if given is None:
         return table
     further = [name for name in given.column_names if name not in (BYTES, ID, TARGET, TRUTH)]
-    rows = given.select(further).take([row for row, of_item in enumerate(found) for _ in of_item])
+    places = [row for row, of_item in enumerate(found) for _ in of_item]
+    rows = given.select(further).take(pyarrow.array(places, pyarrow.int64()))
     for name in further:
         free = name
         while free in table.column_names:
