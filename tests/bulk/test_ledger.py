@@ -126,7 +126,9 @@ def test_cut_at_any_byte_of_its_last_items_a_run_goes_on(tmp_path):
         assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("torn", [b"\0\0\0\0", b'{"id": "c", "status": "done"', b"nonsense\n", b"nonsense\n{"])
+@pytest.mark.parametrize(
+    "torn", [b"\0\0\0\0", b'{"id": "c", "status": "done"', b"nonsense\n", b"nonsense\n{"]
+)
 def test_what_a_crash_left_at_the_end_goes(tmp_path, torn):
     run(tmp_path, entry("a"), entry("b"))
     path = tmp_path / "results.jsonl"
