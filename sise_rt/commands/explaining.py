@@ -87,6 +87,8 @@ def explain_one(explainer: Explainer, item: Item, asked: Asked, keep: Keep, show
     with _told_of_methods():
         explain_items(explainer, [item], asked, kept, tell, watch)
     interrupt.require_none()
+    if missing:
+        complain("1 of 1 image failed")
     return bool(missing)
 
 

@@ -17,6 +17,7 @@ from sise_rt.bulk.listing import STANDARD_INPUT, Listing, from_arguments, from_l
 from sise_rt.bulk.order import chosen
 
 from .help_pages import option
+from .method_options import finite
 from .shared_options import grouped
 
 MANY = "Many pictures"
@@ -135,6 +136,7 @@ MANY_OPTIONS = grouped(
         "--below-confidence",
         heading=MANY,
         type=click.FloatRange(0, 1, min_open=True),
+        callback=finite,
         help="Explain those only where the model is less sure of its prediction.",
     ),
     option(
