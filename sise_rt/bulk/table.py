@@ -6,7 +6,7 @@ It is made of results.jsonl when the run ends, and can be made again at any time
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +131,23 @@ def write_table(path: Path, lines: Callable[[], Iterable[Line]], map_of: MapOf |
     return rows
 
 
+def table_of(lines: Sequence[Line], maps: Sequence[np.ndarray | None]) -> pyarrow.Table:
+    """Lines in memory as a table, whose types are the same whatever they hold: those of every other batch.
+
+    Args:
+        lines: what a list says of their items is left out.
+        maps: of each (H, W), or None.
+
+    Raises:
+        ArgumentError: pyarrow is not installed.
+    """
+    arrow, _ = _arrow()
+    of_lines = iter(maps)
+    bare = ({**line, "columns": {}} for line in lines)
+    rows = list(_rows(bare, {}, {}, lambda _: next(of_lines)))
+    return arrow.Table.from_pylist(rows, _schema(arrow, {}, True))
+
+
 def _arrow() -> tuple[Any, Any]:
     try:
         import pyarrow
@@ -158,7 +175,7 @@ def _names(carried: Iterable[str], maps: bool) -> dict[str, str]:
     taken = {*COLUMNS, *((MAP, MAP_SHAPE) if maps else ())}
     names = {}
     for name in carried:
-        free = _escaped(name)
+        free = escaped(name)
         while free.casefold() in taken:
             free = f"column_{free}"
         taken.add(free.casefold())
@@ -260,10 +277,10 @@ def _cell(value: Any, kind: str) -> Any:
 
 
 def _text(text: str | None) -> str | None:
-    return None if text is None else _escaped(text)
+    return None if text is None else escaped(text)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """A text as UTF-8 has it; of names that are none, the bytes as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
