@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sise_rt import Explainer
+from sise_rt.bulk.claim import claimed
 from sise_rt.bulk.explaining import Asked
 from sise_rt.bulk.forecast import forecast, free_bytes, refuse_too_large
-from sise_rt.bulk.items import Item
+from sise_rt.bulk.items import DONE, Item
 from sise_rt.bulk.keeping import Keep
-from sise_rt.bulk.ledger import Ledger, has_run, opened, read_results
-from sise_rt.bulk.map_shards import MapShards
+from sise_rt.bulk.ledger import EXPLAINING, Ledger, has_run, lock_name, opened, read_results, results_name
+from sise_rt.bulk.map_shards import MapShards, kept_maps
 from sise_rt.bulk.overview import side_file
 from sise_rt.bulk.overview.pages import FIRST, write_overview
 from sise_rt.bulk.own_files import OwnFiles
 from sise_rt.bulk.run import Run, settings_of_run
+from sise_rt.bulk.table import Line, MapOf, prepare_table, write_table
+from sise_rt.errors import OutputError
 from sise_rt.wording import counted
 
 from .console import complain, say
@@ -57,6 +63,8 @@ def explain_many(
     settings = settings_of_run(explainer, asked, keep, drawing, writing.maps)
     if on_ray is not None:
         settings |= on_ray.settings
+    if writing.table is not None:
+        prepare_table(writing.table)
     if not has_run(out):
         pictures = [(item.stem, name_of(item)) for item in items]
         prepare_folder(out, pictures, range(explainer.manifest.classes))
@@ -70,12 +78,54 @@ def explain_many(
         else:
             run = _run(ledger, keep, writing, many, stack)
             sound = explain_run(explainer, left, asked, run, shown)
-    if writing.overview and many.shard is None:
-        write_overview(out, read_results(out), settings, resume=RESUME)
     failed = say_counts(ledger, shown)
-    if writing.overview and many.shard is None and not shown.silent:
-        say(f"{out / FIRST}")
+    if _is_last(out, many):
+        _conclude(settings, writing, shown)
     return failed or not sound
+
+
+def _is_last(out: Path, many: Many) -> bool:
+    """Whether no other shard of the run is under way, or has not begun."""
+    if many.shard is None:
+        return True
+    number, count = many.shard
+    for other in range(1, count + 1):
+        if other != number:
+            if not (out / results_name((other, count))).exists():
+                return False
+            try:
+                with claimed(out, lock_name((other, count)), words=EXPLAINING):
+                    pass
+            except OutputError:
+                return False
+    return True
+
+
+def _conclude(settings: dict[str, Any], writing: Writing, shown: Shown) -> None:
+    """Write what shows the whole run: a table, and pages.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    out = writing.out
+    if writing.table is not None:
+        with kept_maps(out) if writing.maps == "table" else nullcontext() as find:
+            write_table(writing.table, partial(read_results, out), None if find is None else _map_of(find))
+        if not shown.silent:
+            say(f"{writing.table}")
+    if writing.overview:
+        write_overview(out, read_results(out), settings, resume=RESUME)
+        if not shown.silent:
+            say(f"{out / FIRST}")
+
+
+def _map_of(find: Callable[[str, int, str], np.ndarray | None]) -> MapOf:
+    """What finds the map of a line."""
+
+    def find_line(line: Line) -> np.ndarray | None:
+        return find(line["id"], line["target"]["index"], line["asked"]) if line["status"] == DONE else None
+
+    return find_line
 
 
 def _left(items: Sequence[Item], ledger: Ledger, shown: Shown, *, skip: bool) -> list[Item]:
@@ -115,7 +165,7 @@ def _run(ledger: Ledger, keep: Keep, writing: Writing, many: Many, stack: ExitSt
     if keep.outputs and "record" not in keep.outputs:
         keep = replace(keep, protect=OwnFiles(keep.folder, part).protect)
     shards = None
-    if writing.maps == "shards":
+    if writing.maps != "files":
         done = ledger.statuses.__contains__
         shards = stack.enter_context(MapShards(keep.folder, done, part=part, map_size=writing.map_size))
     return Run(ledger, keep, shards=shards, thumbnails=_thumbnails(writing, many))
