@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sise_rt.bulk.overview import side_file
 from sise_rt.bulk.overview.pages import FIRST, write_overview
 from sise_rt.bulk.own_files import OwnFiles
 from sise_rt.bulk.run import Run, settings_of_run
+from sise_rt.bulk.table import of_shard, prepare_table, write_table, write_table_with_maps
 from sise_rt.wording import counted
 
 from .console import complain, say
@@ -51,6 +53,8 @@ def explain_many(
     """
     out = writing.out
     settings = settings_of_run(explainer, asked, keep, drawing, writing.maps)
+    if writing.table is not None:
+        prepare_table(of_shard(writing.table, many.shard))
     if not has_run(out):
         pictures = [(item.stem, name_of(item)) for item in items]
         prepare_folder(out, pictures, range(explainer.manifest.classes))
@@ -60,6 +64,8 @@ def explain_many(
         _foretell(explainer, left, asked, writing, shown)
         run = _run(ledger, keep, writing, many, stack)
         sound = explain_run(explainer, left, asked, run, shown)
+    if writing.table is not None:
+        _write_table(of_shard(writing.table, many.shard), writing, many)
     if writing.overview and many.shard is None:
         write_overview(out, read_results(out), settings, resume=RESUME)
     failed = say_counts(ledger, shown)
@@ -105,7 +111,7 @@ def _run(ledger: Ledger, keep: Keep, writing: Writing, many: Many, stack: ExitSt
     if keep.outputs and "record" not in keep.outputs:
         keep = replace(keep, protect=OwnFiles(keep.folder, part).protect)
     shards = None
-    if writing.maps == "shards":
+    if writing.maps != "files":  # those of a table as well, which is written at the end
         done = ledger.statuses.__contains__
         shards = stack.enter_context(MapShards(keep.folder, done, part=part, map_size=writing.map_size))
     thumbnails = None
@@ -113,6 +119,15 @@ def _run(ledger: Ledger, keep: Keep, writing: Writing, many: Many, stack: ExitSt
         thumbnails = side_file.side_file(keep.folder, many.shard)
         side_file.begin(thumbnails)
     return Run(ledger, keep, shards=shards, thumbnails=thumbnails)
+
+
+def _write_table(path: Path, writing: Writing, many: Many) -> None:
+    """Write the run, or the shard, as a table."""
+    lines = partial(read_results, writing.out, many.shard)
+    if writing.maps == "table":
+        write_table_with_maps(path, lines, writing.out)
+    else:
+        write_table(path, lines)
 
 
 @contextmanager
