@@ -249,22 +249,6 @@ def test_maps_of_many_in_one_file(explain, cameras, tmp_path):
     assert len(list(read_maps(out))) == 2
 
 
-def test_results_and_maps_in_a_table(explain, cameras, tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
-    arguments = ("photos", "-o", tmp_path / "out", "--table", tmp_path / "run.parquet")
-    assert explain(*arguments, "--outputs", "map", "--maps", "table")[0] == 1
-    table = parquet.read_table(tmp_path / "run.parquet").to_pydict()
-    assert table["id"] == ["cam1/0.png", "cam2/0.png", "cam2/bad.png"]
-    assert table["map_shape"] == [[160, 160], [160, 160], None]
-    first = np.frombuffer(table["map"][0], np.float16)
-    assert (first.min(), first.max()) == (0, 1)
-    (tmp_path / "mine.parquet").write_bytes(b"mine")
-    code, _, err = explain("photos", "-o", tmp_path / "other", "--table", tmp_path / "mine.parquet")
-    assert code == 2
-    assert "(see --table)" in err
-    assert not (tmp_path / "other").exists()
-
-
 def test_the_last_shard_writes_the_overview(sise, cameras, tmp_path):
     out = tmp_path / "out"
     command = ("explain", "-m", DEMO, "--mu", 0.9, "photos", "-o", out)
@@ -353,3 +337,32 @@ def test_sigterm_finishes_the_picture_in_hand(photos, tmp_path):
     assert 2 <= len(told) < 10
     assert f"{out}: the same command goes on with it where it was" in err
     assert all((out / name).is_file() for line in lines(out) for name in line["files"])
+
+
+def test_the_table_of_a_run_grows_with_it_and_has_its_maps(explain, cameras, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from sise_rt.bulk.map_shards import read_maps
+
+    out, path = tmp_path / "out", tmp_path / "tables" / "results.parquet"
+    command = ("photos", "-o", out, "--outputs", "map", "--maps", "table", "--table", path)
+    explain(*command, "--limit", 1)
+    assert parquet.read_table(path).num_rows == 1
+    explain(*command)
+    rows = parquet.read_table(path).to_pylist()
+    assert [row["id"] for row in rows] == [line["id"] for line in lines(out)]
+    maps = {row["id"]: row["map"] for row in rows if row["map"] is not None}
+    assert maps == {kept.id: kept.map.tobytes() for kept in read_maps(out)}
+    assert len(maps) == 2
+    assert [row["error"] for row in rows if row["map"] is None] == ["ImageError"]
+    explain("photos", "-o", tmp_path / "shards", "--table", path.with_name("s.parquet"), "--shard", "1/3")
+    assert parquet.read_table(path.with_name("s-1-of-3.parquet")).num_rows == 1
+
+
+def test_a_table_of_something_else_stays(explain, cameras, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "mine.parquet").write_text("mine")
+    code, _, err = explain("photos", "-o", tmp_path / "out", "--table", tmp_path / "mine.parquet")
+    assert code == 2
+    assert "no table of a run, so it stays as it is: name another file (see --table)" in err
+    assert (tmp_path / "mine.parquet").read_text() == "mine"
+    assert not (tmp_path / "out" / "results.jsonl").exists()
