@@ -27,7 +27,6 @@ from .many_options import MANY_OPTIONS, Many
 from .method_options import Methods, of_methods, requested
 from .on_ray import NOTHING, of_engine
 from .ray_options import ENGINE, Engine
-from .results import name_of, prepare_folder
 from .shared_options import MAX_PIXELS, bit_depth
 from .signals import starting
 from .writing_options import WRITING, Writing
@@ -158,10 +157,7 @@ def explain(
             on_ray=on_ray,
         )
     else:
-        (item,) = items
-        classes = asked.targets or range(explainer.manifest.classes)
-        prepare_folder(writing.out, [(item.stem, name_of(item))], classes)
-        failed = explain_one(explainer, item, asked, keep, writing, hint)
+        failed = explain_one(explainer, items[0], asked, keep, writing, hint)
     if failed:
         raise SystemExit(FAILED_IMAGES)
 

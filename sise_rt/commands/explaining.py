@@ -24,7 +24,7 @@ from .command import spelt
 from .console import complain, rate, say, say_json, warn
 from .interrupt import Interrupt, Termination
 from .progress import NOW_AND_THEN, Progress, clear_line, duration
-from .results import name_of, problems_of, records, replaced, say_outcome, without_evidence
+from .results import name_of, prepare_folder, problems_of, records, replaced, say_outcome, without_evidence
 from .writing_options import Writing
 
 
@@ -40,6 +40,8 @@ def explain_one(
         SiseError: not the picture's fault.
     """
     item = replace(item, stem=Path(name_of(item)).stem)
+    classes = asked.targets or range(explainer.manifest.classes)
+    prepare_folder(keep.folder, [(item.stem, name_of(item))], classes)
     interrupt, missing = Interrupt(), []
     progress = Progress(hidden=shown.silent, foretell=partial(foretold, hint))
 
