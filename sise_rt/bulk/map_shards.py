@@ -13,7 +13,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -165,10 +165,64 @@ def is_there(path: str) -> bool:
     )
 
 
+@contextmanager
+def kept_maps(folder: Path) -> Iterator[Callable[[str, int, str], np.ndarray | None]]:
+    """A function that finds a map of a run by its picture's id, its target and its method's label.
+
+    It gives (H, W) float16 in [0, 1], the last one of what was explained anew; None where there is none.
+    Of each map 16 bytes are in memory, and one shard is open: maps are best asked for in the order in which
+    they were kept.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        OutputError: a shard is damaged.
+    """
+    shards = [path for *_, path in _shards(folder / FOLDER)]
+    marks = [_marks(path) for path in shards]
+    every = np.concatenate([np.empty(0, np.uint64), *marks])
+    order = np.argsort(every, kind="stable")
+    ordered, starts = every[order], np.cumsum([0, *map(len, marks)])
+    with ExitStack() as opened:
+        at, maps = -1, _no_map
+
+        def find(name: str, target: int, method: str) -> np.ndarray | None:
+            nonlocal at, maps
+            mark = _mark(json.dumps([name, target, method]).encode())
+            place = int(np.searchsorted(ordered, mark, side="right")) - 1  # of several the last
+            if place < 0 or ordered[place] != mark:
+                return None
+            shard = int(np.searchsorted(starts, order[place], side="right")) - 1
+            if shard != at:
+                opened.close()
+                at, maps = shard, opened.enter_context(_numbered(shards[shard]))
+            return maps(int(order[place] - starts[shard]))
+
+        yield find
+
+
+def _no_map(number: int) -> np.ndarray:
+    raise KeyError(number)
+
+
+@contextmanager
+def _numbered(path: Path) -> Iterator[Callable[[int], np.ndarray]]:
+    """A function that gives a map of a shard by its place."""
+    if path.suffix == ".pending":
+        yield [kept.map for kept in pending_maps.read(path)].__getitem__
+        return
+    with _opened(path) as stored:
+        yield lambda number: stored[str(number)]
+
+
 def _marks(path: Path) -> np.ndarray:
     """A number of 64 bits for each map of a shard, by what it is of."""
-    digests = b"".join(hashlib.blake2b(key, digest_size=8).digest() for key in _keys(path))
-    return np.frombuffer(digests, np.uint64)
+    return np.array([_mark(key) for key in _keys(path)], np.uint64)
+
+
+def _mark(key: bytes) -> np.uint64:
+    return np.frombuffer(hashlib.blake2b(key, digest_size=8).digest(), np.uint64)[0]
 
 
 def _shards(folder: Path) -> list[tuple[int, str, Path]]:

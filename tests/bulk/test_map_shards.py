@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sise_rt.bulk import map_shards, pending_maps
-from sise_rt.bulk.map_shards import MapShards, is_there, read_maps
+from sise_rt.bulk.map_shards import MapShards, is_there, kept_maps, read_maps
 from sise_rt.errors import OutputError, Unwritable
 
 ODD = ["a/b.png", "../../etc/passwd", "caf\udce9", "line\nbreak", 'quo"te', "\0", "\u732b|1|sise", ""]
@@ -302,3 +302,43 @@ def test_no_maps_are_told(tmp_path):
     shutil.copy(__file__, tmp_path / "maps")
     with pytest.raises(OutputError, match="there are no maps of a run"):
         list(read_maps(tmp_path))
+
+
+def test_each_map_is_found_by_what_it_is_of(tmp_path, few):
+    fill(tmp_path, range(7))
+    with MapShards(tmp_path, everything, part=(2, 2)) as shards:
+        for name in ODD:
+            shards.add(name, [(1, "sise", map_of(len(name))), (1, "sise:mu=0.3", map_of(50))])
+    later = MapShards(tmp_path, everything, part=(2, 3))  # under way
+    later.add("2.png", [(2, "sise", map_of(70))])
+    with kept_maps(tmp_path) as find:
+        for n in (6, 0, 1):
+            np.testing.assert_array_equal(find(f"{n}.png", n, "sise"), map_of(n).astype(np.float16))
+        for name in ODD:
+            np.testing.assert_array_equal(find(name, 1, "sise"), map_of(len(name)).astype(np.float16))
+            np.testing.assert_array_equal(find(name, 1, "sise:mu=0.3"), map_of(50).astype(np.float16))
+        np.testing.assert_array_equal(find("2.png", 2, "sise"), map_of(70).astype(np.float16))
+        for missing in (
+            ("4.png", 5, "sise"),
+            ("1.png", 2, "sise"),
+            ("1.png", 1, "rise"),
+            ("7.png", 7, "sise"),
+        ):
+            assert find(*missing) is None
+
+
+def test_of_several_maps_of_one_thing_the_last_is_found(tmp_path, few):
+    fill(tmp_path, range(4))
+    with MapShards(tmp_path, everything) as shards:
+        for number in (8, 9):
+            shards.add("1.png", [(1, "sise", map_of(number))])
+    with kept_maps(tmp_path) as find:
+        np.testing.assert_array_equal(find("1.png", 1, "sise"), map_of(9).astype(np.float16))
+        assert {kept.id: kept.map.tobytes() for kept in read_maps(tmp_path)} == {
+            f"{n}.png": find(f"{n}.png", n, "sise").tobytes() for n in range(4)
+        }
+
+
+def test_where_no_maps_are_none_is_found(tmp_path):
+    with kept_maps(tmp_path) as find:
+        assert find("1.png", 1, "sise") is None
