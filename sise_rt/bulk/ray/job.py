@@ -15,6 +15,7 @@ from sise_rt.bulk.overview import side_file
 from sise_rt.bulk.overview.thumbnails import Thumbnail, thumbnails
 from sise_rt.errors import ArgumentError
 from sise_rt.files import make_folder
+from sise_rt.running.sessions import available_threads
 
 from .attempts import with_care
 from .cluster import connected, reported, require_shared
@@ -165,7 +166,8 @@ def run(
                 finishing.enter(lines_of(Outcome(item, error=item.problem)), [])
         if not rows:
             return
-    with connected(plan.address) as ray:
+    cores = available_threads() + isinstance(source, Stream)  # one more, as reading is mostly waiting
+    with connected(plan.address, cores) as ray:
         dealt = Dealt.of(ray, plan, len(rows) or None)
         note(f"on Ray: {dealt}")
         require_shared(ray, parts)
