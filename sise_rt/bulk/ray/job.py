@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +14,7 @@ from sise_rt.bulk.ledger import Ledger
 from sise_rt.bulk.lines import lines_of
 from sise_rt.bulk.overview import side_file
 from sise_rt.bulk.overview.thumbnails import Thumbnail, thumbnails
-from sise_rt.errors import ArgumentError
+from sise_rt.errors import ArgumentError, SiseError
 from sise_rt.files import make_folder
 from sise_rt.running.sessions import available_threads
 
@@ -59,13 +60,20 @@ class IntoParts:
     """
 
     def __init__(self, folder: Path, explain: Mapping[str, Any], *, overview: bool, done: Finished | None):
-        self._folder, self._explain, self._done = folder, Explain(**explain), done
-        self._overview = overview
+        self._folder, self._overview, self._done = folder, overview, done
+        self._explain: Explain | SiseError
+        try:
+            self._explain = Explain(**explain)
+        except SiseError as error:  # told with the first batch: of what is raised here Ray gives back a text
+            self._explain = error
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         """Takes a table of items, or rows of a stream; gives a row an item: its lines, and what is shown."""
         import pyarrow
 
+        explain = self._explain
+        if isinstance(explain, SiseError):
+            raise explain
         batch = as_items(batch)
         if self._done is not None:
             batch = self._done.left(batch)
@@ -84,11 +92,11 @@ class IntoParts:
             {LINES: pyarrow.array(lines, pyarrow.string()), SHOWN: pyarrow.array(shown, pyarrow.string())}
         )
 
-    def _kept(self, outcome: Outcome) -> Kept:
+    def _kept(self, explain: Explain, outcome: Outcome) -> Kept:
+        found = explain.kept(outcome)
         if not self._overview or outcome.picture is None:
-            return Kept(self._explain.kept(outcome), [])
-        parts = [part for _, part in outcome.parts]
-        return Kept(self._explain.kept(outcome), thumbnails(outcome.picture, parts))
+            return Kept(found, [])
+        return Kept(found, thumbnails(outcome.picture, [part for _, part in outcome.parts]))
 
 
 class Finishing:
