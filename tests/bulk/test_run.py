@@ -105,6 +105,7 @@ def test_memory_does_not_grow_with_the_pictures(explainer, tmp_path):
     def items(count):
         for number in range(count):
             if number in (20, 80):
+                gc.collect()
                 sizes.append(tracemalloc.get_traced_memory()[0])
             yield item(f"{number:03}")
 
