@@ -40,7 +40,7 @@ def unrecorded(folder: Path) -> set[str]:
     """
     decoder = msgspec.json.Decoder(_Files)
     home = Path(os.path.abspath(folder))
-    found = set()
+    found: set[str] = set()
     for run in filter(has_run, (home, *home.parents)):
         below = "".join(f"{part}/" for part in home.relative_to(run).parts)
         for path in result_files(run):

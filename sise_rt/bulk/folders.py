@@ -15,7 +15,7 @@ from sise_rt.wording import counted, reason
 
 from .earlier_results import holds_run, results_among, unrecorded
 
-ALL = ("**",)
+ALL: tuple[str, ...] = ("**",)
 FEW = 5  # endings that are told
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from sise_rt.errors import ArgumentError, ImageError, SiseError
-from sise_rt.wording import reason
+from sise_rt.wording import counted, reason
 
 from .folders import ALL, search
 from .items import Item
@@ -88,16 +88,16 @@ def from_arguments(
     notes: list[str] = []
     for argument, told in _expanded(arguments, standard_input):
         if os.path.isdir(argument):
-            folder, pattern = argument, ALL
+            roots.add(os.path.abspath(argument))
+            named += _found(argument, ALL, told, out, notes)
         elif told == repr(argument) and _is_pattern(argument):
             folder, pattern = _split_pattern(argument)
+            roots.add(os.path.abspath(folder))
+            named += _found(folder, pattern, told, out, notes)
         else:
             place = os.path.abspath(argument)
-            named.append(_Named(argument, place, told))
             roots.add(os.path.dirname(place))
-            continue
-        roots.add(os.path.abspath(folder))
-        named += _found(folder, pattern, told, out, notes)
+            named.append(_Named(argument, place, told))
     _refuse_twice(named)
     root = _common(roots)
     ids = [_relative(each.place, root) for each in named]
@@ -147,7 +147,8 @@ def _found(
     found = search(Path(folder), pattern, out=out)
     left_out = found.left_out()
     if not (found.pictures or found.unreadable):
-        there = f": there are {', '.join(left_out)}" if left_out else ", nor anything else"
+        hidden = [counted(found.hidden, "hidden name")] if found.hidden else []
+        there = f", only {', '.join([*left_out, *hidden])}" if left_out or hidden else ", nor anything else"
         problem = "has no pictures" if pattern == ALL else "matches no picture"
         raise ArgumentError(f"{told} {problem}{there}", settings=("images",))
     if left_out:
@@ -158,8 +159,8 @@ def _found(
         yield _Named(os.path.join(start, path), os.path.join(home, path), told)
     for path, error in found.unreadable.items():
         whole = os.path.join(start, path)
-        problem = ImageError(f"folder {whole!r} cannot be read: {reason(error)}: check its rights")
-        yield _Named(whole, os.path.join(home, path), told, problem)
+        why = ImageError(f"folder {whole!r} cannot be read: {reason(error)}: check its rights")
+        yield _Named(whole, os.path.join(home, path), told, why)
 
 
 def _refuse_twice(named: Iterable[_Named]) -> None:

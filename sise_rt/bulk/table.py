@@ -6,7 +6,7 @@ It is made of results.jsonl when the run ends, and can be made again at any time
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,23 @@ def write_table(path: Path, lines: Callable[[], Iterable[Line]], map_of: MapOf |
             writer.write_table(arrow.Table.from_pylist(group, schema))
             rows += len(group)
     return rows
+
+
+def table_of(lines: Sequence[Line], maps: Sequence[np.ndarray | None]) -> pyarrow.Table:
+    """Lines in memory as a table, whose types are the same whatever they hold: those of every other batch.
+
+    Args:
+        lines: what a list says of their items is left out.
+        maps: of each (H, W), or None.
+
+    Raises:
+        ArgumentError: pyarrow is not installed.
+    """
+    arrow, _ = _arrow()
+    of_lines = iter(maps)
+    bare = ({**line, "columns": {}} for line in lines)
+    rows = list(_rows(bare, {}, {}, lambda _: next(of_lines)))
+    return arrow.Table.from_pylist(rows, _schema(arrow, {}, True))
 
 
 def write_table_with_maps(path: Path, lines: Callable[[], Iterable[Line]], folder: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sise_rt import Explainer
+from sise_rt import Explainer, load
 from sise_rt.bulk.explaining import Asked, Check
 from sise_rt.bulk.keeping import Keep
 from sise_rt.methods import PRESETS, Request
@@ -25,6 +25,8 @@ from .machine_options import MACHINE_OPTIONS, Machine
 from .many import explain_many
 from .many_options import MANY_OPTIONS, Many
 from .method_options import Methods, of_methods, requested
+from .on_ray import NOTHING, of_engine
+from .ray_options import ENGINE, Engine
 from .results import name_of, prepare_folder
 from .shared_options import MAX_PIXELS, bit_depth
 from .signals import starting
@@ -81,6 +83,7 @@ from .writing_options import WRITING, Writing
 @bit_depth(PICTURES, "Of pictures that are stored in 16 bits, as 12 of most microscopes and detectors.")
 @MAX_PIXELS
 @MACHINE_OPTIONS
+@ENGINE
 def explain(
     images: tuple[str, ...],
     bundle: Path,
@@ -92,6 +95,7 @@ def explain(
     drawing: Drawing,
     many: Many,
     machine: Machine,
+    engine: Engine,
     bit_depth: int | None,
     max_pixels: int,
     **options: Any,
@@ -110,6 +114,7 @@ def explain(
       sise-rt explain cat.jpg -m resnet50.sise --preset fast
       sise-rt explain cat.jpg -m resnet50.sise -t tabby -t 'tiger cat' --compare
       sise-rt explain photos/ -m resnet50.sise -o run
+      sise-rt explain photos/ -m resnet50.sise -o run --engine ray --address auto
       sise-rt explain --from wrong.csv -m resnet50.sise -o run --only-wrong
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
       sise-rt explain cat.jpg -m resnet50.sise --method sise,rise --check
@@ -119,8 +124,9 @@ def explain(
     requests = requested(methods, preset, options, blocks=writing.blocks)
     machine = machine.for_preset(preset)
     with starting():
-        listing = many.named(images, writing.out)
-        explainer = machine.load(bundle)
+        on_ray = of_engine(engine, images, bundle, machine, writing=writing, drawing=drawing, many=many)
+        listing = NOTHING if on_ray and on_ray.stream else many.named(images, writing.out)
+        explainer = load(bundle, "cpu") if on_ray else machine.load(bundle)
         explainer.require(requests)
     shown = Shown(
         as_json=writing.as_json,
@@ -141,28 +147,40 @@ def explain(
         below=many.below_confidence,
         check=_check(explainer, writing, many),
     )
-    keep = Keep(
+    keep = _keep(writing, drawing, named=not alone)
+    items = many.chosen(listing.items)
+    if on_ray or many.is_run(images, writing.out) or writing.only_of_many:
+        say(*() if shown.silent else (f"note: {note}" for note in listing.notes), err=True)
+        failed = explain_many(
+            explainer,
+            items,
+            asked,
+            keep,
+            shown,
+            writing=writing,
+            many=many,
+            drawing=drawing.settings,
+            on_ray=on_ray,
+        )
+    else:
+        (item,) = items
+        classes = asked.targets or range(explainer.manifest.classes)
+        prepare_folder(writing.out, [(item.stem, name_of(item))], classes)
+        failed = explain_one(explainer, item, asked, keep, shown)
+    if failed:
+        raise SystemExit(FAILED_IMAGES)
+
+
+def _keep(writing: Writing, drawing: Drawing, *, named: bool) -> Keep:
+    """What is kept of explanations."""
+    return Keep(
         folder=writing.out,
         outputs=writing.in_files,
-        named=not alone,
+        named=named,
         map_size=writing.map_size,
         draw=drawing.draw,
         compare=drawing.compare,
     )
-    items = many.chosen(listing.items)
-    if many.is_run(images, writing.out) or writing.only_of_many:
-        say(*() if shown.silent else (f"note: {note}" for note in listing.notes), err=True)
-        failed = explain_many(
-            explainer, items, asked, keep, shown, writing=writing, many=many, drawing=drawing.settings
-        )
-    else:
-        (item,) = items
-        prepare_folder(
-            writing.out, [(item.stem, name_of(item))], asked.targets or range(explainer.manifest.classes)
-        )
-        failed = explain_one(explainer, item, asked, keep, shown)
-    if failed:
-        raise SystemExit(FAILED_IMAGES)
 
 
 def _check(explainer: Explainer, writing: Writing, many: Many) -> Check | None:

@@ -26,6 +26,7 @@ from sise_rt.wording import counted
 from .console import complain, say
 from .explaining import Shown, explain_run, say_counts
 from .many_options import Many
+from .on_ray import OnRay
 from .results import name_of, prepare_folder
 from .signals import TERMINATED
 from .writing_options import Writing
@@ -43,8 +44,11 @@ def explain_many(
     writing: Writing,
     many: Many,
     drawing: dict[str, Any],
+    on_ray: OnRay | None = None,
 ) -> bool:
     """Explain what a run does not have yet; gives whether anything in it failed.
+
+    `on_ray` explains in place of this process.
 
     Raises:
         SiseError: what is no picture's fault; what was finished is kept.
@@ -55,6 +59,8 @@ def explain_many(
     settings = settings_of_run(explainer, asked, keep, drawing, writing.maps)
     if writing.table is not None:
         prepare_table(of_shard(writing.table, many.shard))
+    if on_ray is not None:
+        settings |= on_ray.settings
     if not has_run(out):
         pictures = [(item.stem, name_of(item)) for item in items]
         prepare_folder(out, pictures, range(explainer.manifest.classes))
@@ -62,8 +68,12 @@ def explain_many(
         ledger = stack.enter_context(opened(out, settings, shard=many.shard, retry_failed=many.retry_failed))
         left = _left(items, ledger, shown, skip=many.skip_existing)
         _foretell(explainer, left, asked, writing, shown)
-        run = _run(ledger, keep, writing, many, stack)
-        sound = explain_run(explainer, left, asked, run, shown)
+        if on_ray is not None:
+            sound = True
+            on_ray.explain(left, ledger, asked, keep, shown, _thumbnails(writing, many))
+        else:
+            run = _run(ledger, keep, writing, many, stack)
+            sound = explain_run(explainer, left, asked, run, shown)
     if writing.table is not None:
         _write_table(of_shard(writing.table, many.shard), writing, many)
     if writing.overview and many.shard is None:
@@ -114,11 +124,16 @@ def _run(ledger: Ledger, keep: Keep, writing: Writing, many: Many, stack: ExitSt
     if writing.maps != "files":  # those of a table as well, which is written at the end
         done = ledger.statuses.__contains__
         shards = stack.enter_context(MapShards(keep.folder, done, part=part, map_size=writing.map_size))
-    thumbnails = None
-    if writing.overview:
-        thumbnails = side_file.side_file(keep.folder, many.shard)
-        side_file.begin(thumbnails)
-    return Run(ledger, keep, shards=shards, thumbnails=thumbnails)
+    return Run(ledger, keep, shards=shards, thumbnails=_thumbnails(writing, many))
+
+
+def _thumbnails(writing: Writing, many: Many) -> Path | None:
+    """The side file of what an overview shows, ready to be added to."""
+    if not writing.overview:
+        return None
+    path = side_file.side_file(writing.out, many.shard)
+    side_file.begin(path)
+    return path
 
 
 def _write_table(path: Path, writing: Writing, many: Many) -> None:

@@ -85,9 +85,12 @@ def test_standard_input_takes_names_as_they_are(photos):
     ("arguments", "told"),
     [
         (["photos/empty"], "'photos/empty' has no pictures, nor anything else"),
-        (["photos/texts"], r"has no pictures: there are 3 files of other endings \(.txt 2, .md 1\)"),
+        (
+            ["photos/texts"],
+            r"has no pictures, only 3 files of other endings \(.txt 2, .md 1\), 1 hidden name",
+        ),
         (["photos/*.gif"], "'photos/\\*.gif' matches no picture"),
-        (["photos/*.txt"], r"matches no picture: there are 1 file of other endings \(.txt 1\)"),
+        (["photos/*.txt"], r"matches no picture, only 1 file of other endings \(.txt 1\)"),
         (["nothing/*.png"], "'nothing' cannot be read: No such file"),
         (["photos", "photos/a.png"], "'photos/a.png' is named twice, by 'photos' and 'photos/a.png'"),
         (["photos/a.png", "photos/../photos/a.png"], "is named twice"),

@@ -1,4 +1,4 @@
-"""What the first page knows of every line, so that its filters work over all pages: columns of small values."""
+"""What the first page knows of every line, so that its filters work over all pages: small values."""
 
 from __future__ import annotations
 

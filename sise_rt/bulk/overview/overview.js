@@ -8,7 +8,7 @@
   const { id, status, target, predicted, confidence, border, warnings, truth } = index.columns;
   const form = at("filter"), found = at("found"), more = at("more"), page = at("page"), told = at("count");
   const STEP = 60; // cards that are added at a time
-  const PATIENCE = 15000; // milliseconds that a page may take
+  const PATIENCE = { load: 15000, answer: 2000 }; // milliseconds that a page may take
   const pageOf = (number) => Math.floor(number / index.page) + 1;
   const fileOf = (number) => `overview/${String(pageOf(number)).padStart(4, "0")}.html`;
 
@@ -101,8 +101,12 @@
     const frame = document.createElement("iframe");
     frame.hidden = true;
     frame.src = fileOf([...cards.keys()][0]);
-    frame.onload = () => frame.contentWindow.postMessage({ token: index.token, numbers: [...cards.keys()] }, "*");
-    busy = { frame, cards, clock: setTimeout(() => done([]), PATIENCE) };
+    frame.onload = () => {
+      clearTimeout(busy.clock);
+      busy.clock = setTimeout(() => done([]), PATIENCE.answer); // for what is no page of ours, as a file that is gone
+      frame.contentWindow.postMessage({ token: index.token, numbers: [...cards.keys()] }, "*");
+    };
+    busy = { frame, cards, clock: setTimeout(() => done([]), PATIENCE.load) };
     document.body.append(frame);
   }
 

@@ -171,9 +171,9 @@ def _mean_maps(means: Sequence[tuple[MeanMap, float]], to: Any) -> Element | Non
         for mean, aspect in means
     ]
     how = (
-        "The mean of the maps over the model's input, in the colours of a map; the brightest is where the mean "
-        "is highest, whose value is told. A spot that stays in the mean of many pictures says that the model "
-        "looks at the same place whatever lies there, as at a watermark, a label or a clamp."
+        "The mean of the maps over the model's input; the brightest is where the mean is highest, whose "
+        "value is told. A spot that stays in the mean of many pictures says that the model looks at the same place "
+        "whatever lies there, as at a watermark, a label or a clamp."
     )
     return element(
         "section",

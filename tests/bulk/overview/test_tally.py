@@ -64,7 +64,8 @@ def test_an_empty_run():
 
 def test_what_is_said_at_the_end(line):
     codes = [{"code": "map-at-border", "message": "much"}]
-    lines = [line(f"{n}", warnings=codes, truth="scratch" if n < 3 else "pit") for n in range(1200)]
+    heeded = line("0", warnings=codes, truth="pit")
+    lines = [heeded | {"id": f"{n}", "truth": "scratch" if n < 3 else "pit"} for n in range(1200)]
     lines += [line(f"bad\n{n}", "failed") for n in range(7)]
     lines += [line("t", "failed", error={"kind": "TargetError", "message": "no such class"})]
     lines += [line("s", "skipped")]

@@ -28,7 +28,7 @@ def test_picture_overlay_and_map(explanation):
     height, width = explanation.map.shape
     assert height % CELLS  # or the means below would be another test
     at = [
-        int(round((place + 0.5) * CELLS / side - 0.5))
+        round((place + 0.5) * CELLS / side - 0.5)
         for place, side in zip(
             np.unravel_index(explanation.map.argmax(), explanation.map.shape), (height, width), strict=True
         )
