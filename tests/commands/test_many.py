@@ -1,4 +1,4 @@
-"""`sise-rt explain` of many pictures: what is kept of each, whatever became of it, and what goes on with it."""
+"""`sise-rt explain` of many pictures: what is kept of each, whatever became of it, and how it goes on."""
 
 import io
 import json
@@ -247,6 +247,15 @@ def test_maps_of_many_in_one_file(explain, cameras, tmp_path):
     }
     explain("photos", "-o", out, "--outputs", "map", "--maps", "shards", "--map-size", 40)
     assert len(list(read_maps(out))) == 2
+
+
+def test_the_last_shard_writes_the_overview(sise, cameras, tmp_path):
+    out = tmp_path / "out"
+    command = ("explain", "-m", DEMO, "--mu", 0.9, "photos", "-o", out)
+    assert "overview.html" not in sise(*command, "--shard", "1/2")[1]
+    assert sise(*command, "--shard", "2/2")[1].splitlines()[-1] == str(out / "overview.html")
+    page = (out / "overview.html").read_text("utf-8")
+    assert all(name in page for name in ("cam1/0.png", "cam2/0.png", "cam2/bad.png"))
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(explain, cameras, tmp_path, monkeypatch):
