@@ -32,7 +32,7 @@ LOOSE = {
     **dict.fromkeys(
         ("answering", "captions", "comparing", "drawing", "explainer", "explanation", "metrics"), "explaining"
     ),
-    **dict.fromkeys(("records", "report", "saving", "targets"), "explaining"),
+    **dict.fromkeys(("foreign", "naming", "records", "report", "saving", "targets"), "explaining"),
     "cli": "commands",
 }
 

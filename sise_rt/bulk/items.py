@@ -22,6 +22,7 @@ from sise_rt.errors import (
     Unwritable,
 )
 from sise_rt.explanation import Explanation, Prediction
+from sise_rt.pictures.picture import Picture
 
 DONE, NO_EVIDENCE, FAILED, SKIPPED = "done", "no evidence", "failed", "skipped"
 STATUSES = (DONE, NO_EVIDENCE, FAILED, SKIPPED)
@@ -31,7 +32,7 @@ FATAL = (BundleError, MethodError, ProviderError, Unwritable)
 """Errors that are no item's fault: the next one would fail too, so they end the run."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # of which there may be a million
 class Item:
     """A picture of a run.
 
@@ -60,18 +61,24 @@ class Outcome:
 
     Attributes:
         item: the one.
+        picture: as it was prepared; None where it could not be.
         explained: by the label of each method an explanation a target, or why there is none; empty where
             nothing was explained.
         error: why it failed.
         reason: why it was skipped.
         prediction: of an item that was skipped, what the model says of it.
+        unchecked: why the model could not be asked about a map.
+        stopped: whether the caller ended it, so that an explanation may be less than it would have been.
     """
 
     item: Item
+    picture: Picture | None = None
     explained: Explained = field(default_factory=dict)
     error: SiseError | None = None
     reason: str | None = None
     prediction: Prediction | None = None
+    unchecked: tuple[SiseError, ...] = ()
+    stopped: bool = False
 
     @property
     def parts(self) -> list[tuple[str, Explanation | NoEvidence]]:
@@ -157,7 +164,7 @@ def _told(finished: Future[Result]) -> Result | SiseError:
     except SiseError as error:
         return error
     except MemoryError:
-        return OutOfMemory("out of memory", settings=("batch_size",))
+        return OutOfMemory("out of memory", settings=("batch_size", "memory"))
 
 
 def _failed(error: Exception) -> Future:

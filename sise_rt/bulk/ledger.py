@@ -14,10 +14,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from sise_rt.errors import OutputError, Unwritable
-from sise_rt.wording import counted, reason
+from sise_rt.wording import reason
 
 from . import journal, settings
 from .claim import LOCK, Words, claimed
+from .map_shards import is_there
 
 RESULTS, SETTINGS = "results.jsonl", "run.json"
 SCHEMA = "sise-rt/run/1"
@@ -270,7 +271,7 @@ def _finished(folder: Path, path: Path, *, retry_failed: bool) -> dict[str, Stat
 
 
 def _all_there(folder: Path, group: _Group) -> bool:
-    return all(os.path.exists(os.path.join(folder, name)) for head in group.heads for name in head.files)
+    return all(is_there(os.path.join(folder, name)) for head in group.heads for name in head.files)
 
 
 def _rewrite(path: Path, older: Counter[str], dropped: Container[str]) -> None:

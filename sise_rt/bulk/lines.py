@@ -37,7 +37,7 @@ def lines_of(outcome: Outcome, files: Sequence[Sequence[str]] = ()) -> list[dict
         files: of each of `outcome.parts` those that were written, as paths below the output folder, with `/`.
     """
     item, parts = outcome.item, outcome.parts
-    if outcome.status in (FAILED, SKIPPED) or not parts:
+    if outcome.status in (FAILED, SKIPPED):
         return [_without(outcome)]
     written = [*files, *[()] * (len(parts) - len(files))]
     return [
@@ -98,7 +98,7 @@ def _head(
 
 
 def _error(error: SiseError) -> dict[str, str]:
-    return {"kind": type(error).__name__, "message": error.message}
+    return {"kind": type(error).__name__, "message": error.message or type(error).__name__}
 
 
 def _class(said: tuple[int, str, float] | None) -> dict[str, Any] | None:

@@ -88,10 +88,11 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
     if before is None:
         _refuse_foreign(folder)
     keep(path, content, before, started=rows.exists(), what="an evaluation", setting="report")
-    records, good = {}, 0
-    for good, record in journal.read(rows, _record):
+    records, whole = {}, 0
+    for end, record in journal.read(rows, _record):
         records[record["image"]] = record  # of several the last one has most
-    journal.cut(rows, good)
+        whole = end
+    journal.cut(rows, whole)
     return records
 
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from sise_rt.errors import OutputError
 from sise_rt.bulk.claim import LOCK, claimed
+from sise_rt.errors import OutputError
 
 HOLDER = """
 import sys

@@ -65,7 +65,17 @@ def keep(path: Path, id: str, thumbnails: Sequence[Thumbnail]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    journal.append(path, (_line(id, part, shown) for part, shown in enumerate(thumbnails, 1)))
+    append(path, lines(id, thumbnails))
+
+
+def lines(id: str, thumbnails: Sequence[Thumbnail]) -> Iterator[dict[str, Any]]:
+    """The lines of an item, for `append`, where that is another process's."""
+    return (_line(id, part, shown) for part, shown in enumerate(thumbnails, 1))
+
+
+def append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Add the lines of an item, as `keep` does."""
+    journal.append(path, lines)
 
 
 class Shelf:
