@@ -24,7 +24,7 @@ from sise_rt.running.logits import confidences
 from sise_rt.targets import resolve_target
 from sise_rt.wording import probability
 
-from .items import CatchUp, Item, Outcome, overlapped
+from .items import CatchUp, Item, Outcome, failure_of, overlapped
 
 Kept = TypeVar("Kept")
 
@@ -74,8 +74,8 @@ def explain_items(
         explainer: of the bundle.
         items: taken one ahead.
         asked: what is asked of each.
-        keep: takes what came of an item, in a thread beside; draws it and writes it, say. Where it raises
-            what is the item's fault, it is called once more, with that.
+        keep: takes what came of an item, in a thread beside, in the order of the items; draws it and writes
+            it, say. Where it raises what is the item's fault, it is called once more, with that.
         tell: takes an item, and what `keep` gave, in the order of the items.
         watch: gives a context in which an item is explained, and what is told of its progress.
 
@@ -100,12 +100,19 @@ def explain_items(
                 if progress is not None:
                     progress(done, steps)
 
-            return partial(keep, outcome_of(explainer, item, prepared(), asked, tick))
+            try:
+                outcome = outcome_of(explainer, item, prepared(), asked, tick)
+            except Exception as error:
+                outcome = Outcome(item, error=failure_of(error))
+        return partial(kept, outcome)
 
-    def told(item: Item, result: Kept | SiseError) -> None:
-        tell(item, keep(Outcome(item, error=result)) if isinstance(result, SiseError) else result)
+    def kept(outcome: Outcome) -> Kept:
+        try:
+            return keep(outcome)
+        except Exception as error:
+            return keep(Outcome(outcome.item, error=failure_of(error)))
 
-    overlapped(items, prepare, work, told)
+    overlapped(items, prepare, work, tell)
 
 
 def outcome_of(

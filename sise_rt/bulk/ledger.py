@@ -139,15 +139,19 @@ def has_run(folder: Path) -> bool:
     return (folder / SETTINGS).is_file()
 
 
-def read_results(folder: Path) -> Iterator[dict[str, Any]]:
+def read_results(folder: Path, shard: Shard | None = None) -> Iterator[dict[str, Any]]:
     """The lines of a run, one after the other, whether it is finished or under way; see `result.schema.json`.
 
     Lines of items whose parts are not all there are passed over, and those of items that were done anew.
 
+    Args:
+        folder: of the run.
+        shard: the one whose lines are read; None reads all of them.
+
     Raises:
         OutputError: a file cannot be read, or is damaged.
     """
-    for path in result_files(folder):
+    for path in result_files(folder) if shard is None else [folder / results_name(shard)]:
         times = Counter(group.id for group in _groups(path) if group.whole)
         older = Counter({identity: count - 1 for identity, count in times.items() if count > 1})
         for group in _current(path, older):

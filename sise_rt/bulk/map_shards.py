@@ -169,9 +169,9 @@ def is_there(path: str) -> bool:
 def kept_maps(folder: Path) -> Iterator[Callable[[str, int, str], np.ndarray | None]]:
     """A function that finds a map of a run by its picture's id, its target and its method's label.
 
-    It gives (H, W) float16 in [0, 1]: what was explained anew is what it was explained as last; None where
-    there is no map. Of each map 16 bytes are in memory, and one shard is open, so that maps are best asked for
-    in the order in which they were kept.
+    It gives (H, W) float16 in [0, 1], the last one of what was explained anew; None where there is none.
+    Of each map 16 bytes are in memory, and one shard is open: maps are best asked for in the order in which
+    they were kept.
 
     Args:
         folder: of the run.

@@ -136,7 +136,10 @@ def actors():
 def test_rows_of_a_dataset(ray, photos, listed):
     """The class as others use it: bytes and paths, a bad row, their columns, and a bundle that is shipped."""
     rows = [{"bytes": item.picture.read_bytes(), "path": None, "cam": i} for i, item in enumerate(listed[:4])]
-    rows += [{"bytes": None, "path": str(listed[4].picture), "cam": 4}, {"bytes": b"junk", "path": None, "cam": 5}]
+    rows += [
+        {"bytes": None, "path": str(listed[4].picture), "cam": 4},
+        {"bytes": b"junk", "path": None, "cam": 5},
+    ]
     blocks = [pyarrow.Table.from_pylist(rows[at : at + 2]) for at in (0, 2, 4)]
     dataset = ray.data.from_arrow(blocks).map_batches(
         Explain,
