@@ -204,7 +204,7 @@ def audit(tally: Tally, settings: Mapping[str, Any], resume: str) -> Element:
 
 def _settings(settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for key, value in settings.items():
-        if value is not None and value != [] and value != {}:
+        if value not in (None, False, [], {}):
             yield key.replace("_", " ").capitalize(), cut(_plain(value), 4 * NAME)
 
 
