@@ -40,6 +40,7 @@ class Asked:
         requests: methods, with labels that differ.
         targets: class indices, of items that name none themselves; None explains the best classes.
         top_k: how many of these.
+        two: whether two classes are compared, so that an item has to name two, or none.
         batch_size: images per forward pass; None finds the fastest.
         bit_depth: of pictures that are stored in 16 bits; None takes what each file or the model says.
         max_pixels: larger pictures are refused.
@@ -52,6 +53,7 @@ class Asked:
     requests: Sequence[Request]
     targets: Sequence[int] | None = None
     top_k: int = 1
+    two: bool = False
     batch_size: int | None = None
     bit_depth: int | None = None
     max_pixels: int = MAX_PIXELS
@@ -128,9 +130,7 @@ def outcome_of(
         reason = _not_asked_for(explainer, item, asked, prediction)
         if reason is not None:
             return Outcome(item, picture, reason=reason, prediction=prediction)
-    targets = item.targets
-    if targets is not None:
-        targets = tuple(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
+    targets = _targets(explainer, item, asked)
     stopped = False
 
     def tick(done: int, steps: int) -> None:
@@ -144,7 +144,7 @@ def outcome_of(
 
     explained = explainer.explain_methods(
         picture,
-        asked.targets if targets is None else targets,
+        targets,
         asked.requests,
         top_k=asked.top_k,
         batch_size=asked.batch_size,
@@ -152,6 +152,16 @@ def outcome_of(
     )
     outcome = Outcome(item, picture, explained, stopped=stopped)
     return outcome if asked.check is None else _checked(explainer, picture, outcome, asked.check)
+
+
+def _targets(explainer: Explainer, item: Item, asked: Asked) -> Sequence[int] | None:
+    """The classes of an item, each once; None where they are the best ones."""
+    if item.targets is None:
+        return asked.targets
+    targets = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in item.targets))
+    if asked.two and len(targets) != 2:
+        raise TargetError(f"two classes are compared, and it names {len(targets)}")
+    return targets
 
 
 def _prediction(explainer: Explainer, picture: Picture) -> Prediction:

@@ -185,7 +185,8 @@ def kept_maps(folder: Path) -> Iterator[Callable[[str, int, str], np.ndarray | N
     order = np.argsort(every, kind="stable")
     ordered, starts = every[order], np.cumsum([0, *map(len, marks)])
     with ExitStack() as opened:
-        at, maps = -1, _no_map
+        at = -1
+        maps: Callable[[int], np.ndarray]
 
         def find(name: str, target: int, method: str) -> np.ndarray | None:
             nonlocal at, maps
@@ -200,10 +201,6 @@ def kept_maps(folder: Path) -> Iterator[Callable[[str, int, str], np.ndarray | N
             return maps(int(order[place] - starts[shard]))
 
         yield find
-
-
-def _no_map(number: int) -> np.ndarray:
-    raise KeyError(number)
 
 
 @contextmanager

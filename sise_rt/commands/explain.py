@@ -133,6 +133,7 @@ def explain(
         requests=requests,
         targets=named_classes(targets, explainer.manifest, two=drawing.compare is not None) or None,
         top_k=top_k,
+        two=drawing.compare is not None,
         batch_size=machine.batch_size,
         bit_depth=bit_depth,
         max_pixels=max_pixels,

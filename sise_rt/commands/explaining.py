@@ -88,12 +88,12 @@ def explain_run(
         SystemExit: likewise.
         SiseError: not a picture's fault: the next one would fail too.
     """
-    interrupt, termination, unchecked = Interrupt(), Termination(), []
+    interrupt, termination = Interrupt(), Termination()
     progress = Progress(len(items), hidden=shown.silent, foretell=partial(foretold, hint), every=NOW_AND_THEN)
-    start, explained = time.perf_counter(), 0
+    start, explained, sound = time.perf_counter(), 0, True
 
     def tell(_: Item, entry: Entry) -> None:
-        nonlocal explained
+        nonlocal explained, sound
         outcome = entry.outcome
         explained += outcome.status == DONE
         clear_line()
@@ -104,7 +104,7 @@ def explain_run(
             say_outcome(outcome, entry.written)
         for line in without_evidence(outcome):
             warn(line)
-        unchecked.extend(outcome.unchecked[:1])
+        sound = sound and not outcome.unchecked
         for line in problems_of(outcome, shown.check_option):
             complain(line)
 
@@ -121,7 +121,7 @@ def explain_run(
     termination.require_none()
     if explained > 1 and not shown.silent:
         say(rate(explained, time.perf_counter() - start))
-    return not unchecked
+    return sound
 
 
 @contextmanager

@@ -79,6 +79,14 @@ def test_a_class_that_is_named_twice_is_explained_once(explainer):
     assert [part.target for _, part in outcome.parts] == [1, 2]
 
 
+def test_two_classes_are_compared_where_two_are_named(explainer):
+    asked = Asked(requests=QUICK, top_k=2, two=True)
+    items = [item("none"), item("two", targets=("a", "b")), item("one", targets=("a", 0))]
+    told = dict(ends(explainer, items, asked))
+    assert [len(outcome.parts) for outcome in told.values()] == [2, 2, 0]
+    assert str(told["one"].error) == "two classes are compared, and it names 1"
+
+
 def test_what_keeping_raises_is_the_items_failure_and_is_kept_too(explainer):
     kept = []
 

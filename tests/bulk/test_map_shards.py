@@ -248,7 +248,7 @@ def test_a_full_disk_ends_the_run_and_tears_nothing(tmp_path):
     )
     *told, says = run.stdout.splitlines()
     assert says.startswith("Unwritable")
-    assert "File too large: what was finished is kept" in says
+    assert "File too large; what was finished is kept" in says
     assert [kept.id for kept in read_maps(tmp_path)] == told
     pending = tmp_path / "maps/000001.pending"
     again = tmp_path / "again"

@@ -8,7 +8,7 @@
   const { id, status, target, predicted, confidence, border, warnings, truth } = index.columns;
   const form = at("filter"), found = at("found"), more = at("more"), page = at("page"), told = at("count");
   const STEP = 60; // cards that are added at a time
-  const PATIENCE = { load: 15000, answer: 2000 }; // milliseconds that a page may take
+  const PATIENCE = { load: 15000, answer: 8000 }; // milliseconds that a page may take
   const pageOf = (number) => Math.floor(number / index.page) + 1;
   const fileOf = (number) => `overview/${String(pageOf(number)).padStart(4, "0")}.html`;
 

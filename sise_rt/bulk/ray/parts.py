@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sise_rt.bulk.ledger import Ledger, read_results
-from sise_rt.bulk.table import escaped
+from sise_rt.bulk.table_columns import escaped
 from sise_rt.errors import OutputError, Unwritable
 from sise_rt.wording import counted, reason
 

@@ -81,7 +81,7 @@ def run(watcher, tmp_path_factory):
         if number % 2:
             pixels[MARK] = 230, 30, 220
         explanation = watcher.explain(pixels)
-        outcome = Outcome(Item("", pixels, ""), {"sise": [explanation]})
+        outcome = Outcome(Item("", pixels, ""), explained={"sise": [explanation]})
         explained.append((lines_of(outcome)[0], thumbnails(explanation.picture, [explanation])))
     bad = lines_of(Outcome(Item("", b"", ""), error=sise_rt.ImageError("torn")))[0]
     lines = []

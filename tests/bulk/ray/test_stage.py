@@ -8,7 +8,7 @@ from PIL import Image
 
 import sise_rt
 from sise_rt.bulk.ray import Explain
-from sise_rt.bulk.table import COLUMNS
+from sise_rt.bulk.table_columns import COLUMNS
 from sise_rt.errors import BundleError, MethodError, TargetError
 
 pyarrow = pytest.importorskip("pyarrow")
