@@ -78,9 +78,8 @@ class IntoParts:
         if self._done is not None:
             batch = self._done.left(batch)
         name = part_name(ids_of(batch))
-        kept = with_care(
-            self._folder / note_of(name), items_of(batch), lambda items: self._explain.each(items, self._kept)
-        )
+        note, keep = self._folder / note_of(name), partial(self._kept, explain)
+        kept = with_care(note, items_of(batch), lambda items: explain.each(items, keep))
         explained = [one.found for one in kept if one.found[0].line["asked"] is not None]
         for one in chain.from_iterable(explained):
             one.line["files"].append(name)
