@@ -202,5 +202,8 @@
   form.hidden = false;
   read();
   // while it loads, browsers go to where they think that the address leads: to the top
-  if (location.hash.includes("=")) addEventListener("load", () => setTimeout(scrollTo, 50));
+  if (location.hash.includes("=")) {
+    history.scrollRestoration = "manual";
+    addEventListener("load", () => setTimeout(scrollTo, 50));
+  }
 })();
