@@ -102,11 +102,11 @@ def explain_run(
                 say_json(line)
         elif not shown.quiet:
             say_outcome(outcome, entry.written)
-        for line in without_evidence(outcome):
-            warn(line)
+        for missing in without_evidence(outcome):
+            warn(missing)
         sound = sound and not outcome.unchecked
-        for line in problems_of(outcome, shown.check_option):
-            complain(line)
+        for problem in problems_of(outcome, shown.check_option):
+            complain(problem)
 
     @contextmanager
     def watch(item: Item) -> Iterator[Tick]:
