@@ -16,7 +16,6 @@ from typing import Any
 
 from sise_rt.errors import OutputError, ProviderError, SiseError
 from sise_rt.files import write_whole
-from sise_rt.running.sessions import available_threads
 
 AUTO = "auto"
 PATIENCE = 5.0  # seconds until an address that does not answer is a wrong one
@@ -45,13 +44,13 @@ def import_ray() -> Any:
 
 
 @contextmanager
-def connected(address: str | None, cpus: int | None = None) -> Iterator[Any]:
+def connected(address: str | None, cpus: int) -> Iterator[Any]:
     """A context with a connection to Ray, which ends with it; one that is there already is used and kept.
 
     Args:
         address: `auto` for the cluster that this machine belongs to, `host:port` for another; None starts one
             here, without a dashboard, that ends with the context.
-        cpus: of one that is started here; None takes the cores that the process may use.
+        cpus: of one that is started here.
 
     Yields:
         The package `ray`.
@@ -66,7 +65,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[Any]:
     _hush()
     with _unreached(address), _signals_kept(), _first_words_dropped():
         if address is None:
-            ray.init("local", num_cpus=cpus or available_threads(), include_dashboard=False, **QUIET)
+            ray.init("local", num_cpus=cpus, include_dashboard=False, **QUIET)
         else:
             require_answer(address)
             ray.init(address, **QUIET)

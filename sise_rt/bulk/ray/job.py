@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,8 +14,9 @@ from sise_rt.bulk.ledger import Ledger
 from sise_rt.bulk.lines import lines_of
 from sise_rt.bulk.overview import side_file
 from sise_rt.bulk.overview.thumbnails import Thumbnail, thumbnails
-from sise_rt.errors import ArgumentError
+from sise_rt.errors import ArgumentError, SiseError
 from sise_rt.files import make_folder
+from sise_rt.running.sessions import available_threads
 
 from .attempts import with_care
 from .cluster import connected, reported, require_shared
@@ -58,20 +60,26 @@ class IntoParts:
     """
 
     def __init__(self, folder: Path, explain: Mapping[str, Any], *, overview: bool, done: Finished | None):
-        self._folder, self._explain, self._done = folder, Explain(**explain), done
-        self._overview = overview
+        self._folder, self._overview, self._done = folder, overview, done
+        self._explain: Explain | SiseError
+        try:
+            self._explain = Explain(**explain)
+        except SiseError as error:  # told with the first batch: of what is raised here Ray gives back a text
+            self._explain = error
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         """Takes a table of items, or rows of a stream; gives a row an item: its lines, and what is shown."""
         import pyarrow
 
+        explain = self._explain
+        if isinstance(explain, SiseError):
+            raise explain
         batch = as_items(batch)
         if self._done is not None:
             batch = self._done.left(batch)
         name = part_name(ids_of(batch))
-        kept = with_care(
-            self._folder / note_of(name), items_of(batch), lambda items: self._explain.each(items, self._kept)
-        )
+        note, keep = self._folder / note_of(name), partial(self._kept, explain)
+        kept = with_care(note, items_of(batch), lambda items: explain.each(items, keep))
         explained = [one.found for one in kept if one.found[0].line["asked"] is not None]
         for one in chain.from_iterable(explained):
             one.line["files"].append(name)
@@ -83,11 +91,11 @@ class IntoParts:
             {LINES: pyarrow.array(lines, pyarrow.string()), SHOWN: pyarrow.array(shown, pyarrow.string())}
         )
 
-    def _kept(self, outcome: Outcome) -> Kept:
+    def _kept(self, explain: Explain, outcome: Outcome) -> Kept:
+        found = explain.kept(outcome)
         if not self._overview or outcome.picture is None:
-            return Kept(self._explain.kept(outcome), [])
-        parts = [part for _, part in outcome.parts]
-        return Kept(self._explain.kept(outcome), thumbnails(outcome.picture, parts))
+            return Kept(found, [])
+        return Kept(found, thumbnails(outcome.picture, [part for _, part in outcome.parts]))
 
 
 class Finishing:
@@ -165,7 +173,8 @@ def run(
                 finishing.enter(lines_of(Outcome(item, error=item.problem)), [])
         if not rows:
             return
-    with connected(plan.address) as ray:
+    cores = available_threads() + isinstance(source, Stream)  # one more, as reading is mostly waiting
+    with connected(plan.address, cores) as ray:
         dealt = Dealt.of(ray, plan, len(rows) or None)
         note(f"on Ray: {dealt}")
         require_shared(ray, parts)
