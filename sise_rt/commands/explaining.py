@@ -112,10 +112,10 @@ def explain_run(
     def watch(item: Item) -> Iterator[Tick]:
         interrupt.require_none()
         termination.require_none()
-        with interrupt.taken(), termination.taken(), progress.of(item.id) as show:
+        with interrupt.taken(), progress.of(item.id) as show:
             yield interrupt.progress(show)
 
-    with _told_of_methods():
+    with _told_of_methods(), termination.taken():
         explain_items(explainer, items, asked, run.enter, tell, watch)
     interrupt.require_none()
     termination.require_none()
