@@ -179,8 +179,10 @@
     form.reset();
     for (const [name, value] of asked) if (form.elements[name]) form.elements[name].value = value;
     show();
-    if (hash) at("pictures").scrollIntoView();
+    if (hash) scrollTo();
   }
+
+  const scrollTo = () => at("pictures").scrollIntoView();
 
   let pause = 0;
   form.addEventListener("input", () => {
@@ -199,4 +201,9 @@
   addEventListener("hashchange", read);
   form.hidden = false;
   read();
+  // while it loads, browsers go to where they think that the address leads: to the top
+  if (location.hash.includes("=")) {
+    history.scrollRestoration = "manual";
+    addEventListener("load", () => setTimeout(scrollTo, 50));
+  }
 })();

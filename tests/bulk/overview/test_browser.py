@@ -119,7 +119,8 @@ def found(tab):
 
 
 def pictures(tab, first=6):
-    """Wait until the first cards that were found have their pictures, and those are drawn."""
+    """Wait until the first cards that were found are in view and have their pictures, and those are drawn."""
+    tab.until("scrollY > 0")
     tab.until(
         f"[...document.querySelectorAll('#found li')].slice(0, {first}).every(card => {{"
         " const images = [...card.querySelectorAll('img')];"
