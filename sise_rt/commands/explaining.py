@@ -102,20 +102,20 @@ def explain_run(
                 say_json(line)
         elif not shown.quiet:
             say_outcome(outcome, entry.written)
-        for line in without_evidence(outcome):
-            warn(line)
+        for missing in without_evidence(outcome):
+            warn(missing)
         sound = sound and not outcome.unchecked
-        for line in problems_of(outcome, shown.check_option):
-            complain(line)
+        for problem in problems_of(outcome, shown.check_option):
+            complain(problem)
 
     @contextmanager
     def watch(item: Item) -> Iterator[Tick]:
         interrupt.require_none()
         termination.require_none()
-        with interrupt.taken(), termination.taken(), progress.of(item.id) as show:
+        with interrupt.taken(), progress.of(item.id) as show:
             yield interrupt.progress(show)
 
-    with _told_of_methods():
+    with _told_of_methods(), termination.taken():
         explain_items(explainer, items, asked, run.enter, tell, watch)
     interrupt.require_none()
     termination.require_none()
