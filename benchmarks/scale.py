@@ -14,6 +14,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import sise_rt
 from sise_rt.wording import in_bytes
@@ -149,7 +152,6 @@ def measured() -> Iterator[str]:
     import tracemalloc
 
     import pyarrow
-    from pyarrow import parquet
 
     from benchmarks.material import photos
     from benchmarks.timing import exported
@@ -157,31 +159,44 @@ def measured() -> Iterator[str]:
     from sise_rt.bulk.ray import Explain
     from sise_rt.bulk.ray.given import item_row
 
-    paths = photos(18)[6:]  # of about 500 x 375 pixels
+    paths = photos(12)[6:]  # of about 500 x 375 pixels
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as scratch:
         bundle = exported("resnet18", Path(scratch))[1]
-        asked = {"methods": ["sise:budget=0.1"], "threads": 2, "draw": sise_rt.Explanation.plain_png}
-        for size in (224, 56):
-            explain = Explain(bundle, map_size=size, **asked)
-            table = explain(pyarrow.table({"path": list(map(str, paths))}))
-            record = sum(map(len, table["record"].to_pylist())) / len(paths)
-            parts = {name: _compressed(table.select([name]), parquet) for name in ("map", "overlay")}
-            rest = _compressed(table.drop_columns(["map", "overlay"]), parquet)
-            told = ", ".join(f"{name} {size / len(paths):,.0f}" for name, size in parts.items())
-            told += f", row {rest / len(paths):,.0f}, record {record:,.0f}"
-            yield f"maps of {size}: {told} bytes a picture"
-    yield f"photos: {sum(path.stat().st_size for path in paths) / len(paths):,.0f} bytes each"
+        explain = Explain(bundle, methods=["sise:budget=0.1"], threads=2, draw=sise_rt.Explanation.plain_png)
+        table = explain(pyarrow.table({"path": list(map(str, paths))}))
+    record = sum(map(len, table["record"].to_pylist()))
+    small = pyarrow.table({"map": [_small(row["map"], row["map_shape"]) for row in table.to_pylist()]})
+    sizes = {
+        "photo": sum(path.stat().st_size for path in paths),
+        "record": record,
+        "row without map and overlay": _compressed(table.drop_columns(["map", "overlay"])),
+        "map of 224 x 224": _compressed(table.select(["map"])),
+        "map of 56 x 56": _compressed(small),
+        "overlay": _compressed(table.select(["overlay"])),
+    }
+    for name, size in sizes.items():
+        yield f"{name}: {size / len(paths):,.0f} bytes"
     tracemalloc.start()
     names = [f"cam{number % 7}/{number:07}.png" for number in range(100_000)]
     items = [Item(id=name, picture=Path("/data") / name, stem=name[:-4]) for name in names]
     held = [names, items, list(map(item_row, items)), dict.fromkeys(names, "done"), set(names)]
-    yield f"items: {tracemalloc.get_traced_memory()[0] / len(held[0]):,.0f} bytes each in the driver's memory"
+    yield f"an item in the driver's memory: {tracemalloc.get_traced_memory()[0] / len(held[0]):,.0f} bytes"
 
 
-def _compressed(table: object, parquet: object) -> int:
+def _small(data: bytes, shape: Sequence[int]) -> bytes:
+    from sise_rt.bulk.pending_maps import half
+    from sise_rt.saving import smaller_map
+
+    map_ = np.frombuffer(data, "<f2").reshape(shape).astype(np.float32)
+    return half(smaller_map(map_, 56)).tobytes()
+
+
+def _compressed(table: Any) -> int:
     """Bytes of a table as a part has it."""
+    from pyarrow import parquet
+
     stream = io.BytesIO()
-    parquet.write_table(table, stream, compression="zstd")  # type: ignore[attr-defined]
+    parquet.write_table(table, stream, compression="zstd")
     return len(stream.getvalue())
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sise_rt.errors import OutputError, ProviderError, SiseError
+from sise_rt.errors import OutputError, ProviderError
 from sise_rt.files import write_whole
 
 AUTO = "auto"
@@ -80,7 +80,7 @@ def _hush() -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     for handler in logging.getLogger("ray.data").handlers:
         if type(handler) is not logging.FileHandler:
-            handler.setLevel(logging.ERROR)
+            handler.setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -158,11 +158,10 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """What went wrong in an actor as the error that it was there.
+    """What Ray raises where its work ends before its time, in one line.
 
     Raises:
-        SiseError: that an actor raised.
-        ProviderError: actors died, or something else became of them that nobody expected.
+        ProviderError: actors died, or something became of them that nobody expected.
     """
     from ray.data.exceptions import SystemException, UserCodeException
     from ray.exceptions import RayError
@@ -170,20 +169,9 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (RayError, UserCodeException, SystemException) as error:
-        causes = list(_causes(error))
-        for cause in causes:
-            if isinstance(cause, SiseError):
-                raise cause from None
-        raise ProviderError(f"the work on Ray ended: {first_line(causes[-1])}") from error
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what it says that it came from, however Ray wraps it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = getattr(error, "cause", None) or error.__cause__
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = next((line for line in reversed(lines) if "Error" in line), first_line(error))
+        raise ProviderError(f"the work on Ray ended: {said}") from error
 
 
 def require_shared(ray: Any, folder: Path) -> None:
