@@ -142,6 +142,8 @@ def smaller_map(map_: np.ndarray, size: int | None) -> np.ndarray:
     Raises:
         ArgumentError: the size is no positive number.
     """
+    if size is None:
+        return map_
     shape = map_.shape[0], map_.shape[1]
     wanted = smaller_size(shape, size)
     if wanted == shape:
