@@ -196,6 +196,14 @@ def test_names_from_standard_input(explain, cameras, tmp_path, monkeypatch):
     assert lines(tmp_path / "list")[0]["columns"] == {"lot": 7}
 
 
+@pytest.mark.parametrize("arguments", [["-"], ["--from", "-"]])
+def test_a_closed_standard_input_names_nothing(explain, cameras, monkeypatch, arguments):
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = explain(*arguments)
+    assert code == 2
+    assert "standard input" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
