@@ -38,8 +38,8 @@ class Figures:
         small_map: of one of 56 x 56.
         overlay: bytes of an overlay of a photo of 500 x 375.
         thumbnail: bytes that the overview keeps of a picture.
-        picture: bytes of a photo of 500 x 375 as JPEG.
-        identity: bytes that the driver has in memory for each id.
+        picture: bytes of a photo of about 500 x 375 as JPEG.
+        item: bytes that the driver has in memory for each picture that is listed.
         start: seconds until the actors work.
         uneven: the share of time that actors wait at the end, and for the driver.
     """
@@ -54,25 +54,26 @@ class Figures:
     overlay: float
     thumbnail: float
     picture: float
-    identity: float
+    item: float
     start: float
     uneven: float
 
 
 MEASURED = Figures(
-    # docs/performance.md: 11 and 1.7 s a photo on two cores.
+    # docs/performance.md: 11 and 1.7 s a photo on two cores, exact and with the preset.
     seconds={"exact": 22.0, "fast": 3.4},
     # Assumed: 500 and 50 masked copies at 2,000 a second, and 10 ms for the features.
     gpu_seconds={"exact": 0.26, "fast": 0.035},
     decoding=0.034,  # docs/performance.md: 9 ms to read a photo, 25 ms to draw and save
-    line=2900,
-    row=700,
-    map=75_000,
-    small_map=5_600,
-    overlay=330_000,
-    thumbnail=15_000,
-    picture=45_000,
-    identity=190,
+    # As printed with --measure on six photos; a row as in a part of six, which larger parts have smaller.
+    picture=160_000,
+    line=2_683 + 350,  # of the record, and what a line has besides
+    row=4_684,
+    map=27_122,
+    small_map=2_144,
+    overlay=349_720,
+    thumbnail=12_200,  # two pictures of 192 pixels as WebP in base64; the overlay was a stand-in
+    item=883,
     start=60,
     uneven=0.05,
 )
@@ -142,7 +143,7 @@ def sizes(pictures: int, figures: Figures) -> Iterator[str]:
         ("maps of 56 x 56 (`--map-size 56`) instead", figures.small_map),
         ("overlays in the parts", figures.overlay),
         ("what the overview keeps", figures.thumbnail),
-        ("ids in the driver's memory", figures.identity),
+        ("pictures in the driver's memory", figures.item),
     ):
         yield f"| {name} | {in_bytes(each)} | {in_bytes(each * pictures)} |"
 
