@@ -139,6 +139,25 @@ def has_run(folder: Path) -> bool:
     return (folder / SETTINGS).is_file()
 
 
+def root_of_run(folder: Path) -> Path | None:
+    """From where the run in a folder names its pictures; None where it has none, or nobody can tell.
+
+    Raises:
+        OutputError: the folder cannot be read.
+    """
+    before = settings.kept(folder / SETTINGS)
+    try:
+        root = json.loads(before or b"{}")["root"]
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ):  # what is damaged is told when the run is opened
+        return None
+    return Path(root) if isinstance(root, str) else None
+
+
 def read_results(folder: Path, shard: Shard | None = None) -> Iterator[dict[str, Any]]:
     """The lines of a run, one after the other, whether it is finished or under way; see `result.schema.json`.
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple
 
 from sise_rt.errors import ArgumentError, ImageError, SiseError
@@ -27,12 +27,12 @@ class Listing:
 
     Attributes:
         items: in the order in which they were named, each folder's sorted.
-        root: what the ids and stems of pictures are relative to; empty where they have nothing in common.
+        root: what the ids of pictures are relative to; None where they have ids of their own.
         notes: what was left out, a line each.
     """
 
     items: list[Item]
-    root: Path
+    root: Path | None
     notes: tuple[str, ...] = ()
 
 
@@ -66,22 +66,27 @@ def _is_pattern(argument: str) -> bool:
 
 
 def from_arguments(
-    arguments: Sequence[str], *, out: Path | None = None, standard_input: BinaryIO | None = None
+    arguments: Sequence[str],
+    *,
+    out: Path | None = None,
+    standard_input: BinaryIO | None = None,
+    root: Path | None = None,
 ) -> Listing:
     """The items that arguments of a command name.
 
-    The root is what the folders that are named and those of the pictures that are named have in common; of a
-    pattern it is the part before the first name with a wildcard.
+    Where no root is given it is what the folders that are named and those of the pictures that are named have
+    in common; of a pattern it is the part before the first name with a wildcard.
 
     Args:
         arguments: pictures; folders, which are searched; patterns that no shell has expanded; and `-`.
         out: the folder of results, left out where it lies in one that is searched.
         standard_input: read for `-`: names of pictures and folders, each in a line or, as of `find -print0`,
             before a null character.
+        root: of a run that is gone on with.
 
     Raises:
-        ArgumentError: a folder is missing, cannot be read or has no pictures, nothing matches a pattern, or a
-            picture is named twice.
+        ArgumentError: a picture lies elsewhere than below the root, or is named twice; a folder is missing,
+            cannot be read or has no pictures, or nothing matches a pattern.
     """
     named: list[_Named] = []
     roots: set[str] = set()
@@ -99,13 +104,13 @@ def from_arguments(
             roots.add(os.path.dirname(place))
             named.append(_Named(argument, place, told))
     _refuse_twice(named)
-    root = _common(roots)
-    ids = [_relative(each.place, root) for each in named]
+    root = Path(_common(roots)) if root is None else root
+    ids = [_relative(each, root) for each in named]
     items = [
         Item(id=name, picture=Path(each.path), stem=stem, problem=each.problem)
         for name, each, stem in zip(ids, named, stems_of_files(ids), strict=True)
     ]
-    return Listing(items, Path(root), tuple(notes))
+    return Listing(items, root, tuple(notes))
 
 
 def _expanded(arguments: Iterable[str], standard_input: BinaryIO | None) -> Iterator[tuple[str, str]]:
@@ -183,8 +188,15 @@ def _common(folders: Iterable[str]) -> str:
         return ""
 
 
-def _relative(place: str, root: str) -> str:
-    return place[len(root) :].replace(os.sep, "/").lstrip("/")
+def _relative(named: _Named, root: Path) -> str:
+    try:
+        return PurePath(named.place).relative_to(root).as_posix()
+    except ValueError:
+        raise ArgumentError(
+            f"{named.path!r} does not lie in {str(root)!r}, from where the run in the output folder names "
+            "its pictures: give another output folder",
+            settings=("out",),
+        ) from None
 
 
 def from_list(source: Path | BinaryIO) -> Listing:
@@ -222,7 +234,8 @@ def from_list(source: Path | BinaryIO) -> Listing:
         )
         for row, stem in zip(rows, stems, strict=True)
     ]
-    return Listing(items, folder, tuple(notes))
+    alone = all(row.id != row.path for row in rows)
+    return Listing(items, None if alone else Path(os.path.abspath(folder)), tuple(notes))
 
 
 def _refuse_same_ids(rows: Iterable[Row], source: Path | BinaryIO) -> None:

@@ -24,12 +24,13 @@ from .settings import of_model
 
 
 def settings_of_run(
-    explainer: Explainer, asked: Asked, keep: Keep, drawing: dict[str, Any], maps: str
+    explainer: Explainer, root: Path | None, asked: Asked, keep: Keep, drawing: dict[str, Any], maps: str
 ) -> dict[str, Any]:
     """All that the results of a run depend on, ready for JSON, but for its items and their own targets.
 
     Args:
         explainer: of the bundle.
+        root: from where the ids of pictures lead to them.
         asked: of every item.
         keep: what is kept of it.
         drawing: how it is drawn, in plain values.
@@ -37,6 +38,7 @@ def settings_of_run(
     """
     return {
         **of_model(explainer),
+        "root": None if root is None else str(root),
         "tf32": explainer.engine.tf32,
         "methods": {request.label: dict(request.settings) for request in asked.requests},
         "targets": None if asked.targets is None else list(asked.targets),

@@ -27,8 +27,8 @@ HINTS = {"sure-of-nothing": ": see sise-rt accuracy"}  # what a command adds to 
 COLOURS = {"error": "red", "warning": "yellow"}
 
 
-def summary(explanation: Explanation, file: Path | None) -> list[str]:
-    """One line for an explanation, which ends with its file where there is one, and one for each warning."""
+def summary(explanation: Explanation, name: str, file: Path | None) -> list[str]:
+    """One line for an explanation, from the picture's name to its file if it has one, and one a warning."""
     seconds = sum(explanation.seconds.values())
     how = "" if explanation.method == "sise" else f"{explanation.method}, "
     masks, guessed = explanation.masks, explanation.guessed
@@ -36,7 +36,7 @@ def summary(explanation: Explanation, file: Path | None) -> list[str]:
     if guessed:
         cost = f"{masks} of {counted(masks + guessed, 'mask')}"
     lines = [
-        f"{Path(explanation.name).name}: {explanation.heading()}, {how}{cost} in {seconds:.1f} s"
+        f"{name}: {explanation.heading()}, {how}{cost} in {seconds:.1f} s"
         f"{'' if file is None else f' -> {file}'}"
     ]
     lines += [f"  check: {line}" for line in check_lines(explanation)]

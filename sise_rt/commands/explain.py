@@ -149,6 +149,7 @@ def explain(
         failed = explain_many(
             explainer,
             items,
+            listing.root,
             asked,
             keep,
             writing=writing,

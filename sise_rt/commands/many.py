@@ -36,6 +36,7 @@ MANY = 100  # pictures, from which on it is told what they take on the disk
 def explain_many(
     explainer: Explainer,
     items: Sequence[Item],
+    root: Path | None,
     asked: Asked,
     keep: Keep,
     *,
@@ -47,7 +48,8 @@ def explain_many(
 ) -> bool:
     """Explain what a run does not have yet; gives whether anything in it failed.
 
-    `hint` is at what takes less time; `on_ray` explains in place of this process.
+    `root` is from where the items' ids lead to their pictures; `hint` is at what takes less time; `on_ray`
+    explains in place of this process.
 
     Raises:
         SiseError: what is no picture's fault; what was finished is kept.
@@ -55,7 +57,7 @@ def explain_many(
         SystemExit: likewise.
     """
     out = writing.out
-    settings = settings_of_run(explainer, asked, keep, drawing, writing.maps)
+    settings = settings_of_run(explainer, root, asked, keep, drawing, writing.maps)
     if on_ray is not None:
         settings |= on_ray.settings
     if writing.table is not None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import click
 
 from sise_rt.bulk.items import Item
-from sise_rt.bulk.ledger import has_run
+from sise_rt.bulk.ledger import has_run, root_of_run
 from sise_rt.bulk.listing import STANDARD_INPUT, Listing, from_arguments, from_list, is_run
 from sise_rt.bulk.order import chosen
 
@@ -67,7 +67,8 @@ class Many:
                 "Missing argument 'IMAGE...': name pictures or folders, or a list (--from)"
             )
         if self.listing is None:
-            return from_arguments(images, out=out, standard_input=_standard_input())
+            root = root_of_run(out)
+            return from_arguments(images, out=out, standard_input=_standard_input(), root=root)
         if images:
             raise click.UsageError("pictures are named, and a list of them (--from): give one of them")
         return from_list(_standard_input() if str(self.listing) == STANDARD_INPUT else self.listing)

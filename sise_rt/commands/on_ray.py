@@ -30,7 +30,7 @@ from .progress import NOW_AND_THEN, pace
 from .ray_options import Engine
 from .writing_options import Writing
 
-NOTHING = Listing([], Path())
+NOTHING = Listing([], None)
 """What is listed where Ray reads a stream."""
 
 
@@ -56,6 +56,7 @@ class OnRay:
         machine = self.machine
         return {
             "engine": "ray",
+            "stream": None if self.stream is None else list(self.stream.places),
             "provider": machine.provider,
             "precision": machine.precision,
             "tf32": machine.tf32,

@@ -50,7 +50,7 @@ def say_outcome(outcome: Outcome, written: Written) -> None:
     """Say what was found of an item and where it lies."""
     for (_, part), files in zip(outcome.parts, written.parts, strict=True):
         if isinstance(part, Explanation):
-            say(*summary(part, files[0] if files else None))
+            say(*summary(part, outcome.item.id, files[0] if files else None))
     for file in written.compared:
         say(f"compared: {file}")
     for file in written.beside:

@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path):
     number, is_output_error, message = told.strip().split(" ", 2)
     path = tmp_path / "results.jsonl"
     assert is_output_error == "True"
-    assert message == f"{path} cannot be written: File too large; what was finished is kept"
+    assert message == f"{str(path)!r} cannot be written: File too large; what was finished is kept"
     assert [line["id"] for line in lines_in(tmp_path)] == [str(i) for i in range(int(number))]
     assert 3800 < path.stat().st_size < 4000
     assert path.read_bytes().endswith(b"\n")

@@ -57,6 +57,20 @@ def test_the_picture_is_called_as_it_was_named(photos):
     assert from_arguments(["*/a.png"]).items[0].picture == Path("photos/a.png")
 
 
+def test_a_run_that_is_gone_on_with_keeps_its_root(photos):
+    listing = from_arguments(["photos/cam1/0001.png"], root=photos)
+    assert [item.id for item in listing.items] == ["cam1/0001.png"]
+    with pytest.raises(ArgumentError, match=r"'list.csv' does not lie in .*photos") as told:
+        from_arguments(["list.csv"], root=photos)
+    assert told.value.settings == ("out",)
+
+
+def test_a_list_of_ids_has_no_root(photos):
+    table = photos / "list.csv"
+    table.write_text("path,id\ncam1/0001.png,1\na.png,2\n")
+    assert from_list(table).root is None
+
+
 def test_what_is_left_out_is_said(photos):
     (photos / "link").symlink_to("cam1")
     (note,) = from_arguments(["photos"], out=photos / "cam2").notes

@@ -40,7 +40,7 @@ def keeping(folder, outputs=USUAL):
 
 
 def settings(explainer, folder, asked=ASKED):
-    return settings_of_run(explainer, asked, keeping(folder), {"size": 512}, "files")
+    return settings_of_run(explainer, None, asked, keeping(folder), {"size": 512}, "files")
 
 
 def outcome(explainer, name):
