@@ -80,7 +80,9 @@ def mend(ledger: Ledger) -> list[str]:
     folder = ledger.folder / PARTS
     for path in (*folder.glob(".*.tmp"), *folder.glob(".*.attempt")):
         path.unlink(missing_ok=True)  # of actors that were killed
-    named, torn, unknown = _named(ledger.folder), [], []
+    named = _named(ledger.folder)
+    torn: list[str] = []
+    unknown: list[str] = []
     for path in sorted(folder.glob("*.parquet")):
         ids = named[f"{PARTS}/{path.name}"]
         rows = _rows(path)
