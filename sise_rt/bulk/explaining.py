@@ -114,7 +114,12 @@ def explain_items(
         except Exception as error:
             return keep(Outcome(outcome.item, error=failure_of(error)))
 
-    overlapped(items, prepare, work, tell)
+    def told(item: Item, result: Kept | SiseError) -> None:
+        if isinstance(result, SiseError):  # not even that it failed can be kept
+            raise result
+        tell(item, result)
+
+    overlapped(items, prepare, work, told)
 
 
 def outcome_of(

@@ -94,7 +94,8 @@ def forecast(
         map_size: as for `sise_rt.saving.smaller_map`.
         picture: (H, W) of a picture, as of the first one; None takes one that is drawn 512 pixels large.
     """
-    each, besides = {}, 0
+    each: dict[str, float] = {}
+    besides = 0
     if "map" in outputs and map_shape is not None:
         values = prod(smaller_size(map_shape, map_size))
         each["map"] = 4 * values + HEADER if maps == "files" else 2 * values + SHARD_ENTRY

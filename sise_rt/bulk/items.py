@@ -134,7 +134,8 @@ def overlapped(
         """Tell what is finished, and wait until no more than `left` items are not."""
         while behind and (len(behind) > left or behind[0][1].done()):
             item, finished = behind.popleft()
-            tell(item, _told(finished))
+            result = _told(finished)
+            tell(item, result)
 
     with ThreadPoolExecutor(1) as beside:
         ahead = ((item, beside.submit(prepare, item)) for item in items)

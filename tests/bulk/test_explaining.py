@@ -104,6 +104,14 @@ def test_what_keeping_raises_is_the_items_failure_and_is_kept_too(explainer):
     assert kept == [("a", "done"), ("b", "done"), ("b", "failed"), ("c", "done")]
 
 
+def test_where_not_even_a_failure_can_be_kept_the_run_ends(explainer):
+    def keep(outcome):
+        raise OutputError("gone")
+
+    with pytest.raises(OutputError, match="gone"):
+        ends(explainer, [item("a"), item("b")], keep=keep)
+
+
 def test_what_the_next_item_would_meet_too_ends_all(explainer):
     def keep(outcome):
         if outcome.item.id == "b":
