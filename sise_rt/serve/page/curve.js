@@ -2,7 +2,7 @@
 
 import { confidence, element } from "./elements.js";
 
-const WIDTH = 460, HEIGHT = 230, LEFT = 34, RIGHT = 92, TOP = 10, BOTTOM = 34; // units of the drawing
+const WIDTH = 420, HEIGHT = 220, LEFT = 30, RIGHT = 68, TOP = 10, BOTTOM = 34; // units of the drawing
 const KINDS = [
   ["insertion", "from the blurred picture to the sharp one", "the higher the better"],
   ["deletion", "from the picture to an empty one", "the lower the better"],

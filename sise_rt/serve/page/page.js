@@ -33,7 +33,11 @@ function failed(text) {
   phase("failed");
   view.showNotice(text, "failed");
   say(text);
-  if (page.picture !== null && byId("picture").naturalWidth === 0) showPlace(false);
+  if (page.picture !== null && byId("picture").naturalWidth === 0) { // there is nothing to look at
+    page.picture = null;
+    showPlace(false);
+    show("redo", false);
+  }
 }
 
 // Shows the picture's place, or the place to drop one.
@@ -81,7 +85,8 @@ const hasCheck = () => model().activation !== "none";
 
 function showModel() {
   const { name, classes, methods } = model();
-  byId("served").textContent = `${name}, ${counted(classes, "class", "classes")}`;
+  const more = element("span", { class: "large" }, `, ${counted(classes, "class", "classes")}`);
+  byId("served").replaceChildren(name, more);
   const chosen = byId("method").value;
   byId("method").replaceChildren(...methods.map((known) => element("option", { value: known.name }, known.name)));
   if (methods.some((known) => known.name === chosen)) byId("method").value = chosen;

@@ -158,7 +158,7 @@ async function tile({ name, kept, maps, used }, path, signal) {
   return element(
     "figure", {},
     used ? image : element("div", { class: "none" }, "no usable map"),
-    element("figcaption", { class: "small" }, name, element("span", { class: "faint" }, `${kept} of ${maps} maps speak for it`)),
+    element("figcaption", { class: "small" }, name, element("span", { class: "faint" }, `${kept} of ${maps} maps kept`)),
   );
 }
 
@@ -181,11 +181,15 @@ export function showCheck(region, curves) {
   show("checked");
 }
 
-function bearing({ area, bears }) {
+// The server's judgement in words: `bears` of the record's region.
+function bearing({ area, bears, whole, hidden, least }) {
   const size = `The white line goes around ${percent(area)} of what the model saw.`;
   if (bears === null) return size;
-  if (bears) return `${size} The model's confidence rests on it: hiding it takes more than hiding as much elsewhere.`;
-  return `${size} Hiding it takes hardly more confidence than hiding as much elsewhere: do not take the map for the reason.`;
+  if (bears) return `${size} The confidence rests on it: hiding it takes more than hiding as much elsewhere.`;
+  if (whole - hidden < least * whole) {
+    return `${size} Hiding it takes hardly any confidence, as what is left suffices: do not take the map for the only reason.`;
+  }
+  return `${size} Hiding it takes hardly more than hiding as much elsewhere: do not take the map for the reason.`;
 }
 
 // Links to the files of a job; `save(event, path, name)` where a plain link would not do.
