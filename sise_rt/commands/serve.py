@@ -15,8 +15,8 @@ from sise_rt.wording import counted, reason
 
 from .command import Command
 from .console import say, warn
-from .help_pages import HOW_MUCH, WHAT, option
-from .shared_options import MEMORY, PRECISION, PROVIDER, THREADS, Bytes
+from .help_pages import HOW_MUCH, MACHINE, WHAT, option
+from .shared_options import PRECISION, PROVIDER, THREADS, Bytes
 from .signals import starting
 
 LISTENS, LIMITS, ENDS = "Where it listens", "Limits", "Jobs, and the end"
@@ -25,7 +25,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command(cls=Command)
-@click.argument("bundles", metavar="BUNDLE...", nargs=-1)
+@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
 @option(
     "--model-name",
     "--model_name",
@@ -37,7 +37,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @PROVIDER
 @PRECISION
 @THREADS
-@MEMORY
+@option(
+    "--memory",
+    heading=MACHINE,
+    type=Bytes(),
+    help="That the images of a pass may take, besides the model, as in 800MB; 1GB by default.",
+)
 @option("--host", heading=LISTENS, default="127.0.0.1", show_default=True, help="0.0.0.0 for all interfaces.")
 @option(
     "--port",

@@ -120,9 +120,8 @@ def _request(fields: Mapping[str, Any], model: Model, settings: Settings) -> Req
     except SiseError as error:
         raise _of_method(error) from error
     if asked.method not in model.methods():
-        raise Refused(
-            400, f"{model.name} was exported by an older sise-rt and has not what {asked} needs", "method"
-        )
+        text = f"{model.name} was exported by an older sise-rt and has not what {asked} needs"
+        raise Refused(400, text, "method")
     return asked
 
 
@@ -138,10 +137,8 @@ def _number(fields: Mapping[str, Any], name: str, most: float) -> float:
     if value is None or value == "":
         return math.inf
     try:
-        number = (
-            float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else math.nan
-        )
-    except (ValueError, OverflowError):
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 < number <= most:
         raise Refused(400, f"{name} is {value!r}, where 0 < {name} <= {most:g} is needed", name)
@@ -153,9 +150,8 @@ def _bit_depth(fields: Mapping[str, Any]) -> int | None:
     if value is None or value == "":
         return None
     if str(value) not in map(str, DEPTHS) or isinstance(value, bool):
-        raise Refused(
-            400, f"bit_depth is {value!r}, where {DEPTHS[0]} to {DEPTHS[-1]} is needed", "bit_depth"
-        )
+        text = f"bit_depth is {value!r}, where {DEPTHS[0]} to {DEPTHS[-1]} is needed"
+        raise Refused(400, text, "bit_depth")
     return int(value)
 
 

@@ -1,4 +1,4 @@
-"""Around every request: an id, the token, one line in the log, its numbers, and an answer to every failure."""
+"""Around every request: an id, the token, a line in the log, its numbers, and an answer to every failure."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Whether requests are admitted; 503 while the server ends. It listens only when all models are loaded."""
+    """Whether requests are admitted; 503 while the server ends. Before all models are loaded none listens."""
     draining = service_of(request).work.draining
     return JSONResponse({"ready": not draining}, 503 if draining else 200)
 

@@ -205,7 +205,7 @@ class Jobs:
             Refused: there is none, or not any more.
         """
         if id_ not in self._jobs:
-            text = f"no such job: results are kept {self._keep:g} seconds, and the oldest go where there are many"
+            text = f"no such job: results are kept {self._keep:g} seconds, and fewer where there are many"
             raise Refused(404, text, "id")
         self._jobs[id_].seen()
         return self._jobs[id_]

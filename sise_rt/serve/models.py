@@ -116,7 +116,7 @@ def find_bundles(given: Sequence[str]) -> dict[str, Path]:
             )
         if name in bundles:
             raise ArgumentError(
-                f"{bundles[name]} and {path} are both called {name}: name one of them yourself, as in NAME={path}"
+                f"{bundles[name]} and {path} are both called {name}: name one yourself, as in NAME={path}"
             )
         bundles[name] = path
     return bundles

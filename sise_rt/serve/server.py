@@ -85,7 +85,7 @@ class Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
 
     async def _drain(self) -> None:
-        """Answer what was admitted; while that lasts new requests are refused, and the server is not ready."""
+        """Answer what was admitted; meanwhile new requests are refused, and the server is not ready."""
         await self.service.drain(max(0.0, self.service.settings.grace - STOPPING - LINGER))
         self.should_exit = True
 
