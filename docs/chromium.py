@@ -16,7 +16,7 @@ from typing import Any
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = ("--headless", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--mute-audio")
-PATIENCE = 120  # seconds until what does not happen is an error; nothing is measured by it
+PATIENCE = 60  # seconds until what does not happen is an error; nothing is measured by it
 BETWEEN_LOOKS = 0.05  # seconds
 
 
@@ -92,7 +92,7 @@ class Tab:
     def open(self, address: str) -> None:
         """Load a page from anew."""
         self.call("Page.navigate", url=address)
-        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        self.until(f"document.readyState === 'complete' && location.href === {json.dumps(address)}")
 
     def run(self, script: str) -> Any:
         """The value of a script's expression, promises awaited."""

@@ -174,11 +174,11 @@ async function explain(target) {
   if (known) showClass(known, run);
   try {
     for await (const { name, data } of explained(page.picture, asked, run.controller.signal, pause)) {
-      if (page.run !== run) return;
+      if (run.controller.signal.aborted) return;
       await SHOWN[name]?.(data, run);
     }
   } catch (error) {
-    if (page.run !== run || error.name === "AbortError") return;
+    if (run.controller.signal.aborted) return;
     if (isTokenNeeded(error)) return askToken(() => explain(target));
     if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
     failed(error.message);
@@ -206,7 +206,8 @@ const SHOWN = {
     show("notice", false);
     view.showStep("Sending the picture");
     say("Sending the picture");
-    if (document.activeElement === document.body) byId("stop").focus();
+    const focused = document.activeElement;
+    if (focused === document.body || !focused.checkVisibility()) byId("stop").focus();
   },
 
   waiting({ reason, seconds }, run) {
