@@ -87,13 +87,14 @@ async def _form(headers: Headers, body: bytes) -> Sent:
         form = await parser.parse()
     except MultiPartException as error:
         raise Refused(400, f"the form cannot be read: {error.message}", IMAGE) from error
-    fields = single(form.multi_items())
-    sent = fields.pop(IMAGE, None)
-    if not isinstance(sent, UploadFile):
-        raise Refused(400, "the form has no file called image", IMAGE)
-    if others := [name for name, value in fields.items() if isinstance(value, UploadFile)]:
-        raise Refused(400, "only the picture is a file", others[0])
-    picture = await sent.read()
+    try:
+        fields = single(form.multi_items())
+        sent = fields.pop(IMAGE, None)
+        if not isinstance(sent, UploadFile):
+            raise Refused(400, "the form has no file called image", IMAGE)
+        picture = await sent.read()
+    finally:
+        await form.close()
     if not picture:
         raise Refused(400, "the picture is empty", IMAGE)
     if sent.filename:
