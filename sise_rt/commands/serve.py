@@ -13,6 +13,7 @@ from sise_rt.errors import ArgumentError, ProviderError
 from sise_rt.methods import PRESETS
 from sise_rt.wording import counted, reason
 
+from .bundle_path import BundlePath
 from .command import Command
 from .console import say, warn
 from .help_pages import HOW_MUCH, MACHINE, WHAT, option
@@ -24,8 +25,18 @@ MOUNTED = "/mnt/models"  # where KServe puts what STORAGE_URI names
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+class Served(BundlePath):
+    """A bundle, a folder of them, or one with a name before it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take it as it is, unless it is a model, or a file of a bundle."""
+        text = str(value)
+        super().convert(text if Path(text).exists() else text.rpartition("=")[2], param, ctx)
+        return text
+
+
 @click.command(cls=Command)
-@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
+@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1, type=Served())
 @option(
     "--model-name",
     "--model_name",
@@ -240,8 +251,8 @@ def _mounted() -> tuple[str, ...]:
 def _require_extra() -> None:
     """Refuse where the packages of the extra are missing."""
     try:
-        import multipart  # noqa: F401
         import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:

@@ -12,8 +12,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sise_rt.errors import SiseError
-
 from .refusals import Refused, refusal_of
 from .service import Service
 
@@ -115,12 +113,7 @@ def _refused(error: Exception, id_: str) -> Refused | None:
     """What the client hears of what went wrong; None where it has gone."""
     if isinstance(error, ClientDisconnect):
         return None
-    if isinstance(error, Refused):
-        return error
-    if isinstance(error, SiseError):
-        refused = refusal_of(error)
-        if refused.status >= 500:
-            log.error("failed: %s", error, extra={"id": id_})
-        return refused
-    log.exception("failed", exc_info=error, extra={"id": id_})
-    return refusal_of(SiseError())
+    refused = refusal_of(error)
+    if refused.status >= 500 and not isinstance(error, Refused):
+        log.error("failed", exc_info=error, extra={"id": id_})
+    return refused

@@ -8,7 +8,7 @@ import sys
 import time
 
 OURS = ("sise_rt.serve", "uvicorn.error")
-KEYS = ("id", "job", "client", "method", "route", "status", "seconds")
+KEYS = ("id", "model", "client", "method", "route", "status", "seconds")
 
 
 class _Lines(logging.Formatter):

@@ -26,11 +26,10 @@ def chosen_format(asked: str | None, accept: str | None) -> str:
         return next(iter(FORMATS))
     types = {kind.partition(";")[0]: name for name, (kind, _) in FORMATS.items()} | ALIASES
     wishes = [_wish(part) for part in accept.split(",")]
-    weights = {name: _weight(kind, wishes) for kind, name in reversed(types.items())}
-    best = max(FORMATS, key=lambda name: weights[name])
-    if weights[best] <= 0:
+    best = max(types, key=lambda kind: _weight(kind, wishes))  # the first one of several
+    if _weight(best, wishes) <= 0:
         raise Refused(406, f"nothing of {accept!r} can be given; known are {', '.join(types)}", "Accept")
-    return best
+    return types[best]
 
 
 def _wish(text: str) -> tuple[str, float]:

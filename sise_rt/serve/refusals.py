@@ -20,6 +20,7 @@ from sise_rt.errors import (
 from sise_rt.wording import short
 
 IMAGE = "image"  # the field of the picture, whether it is the body or a part of it
+FAILED = "the server failed; its log has the reason"
 RETRY = 5  # seconds, where nobody can know
 
 
@@ -53,13 +54,19 @@ class Refused(Exception):
         return JSONResponse(self.told(), self.status, headers)
 
 
-def refusal_of(error: SiseError, field: str | None = None) -> Refused:
-    """What a client hears of an error of the library.
+def refusal_of(error: Exception, field: str | None = None) -> Refused:
+    """What a client hears of an error that was met while its request was worked on.
 
     Args:
-        error: met while a request was worked on.
+        error: any; of those that are no fault of the request the client hears no details.
         field: that it is about, where the error does not tell.
     """
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, MemoryError):
+        return Refused(503, "the server is out of memory: ask again later", retry_after=RETRY)
+    if not isinstance(error, SiseError):
+        return Refused(500, FAILED)
     told = error.settings[0] if error.settings else field
     if isinstance(error, ImageError):
         return Refused(413 if "max_pixels" in error.settings else 400, error.message, IMAGE)
@@ -77,4 +84,4 @@ def refusal_of(error: SiseError, field: str | None = None) -> Refused:
         return Refused(422, error.message, field or IMAGE)
     if isinstance(error, BundleError):  # its message names the server's folders, which is for the log
         return Refused(503, "the model's files are not what they were when the server started", "model")
-    return Refused(500, "the server failed; its log has the reason under the request's id")
+    return Refused(500, FAILED)

@@ -17,7 +17,6 @@ from starlette.requests import Request
 
 from sise_rt.drawing.painting import transparent
 from sise_rt.drawing.png import encode_png
-from sise_rt.errors import SiseError
 from sise_rt.methods import Preview, Stop
 from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.placement import Placement, to_original
@@ -27,7 +26,7 @@ from .explaining import Answer, Told, explain_one, read_picture
 from .jobs import Job, Jobs
 from .metrics import Metrics
 from .models import Model
-from .refusals import Refused, refusal_of
+from .refusals import refusal_of
 from .settings import Settings
 from .work import Turn, Work
 
@@ -122,13 +121,11 @@ class Service:
             )
         except Stop:
             job.stopped()
-        except Refused as refused:
-            job.failed(refused)
-        except SiseError as error:
-            job.failed(refusal_of(error))
         except Exception as error:
-            log.exception("a job failed", extra={"job": job.id})
-            job.failed(refusal_of(SiseError(str(error))))
+            refused = refusal_of(error)
+            if refused.status >= 500:
+                log.exception("a job failed", extra={"model": job.model.name})
+            job.failed(refused)
         finally:
             self.work.leave(job.turn)
             self.jobs.kept(job)

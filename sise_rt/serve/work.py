@@ -205,5 +205,7 @@ class Work:
         self._usual = before + SMOOTH * (seconds - before)
 
     def close(self) -> None:
-        """Let the threads go when their work is done; what waits is dropped."""
+        """Let the threads go after this pass; what waits is dropped."""
+        for turn in self.turns:
+            turn.abandon()
         self._threads.shutdown(wait=False, cancel_futures=True)
