@@ -154,13 +154,14 @@ class Tab:
             "prefers-color-scheme": "dark" if dark else "light",
             "prefers-reduced-motion": "reduce" if still else "no-preference",
         }
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
         self.call(
             "Emulation.setEmulatedMedia", features=[{"name": n, "value": v} for n, v in features.items()]
         )
 
-    def picture(self) -> bytes:
-        """The whole page as PNG, also what is below the window."""
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    def picture(self, *, whole: bool = True) -> bytes:
+        """The page as PNG, also what is below the window, or what is in it alone."""
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         return base64.b64decode(shot["data"])
 
 

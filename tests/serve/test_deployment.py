@@ -128,7 +128,8 @@ class Steps:
                 shutil.copy(ROOT / source, self.folder / target)
 
     def run(self, argument):
-        subprocess.run(["sh", "-euc", argument], cwd=self.folder, env=self.environment, check=True)
+        command = ["sh", "-euc", argument]
+        subprocess.run(command, cwd=self.folder, env=self.environment, umask=0o022, check=True)
 
 
 def read_only(command):

@@ -2,7 +2,7 @@
 
 import { confidence, element } from "./elements.js";
 
-const WIDTH = 420, HEIGHT = 220, LEFT = 30, RIGHT = 68, TOP = 10, BOTTOM = 34; // units of the drawing
+const WIDTH = 420, HEIGHT = 220, LEFT = 30, RIGHT = 68, TOP = 10, BOTTOM = 34, NAMES_APART = 14; // units of the drawing
 const KINDS = [
   ["insertion", "from the blurred picture to the sharp one", "the higher the better"],
   ["deletion", "from the picture to an empty one", "the lower the better"],
@@ -41,7 +41,7 @@ function axes() {
     parts.push(
       svgElement("line", { class: "grid", x1: x(0), x2: x(1), y1: y(value), y2: y(value) }),
       text(x(0) - 6, y(value) + 4, String(value), "end"),
-      text(x(value), HEIGHT - BOTTOM + 16, `${100 * value} %`, "middle"),
+      text(x(value), HEIGHT - BOTTOM + 17, `${100 * value} %`, ["start", "middle", "end"][2 * value]),
     );
   }
   parts.push(text(x(0.5), HEIGHT - 3, "of the pixels, brightest first", "middle"));
@@ -61,8 +61,8 @@ function line(kind, curves) {
 function labelHeight(kind, curves) {
   const ends = Object.fromEntries(KINDS.map(([name]) => [name, y(curves[name].confidence.at(-1))]));
   const [upper, lower] = ends.insertion <= ends.deletion ? ["insertion", "deletion"] : ["deletion", "insertion"];
-  const apart = Math.max(0, 14 - (ends[lower] - ends[upper])) / 2;
-  return ends[kind] + 4 + (kind === upper ? -apart : apart);
+  const height = kind === upper ? Math.min(ends[upper], ends[lower] - NAMES_APART) : ends[lower];
+  return Math.max(height, kind === lower ? TOP + NAMES_APART : TOP) + 4;
 }
 
 function text(left, top, content, anchor, kind = "") {
