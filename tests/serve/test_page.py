@@ -434,6 +434,14 @@ def test_several_models_are_chosen_among(tab, models, pace):
         tab.click("#example")
         tab.until(DONE)
         assert tab.text("#over") == "What second looked at in example.png"
+        tab.run(
+            "document.getElementById('model').value = 'first'; "
+            "document.getElementById('model').dispatchEvent(new Event('change'))"
+        )
+        assert not shown(tab, "#best")  # the other model's
+        tab.click("#redo")
+        tab.until(DONE)
+        assert tab.text("#over") == "What first looked at in example.png"
 
 
 def test_the_page_asks_for_nothing_elsewhere():

@@ -101,7 +101,7 @@ function showMethod() {
 
 // -------------------- the token
 
-const isTokenNeeded = (error) => error instanceof Refused && [401, 403].includes(error.status);
+const isTokenNeeded = (error) => error instanceof Refused && error.status === 401;
 
 function askToken(then) {
   const dialog = byId("ask");
@@ -125,10 +125,15 @@ function take(picture) {
   view.setSource(image, URL.createObjectURL(picture));
   image.alt = `The picture ${picture.name}`;
   showPlace(true);
-  show("answer", false);
-  show("classes", false);
-  abandon();
+  forgetAnswer();
   explain(null);
+}
+
+// What was said of another picture, or by another model, goes.
+function forgetAnswer() {
+  abandon();
+  view.clearResults();
+  for (const id of ["answer", "classes", "notice"]) show(id, false);
 }
 
 async function takeExample() {
@@ -294,6 +299,7 @@ async function showResult(record, run) {
   if (run.best.length === 0) run.best = record.best;
   showClass(target, run);
   await view.showMap(`${run.path}/painted.png`, `What speaks for ${named(target)}, over the picture`, signal);
+  byId("drawn").textContent = run.activation === "none" ? "output" : "confidence in this class";
   show("meaning");
   view.showWarnings(record.warnings.filter(({ code }) => code !== "stopped"));
   view.showFiles(files(record, run), save);
@@ -357,7 +363,11 @@ byId("stop").addEventListener("click", stopRun);
 byId("give-up").addEventListener("click", stopRun);
 byId("retry").addEventListener("click", () => page.wake?.());
 byId("opacity").addEventListener("input", view.slide);
-byId("model").addEventListener("change", showModel);
+byId("model").addEventListener("change", () => {
+  showModel();
+  forgetAnswer();
+  phase(page.picture ? "ready" : "empty");
+});
 byId("method").addEventListener("change", showMethod);
 byId("settings").addEventListener("submit", (event) => {
   event.preventDefault();
