@@ -28,6 +28,7 @@ ROUTES = (
     Route("/jobs/{id}", job_routes.show_job, methods=["GET"]),
     Route("/jobs/{id}", job_routes.stop_job, methods=["DELETE"]),
     Route("/jobs/{id}/events", job_routes.watch_job),
+    Route("/jobs/{id}/blocks/{number:int}.png", job_routes.show_block),
     Route("/jobs/{id}/{part}", job_routes.show_part),
     Route("/v2/health/live", health.live),
     Route("/v2/health/ready", health.ready),
@@ -63,7 +64,7 @@ def make_app(models: Mapping[str, Model], settings: Settings, *, example: bool =
         )
     app = Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _refuse})
     app.router.redirect_slashes = False
-    app.state.service = service
+    app.state.service, app.state.example = service, example
     return app
 
 

@@ -10,18 +10,23 @@ from typing import Any
 
 import numpy as np
 
+from sise_rt.drawing.drawn import paint
+from sise_rt.drawing.png import encode_png
+from sise_rt.drawing.sizes import drawn_size
 from sise_rt.errors import ArgumentError
 from sise_rt.explanation import Explanation
 from sise_rt.methods import Preview
 from sise_rt.metrics.check import check_region, check_with_curves
 from sise_rt.metrics.curves import Curve
 from sise_rt.pictures.picture import Picture
+from sise_rt.pictures.regions import LEVEL
 
 from .asked import Asked
 from .models import Model
 from .refusals import Refused
 from .work import Turn
 
+BLOCK_SIDE = 320  # pixels of the long side of a block's map
 LEAST_SECONDS = 0.001  # that a method is given, so that it scores its first masks
 
 Told = Callable[[int, int], object]
@@ -122,6 +127,28 @@ def explain_one(
 def png(answer: Answer) -> bytes:
     """The picture to show, with words."""
     return answer.explanation.png(palette=answer.palette)
+
+
+def painted(answer: Answer) -> bytes:
+    """The map over the picture with its line, as large as in the picture to show, without words."""
+    explanation = answer.explanation
+    return _painted(answer, explanation.map, drawn_size(explanation.placement.original))
+
+
+def block_painted(answer: Answer, index: int) -> bytes:
+    """A block's map over the picture likewise, small; the block has one."""
+    explanation = answer.explanation
+    map_ = explanation.blocks[index].visualization
+    assert map_ is not None
+    height, width = explanation.placement.original
+    scale = BLOCK_SIDE / max(height, width)
+    return _painted(answer, map_, (max(1, round(scale * height)), max(1, round(scale * width))))
+
+
+def _painted(answer: Answer, map_: np.ndarray, size: tuple[int, int]) -> bytes:
+    explanation = answer.explanation
+    picture, placement, palette = explanation.pixels(), explanation.placement, answer.palette
+    return encode_png(paint(picture, map_, placement, size, outline=LEVEL, palette=palette)[0])
 
 
 def record_json(answer: Answer) -> bytes:

@@ -13,7 +13,7 @@ from sise_rt.drawing.png import encode_png
 
 from .asked import parse_asked, single
 from .bodies import read_sent, while_connected
-from .explaining import Answer, npy, page, png, record_json
+from .explaining import Answer, block_painted, npy, page, painted, png, record_json
 from .jobs import Job
 from .models import model_named
 from .plain import PAGE_POLICY
@@ -75,17 +75,32 @@ async def show_part(request: Request) -> Response:
     job, part = _job(request), request.path_params["part"]
     if part not in PARTS:
         raise Refused(404, f"no {part!r}; a job has {', '.join(PARTS)}", "part")
-    if job.answer is None:
-        why = "it found nothing" if job.over else "it is not done"
-        raise Refused(404 if job.over else 409, f"the job has no {part}: {why}", "part")
     kind, draw = PARTS[part]
-    content = await service_of(request).beside(partial(draw, job.answer))
+    content = await service_of(request).beside(partial(draw, _answer(job, part)))
     headers = {"Content-Security-Policy": PAGE_POLICY} if part.endswith(".html") else {}
     return Response(content, media_type=kind, headers=headers)
 
 
+async def show_block(request: Request) -> Response:
+    """The map of a block over the picture; blocks count from 1."""
+    job, number = _job(request), request.path_params["number"]
+    answer = _answer(job, "maps of blocks")
+    blocks = answer.explanation.blocks
+    if not 1 <= number <= len(blocks) or blocks[number - 1].visualization is None:
+        raise Refused(404, f"the job has no map of a block {number}", "number")
+    content = await service_of(request).beside(partial(block_painted, answer, number - 1))
+    return Response(content, media_type="image/png")
+
+
 def _job(request: Request) -> Job:
     return service_of(request).jobs.named(request.path_params["id"])
+
+
+def _answer(job: Job, wanted: str) -> Answer:
+    if job.answer is None:
+        why = "it found nothing" if job.over else "it is not done"
+        raise Refused(404 if job.over else 409, f"the job has no {wanted}: {why}", "part")
+    return job.answer
 
 
 def _map_png(answer: Answer) -> bytes:
@@ -110,6 +125,7 @@ def _check_json(answer: Answer) -> bytes:
 
 PARTS: Mapping[str, tuple[str, Callable[[Answer], bytes]]] = {
     "overlay.png": ("image/png", png),
+    "painted.png": ("image/png", painted),
     "map.png": ("image/png", _map_png),
     "map.npy": ("application/x-npy", npy),
     "record.json": ("application/json", record_json),
