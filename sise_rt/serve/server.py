@@ -101,6 +101,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     Raises:
         ArgumentError: it cannot be had.
     """
+    bound: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -109,6 +110,8 @@ def bound_socket(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except (OSError, OverflowError, UnicodeError) as error:
+        if bound is not None:
+            bound.close()
         raise ArgumentError(
             f"{host} port {port} cannot be listened at: {reason(error)}", settings=("host", "port")
         ) from error

@@ -1,8 +1,6 @@
 """A server in a thread, on a port of its own, and a client of plain sockets."""
 
 import contextlib
-import http.client
-import io
 import json
 import socket
 import threading
@@ -11,53 +9,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from benchmarks.serve.bad_requests import encoded
+from benchmarks.serve.client import PATIENCE, Client, until
 from sise_rt.serve.app import make_app
 from sise_rt.serve.models import Model, load_models
 from sise_rt.serve.server import Server, bound_socket
 from sise_rt.serve.settings import Settings
 
-PATIENCE = 60  # seconds that anything may take on a busy machine
 
-
-class Running:
-    """A server that runs, and how to ask it."""
+class Running(Client):
+    """A server that runs in this process, and how to ask it."""
 
     def __init__(self, server, port):
-        self.server, self.service, self.port = server, server.service, port
+        super().__init__(port)
+        self.server, self.service = server, server.service
 
-    def ask(self, method, path, body=None, headers=None):
-        """Status, headers and body of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
-        finally:
-            connection.close()
-
-    def json(self, method, path, body=None, headers=None):
-        """Status and JSON of an answer."""
-        status, _, content = self.ask(method, path, body, headers)
-        return status, json.loads(content)
-
-    def refused(self, method, path, body=None, headers=None):
-        """Status, message and field of a refusal."""
-        status, told = self.json(method, path, body, headers)
-        assert set(told) == {"error", "field"}
-        assert told["error"]
-        return status, told["error"], told["field"]
-
-    def job(self, body, query=""):
-        """The address of a new job."""
-        status, told = self.json("POST", f"/jobs{query}", body)
-        assert status == 202, told
-        return told["location"]
-
-    def ended(self, location):
-        """A job, once it is over."""
-        return self.until(lambda: self.json("GET", location)[1], lambda job: job["status"] in ENDS)
+    until = staticmethod(until)
 
     def events(self, location, last=None):
         """The events of a job, as (number, name, data), to the end of the stream."""
@@ -67,12 +35,6 @@ class Running:
         assert answered["Content-Type"].startswith("text/event-stream")
         return parsed_events(content.decode())
 
-    @contextlib.contextmanager
-    def socket(self):
-        """A connection of one's own."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
-            yield connection
-
     def raw(self, content):
         """All that a connection gives back for some bytes, to its end."""
         with self.socket() as connection:
@@ -80,21 +42,9 @@ class Running:
             connection.shutdown(socket.SHUT_WR)
             return received(connection)
 
-    @staticmethod
-    def until(look, good=bool):
-        """What is looked at, once it is good."""
-        end = time.monotonic() + PATIENCE
-        while not good(seen := look()):
-            assert time.monotonic() < end, f"still {seen}"
-            time.sleep(0.01)
-        return seen
-
     def idle(self):
         """Wait until nothing is admitted any more."""
         self.until(lambda: not self.service.work.turns)
-
-
-ENDS = ("done", "failed", "stopped")
 
 
 def received(connection):
@@ -210,12 +160,6 @@ def pixels():
 def picture(pixels):
     """The same as PNG."""
     return encoded(pixels, "PNG")
-
-
-def encoded(pixels, form):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, form)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="session")

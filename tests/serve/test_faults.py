@@ -1,19 +1,17 @@
 """What goes wrong behind a request, and clients that are killed at every stage: the server goes on."""
 
-import contextlib
 import shutil
-import socket
-import struct
 from dataclasses import replace
 
 import pytest
 
+from benchmarks.serve.killed import kill_at_every_stage
 from sise_rt.errors import ModelError, OutOfMemory
 from sise_rt.serve.models import load_models
 
 from .conftest import Slow, running
 
-KILLS = 40  # benchmarks/serve.py does it 200 times
+KILLS = 40  # the benchmark has 200
 
 
 class Broken:
@@ -67,43 +65,6 @@ def test_a_bundle_that_goes_away_is_served_on(small_bundle, tmp_path, picture, c
         assert (status, field) == (503, "model")
         assert str(tmp_path) not in message
         assert server.ask("POST", "/explain?check=1", picture)[0] == 200
-
-
-def reset(connection):
-    """End a connection as a killed process does."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
-def kill_at_every_stage(server, picture, times):
-    """Clients that end at a stage after another: before, within and after request, work and answer."""
-    head = f"POST /explain HTTP/1.1\r\nHost: x\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
-    whole = head + picture
-    large = whole.replace(b"/explain ", b"/explain?format=html&budget=0.1 ")
-    stages = (
-        lambda c: None,
-        lambda c: c.sendall(head[:20]),
-        lambda c: c.sendall(head),
-        lambda c: c.sendall(whole[:-100]),
-        lambda c: c.sendall(whole),
-        lambda c: (c.sendall(whole), server.until(lambda: server.service.work.turns)),
-        lambda c: (c.sendall(large), c.recv(10)),
-        lambda c: (c.sendall(whole.replace(b"/explain", b"/jobs")), c.recv(10)),
-        lambda c: watch(server, c, picture),
-        lambda c: c.sendall(whole * 3),
-    )
-    for time in range(times):
-        with server.socket() as connection, contextlib.suppress(ConnectionError):
-            stages[time % len(stages)](connection)
-            if time // len(stages) % 2:
-                reset(connection)
-
-
-def watch(server, connection, picture):
-    status, told = server.json("POST", "/jobs?budget=0.5", picture)
-    if status == 202:
-        connection.sendall(f"GET {told['location']}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        connection.recv(10)
 
 
 def test_clients_that_are_killed(models, picture):
