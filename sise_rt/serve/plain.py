@@ -25,7 +25,8 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; san
 async def list_models(request: Request) -> Response:
     """The models, and what each can do."""
     example = "example.png" if request.app.state.example else None
-    return JSONResponse([model.described() | {"example": example} for model in service_of(request).models.values()])
+    models = service_of(request).models.values()
+    return JSONResponse([model.described() | {"example": example} for model in models])
 
 
 async def find_labels(request: Request) -> Response:

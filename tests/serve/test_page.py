@@ -1,4 +1,4 @@
-"""The page in a browser, on a server of its own: what a person sees in every state, and that nothing else happens."""
+"""The page in a browser: what is seen in every state, and that nothing else happens."""
 
 import json
 import re
@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -90,7 +91,7 @@ def tab(browser):
     browser.requests.clear()
     yield browser
     browser.open("about:blank")
-    refusals = re.compile(r"Failed to load resource: .*(status of 4\d\d|ERR_INTERNET_DISCONNECTED)")
+    refusals = re.compile(r"Failed to load resource: .*(status of (4\d\d|503)|ERR_INTERNET_DISCONNECTED)")
     assert [error for error in browser.errors if not refusals.match(error)] == []
 
 
@@ -129,7 +130,12 @@ def test_the_example_is_explained(tab, address, pace):
     assert tab.run("document.getElementById('map').alt") == "What speaks for pit (2), over the picture"
     assert tab.run("document.querySelectorAll('#tiles img').length") == 5
     rows = "[...document.querySelectorAll('#region tr')].map(row => row.textContent)"
-    assert tab.run(rows) == ["whole picture0.988", "region hidden0.005", "as much hidden elsewhere0.989", "region alone0.942"]
+    assert tab.run(rows) == [
+        "whole picture0.988",
+        "region hidden0.005",
+        "as much hidden elsewhere0.989",
+        "region alone0.942",
+    ]
     assert tab.run("document.querySelectorAll('#curves polyline').length") == 2
     assert tab.errors == []
     assert {request.split("/")[2] for request in tab.requests} == {address.split("/")[2]}
@@ -184,23 +190,51 @@ def test_another_method_has_its_own_settings(tab, address):
     assert not shown(tab, "#preset")
     tab.click("#example")
     tab.until(DONE)
-    assert "method=grad-cam" in next(request for request in tab.requests if "/jobs?" in request)
+    assert query(tab) == {"model": "surface", "method": "grad-cam", "check": "1"}
     assert not shown(tab, "#blocks")
 
 
-@pytest.mark.parametrize("way", ["choose", "paste", "drop"])
-def test_a_picture_comes_in(tab, address, way):
+def query(tab):
+    """What was asked of the server last."""
+    address = [request for request in tab.requests if "/jobs?" in request][-1]
+    return dict(parse_qsl(urlsplit(address).query))
+
+
+def test_fewer_masks_are_asked_for(tab, address):
+    explain_example(tab, address)
+    tab.until(DONE)
+    assert query(tab) == {"model": "surface", "method": "sise", "check": "1"}  # as the server is set
+    tab.run("document.getElementById('preset').value = 'fast'; document.getElementById('check').click()")
+    tab.click("#redo")
+    tab.until(f"{PHASE} !== 'done'")
+    tab.until(DONE)
+    assert query(tab) == {"model": "surface", "method": "sise", "preset": "fast", "check": "0"}
+    assert not shown(tab, "#checked")
+
+
+def test_a_picture_is_chosen(tab, address):
     tab.open(address)
     tab.until(READY)
-    if way == "choose":
-        tab.choose(example_picture())
-    else:
-        kind, carrier = {"paste": ("ClipboardEvent", "clipboardData"), "drop": ("DragEvent", "dataTransfer")}[way]
-        tab.run(
-            "fetch('example.png').then(answer => answer.blob()).then(picture => { const sent = new DataTransfer(); "
-            "sent.items.add(new File([picture], 'surface.png', {type: 'image/png'})); document.body.dispatchEvent("
-            f"new {kind}('{way}', {{bubbles: true, cancelable: true, {carrier}: sent}})); }})"
-        )
+    tab.choose(example_picture())
+    tab.until(DONE)
+    assert tab.text("#over") == "What surface looked at in surface.png"
+
+
+WAYS = {"paste": ("ClipboardEvent", "clipboardData"), "drop": ("DragEvent", "dataTransfer")}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_picture_is_brought(tab, address, way):
+    event, carrier = WAYS[way]
+    tab.open(address)
+    tab.until(READY)
+    tab.run(
+        "fetch('example.png').then(answer => answer.blob()).then(picture => {"
+        "const sent = new DataTransfer();"
+        "sent.items.add(new File([picture], 'surface.png', {type: 'image/png'}));"
+        f"const brought = new {event}('{way}', {{bubbles: true, cancelable: true, {carrier}: sent}});"
+        "document.body.dispatchEvent(brought); })"
+    )
     tab.until(DONE)
     assert tab.text("#over") == "What surface looked at in surface.png"
 
@@ -326,6 +360,21 @@ def test_a_server_that_is_gone_is_waited_for(tab, address):
     tab.until(DONE)
 
 
+def test_a_server_that_ends_is_told_in_its_own_words(tab, models, pace):
+    app = make_app(models, Settings(), example=True)
+    with served(app) as address:
+        tab.open(address)
+        tab.until(READY)
+        app.state.service.work.draining = True
+        tab.click("#example")
+        tab.until(WAITING)
+        told = r"The server refuses: the server is about to end: .*\. The page tries again in \d seconds?\."
+        assert re.fullmatch(told, tab.text("#notice-text"))
+        app.state.service.work.draining = False
+        tab.click("#retry")
+        tab.until(DONE)
+
+
 def test_a_token_is_asked_for_and_kept_nowhere(tab, models, pace):
     with served(make_app(models, Settings(token="right"), example=True)) as address:
         tab.open(address)
@@ -445,7 +494,7 @@ def test_several_models_are_chosen_among(tab, models, pace):
 
 
 def test_the_page_asks_for_nothing_elsewhere():
-    """Not even where the browser would not: no address in its files begins with a scheme, but for names of SVG."""
+    """No address in its files has a scheme, but for the name of SVG."""
     folder = Path(__file__).parents[2] / "sise_rt" / "serve" / "page"
     for file in folder.iterdir():
         addresses = re.findall(r"\b\w+:?//[\w.-]+", file.read_text("utf-8"))
