@@ -45,10 +45,10 @@ def make_app(models: Mapping[str, Model], settings: Settings, *, example: bool =
         settings: of the operator.
         example: whether the picture that ships is served, as the model that ships is.
     """
-    service, page = Service(models, settings), page_routes()
+    service, page = Service(models, settings, example=example), page_routes()
     routes = [*ROUTES, *page]
     if example:
-        routes.append(Route("/example.png", plain.example))
+        routes.append(Route("/example.png", plain.show_example))
     public = frozenset((*PUBLIC, *(route.path for route in page)))
     middleware = [Middleware(Guard, service=service, public=public)]
     if settings.origins:
@@ -64,7 +64,7 @@ def make_app(models: Mapping[str, Model], settings: Settings, *, example: bool =
         )
     app = Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _refuse})
     app.router.redirect_slashes = False
-    app.state.service, app.state.example = service, example
+    app.state.service = service
     return app
 
 

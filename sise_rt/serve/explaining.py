@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,17 +97,18 @@ def explain_one(
     """
     explainer, request = model.explainer, asked.request
     timely = request.method.has("max_seconds")
-    if timely and turn.left() < (request.settings["max_seconds"] or np.inf):
-        request = request.having("max_seconds", max(LEAST_SECONDS, turn.left()))
+    if timely:
+        own = request.settings["max_seconds"]
+        assert isinstance(own, float), "as every method's option of that name"
+        if turn.left() < (own or math.inf):
+            request = request.having("max_seconds", max(LEAST_SECONDS, turn.left()))
 
     def ticked(scored: int, total: int) -> None:
         if progress is not None:
             progress(scored, total)
         turn.look()
         if not timely and turn.left() <= 0:
-            text = (
-                f"{request.method.name} was not done in time, and has no map before: allow more, or take sise"
-            )
+            text = f"{request.method.name} was not done in time, and has no map before: allow more time"
             raise Refused(422, text, "max_seconds")
 
     explanation = explainer.explain(
@@ -165,7 +167,7 @@ def npy(answer: Answer) -> bytes:
 
 def page(answer: Answer) -> bytes:
     """The page that stands alone."""
-    return answer.explanation.html().encode()
+    return answer.explanation.html().encode("utf-8", "replace")
 
 
 FORMATS: Mapping[str, tuple[str, Callable[[Answer], bytes]]] = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from sise_rt.drawing.png import encode_png
 
@@ -18,33 +18,32 @@ from .jobs import Job
 from .models import model_named
 from .plain import PAGE_POLICY
 from .refusals import Refused
+from .replies import Json
 from .service import service_of
-from .work import Turn
 
 
 async def start_job(request: Request) -> Response:
     """Start a job for the picture that was sent; answers at once with where to find it."""
     service = service_of(request)
     fields = single(request.query_params.multi_items())
-    turn: Turn | None = service.work.take()
+    turn = service.work.take()
     try:
         sent = await read_sent(request, service.settings)
         fields = single([*fields.items(), *sent.fields.items()])
         model = model_named(service.models, fields.pop("model", None))
         asked = parse_asked(fields, model, service.settings, check="region")
         picture = await while_connected(request, service.read(model, sent.picture, asked))
-        job = service.start(model, picture, asked, turn)
-        turn = None
-    finally:
-        if turn is not None:
-            service.work.leave(turn)
+    except BaseException:
+        service.work.leave(turn)
+        raise
+    job = service.start(model, picture, asked, turn)
     location = f"{request.scope.get('root_path', '')}/jobs/{job.id}"
-    return JSONResponse({"id": job.id, "location": location}, 202, {"Location": location})
+    return Json({"id": job.id, "location": location}, 202, {"Location": location})
 
 
 async def show_job(request: Request) -> Response:
     """Where a job stands."""
-    return JSONResponse(_job(request).described())
+    return Json(_job(request).described())
 
 
 async def watch_job(request: Request) -> Response:
