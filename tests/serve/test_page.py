@@ -70,6 +70,14 @@ def served(app):
 
 @pytest.fixture
 def address(models, pace):
+    """Of a server that scores few masks, which is enough where they are not looked at."""
+    with served(make_app(models, Settings(preset="fast"), example=True)) as address:
+        yield address
+
+
+@pytest.fixture
+def thorough(models, pace):
+    """Of one that scores all masks, and has one place to wait."""
     with served(make_app(models, Settings(queue=1), example=True)) as address:
         yield address
 
@@ -117,9 +125,9 @@ def shown(tab, selector):
 # -------------------- the way from a picture to its map
 
 
-def test_the_example_is_explained(tab, address, pace):
+def test_the_example_is_explained(tab, thorough, pace):
     pace.seconds = 0.02
-    explain_example(tab, address)
+    explain_example(tab, thorough)
     tab.until(f"{RUNNING} && {MAP_SHOWN}")
     assert tab.text("#target") == "pit (2)"  # while the map is still growing
     assert re.fullmatch(r"\d+ of 102 passes, .* left", tab.text("#step"))
@@ -138,7 +146,7 @@ def test_the_example_is_explained(tab, address, pace):
     ]
     assert tab.run("document.querySelectorAll('#curves polyline').length") == 2
     assert tab.errors == []
-    assert {request.split("/")[2] for request in tab.requests} == {address.split("/")[2]}
+    assert {request.split("/")[2] for request in tab.requests} == {thorough.split("/")[2]}
 
 
 def test_what_can_be_saved_is_there(tab, address):
@@ -200,8 +208,8 @@ def query(tab):
     return dict(parse_qsl(urlsplit(address).query))
 
 
-def test_fewer_masks_are_asked_for(tab, address):
-    explain_example(tab, address)
+def test_fewer_masks_are_asked_for(tab, thorough):
+    explain_example(tab, thorough)
     tab.until(DONE)
     assert query(tab) == {"model": "surface", "method": "sise", "check": "1"}  # as the server is set
     tab.run("document.getElementById('preset').value = 'fast'; document.getElementById('check').click()")
@@ -269,9 +277,9 @@ def test_a_bad_picture_is_told_in_the_servers_words(tab, address, tmp_path):
     assert not shown(tab, "#notice")
 
 
-def test_a_stopped_job_keeps_its_map(tab, address, pace):
+def test_a_stopped_job_keeps_its_map(tab, thorough, pace):
     pace.seconds = 0.05
-    explain_example(tab, address)
+    explain_example(tab, thorough)
     tab.until(f"{RUNNING} && {MAP_SHOWN}")
     tab.click("#stop")
     tab.until(f"{PHASE} === 'stopped'")
@@ -282,9 +290,9 @@ def test_a_stopped_job_keeps_its_map(tab, address, pace):
     assert tab.errors == []
 
 
-def test_a_full_queue_is_waited_for(tab, address, pace):
+def test_a_full_queue_is_waited_for(tab, thorough, pace):
     pace.seconds = 0.05
-    tab.open(address)
+    tab.open(thorough)
     tab.until(READY)
     occupy(tab, 2)
     tab.click("#example")
@@ -298,9 +306,9 @@ def test_a_full_queue_is_waited_for(tab, address, pace):
     assert not shown(tab, "#notice")
 
 
-def test_a_full_queue_need_not_be_waited_for(tab, address, pace):
+def test_a_full_queue_need_not_be_waited_for(tab, thorough, pace):
     pace.seconds = 0.05
-    tab.open(address)
+    tab.open(thorough)
     tab.until(READY)
     occupy(tab, 2)
     tab.click("#example")
@@ -311,9 +319,9 @@ def test_a_full_queue_need_not_be_waited_for(tab, address, pace):
     pace.seconds = 0
 
 
-def test_the_place_in_line_is_told(tab, address, pace):
+def test_the_place_in_line_is_told(tab, thorough, pace):
     pace.seconds = 0.05
-    tab.open(address)
+    tab.open(thorough)
     tab.until(READY)
     occupy(tab, 1)
     tab.click("#example")
@@ -323,7 +331,7 @@ def test_the_place_in_line_is_told(tab, address, pace):
     tab.until(DONE)
 
 
-def test_a_broken_stream_is_taken_up_where_it_was(tab, address, pace, monkeypatch):
+def test_a_broken_stream_is_taken_up_where_it_was(tab, thorough, pace, monkeypatch):
     stream, asked = Job.stream, []
 
     async def breaking(job, after, return_seconds):
@@ -335,7 +343,7 @@ def test_a_broken_stream_is_taken_up_where_it_was(tab, address, pace, monkeypatc
 
     monkeypatch.setattr(Job, "stream", breaking)
     pace.seconds = 0.02
-    explain_example(tab, address)
+    explain_example(tab, thorough)
     tab.until(WAITING)
     assert tab.text("#notice-text").startswith("The server does not answer.")
     tab.until(DONE)
@@ -424,9 +432,9 @@ def test_nothing_is_wider_than_the_window(tab, address, size):
         assert tab.run("document.documentElement.scrollWidth") <= size[0]
 
 
-def test_it_can_be_used_by_keys_alone(tab, address, pace):
+def test_it_can_be_used_by_keys_alone(tab, thorough, pace):
     pace.seconds = 0.02
-    tab.open(address)
+    tab.open(thorough)
     tab.until(READY)
     reached = []
     for _ in range(5):
