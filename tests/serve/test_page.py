@@ -283,7 +283,7 @@ def test_a_stopped_job_keeps_its_map(tab, thorough, pace):
     tab.until(f"{RUNNING} && {MAP_SHOWN}")
     tab.click("#stop")
     tab.until(f"{PHASE} === 'stopped'")
-    assert re.match(r"Stopped: the map is partial, by \d+ masks", tab.text("#notice-text"))
+    assert re.match(r"Stopped. The map is partial: it draws on \d+ masks", tab.text("#notice-text"))
     assert tab.run("document.getElementById('map').naturalWidth") == 512
     assert tab.run("document.querySelector('#files a').download") == "example.2.partial.png"
     assert tab.run("document.activeElement.id") == "target"

@@ -135,7 +135,7 @@ const SHOWN = {
     if (record) await showResult(record, run);
     phase("stopped");
     const found = record
-      ? `Stopped: the map is partial, by ${counted(record.masks, "mask")} that were scored until then.`
+      ? `Stopped. The map is partial: it draws on ${counted(record.masks, "mask")} that were scored until then.`
       : "Stopped before anything was found.";
     view.showNotice(found, "stopped");
     say(found);
