@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from .explaining import Answer, Told, explain_one, read_picture
 from .jobs import Job, Jobs
 from .metrics import Metrics
 from .models import Model
-from .refusals import refusal_of
+from .refusals import told
 from .settings import Settings
 from .work import Turn, Work
 
@@ -39,8 +38,6 @@ BETWEEN_PROGRESS = 0.1
 STOPPING = 2.0  # seconds that it takes at most to stop what runs, and to answer
 LINGER = 0.5  # seconds in which clients fetch what was found last
 LARGEST = 512  # pixels of a side of the running map
-
-log = logging.getLogger(__name__)
 
 
 class Service:
@@ -123,13 +120,11 @@ class Service:
         except Stop:
             job.stopped()
         except Exception as error:
-            refused = refusal_of(error)
-            if refused.status >= 500:
-                log.exception("a job failed", extra={"model": job.model.name})
-            job.failed(refused)
+            job.failed(told(error, model=job.model.name))
         finally:
             self.work.leave(job.turn)
             self.jobs.kept(job)
+            job.turn.forget()  # its circle with the job, which would keep the picture for a while
 
     async def drain(self, grace: float) -> None:
         """Admit nothing more, and wait until all that was admitted is answered.
