@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each room may import itself and those before it in its row.
 RUNTIME = (
-    *("base", "pictures", "running", "phases", "methods", "explaining", "evaluation", "serve", "commands"),
+    *("base", "pictures", "running", "phases", "methods", "explaining"),
+    *("bulk", "evaluation", "serve", "commands"),
 )
 EXPORT = ("ir", "origins", "intake", "canonical", "gradients", "graphs", "proof", "exporting")
 # What each room of the export may import of the runtime; of the runtime, only the commands import the export.
@@ -34,7 +35,7 @@ LOOSE = {
     **dict.fromkeys(
         ("answering", "captions", "comparing", "drawing", "explainer", "explanation", "metrics"), "explaining"
     ),
-    **dict.fromkeys(("overlap", "records", "report", "saving", "targets"), "explaining"),
+    **dict.fromkeys(("foreign", "naming", "records", "report", "saving", "targets"), "explaining"),
     "cli": "commands",
 }
 

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from sise_rt.overlap import overlapped
+from sise_rt.bulk.items import FATAL, overlapped
+from sise_rt.errors import ModelError, OutOfMemory, SiseError
 
 
 class Log:
@@ -35,12 +36,9 @@ class Log:
         self.note("finish", item)
         return ready, item
 
-    def tell(self, item, outcome):
+    def tell(self, item, result):
         self.note("tell", item)
-        try:
-            self.told.append((item, outcome()))
-        except ValueError as error:
-            self.told.append((item, str(error)))
+        self.told.append((item, str(result) if isinstance(result, SiseError) else result))
 
     def run(self, items):
         overlapped(items, self.prepare, self.work, self.tell)
@@ -66,7 +64,7 @@ def test_every_item_is_told_once_and_in_order():
 @pytest.mark.parametrize("stage", ["prepare", "work", "finish"])
 @pytest.mark.parametrize("item", [0, 1, 2])
 def test_an_error_is_its_items_and_the_others_are_done(stage, item):
-    log = Log({(stage, item): ValueError("wrong")})
+    log = Log({(stage, item): ModelError("wrong")})
     log.run(range(3))
     assert log.told == [(i, "wrong" if i == item else (f"ready {i}", i)) for i in range(3)]
     assert item not in log.stages("finish") or stage == "finish"
@@ -88,7 +86,7 @@ def test_the_next_is_prepared_and_the_last_finished_during_the_work():
         return lambda: finished_one.set() if item == 0 else None
 
     told = []
-    overlapped(range(3), prepare, work, lambda item, outcome: told.append((item, outcome())))
+    overlapped(range(3), prepare, work, lambda *told_of: told.append(told_of))
     assert seen == [(True, True)]
     assert told == [(0, None), (1, None), (2, None)]
 
@@ -108,7 +106,7 @@ def test_three_are_held_and_no_more():
         prepared()
         return lambda: change(drop=item)
 
-    overlapped(range(50), prepare, work, lambda item, outcome: outcome())
+    overlapped(range(50), prepare, work, lambda *_: None)
     assert max(most) <= 3
     assert not held
 
@@ -123,18 +121,32 @@ def test_an_interrupt_of_the_work_loses_nothing_that_was_worked_on(stop):
 
 
 @pytest.mark.parametrize("stage", ["prepare", "work", "finish"])
-def test_what_is_raised_when_it_is_told_ends_all(stage):
-    log = Log({(stage, 1): TypeError("fatal")})
-    with pytest.raises(TypeError, match="fatal"):
+@pytest.mark.parametrize("kind", [*FATAL, TypeError])
+def test_what_is_no_items_fault_ends_all(stage, kind):
+    log = Log({(stage, 1): kind("fatal")})
+    with pytest.raises(kind, match="fatal"):
         log.run(range(9))
     assert log.told[0] == (0, ("ready 0", 0))
-    assert log.stages("tell")[:2] == [0, 1]
     # What was already being worked on when a finish failed is saved and told.
     assert log.told[1:] == ([(2, ("ready 2", 2))] if stage == "finish" else [])
 
 
+def test_what_is_raised_when_it_is_told_ends_all():
+    log = Log({("tell", 1): TypeError("fatal")})
+    with pytest.raises(TypeError, match="fatal"):
+        log.run(range(9))
+    assert log.told == [(0, ("ready 0", 0)), (2, ("ready 2", 2))]
+
+
+@pytest.mark.parametrize("stage", ["prepare", "work", "finish"])
+def test_a_lack_of_memory_is_its_items(stage):
+    log, kinds = Log({(stage, 1): MemoryError()}), []
+    overlapped(range(3), log.prepare, log.work, lambda item, result: kinds.append(type(result)))
+    assert kinds == [tuple, OutOfMemory, tuple]
+
+
 def test_a_failed_item_is_told_before_the_next_is_worked_on():
-    log = Log({("work", 0): ValueError("wrong")})
+    log = Log({("work", 0): ModelError("wrong")})
     log.run(range(2))
     kinds = [(kind, item) for kind, item, _ in log.events]
     assert kinds.index(("tell", 0)) < kinds.index(("work", 1))

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
+from sise_rt.bulk.claim import LOCK, claimed
 from sise_rt.errors import OutputError
-from sise_rt.evaluation.claim import LOCK, claimed
 
 HOLDER = """
 import sys
 from pathlib import Path
-from sise_rt.evaluation.claim import claimed
+from sise_rt.bulk.claim import claimed
 with claimed(Path(sys.argv[1])):
     print("claimed", flush=True)
     sys.stdin.read()
