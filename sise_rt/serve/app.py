@@ -28,6 +28,7 @@ ROUTES = (
     Route("/jobs/{id}", job_routes.show_job, methods=["GET"]),
     Route("/jobs/{id}", job_routes.stop_job, methods=["DELETE"]),
     Route("/jobs/{id}/events", job_routes.watch_job),
+    Route("/jobs/{id}/blocks/{number:int}.png", job_routes.show_block),
     Route("/jobs/{id}/{part}", job_routes.show_part),
     Route("/v1/models", v1.list_models),
     Route("/v1/models/{name}:explain", v1.explain, methods=["POST"]),
@@ -57,10 +58,10 @@ def make_app(models: Mapping[str, Model], settings: Settings, *, example: bool =
         settings: of the operator.
         example: whether the picture that ships is served, as the model that ships is.
     """
-    service, page = Service(models, settings), page_routes()
+    service, page = Service(models, settings, example=example), page_routes()
     routes = [*ROUTES, *page]
     if example:
-        routes.append(Route("/example.png", plain.example))
+        routes.append(Route("/example.png", plain.show_example))
     public = frozenset((*PUBLIC, *(route.path for route in page)))
     middleware = [Middleware(Guard, service=service, public=public)]
     if settings.origins:

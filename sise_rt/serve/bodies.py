@@ -169,6 +169,8 @@ async def while_connected(request: Request, work: Awaitable[T]) -> T:
         gone.cancel()
         working.cancel()
         await asyncio.wait({working})
+        if not working.cancelled():
+            working.exception()  # which nobody else may look at
 
 
 async def _gone(request: Request) -> None:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from sise_rt.drawing.drawn import paint
+from sise_rt.drawing.png import encode_png
+from sise_rt.drawing.sizes import drawn_size
 from sise_rt.errors import ArgumentError
 from sise_rt.explanation import Explanation
 from sise_rt.methods import Preview
 from sise_rt.metrics.check import check_region, check_with_curves
 from sise_rt.metrics.curves import Curve
 from sise_rt.pictures.picture import Picture
+from sise_rt.pictures.regions import LEVEL
 
 from .asked import Asked
 from .models import Model
 from .refusals import Refused
 from .work import Turn
 
+BLOCK_SIDE = 320  # pixels of the long side of a block's map
 LEAST_SECONDS = 0.001  # that a method is given, so that it scores its first masks
 
 Told = Callable[[int, int], object]
@@ -91,17 +97,18 @@ def explain_one(
     """
     explainer, request = model.explainer, asked.request
     timely = request.method.has("max_seconds")
-    if timely and turn.left() < (request.settings["max_seconds"] or np.inf):
-        request = request.having("max_seconds", max(LEAST_SECONDS, turn.left()))
+    if timely:
+        own = request.settings["max_seconds"]
+        assert isinstance(own, float), "as every method's option of that name"
+        if turn.left() < (own or math.inf):
+            request = request.having("max_seconds", max(LEAST_SECONDS, turn.left()))
 
     def ticked(scored: int, total: int) -> None:
         if progress is not None:
             progress(scored, total)
         turn.look()
         if not timely and turn.left() <= 0:
-            text = (
-                f"{request.method.name} was not done in time, and has no map before: allow more, or take sise"
-            )
+            text = f"{request.method.name} was not done in time, and has no map before: allow more time"
             raise Refused(422, text, "max_seconds")
 
     explanation = explainer.explain(
@@ -124,6 +131,28 @@ def png(answer: Answer) -> bytes:
     return answer.explanation.png(palette=answer.palette)
 
 
+def painted(answer: Answer) -> bytes:
+    """The map over the picture with its line, as large as in the picture to show, without words."""
+    explanation = answer.explanation
+    return _painted(answer, explanation.map, drawn_size(explanation.placement.original))
+
+
+def block_painted(answer: Answer, index: int) -> bytes:
+    """A block's map over the picture likewise, small; the block has one."""
+    explanation = answer.explanation
+    map_ = explanation.blocks[index].visualization
+    assert map_ is not None
+    height, width = explanation.placement.original
+    scale = BLOCK_SIDE / max(height, width)
+    return _painted(answer, map_, (max(1, round(scale * height)), max(1, round(scale * width))))
+
+
+def _painted(answer: Answer, map_: np.ndarray, size: tuple[int, int]) -> bytes:
+    explanation = answer.explanation
+    picture, placement, palette = explanation.pixels(), explanation.placement, answer.palette
+    return encode_png(paint(picture, map_, placement, size, outline=LEVEL, palette=palette)[0])
+
+
 def record_json(answer: Answer) -> bytes:
     """The record."""
     return json.dumps(answer.record(), allow_nan=False).encode()
@@ -138,7 +167,7 @@ def npy(answer: Answer) -> bytes:
 
 def page(answer: Answer) -> bytes:
     """The page that stands alone."""
-    return answer.explanation.html().encode()
+    return answer.explanation.html().encode("utf-8", "replace")
 
 
 FORMATS: Mapping[str, tuple[str, Callable[[Answer], bytes]]] = {

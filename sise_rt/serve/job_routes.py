@@ -7,44 +7,43 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from sise_rt.drawing.png import encode_png
 
 from .asked import parse_asked, single
 from .bodies import read_sent, while_connected
-from .explaining import Answer, npy, page, png, record_json
+from .explaining import Answer, block_painted, npy, page, painted, png, record_json
 from .jobs import Job
 from .models import model_named
 from .plain import PAGE_POLICY
 from .refusals import Refused
+from .replies import Json
 from .service import service_of
-from .work import Turn
 
 
 async def start_job(request: Request) -> Response:
     """Start a job for the picture that was sent; answers at once with where to find it."""
     service = service_of(request)
     fields = single(request.query_params.multi_items())
-    turn: Turn | None = service.work.take()
+    turn = service.work.take()
     try:
         sent = await read_sent(request, service.settings)
         fields = single([*fields.items(), *sent.fields.items()])
         model = model_named(service.models, fields.pop("model", None))
         asked = parse_asked(fields, model, service.settings, check="region")
         picture = await while_connected(request, service.read(model, sent.picture, asked))
-        job = service.start(model, picture, asked, turn)
-        turn = None
-    finally:
-        if turn is not None:
-            service.work.leave(turn)
+    except BaseException:
+        service.work.leave(turn)
+        raise
+    job = service.start(model, picture, asked, turn)
     location = f"{request.scope.get('root_path', '')}/jobs/{job.id}"
-    return JSONResponse({"id": job.id, "location": location}, 202, {"Location": location})
+    return Json({"id": job.id, "location": location}, 202, {"Location": location})
 
 
 async def show_job(request: Request) -> Response:
     """Where a job stands."""
-    return JSONResponse(_job(request).described())
+    return Json(_job(request).described())
 
 
 async def watch_job(request: Request) -> Response:
@@ -75,17 +74,32 @@ async def show_part(request: Request) -> Response:
     job, part = _job(request), request.path_params["part"]
     if part not in PARTS:
         raise Refused(404, f"no {part!r}; a job has {', '.join(PARTS)}", "part")
-    if job.answer is None:
-        why = "it found nothing" if job.over else "it is not done"
-        raise Refused(404 if job.over else 409, f"the job has no {part}: {why}", "part")
     kind, draw = PARTS[part]
-    content = await service_of(request).beside(partial(draw, job.answer))
+    content = await service_of(request).beside(partial(draw, _answer(job, part)))
     headers = {"Content-Security-Policy": PAGE_POLICY} if part.endswith(".html") else {}
     return Response(content, media_type=kind, headers=headers)
 
 
+async def show_block(request: Request) -> Response:
+    """The map of a block over the picture; blocks count from 1."""
+    job, number = _job(request), request.path_params["number"]
+    answer = _answer(job, "maps of blocks")
+    blocks = answer.explanation.blocks
+    if not 1 <= number <= len(blocks) or blocks[number - 1].visualization is None:
+        raise Refused(404, f"the job has no map of a block {number}", "number")
+    content = await service_of(request).beside(partial(block_painted, answer, number - 1))
+    return Response(content, media_type="image/png")
+
+
 def _job(request: Request) -> Job:
     return service_of(request).jobs.named(request.path_params["id"])
+
+
+def _answer(job: Job, wanted: str) -> Answer:
+    if job.answer is None:
+        why = "it found nothing" if job.over else "it is not done"
+        raise Refused(404 if job.over else 409, f"the job has no {wanted}: {why}", "part")
+    return job.answer
 
 
 def _map_png(answer: Answer) -> bytes:
@@ -110,6 +124,7 @@ def _check_json(answer: Answer) -> bytes:
 
 PARTS: Mapping[str, tuple[str, Callable[[Answer], bytes]]] = {
     "overlay.png": ("image/png", png),
+    "painted.png": ("image/png", painted),
     "map.png": ("image/png", _map_png),
     "map.npy": ("application/x-npy", npy),
     "record.json": ("application/json", record_json),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from sise_rt import __version__
 
 from .explaining import FORMATS
 from .job_routes import PARTS
+from .models import Model
+from .replies import Json
 from .schemas import array, components, fields, ref, text
+from .service import service_of
 from .tensors import LENGTH
+from .v2 import version_of
 
 JSON, OCTETS, FORM = "application/json", "application/octet-stream", "multipart/form-data"
 GUARDED = (401, 403, 500)  # of every route
@@ -39,6 +42,9 @@ MEANINGS = {
 }
 
 Told = dict[str, Any]
+
+NAME, VERSION = ({"$ref": f"#/components/parameters/{name}"} for name in ("name", "version"))
+SQUARE = [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]]  # a picture, (2, 2, 3)
 
 
 def _answer(status: int, content: Mapping[str, Told]) -> Told:
@@ -81,8 +87,8 @@ def _operation(
     return told
 
 
-def _in_path(name: str, schema: Told | None = None) -> Told:
-    return {"name": name, "in": "path", "required": True, "schema": schema or text(minLength=1)}
+def _in_path(name: str, schema: Told) -> Told:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _in_query(name: str, schema: Told) -> Told:
@@ -108,7 +114,7 @@ def _plain() -> dict[str, Told]:
     asked = model | fields()
     form = {"format": text(enum=list(FORMATS))}
     drawn = {kind: text(format="binary") for kind, _ in FORMATS.values()} | {JSON: ref("Record")}
-    job, part = _in_path("id"), _in_path("part", text(enum=list(PARTS)))
+    job, part = _in_path("id", text(minLength=1)), _in_path("part", text(enum=list(PARTS)))
     parts = {kind: text(format="binary") for kind, _ in PARTS.values()} | {JSON: {"type": "object"}}
     last = _in_header("Last-Event-ID", text())
     alive = _operation(
@@ -129,7 +135,7 @@ def _plain() -> dict[str, Told]:
                 "Classes of a model whose label has some words in it.",
                 {JSON: array(ref("Label"))},
                 *(400, 404),
-                parameters=[_in_path("name"), _in_query("q", text())],
+                parameters=[NAME, _in_query("q", text())],
             )
         },
         "/explain": {
@@ -179,7 +185,8 @@ def _plain() -> dict[str, Told]:
 
 def _first() -> dict[str, Told]:
     """KServe's protocol v1."""
-    name, body = [_in_path("name")], {JSON: ref("Instances")}
+    name = [NAME]
+    body = {JSON: ref("Instances") | {"examples": [{"instances": [{"image": SQUARE, "target": 0}]}]}}
     ready = _operation("Whether a model takes requests.", {JSON: ref("Ready")}, 404, parameters=name)
     ready["responses"]["503"] = _answer(503, {JSON: ref("Ready")})
     return {
@@ -217,8 +224,10 @@ def _second() -> dict[str, Told]:
         "/v2/health/ready": {"get": ready},
         "/v2/models": {"get": _operation("The names of all models.", {JSON: ref("Names")})},
     }
+    tensor = {"name": "image", "shape": [1, 2, 2, 3], "datatype": "UINT8", "data": [SQUARE]}
+    tensors = ref("Inference") | {"examples": [{"inputs": [tensor], "parameters": {"target": 0}}]}
     for version in ("", "/versions/{version}"):
-        names = [_in_path("name"), *([_in_path("version")] if version else [])]
+        names = [NAME, *([VERSION] if version else [])]
         able = _operation("Whether a model takes requests.", {JSON: ref("Ready")}, 404, parameters=names)
         able["responses"]["503"] = _answer(503, {JSON: ref("Ready")})
         paths |= {
@@ -234,16 +243,21 @@ def _second() -> dict[str, Told]:
                     {JSON: ref("Inferred"), OCTETS: text(format="binary")},
                     *ADMITTED,
                     parameters=[*names, _in_header(LENGTH, {"type": "integer"})],
-                    body={JSON: ref("Inference"), OCTETS: text(format="binary")},
+                    body={JSON: tensors, OCTETS: text(format="binary")},
                 )
             },
         }
     return paths
 
 
-@cache
-def document() -> Told:
-    """The document, of OpenAPI 3.1."""
+def document(models: Mapping[str, Model], root: str = "") -> Told:
+    """The document, of OpenAPI 3.1.
+
+    Args:
+        models: that are served, whose names it lists.
+        root: path that a proxy puts before all paths.
+    """
+    versions = [version_of(model) for model in models.values()]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -252,9 +266,14 @@ def document() -> Told:
             "description": "Explanations of what an image classifier looked at. docs/serve.md has the words.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": root or "/"}],
         "paths": _plain() | _first() | _second(),
         "components": {
             "schemas": components(),
+            "parameters": {
+                "name": _in_path("name", text(enum=list(models))),
+                "version": _in_path("version", text(enum=list(dict.fromkeys(versions)))),
+            },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],
@@ -263,4 +282,4 @@ def document() -> Told:
 
 async def show(request: Request) -> Response:
     """The document, for where the server is mounted."""
-    return JSONResponse(document() | {"servers": [{"url": request.scope.get("root_path", "") or "/"}]})
+    return Json(document(service_of(request).models, request.scope.get("root_path", "")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from sise_rt.methods import Stop
 
@@ -15,6 +15,7 @@ from .explaining import FORMATS
 from .models import Model, example_picture, model_named
 from .negotiation import chosen_format
 from .refusals import RETRY, Refused
+from .replies import Json
 from .service import Service, service_of
 from .work import Turn
 
@@ -24,17 +25,19 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; san
 
 async def list_models(request: Request) -> Response:
     """The models, and what each can do."""
-    return JSONResponse([model.described() for model in service_of(request).models.values()])
+    service = service_of(request)
+    example = "example.png" if service.example else None
+    return Json([model.described() | {"example": example} for model in service.models.values()])
 
 
 async def find_labels(request: Request) -> Response:
     """Classes of a model whose label has the words of `q` in it."""
     model = model_named(service_of(request).models, request.path_params["name"])
     fields = single(request.query_params.multi_items())
-    return JSONResponse(model.labels(fields.get("q", "")))
+    return Json(model.labels(fields.get("q", "")))
 
 
-async def example(request: Request) -> Response:
+async def show_example(request: Request) -> Response:
     """The picture that goes with the model that ships."""
     return Response(example_picture().read_bytes(), media_type="image/png")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from starlette.responses import JSONResponse
-
 from sise_rt.errors import (
     ArgumentError,
     BundleError,
@@ -18,6 +16,8 @@ from sise_rt.errors import (
     TargetError,
 )
 from sise_rt.wording import short
+
+from .replies import Json
 
 IMAGE = "image"  # the field of the picture, whether it is the body or a part of it
 FAILED = "the server failed; its log has the reason"
@@ -44,14 +44,14 @@ class Refused(Exception):
         """The JSON of it."""
         return {"error": short(self.message), "field": self.field}
 
-    def response(self) -> JSONResponse:
+    def response(self) -> Json:
         """The whole answer."""
         headers = {}
         if self.retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse(self.told(), self.status, headers)
+        return Json(self.told(), self.status, headers)
 
 
 def refusal_of(error: Exception, field: str | None = None) -> Refused:

@@ -39,6 +39,7 @@ def record(properties: Mapping[str, Schema], *optional: str, **more: Any) -> Sch
     return told | ({"required": required} if required else {})
 
 
+LEVEL = {"type": "integer", "minimum": 0, "maximum": 65535}
 INTEGER, NUMBER, BOOLEAN = {"type": "integer"}, {"type": "number"}, {"type": "boolean"}
 TEXT_OR_NONE = {"type": ["string", "null"]}
 
@@ -107,9 +108,9 @@ def _instance() -> Schema:
 
 def _numbers() -> Schema:
     """Numbers as lists, nested up to four deep."""
-    told: Schema = INTEGER
-    for _ in range(4):
-        told = {"anyOf": [INTEGER, array(told)]} if told is not INTEGER else array(INTEGER)
+    told: Schema = LEVEL
+    for _ in range(3):
+        told = {"anyOf": [LEVEL, array(told)]}
     return told
 
 
@@ -135,7 +136,7 @@ def components() -> dict[str, Schema]:
             *("binary_data_size", "content_type"),
             additionalProperties=False,
         ),
-        "data": {"anyOf": [array(text()), _numbers()]},
+        "data": {"anyOf": [array(text(contentEncoding="base64")), array(_numbers())]},
     }
     wanted = {
         "name": text(enum=list(v2.OUTPUTS)),
@@ -152,6 +153,7 @@ def components() -> dict[str, Schema]:
     instances = array(ref("Instance"), minItems=1, maxItems=MOST)
     return {
         "Error": record({"error": text(), "field": TEXT_OR_NONE}, additionalProperties=False),
+        "Alive": record({"status": text()}),
         "Record": {
             "type": "object",
             "description": "As docs/records.md describes it.",
@@ -189,7 +191,7 @@ def components() -> dict[str, Schema]:
             "anyOf": [
                 text(contentEncoding="base64"),
                 record({"b64": text()}, additionalProperties=False),
-                array(array({"anyOf": [INTEGER, array(INTEGER)]}, minItems=1), minItems=1),
+                array(array({"anyOf": [LEVEL, array(LEVEL)]}, minItems=1), minItems=1),
             ],
         },
         "Instance": _instance(),

@@ -49,10 +49,11 @@ class Service:
     Args:
         models: by name.
         settings: of the operator.
+        example: whether the picture that ships is served.
     """
 
-    def __init__(self, models: Mapping[str, Model], settings: Settings):
-        self.models, self.settings = models, settings
+    def __init__(self, models: Mapping[str, Model], settings: Settings, *, example: bool = False):
+        self.models, self.settings, self.example = models, settings, example
         self.work = Work(settings.workers, settings.queue)
         self.jobs = Jobs(settings.keep, settings.kept_bytes)
         self.metrics = Metrics(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from importlib import resources
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
+
+from .replies import Json
 
 INDEX = "index.html"
 TYPES = {
@@ -43,7 +45,7 @@ def _greet(index: bytes):
         if index and "text/html" in request.headers.get("accept", ""):
             response = await page(request)
         else:
-            response = JSONResponse({"status": "alive"})
+            response = Json({"status": "alive"})
         response.headers["Vary"] = "Accept"
         return response
 

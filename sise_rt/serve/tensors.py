@@ -15,6 +15,7 @@ import numpy as np
 from .bodies import decode_json, parse_json
 from .json_pictures import read_base64, read_numbers
 from .refusals import Refused
+from .replies import Json
 
 LENGTH = "Inference-Header-Content-Length"  # the header: bytes of JSON, behind which tensors follow
 DTYPES: Mapping[str, Any] = {"UINT8": np.uint8, "UINT16": np.uint16}  # of pictures that are arrays
@@ -214,5 +215,5 @@ def write_answer(
                 told["parameters"] = {"content_type": BASE64}
             told["data"] = tensor.listed()
         outputs.append(told)
-    json = msgspec.json.encode({**head, "outputs": outputs})
+    json = Json({**head, "outputs": outputs}).body
     return b"".join([json, *behind]), len(json) if behind else None

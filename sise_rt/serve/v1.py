@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from sise_rt.answering import BEST, predict
 from sise_rt.pictures.picture import Picture
@@ -24,6 +24,7 @@ from .explaining import Answer, explain_one, npy, png
 from .json_pictures import FORMS, find_picture
 from .models import Model, model_named
 from .refusals import Refused
+from .replies import Json
 from .service import Service, service_of
 from .work import Turn
 
@@ -54,7 +55,7 @@ class Instance(Wanted):
 
 async def list_models(request: Request) -> Response:
     """The names of all models."""
-    return JSONResponse({"models": list(service_of(request).models)})
+    return Json({"models": list(service_of(request).models)})
 
 
 async def show_model(request: Request) -> Response:
@@ -62,7 +63,7 @@ async def show_model(request: Request) -> Response:
     service = service_of(request)
     model = model_named(service.models, request.path_params["name"])
     ready = not service.work.draining
-    return JSONResponse({"name": model.name, "ready": ready}, 200 if ready else 503)
+    return Json({"name": model.name, "ready": ready}, 200 if ready else 503)
 
 
 async def explain(request: Request) -> Response:
@@ -174,5 +175,4 @@ def _best(model: Model, logits: np.ndarray) -> dict[str, Any]:
 
 async def _json(request: Request, content: Any) -> Response:
     """An answer, which may be large, and is written beside the event loop."""
-    written = await service_of(request).beside(partial(msgspec.json.encode, content))
-    return Response(written, media_type="application/json")
+    return await service_of(request).beside(partial(Json, content))

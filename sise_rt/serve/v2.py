@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from sise_rt import __version__
 from sise_rt.answering import predict
@@ -24,6 +24,7 @@ from .bodies import read_body, while_connected
 from .explaining import Answer, explain_one, png
 from .models import Model, model_named
 from .refusals import Refused
+from .replies import Json
 from .service import Service, service_of
 from .tensors import (
     BYTES,
@@ -80,7 +81,7 @@ class Output:
 OUTPUTS: Mapping[str, Output] = {
     "map": Output("FP32", lambda seen: seen.answer.explanation.map, "explanation"),
     "class": Output("INT64", lambda seen: seen.target),
-    "label": Output(BYTES, lambda seen: seen.label.encode(), text=True),
+    "label": Output(BYTES, lambda seen: seen.label.encode("utf-8", "replace"), text=True),
     "confidence": Output("FP32", lambda seen: np.float32(seen.confidence)),
     "logits": Output("FP32", lambda seen: seen.logits, "logits"),
     "overlay": Output(BYTES, lambda seen: png(seen.answer), "explanation"),
@@ -91,12 +92,12 @@ OUTPUTS: Mapping[str, Output] = {
 
 async def show_server(request: Request) -> Response:
     """What the server is."""
-    return JSONResponse({"name": "sise-rt", "version": __version__, "extensions": ["binary_tensor_data"]})
+    return Json({"name": "sise-rt", "version": __version__, "extensions": ["binary_tensor_data"]})
 
 
 async def list_models(request: Request) -> Response:
     """The names of all models."""
-    return JSONResponse({"models": list(service_of(request).models)})
+    return Json({"models": list(service_of(request).models)})
 
 
 async def show_model(request: Request) -> Response:
@@ -105,7 +106,7 @@ async def show_model(request: Request) -> Response:
     size, manifest = model.explainer.manifest.input, model.explainer.manifest
     extents = {"map": [-1, size.height, size.width], "logits": [-1, manifest.classes]}
     planes = 3 if size.channels == 1 else size.channels
-    return JSONResponse(
+    return Json(
         {
             "name": model.name,
             "versions": [version_of(model)],
@@ -122,7 +123,7 @@ async def show_model(request: Request) -> Response:
 async def ready_model(request: Request) -> Response:
     """Whether a model takes requests; 503 while the server ends."""
     model, ready = _model(request), not service_of(request).work.draining
-    return JSONResponse({"name": model.name, "ready": ready}, 200 if ready else 503)
+    return Json({"name": model.name, "ready": ready}, 200 if ready else 503)
 
 
 async def infer(request: Request) -> Response:

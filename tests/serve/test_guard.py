@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -115,3 +116,32 @@ def test_lines_are_json(capsys):
     assert (told["event"], told["id"], told["status"], told["level"]) == ("a\nb", "1", 200, "info")
     assert "ValueError" in json.loads(second)["trace"]
     assert "\x1b" not in second
+
+
+def test_a_proxy_may_put_a_path_first(models, picture):
+    with running(models, root_path="/x") as server:
+        assert server.ask("GET", "/models")[0] == 200  # the proxy takes the path away
+        status, headers, content = server.ask("POST", "/jobs", picture)
+        location = headers["Location"]
+        assert (status, location) == (202, json.loads(content)["location"])
+        assert location.startswith("/x/jobs/")
+        assert server.ended(location.removeprefix("/x"))["status"] == "done"
+    with running(models, root_path="/x", token=TOKEN) as server:
+        assert server.ask("GET", "/v2/health/live")[0] == 200
+        assert server.ask("GET", "/models")[0] == 401
+
+
+def test_labels_that_are_no_text_are_told(models, picture):
+    hostile = "\ud800<b>"
+    manifest = replace(models["small"].explainer.manifest, labels=("a", "b", hostile, "d", "e"))
+
+    class Labelled:
+        def __getattr__(self, name):
+            return getattr(models["small"].explainer, name)
+
+    explainer = Labelled()
+    explainer.manifest = manifest
+    with running({"small": replace(models["small"], explainer=explainer)}) as server:
+        assert server.json("GET", "/models")[1][0]["labels"][2] == hostile
+        assert server.json("GET", "/models/small/labels?q=<B")[1] == [{"index": 2, "label": hostile}]
+        assert server.refused("POST", "/explain?target=zebra", picture)[0] == 400
