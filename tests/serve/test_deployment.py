@@ -136,7 +136,7 @@ def read_only(command):
     """A command on a file system that cannot be written, as a user of its own; only root can have that."""
     user, _, group = last("USER").partition(":")
     dropped = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs"]
-    mounted = "mount --make-rprivate / && mount -o remount,bind,ro / && exec \"$@\""
+    mounted = 'mount --make-rprivate / && mount -o remount,bind,ro / && exec "$@"'
     return ["unshare", "-m", "sh", "-ec", mounted, "sh", *dropped, *command]
 
 
@@ -243,5 +243,7 @@ def test_systemd_takes_the_unit(tmp_path):
         pytest.skip("systemd-analyze is not installed")
     text = (EXAMPLES / "sise-rt.service").read_text("utf-8")
     (tmp_path / "sise-rt.service").write_text(text.replace("/opt/sise-rt/bin/sise-rt", "/bin/true"), "utf-8")
-    verified = subprocess.run([program, "verify", tmp_path / "sise-rt.service"], capture_output=True, text=True)
+    verified = subprocess.run(
+        [program, "verify", tmp_path / "sise-rt.service"], capture_output=True, text=True
+    )
     assert (verified.returncode, verified.stderr) == (0, "")

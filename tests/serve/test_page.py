@@ -129,7 +129,12 @@ def test_the_example_is_explained(tab, address, pace):
     assert tab.run("document.getElementById('map').alt") == "What speaks for pit (2), over the picture"
     assert tab.run("document.querySelectorAll('#tiles img').length") == 5
     rows = "[...document.querySelectorAll('#region tr')].map(row => row.textContent)"
-    assert tab.run(rows) == ["whole picture0.988", "region hidden0.005", "as much hidden elsewhere0.989", "region alone0.942"]
+    assert tab.run(rows) == [
+        "whole picture0.988",
+        "region hidden0.005",
+        "as much hidden elsewhere0.989",
+        "region alone0.942",
+    ]
     assert tab.run("document.querySelectorAll('#curves polyline').length") == 2
     assert tab.errors == []
     assert {request.split("/")[2] for request in tab.requests} == {address.split("/")[2]}
@@ -195,7 +200,9 @@ def test_a_picture_comes_in(tab, address, way):
     if way == "choose":
         tab.choose(example_picture())
     else:
-        kind, carrier = {"paste": ("ClipboardEvent", "clipboardData"), "drop": ("DragEvent", "dataTransfer")}[way]
+        kind, carrier = {"paste": ("ClipboardEvent", "clipboardData"), "drop": ("DragEvent", "dataTransfer")}[
+            way
+        ]
         tab.run(
             "fetch('example.png').then(answer => answer.blob()).then(picture => { const sent = new DataTransfer(); "
             "sent.items.add(new File([picture], 'surface.png', {type: 'image/png'})); document.body.dispatchEvent("
