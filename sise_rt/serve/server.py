@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from sise_rt.errors import ArgumentError
 from sise_rt.wording import reason
 
+from .protocol import protocol_within
 from .service import LINGER, STOPPING, Service
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -34,7 +35,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=protocol_within(self.service.settings.body_seconds),
                 ws="none",
                 lifespan="off",
                 log_config=None,

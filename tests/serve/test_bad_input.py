@@ -2,13 +2,14 @@
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.serve.bad_requests import BODIES, FORM, MAX_BODY, MAX_PIXELS, PART, QUERIES
 from benchmarks.serve.client import answered
 
-from .conftest import received, running
+from .conftest import Slow, received, running
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -84,6 +85,25 @@ def test_a_slow_body_is_refused(strict):
     assert (status, field) == (408, "image")
     assert "0.5 seconds" in message
     assert time.monotonic() - start >= 0.5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"GET /v2/hea", LIVE + b"GET /v2/hea", head(10**9) + bytes(1000), head(10**9) + b"a"],
+    ids=["nothing", "half a head", "half a second head", "after a refusal", "after half a body"],
+)
+def test_a_connection_without_requests_is_ended(strict, content):
+    with strict.socket() as connection:
+        connection.sendall(content)
+        received(connection)  # to its end
+
+
+def test_an_answer_that_takes_longer_is_waited_for(models, picture):
+    model = replace(models["small"], explainer=Slow(models["small"].explainer))
+    with running({"small": model}, body_seconds=0.1) as server:
+        start = time.monotonic()
+        assert server.ask("POST", "/explain", picture)[0] == 200
+        assert time.monotonic() - start > 0.2
 
 
 def test_addresses_and_methods(strict):
