@@ -28,7 +28,7 @@ ROUTES = (
     Route("/jobs/{id}", job_routes.show_job, methods=["GET"]),
     Route("/jobs/{id}", job_routes.stop_job, methods=["DELETE"]),
     Route("/jobs/{id}/events", job_routes.watch_job),
-    Route("/jobs/{id}/blocks/{number:int}.png", job_routes.show_block),
+    Route("/jobs/{id}/blocks/{number}.png", job_routes.show_block),
     Route("/jobs/{id}/{part}", job_routes.show_part),
     Route("/v1/models", v1.list_models),
     Route("/v1/models/{name}:explain", v1.explain, methods=["POST"]),

@@ -109,13 +109,19 @@ def _pictures(more: Mapping[str, Told]) -> dict[str, Told]:
     }
 
 
+def _bare(kind: str) -> str:
+    """A media type without parameters."""
+    return kind.partition(";")[0]
+
+
 def _plain() -> dict[str, Told]:
     model = {"model": text()}
     asked = model | fields()
     form = {"format": text(enum=list(FORMATS))}
-    drawn = {kind: text(format="binary") for kind, _ in FORMATS.values()} | {JSON: ref("Record")}
+    drawn = {_bare(kind): text(format="binary") for kind, _ in FORMATS.values()} | {JSON: ref("Record")}
     job, part = _in_path("id", text(minLength=1)), _in_path("part", text(enum=list(PARTS)))
-    parts = {kind: text(format="binary") for kind, _ in PARTS.values()} | {JSON: {"type": "object"}}
+    parts = {_bare(kind): text(format="binary") for kind, _ in PARTS.values()}
+    parts[JSON] = {"anyOf": [ref("Record"), ref("Check")]}
     last = _in_header("Last-Event-ID", text())
     alive = _operation(
         "That the server is alive; the page for browsers.", {JSON: ref("Alive"), "text/html": text()}
@@ -173,6 +179,14 @@ def _plain() -> dict[str, Told]:
                 {"text/event-stream": text()},
                 404,
                 parameters=[job, last],
+            )
+        },
+        "/jobs/{id}/blocks/{number}.png": {
+            "get": _operation(
+                "The map of a block over the picture; blocks count from 1.",
+                {"image/png": text(format="binary")},
+                *(404, 409),
+                parameters=[job, _in_path("number", {"type": "integer", "minimum": 1})],
             )
         },
         "/jobs/{id}/{part}": {

@@ -133,7 +133,7 @@ def test_good_answers_are_as_told(served, told, picture):
         if verb != "GET" or path == "/example.png":
             continue
         for part in parts if "{part}" in path else [""]:
-            address = path.format(name="small", version=version, id=id_, part=part)
+            address = path.format(name="small", version=version, id=id_, part=part, number=1)
             assert answered(served, told, verb, path, address) == 200
         asked.add((verb, path))
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
@@ -159,7 +159,7 @@ def test_good_answers_are_as_told(served, told, picture):
 def test_refusals_are_as_told(served, told, picture):
     for (verb, path), _ in operations(told).items():
         if "{" in path:
-            address = path.format(name="none", version="none", id="none", part="none")
+            address = path.format(name="none", version="none", id="none", part="none", number=1)
             assert answered(served, told, verb, path, address, b"{}" if verb == "POST" else None) == 404
     for path in ("/explain", "/jobs"):
         for body, headers, *_ in BODIES.values():
