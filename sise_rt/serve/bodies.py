@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from .settings import Settings
 T = TypeVar("T")
 
 DEEPEST = 64  # of JSON
+KEY = re.compile(r" field `(.*)`$")  # in what msgspec says
 MOST_FIELDS = 32  # of a form
 LONGEST_FIELD = 10_000  # bytes
 OPENING, CLOSING = np.frombuffer(b"[{", np.uint8), np.frombuffer(b"]}", np.uint8)
@@ -135,8 +137,9 @@ def decode_json(text: bytes | msgspec.Raw, kind: type[T], field: str = "") -> T:
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).removesuffix("`").partition(" - at `$")
-        at = f"{field}{path}".removeprefix(".")
+        message, _, path = str(error).partition(" - at `$")
+        key = KEY.search(message)  # that is missing, or is unknown
+        at = f"{field}{path.removesuffix('`')}{f'.{key[1]}' if key else ''}".removeprefix(".")
         said = f"{message[0].lower()}{message[1:]}"
         raise Refused(400, f"{at}: {said}" if at else f"the body: {said}", at or None) from error
     except (ValueError, RecursionError) as error:

@@ -176,7 +176,11 @@ def _plain() -> dict[str, Told]:
         "/jobs/{id}/events": {
             "get": _operation(
                 "The events of a job, as they come.",
-                {"text/event-stream": text()},
+                {
+                    "text/event-stream": {
+                        "description": "Of each event `id`, `event` and `data`, which is JSON."
+                    }
+                },
                 404,
                 parameters=[job, last],
             )

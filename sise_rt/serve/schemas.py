@@ -223,12 +223,14 @@ def components() -> dict[str, Schema]:
         ),
         "Inference": record(
             {
-                "id": text(),
+                "id": TEXT_OR_NONE,
+                "model_name": TEXT_OR_NONE,
+                "model_version": TEXT_OR_NONE,
                 "inputs": array(record(sent, "parameters", "data"), minItems=1, maxItems=1),
                 "parameters": record(options, *options, additionalProperties=False),
                 "outputs": array(record(wanted, "parameters")),
             },
-            *("id", "parameters", "outputs"),
+            *("id", "model_name", "model_version", "parameters", "outputs"),
             additionalProperties=False,
         ),
         "Inferred": record(

@@ -46,10 +46,12 @@ class WantedTensor(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Inference(msgspec.Struct, forbid_unknown_fields=True):
-    """A request."""
+    """A request. KServe's client names the model here too."""
 
     inputs: list[SentTensor]
-    id: str = ""
+    id: str | None = None
+    model_name: str | None = None
+    model_version: str | None = None
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     outputs: list[WantedTensor] | None = None
 

@@ -168,6 +168,12 @@ def _wanted(
 ) -> tuple[Inference, list[Wanted]]:
     """A request, and the pictures that it is about."""
     sent, binary = split_body(body, length)
+    for field, given, own in (
+        ("model_name", sent.model_name, model.name),
+        ("model_version", sent.model_version, version_of(model)),
+    ):
+        if given not in (None, own):
+            raise Refused(400, f"{field} is {given!r}, and the address is that of {own}", field)
     if [tensor.name for tensor in sent.inputs] != [IMAGE]:
         names = ", ".join(repr(tensor.name) for tensor in sent.inputs[:5])
         raise Refused(400, f"inputs are {names or 'none'}: send one, {IMAGE}", "inputs")

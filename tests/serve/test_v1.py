@@ -126,7 +126,7 @@ BODIES = {
     "Infinity": (b'{"instances": [[[Infinity]]]}', None, "no JSON"),
     "no instances": ({}, "instances", "no instances"),
     "both": ({"instances": [], "inputs": []}, "instances", "both"),
-    "another key": ({"instances": [GOOD], "signature_name": "x"}, None, "signature_name"),
+    "another key": ({"instances": [GOOD], "signature_name": "x"}, "signature_name", "unknown"),
     "none": ({"instances": []}, "instances", "is empty"),
     "too many": ({"instances": [GOOD] * (MOST + 1)}, "instances", f"{MOST} at a time"),
     "a number": ({"instances": [GOOD, 5]}, "instances[1]", "is no picture"),

@@ -194,11 +194,14 @@ def one(**more):
 
 
 REQUESTS = {
-    "no inputs": ({}, None, "inputs"),
+    "no inputs": ({}, "inputs", "missing"),
     "two inputs": ({"inputs": [texts(PNG), texts(PNG)]}, "inputs", "send one"),
     "no input": ({"inputs": []}, "inputs", "none"),
     "another name": ({"inputs": [tensor(name="x", data=[])]}, "inputs", "'x'"),
-    "another key": ({"inputs": [texts(PNG) | {"x": 1}]}, "inputs[0]", "`x`"),
+    "another key": ({"inputs": [texts(PNG) | {"x": 1}]}, "inputs[0].x", "unknown"),
+    "another model": (one(model_name="x"), "model_name", "small"),
+    "another version": (one(model_version="1"), "model_version", "'1'"),
+    "no name": ({"inputs": [{"datatype": "BYTES"}]}, "inputs[0].name", "missing"),
     "a type": ({"inputs": [tensor(datatype="FP32", data=[])]}, "inputs[0].datatype", "UINT8"),
     "an odd type": ({"inputs": [tensor(datatype=8, data=[])]}, "inputs[0].datatype", "`str`"),
     "an extent below 0": ({"inputs": [tensor(shape=[-1], data=[])]}, "inputs[0].shape[0]", ">= 0"),
