@@ -306,6 +306,10 @@ def test_what_is_too_much_is_refused_before_it_is_decoded(served):
     status, message, field = served.refused("POST", INFER, json.dumps(many).encode())
     assert (status, field) == (413, "inputs[0]")
     assert f"{MOST} at a time" in message
+    flat = json.dumps({"inputs": [tensor(shape=[1, 1200, 1000, 3])]})[:-3].encode()
+    status, message, field = served.refused("POST", INFER, flat + b',"data":[' + b"0," * 3_400_000 + b"0]}]}")
+    assert (status, field) == (413, "inputs[0].data")
+    assert "3,300,000 numbers" in message
     lists = {"inputs": [tensor(shape=[1, 1200, 1000, 1])]}
     body = json.dumps(lists)[:-3].encode() + b',"data":[' + b"[0]," * 1_200_000 + b"[0]]}]}"
     status, message, field = served.refused("POST", INFER, body)
