@@ -174,6 +174,7 @@ async def while_connected(request: Request, work: Awaitable[T]) -> T:
         await asyncio.wait({working})
         if not working.cancelled():
             working.exception()  # which nobody else may look at
+        del working  # whose error has this frame in its traceback, and in that the picture
 
 
 async def _gone(request: Request) -> None:

@@ -10,9 +10,10 @@ import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .refusals import Refused, refusal_of
+from .refusals import Refused, told
 from .service import Service
 
 GONE = 499  # as nginx has it: the client had gone
@@ -65,9 +66,9 @@ class Guard:
             self._admit(scope, headers)
             await self._app(scope, receive, answer)
         except Exception as error:
-            refused = _refused(error, id_)
-            if refused is not None and not status:
-                await refused.response()(scope, receive, answer)
+            response = _response(error, id_)
+            if response is not None and not status:
+                await response(scope, receive, answer)
         finally:
             self._note(scope, id_, status or GONE, time.monotonic() - start)
 
@@ -109,11 +110,8 @@ def _path(scope: Scope) -> str:
     return scope["path"].removeprefix(scope.get("root_path", ""))
 
 
-def _refused(error: Exception, id_: str) -> Refused | None:
+def _response(error: Exception, id_: str) -> Response | None:
     """What the client hears of what went wrong; None where it has gone."""
     if isinstance(error, ClientDisconnect):
         return None
-    refused = refusal_of(error)
-    if refused.status >= 500 and not isinstance(error, Refused):
-        log.error("failed", exc_info=error, extra={"id": id_})
-    return refused
+    return told(error, id=id_).response()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from sise_rt.errors import (
@@ -22,6 +23,8 @@ from .replies import Json
 IMAGE = "image"  # the field of the picture, whether it is the body or a part of it
 FAILED = "the server failed; its log has the reason"
 RETRY = 5  # seconds, where nobody can know
+
+log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
@@ -52,6 +55,14 @@ class Refused(Exception):
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return Json(self.told(), self.status, headers)
+
+
+def told(error: Exception, **about: str) -> Refused:
+    """What a client hears of an error; one that is not its own fault is logged, with what it is about."""
+    refused = refusal_of(error)
+    if refused.status >= 500 and refused is not error:
+        log.error("failed", exc_info=error, extra=about)
+    return refused
 
 
 def refusal_of(error: Exception, field: str | None = None) -> Refused:

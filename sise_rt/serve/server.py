@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -76,7 +77,9 @@ class Server(uvicorn.Server):
 
     def end(self) -> None:
         """End in order; called a second time, end at once. From any thread."""
-        if self._loop is not None:
+        if self._loop is None:
+            self.should_exit = True
+        else:
             self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
@@ -87,7 +90,9 @@ class Server(uvicorn.Server):
 
     async def _drain(self) -> None:
         """Answer what was admitted; meanwhile new requests are refused, and the server is not ready."""
+        end = time.monotonic() + self.service.settings.grace
         await self.service.drain(max(0.0, self.service.settings.grace - STOPPING - LINGER))
+        self.config.timeout_graceful_shutdown = max(1, int(end - time.monotonic()))  # to send what is left
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

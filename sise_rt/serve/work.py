@@ -66,6 +66,10 @@ class Turn:
         self.stopped = True
         self.unqueue()
 
+    def forget(self) -> None:
+        """Let go of those that are told of it."""
+        self.moved = self.unqueue = _nothing
+
     def abandon(self) -> None:
         """End it after this pass, by nothing."""
         self._abandoned = True
@@ -188,6 +192,7 @@ class Work:
             self._unqueued(turn)
             if began is not None:
                 self._took(time.monotonic() - began)
+            del inner  # whose error has this frame in its traceback, and in that the picture
 
     def _overdue(self) -> Refused:
         text = "the time was over before its turn came: allow more of it, or ask again later"

@@ -11,6 +11,10 @@ import urllib.request
 
 import pytest
 
+from sise_rt.serve.app import make_app
+from sise_rt.serve.server import Server, bound_socket
+from sise_rt.serve.settings import Settings
+
 from .conftest import PATIENCE, parsed_events, running
 
 
@@ -99,6 +103,16 @@ def test_a_second_signal_ends_at_once(process, picture):
     start = time.monotonic()
     process.wait(PATIENCE)
     assert time.monotonic() - start < 15
+
+
+def test_a_signal_before_it_listens_is_not_lost(models):
+    with bound_socket("127.0.0.1", 0) as bound:
+        server = Server(make_app(models, Settings()))
+        server.handle_exit(signal.SIGTERM, None)
+        thread = threading.Thread(target=server.run, args=([bound],))
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_an_idle_server_ends_at_once(models):

@@ -1,8 +1,10 @@
 """Jobs: started, watched to their end, left and found again, stopped, forgotten."""
 
 import base64
+import gc
 import json
 import time
+import weakref
 
 import cv2
 import numpy as np
@@ -174,6 +176,22 @@ def test_results_are_forgotten(models, picture):
         assert (status, field) == (404, "id")
         assert "kept" in message
         assert server.refused("DELETE", f"{location}?forget=yes")[2] == "forget"
+
+
+@pytest.mark.parametrize("query", ["", "?method=rise:masks=30", "?check=1"])
+def test_what_is_forgotten_is_let_go_of_at_once(served, picture, query):
+    gc.disable()  # or circles of references would be found now and then, and that late
+    try:
+        location = served.job(picture, query)
+        served.events(location)
+        served.ask("GET", f"{location}/overlay.png")
+        explained = served.service.jobs.named(location.rpartition("/")[2]).answer.explanation
+        pixels = weakref.ref(explained.picture.pixels)
+        del explained
+        served.ask("DELETE", f"{location}?forget=1")
+        served.until(lambda: pixels() is None)
+    finally:
+        gc.enable()
 
 
 def test_the_oldest_results_make_room(models, picture):

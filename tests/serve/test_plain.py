@@ -1,11 +1,16 @@
 """A picture sent, its explanation back: the same that the library gives."""
 
+import gc
 import io
 import json
+import weakref
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+
+from .conftest import running
 
 FORM = (
     b'--edge\r\nContent-Disposition: form-data; name="image"; filename="%s"\r\n'
@@ -78,6 +83,32 @@ def test_a_large_picture_in_a_form_touches_no_disk(served, monkeypatch):
     monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", refuse)
     status, _, content = served.ask("POST", "/explain?format=json", form(file.getvalue(), "a.npy"), TYPE)
     assert status == 200, content
+
+
+@pytest.mark.parametrize("form", ["png", "json", "npy", "html"])
+def test_a_picture_is_let_go_of_at_once(models, picture, form):
+    """Not only when circles of references are looked for."""
+    seen = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(models["small"].explainer, name)
+
+        def prepare(self, *arguments, **options):
+            prepared = models["small"].explainer.prepare(*arguments, **options)
+            seen.append(weakref.ref(prepared.pixels))
+            return prepared
+
+    gc.disable()
+    try:
+        with running({"small": replace(models["small"], explainer=Watched())}) as server:
+            for _ in range(2):
+                assert server.ask("POST", f"/explain?format={form}", picture)[0] == 200
+            server.refused("POST", "/explain?method=sise:max_passes=1", picture)
+            assert len(seen) == 3
+            server.until(lambda: not any(pixels() is not None for pixels in seen))
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
