@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from traceback import clear_frames
 from typing import TypeVar
 
 from sise_rt.bulk.items import CatchUp, overlapped
@@ -80,11 +81,10 @@ def naming(field: str, image: str) -> Iterator[None]:
     """
     try:
         yield
-    except (Refused, SiseError) as error:
-        refused = refusal_of(error)
-        if refused.status >= 500:
+    except (Refused, SiseError) as error:  # whose traceback has the picture: no name outlives this block
+        if refusal_of(error).status >= 500:
             raise
-        raise named(refused, field, image) from error
+        raise named(refusal_of(error), field, image) from error
 
 
 async def each(
@@ -161,5 +161,9 @@ def _overlapped(
             raise result
         drawn.append(result)
 
-    overlapped(wanted, read, work, tell)
+    try:
+        overlapped(wanted, read, work, tell)
+    except BaseException as error:
+        clear_frames(error.__traceback__)  # where the loop's futures and the error would hold the pictures
+        raise
     return drawn

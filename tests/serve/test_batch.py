@@ -1,9 +1,11 @@
 """Several pictures of one request: their order, their shared limits, and what ends all of them."""
 
 import base64
+import gc
 import json
 import socket
 import threading
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -126,3 +128,36 @@ def test_the_part_of_a_request_is_named_once(field, expected):
     assert (refused.status, refused.field, refused.retry_after) == (400, expected, 3)
     assert refused.message == f"{expected}: it is wrong"
     assert named(refused, "instances[2]", "instances[2].b64").message == refused.message
+
+
+class Watched:
+    """An explainer that takes note of what it prepares, without holding it."""
+
+    def __init__(self, explainer):
+        self._explainer, self.seen = explainer, []
+
+    def __getattr__(self, name):
+        return getattr(self._explainer, name)
+
+    def prepare(self, *arguments, **options):
+        prepared = self._explainer.prepare(*arguments, **options)
+        self.seen.append(weakref.ref(prepared.pixels))
+        return prepared
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_pictures_are_let_go_of_with_the_answer(models, number):
+    watched = Watched(models["small"].explainer)
+    tensor = np.random.default_rng(0).integers(0, 256, (number, 20, 20, 3), np.uint8)
+    sent = {"name": "image", "shape": [*tensor.shape], "datatype": "UINT8", "data": tensor.ravel().tolist()}
+    pictures = [noise(seed) for seed in range(number)]
+    gc.disable()
+    try:
+        with running({"small": replace(models["small"], explainer=watched)}) as server:
+            assert server.json("POST", EXPLAIN, body(*pictures))[0] == 200
+            assert server.json("POST", INFER, json.dumps({"inputs": [sent]}).encode())[0] == 200
+            assert server.refused("POST", EXPLAIN, body(*pictures, max_passes=1))[0] == 400
+            assert len(watched.seen) > 2 * number
+            server.until(lambda: not any(pixels() is not None for pixels in watched.seen))
+    finally:
+        gc.enable()
