@@ -119,10 +119,6 @@ def _plain() -> dict[str, Told]:
     asked = model | fields()
     form = {"format": text(enum=list(FORMATS))}
     drawn = {_bare(kind): text(format="binary") for kind, _ in FORMATS.values()} | {JSON: ref("Record")}
-    job, part = _in_path("id", text(minLength=1)), _in_path("part", text(enum=list(PARTS)))
-    parts = {_bare(kind): text(format="binary") for kind, _ in PARTS.values()}
-    parts[JSON] = {"anyOf": [ref("Record"), ref("Check")]}
-    last = _in_header("Last-Event-ID", text())
     alive = _operation(
         "That the server is alive; the page for browsers.", {JSON: ref("Alive"), "text/html": text()}
     )
@@ -153,6 +149,19 @@ def _plain() -> dict[str, Told]:
                 body=_pictures(asked | form),
             )
         },
+        "/metrics": {"get": _operation("The server's numbers, for Prometheus.", {"text/plain": text()})},
+        "/openapi.json": {"get": _operation("This document.", {JSON: {"type": "object"}})},
+    }
+
+
+def _jobs() -> dict[str, Told]:
+    """What takes longer than a client waits."""
+    asked = {"model": text()} | fields()
+    job, part = _in_path("id", text(minLength=1)), _in_path("part", text(enum=list(PARTS)))
+    parts = {_bare(kind): text(format="binary") for kind, _ in PARTS.values()}
+    parts[JSON] = {"anyOf": [ref("Record"), ref("Check")]}
+    last = _in_header("Last-Event-ID", text())
+    return {
         "/jobs": {
             "post": _operation(
                 "Start a job that explains a picture.",
@@ -196,8 +205,6 @@ def _plain() -> dict[str, Told]:
         "/jobs/{id}/{part}": {
             "get": _operation("A part of what a job found.", parts, *(404, 409), parameters=[job, part])
         },
-        "/metrics": {"get": _operation("The server's numbers, for Prometheus.", {"text/plain": text()})},
-        "/openapi.json": {"get": _operation("This document.", {JSON: {"type": "object"}})},
     }
 
 
@@ -285,7 +292,7 @@ def document(models: Mapping[str, Model], root: str = "") -> Told:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": root or "/"}],
-        "paths": _plain() | _first() | _second(),
+        "paths": _plain() | _jobs() | _first() | _second(),
         "components": {
             "schemas": components(),
             "parameters": {

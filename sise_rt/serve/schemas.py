@@ -41,6 +41,7 @@ def record(properties: Mapping[str, Schema], *optional: str, **more: Any) -> Sch
 
 LEVEL = {"type": "integer", "minimum": 0, "maximum": 65535}
 INTEGER, NUMBER, BOOLEAN = {"type": "integer"}, {"type": "number"}, {"type": "boolean"}
+BEST: Schema = {"index": INTEGER, "label": text(), "confidence": NUMBER}  # a class, and how sure the model is
 TEXT_OR_NONE = {"type": ["string", "null"]}
 
 
@@ -116,7 +117,26 @@ def _numbers() -> Schema:
 
 def components() -> dict[str, Schema]:
     """All schemas, by name."""
-    best = record({"index": INTEGER, "label": text(), "confidence": NUMBER})
+    return {
+        "Error": record({"error": text(), "field": TEXT_OR_NONE}, additionalProperties=False),
+        "Alive": record({"status": text()}),
+        "Record": {
+            "type": "object",
+            "description": "As docs/records.md describes it.",
+            "required": ["schema"],
+        },
+        "Best": record(BEST),
+        "Names": record({"models": array(text())}),
+        "Ready": record({"name": text(), "ready": BOOLEAN}),
+        "Health": record({"live": BOOLEAN, "ready": BOOLEAN}),
+        **_models(),
+        **_jobs(),
+        **_first(),
+        **_second(),
+    }
+
+
+def _models() -> dict[str, Schema]:
     size = {"channels": INTEGER, "height": INTEGER, "width": INTEGER}
     option = {
         "name": text(),
@@ -126,6 +146,78 @@ def components() -> dict[str, Schema]:
         "range": TEXT_OR_NONE,
     }
     method = {"name": text(), "help": text(), "running_map": BOOLEAN, "options": array(record(option))}
+    return {
+        "Model": record(
+            {
+                "name": text(),
+                "classes": INTEGER,
+                "labels": {"type": ["array", "null"]},
+                "activation": text(),
+                "input": record(size),
+                "methods": array(record(method)),
+            }
+        ),
+        "Label": record({"index": INTEGER, "label": text()}),
+    }
+
+
+def _jobs() -> dict[str, Schema]:
+    return {
+        "Started": record({"id": text(), "location": text()}),
+        "Job": record(
+            {
+                "id": text(),
+                "model": text(),
+                "status": {"enum": ["queued", "running", *ENDS]},
+                "position": INTEGER,
+                "scored": INTEGER,
+                "total": INTEGER,
+                "error": {"anyOf": [ref("Error"), {"type": "null"}]},
+                "record": {"anyOf": [ref("Record"), {"type": "null"}]},
+                "best": array(ref("Best")),
+            }
+        ),
+        "Check": record({"check": {"type": ["object", "null"]}, "curves": {"type": "object"}}),
+    }
+
+
+def _first() -> dict[str, Schema]:
+    """Of KServe's protocol v1."""
+    explanation = {
+        "record": ref("Record"),
+        "overlay": text(),
+        "map": text(),
+        "map_list": array(array(NUMBER)),
+    }
+    instances = array(ref("Instance"), minItems=1, maxItems=MOST)
+    return {
+        "Picture": {
+            "description": "Encoded and in base64, or the same as `b64`, or an array (H, W) or (H, W, C).",
+            "anyOf": [
+                text(contentEncoding="base64"),
+                record({"b64": text()}, additionalProperties=False),
+                array(array({"anyOf": [LEVEL, array(LEVEL)]}, minItems=1), minItems=1),
+            ],
+        },
+        "Instance": _instance(),
+        "Instances": {
+            "oneOf": [
+                record({name: instances}, additionalProperties=False) for name in ("instances", "inputs")
+            ]
+        },
+        "Prediction": record({**BEST, "best": array(ref("Best"))}),
+        "Predicted": record({"predictions": array(ref("Prediction"))}),
+        "Explained": record(
+            {
+                "predictions": array(ref("Prediction")),
+                "explanations": array(record(explanation, *explanation)),
+            }
+        ),
+    }
+
+
+def _second() -> dict[str, Schema]:
+    """Of the Open Inference Protocol, v2."""
     tensor = {"name": text(), "datatype": text(), "shape": array(INTEGER)}
     sent = {
         "name": text(enum=[v2.IMAGE]),
@@ -144,73 +236,7 @@ def components() -> dict[str, Schema]:
     }
     options = fields() | {"binary_data_output": BOOLEAN}
     options["check"] = {"enum": [*options["check"]["enum"], 0, 1, False, True]}
-    explanation = {
-        "record": ref("Record"),
-        "overlay": text(),
-        "map": text(),
-        "map_list": array(array(NUMBER)),
-    }
-    instances = array(ref("Instance"), minItems=1, maxItems=MOST)
     return {
-        "Error": record({"error": text(), "field": TEXT_OR_NONE}, additionalProperties=False),
-        "Alive": record({"status": text()}),
-        "Record": {
-            "type": "object",
-            "description": "As docs/records.md describes it.",
-            "required": ["schema"],
-        },
-        "Best": best,
-        "Model": record(
-            {
-                "name": text(),
-                "classes": INTEGER,
-                "labels": {"type": ["array", "null"]},
-                "activation": text(),
-                "input": record(size),
-                "methods": array(record(method)),
-            }
-        ),
-        "Label": record({"index": INTEGER, "label": text()}),
-        "Started": record({"id": text(), "location": text()}),
-        "Job": record(
-            {
-                "id": text(),
-                "model": text(),
-                "status": {"enum": ["queued", "running", *ENDS]},
-                "position": INTEGER,
-                "scored": INTEGER,
-                "total": INTEGER,
-                "error": {"anyOf": [ref("Error"), {"type": "null"}]},
-                "record": {"anyOf": [ref("Record"), {"type": "null"}]},
-                "best": array(ref("Best")),
-            }
-        ),
-        "Check": record({"check": {"type": ["object", "null"]}, "curves": {"type": "object"}}),
-        "Picture": {
-            "description": "Encoded and in base64, or the same as `b64`, or an array (H, W) or (H, W, C).",
-            "anyOf": [
-                text(contentEncoding="base64"),
-                record({"b64": text()}, additionalProperties=False),
-                array(array({"anyOf": [LEVEL, array(LEVEL)]}, minItems=1), minItems=1),
-            ],
-        },
-        "Instance": _instance(),
-        "Instances": {
-            "oneOf": [
-                record({name: instances}, additionalProperties=False) for name in ("instances", "inputs")
-            ]
-        },
-        "Prediction": record({**best["properties"], "best": array(ref("Best"))}),
-        "Predicted": record({"predictions": array(ref("Prediction"))}),
-        "Explained": record(
-            {
-                "predictions": array(ref("Prediction")),
-                "explanations": array(record(explanation, *explanation)),
-            }
-        ),
-        "Names": record({"models": array(text())}),
-        "Ready": record({"name": text(), "ready": BOOLEAN}),
-        "Health": record({"live": BOOLEAN, "ready": BOOLEAN}),
         "Server": record({"name": text(), "version": text(), "extensions": array(text())}),
         "Metadata": record(
             {

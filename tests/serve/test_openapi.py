@@ -156,6 +156,14 @@ def test_good_answers_are_as_told(served, told, picture):
     assert asked == set(operations(told)) - {("GET", "/example.png")}
 
 
+@pytest.mark.parametrize("number", ["0", "4", "-1", "x", "1.5", "01", "9" * 5000])
+def test_a_block_that_is_none_is_not_found(served, told, picture, number):
+    job = served.job(picture, "?budget=0.1")
+    served.ended(job)
+    path = "/jobs/{id}/blocks/{number}.png"
+    assert answered(served, told, "GET", path, f"{job}/blocks/{number}.png") == 404
+
+
 def test_refusals_are_as_told(served, told, picture):
     for (verb, path), _ in operations(told).items():
         if "{" in path:
