@@ -76,8 +76,35 @@ def whole_file(path: str | os.PathLike[str], beside: Path | None = None) -> Iter
             beside.unlink()  # gone already, where all went well
 
 
+def append_whole(path: Path, data: bytes) -> None:
+    """Add to a file that outlives a crash: all of it is there, on the disk, before this returns, or nothing.
+
+    Args:
+        path: is made if missing; belongs to this process alone.
+        data: what is added.
+
+    Raises:
+        Unwritable: it cannot be written.
+    """
+    try:
+        with path.open("ab", buffering=0) as file:  # a buffer would be written once more when it is closed
+            before, rest = os.fstat(file.fileno()).st_size, memoryview(data)
+            try:
+                while rest:  # a disk that takes only a part of it says why when it gets the rest
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(before)
+                raise
+    except OSError as error:
+        raise Unwritable(
+            f"{str(path)!r} cannot be written: {reason(error)}; what was finished is kept"
+        ) from error
+
+
 def not_written(path: Path, error: Exception) -> OutputError:
     """What is raised where a file cannot be written; `Unwritable` where the next one could not either."""
     if isinstance(error, OSError) and error.errno in FULL:
-        return Unwritable(f"{str(path)!r} cannot be written: {reason(error)}: what was finished is kept")
+        return Unwritable(f"{str(path)!r} cannot be written: {reason(error)}; what was finished is kept")
     return OutputError(f"{str(path)!r} cannot be written: {reason(error)}: check folder and rights")

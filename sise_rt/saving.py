@@ -142,20 +142,23 @@ def smaller_map(map_: np.ndarray, size: int | None) -> np.ndarray:
     Raises:
         ArgumentError: the size is no positive number.
     """
-    wanted = smaller_size(map_.shape, size)
-    if wanted == map_.shape:
+    if size is None:
+        return map_
+    shape = map_.shape[0], map_.shape[1]
+    wanted = smaller_size(shape, size)
+    if wanted == shape:
         return map_
     return np.clip(resize_map(map_, wanted), 0, 1)  # averaging may round beyond
 
 
-def smaller_size(shape: tuple[int, ...], size: int | None) -> tuple[int, ...]:
+def smaller_size(shape: tuple[int, int], size: int | None) -> tuple[int, int]:
     """The (height, width) that `smaller_map` gives a map of such a shape; errors likewise."""
     if size is None:
         return shape
     if not (isinstance(size, Integral) and size > 0):
         raise ArgumentError(f"maps are kept 1 pixel large or more, not {size!r}", settings=("map_size",))
     scale = min(1.0, int(size) / min(shape))
-    return tuple(max(1, round(extent * scale)) for extent in shape)
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def no_picture(explanation: Explanation) -> ArgumentError:

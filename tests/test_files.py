@@ -91,7 +91,7 @@ except Unwritable as error:
 def test_what_does_not_fit_on_the_disk_leaves_the_file_and_is_an_error_of_its_own(tmp_path):
     path = tmp_path / "a.bin"
     run = subprocess.run([sys.executable, "-P", "-c", FULL, path], capture_output=True, text=True, check=True)
-    assert run.stdout == f"{str(path)!r} cannot be written: File too large: what was finished is kept\n"
+    assert run.stdout == f"{str(path)!r} cannot be written: File too large; what was finished is kept\n"
     assert path.read_bytes() == b"x" * 1000
     assert list(tmp_path.iterdir()) == [path]
 

@@ -24,7 +24,7 @@ from sise_rt.running.logits import confidences
 from sise_rt.targets import resolve_target
 from sise_rt.wording import probability
 
-from .items import CatchUp, Item, Outcome, overlapped
+from .items import CatchUp, Item, Outcome, failure_of, overlapped
 
 Kept = TypeVar("Kept")
 
@@ -40,6 +40,7 @@ class Asked:
         requests: methods, with labels that differ.
         targets: class indices, of items that name none themselves; None explains the best classes.
         top_k: how many of these.
+        two: whether two classes are compared, so that an item has to name two, or none.
         batch_size: images per forward pass; None finds the fastest.
         bit_depth: of pictures that are stored in 16 bits; None takes what each file or the model says.
         max_pixels: larger pictures are refused.
@@ -52,6 +53,7 @@ class Asked:
     requests: Sequence[Request]
     targets: Sequence[int] | None = None
     top_k: int = 1
+    two: bool = False
     batch_size: int | None = None
     bit_depth: int | None = None
     max_pixels: int = MAX_PIXELS
@@ -74,8 +76,8 @@ def explain_items(
         explainer: of the bundle.
         items: taken one ahead.
         asked: what is asked of each.
-        keep: takes what came of an item, in a thread beside; draws it and writes it, say. Where it raises
-            what is the item's fault, it is called once more, with that.
+        keep: takes what came of an item, in a thread beside, in the order of the items; draws it and writes
+            it, say. Where it raises what is the item's fault, it is called once more, with that.
         tell: takes an item, and what `keep` gave, in the order of the items.
         watch: gives a context in which an item is explained, and what is told of its progress.
 
@@ -100,10 +102,22 @@ def explain_items(
                 if progress is not None:
                     progress(done, steps)
 
-            return partial(keep, outcome_of(explainer, item, prepared(), asked, tick))
+            try:
+                outcome = outcome_of(explainer, item, prepared(), asked, tick)
+            except Exception as error:
+                outcome = Outcome(item, error=failure_of(error))
+        return partial(kept, outcome)
+
+    def kept(outcome: Outcome) -> Kept:
+        try:
+            return keep(outcome)
+        except Exception as error:
+            return keep(Outcome(outcome.item, error=failure_of(error)))
 
     def told(item: Item, result: Kept | SiseError) -> None:
-        tell(item, keep(Outcome(item, error=result)) if isinstance(result, SiseError) else result)
+        if isinstance(result, SiseError):  # not even that it failed can be kept
+            raise result
+        tell(item, result)
 
     overlapped(items, prepare, work, told)
 
@@ -121,9 +135,7 @@ def outcome_of(
         reason = _not_asked_for(explainer, item, asked, prediction)
         if reason is not None:
             return Outcome(item, picture, reason=reason, prediction=prediction)
-    targets = item.targets
-    if targets is not None:
-        targets = tuple(dict.fromkeys(resolve_target(target, explainer.manifest) for target in targets))
+    targets = _targets(explainer, item, asked)
     stopped = False
 
     def tick(done: int, steps: int) -> None:
@@ -137,7 +149,7 @@ def outcome_of(
 
     explained = explainer.explain_methods(
         picture,
-        asked.targets if targets is None else targets,
+        targets,
         asked.requests,
         top_k=asked.top_k,
         batch_size=asked.batch_size,
@@ -145,6 +157,16 @@ def outcome_of(
     )
     outcome = Outcome(item, picture, explained, stopped=stopped)
     return outcome if asked.check is None else _checked(explainer, picture, outcome, asked.check)
+
+
+def _targets(explainer: Explainer, item: Item, asked: Asked) -> Sequence[int] | None:
+    """The classes of an item, each once; None where they are the best ones."""
+    if item.targets is None:
+        return asked.targets
+    targets = list(dict.fromkeys(resolve_target(target, explainer.manifest) for target in item.targets))
+    if asked.two and len(targets) != 2:
+        raise TargetError(f"two classes are compared, and it names {len(targets)}")
+    return targets
 
 
 def _prediction(explainer: Explainer, picture: Picture) -> Prediction:

@@ -94,12 +94,15 @@ def forecast(
         map_size: as for `sise_rt.saving.smaller_map`.
         picture: (H, W) of a picture, as of the first one; None takes one that is drawn 512 pixels large.
     """
-    each, besides = {}, 0
+    each: dict[str, float] = {}
+    besides = 0
     if "map" in outputs and map_shape is not None:
         values = prod(smaller_size(map_shape, map_size))
         each["map"] = 4 * values + HEADER if maps == "files" else 2 * values + SHARD_ENTRY
-        if maps == "shards":  # one is put together while its maps are still there
-            besides = each["map"] * min(MOST, MOST if items is None else items * parts)
+        if maps == "table":  # which is made of the shards at the end
+            each["map"] += 2 * values
+        if maps != "files":  # a shard is put together while its maps are still there
+            besides = (2 * values + SHARD_ENTRY) * min(MOST, MOST if items is None else items * parts)
     pixels = prod(drawn_size(picture or (SIZE, SIZE)))
     sizes = {
         "overlay": OVERLAY * pixels,

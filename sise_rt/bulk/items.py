@@ -134,7 +134,8 @@ def overlapped(
         """Tell what is finished, and wait until no more than `left` items are not."""
         while behind and (len(behind) > left or behind[0][1].done()):
             item, finished = behind.popleft()
-            tell(item, _told(finished))
+            result = _told(finished)
+            tell(item, result)
 
     with ThreadPoolExecutor(1) as beside:
         ahead = ((item, beside.submit(prepare, item)) for item in items)
@@ -156,15 +157,20 @@ def overlapped(
 
 
 def _told(finished: Future[Result]) -> Result | SiseError:
-    """The result, or why this item has none; raises what is not this item's fault."""
+    """The result, or why this item has none."""
     try:
         return finished.result()
-    except FATAL:
-        raise
-    except SiseError as error:
+    except Exception as error:
+        return failure_of(error)
+
+
+def failure_of(error: Exception) -> SiseError:
+    """Why an item has no result; raises what is not this item's fault."""
+    if isinstance(error, SiseError) and not isinstance(error, FATAL):
         return error
-    except MemoryError:
+    if isinstance(error, MemoryError):
         return OutOfMemory("out of memory", settings=("batch_size", "memory"))
+    raise error
 
 
 def _failed(error: Exception) -> Future:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from sise_rt.errors import OutputError, Unwritable
+from sise_rt.errors import OutputError
+from sise_rt.files import append_whole
 from sise_rt.wording import reason
 
 Value = TypeVar("Value")
@@ -28,25 +27,7 @@ def append(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
         Unwritable: they cannot be written.
     """
     data = b"".join(json.dumps(value, allow_nan=False).encode() + b"\n" for value in values)
-    try:
-        with path.open("ab", buffering=0) as stream:
-            before = os.fstat(stream.fileno()).st_size
-            try:
-                _write(stream.fileno(), data)
-                os.fsync(stream.fileno())
-            except OSError:
-                with suppress(OSError):
-                    stream.truncate(before)  # no part of a line stays
-                raise
-    except OSError as error:
-        raise Unwritable(f"{path} cannot be written: {reason(error)}; what was finished is kept") from error
-
-
-def _write(file: int, data: bytes) -> None:
-    """One write; a disk that takes only a part of it says why when it gets the rest."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(file, rest) :]
+    append_whole(path, data)
 
 
 def read(path: Path, parse: Callable[[bytes], Value]) -> Iterator[tuple[int, Value]]:

@@ -27,7 +27,7 @@ EXPLAINING = Words("explains into it", "out")
 PATIENCE = 30.0  # seconds that the shards of a run wait for each other's first steps
 
 Status = Literal["failed", "skipped", "done", "no evidence"]
-ORDER: tuple[Status, ...] = get_args(Status)
+ORDER: tuple[str, ...] = get_args(Status)
 """An item of several parts has the first of these that one of them has."""
 
 Shard = tuple[int, int]
@@ -43,7 +43,7 @@ class Ledger:
         statuses: what became of each finished item, by its id.
     """
 
-    def __init__(self, folder: Path, path: Path, statuses: dict[str, Status]):
+    def __init__(self, folder: Path, path: Path, statuses: dict[str, str]):
         self.folder, self.path, self.statuses = folder, path, statuses
         self.redone: Counter[str] = Counter()  # items that have older lines, which go when the run ends
 
@@ -61,12 +61,12 @@ class Ledger:
             self.redone[identity] += 1
         self.statuses[identity] = status_of(line["status"] for line in lines)
 
-    def counts(self) -> Counter[Status]:
+    def counts(self) -> Counter[str]:
         """How many items have which status, those of earlier runs included."""
         return Counter(self.statuses.values())
 
 
-def status_of(statuses: Iterable[Status]) -> Status:
+def status_of(statuses: Iterable[str]) -> str:
     """What an item is called whose parts have these."""
     return min(statuses, key=ORDER.index)
 
@@ -139,15 +139,19 @@ def has_run(folder: Path) -> bool:
     return (folder / SETTINGS).is_file()
 
 
-def read_results(folder: Path) -> Iterator[dict[str, Any]]:
+def read_results(folder: Path, shard: Shard | None = None) -> Iterator[dict[str, Any]]:
     """The lines of a run, one after the other, whether it is finished or under way; see `result.schema.json`.
 
     Lines of items whose parts are not all there are passed over, and those of items that were done anew.
 
+    Args:
+        folder: of the run.
+        shard: the one whose lines are read; None reads all of them.
+
     Raises:
         OutputError: a file cannot be read, or is damaged.
     """
-    for path in result_files(folder):
+    for path in result_files(folder) if shard is None else [folder / results_name(shard)]:
         times = Counter(group.id for group in _groups(path) if group.whole)
         older = Counter({identity: count - 1 for identity, count in times.items() if count > 1})
         for group in _current(path, older):
@@ -243,9 +247,9 @@ def _current(path: Path, older: Counter[str], dropped: Container[str] = ()) -> I
             yield group
 
 
-def _finished(folder: Path, path: Path, *, retry_failed: bool) -> dict[str, Status]:
+def _finished(folder: Path, path: Path, *, retry_failed: bool) -> dict[str, str]:
     """What became of each item that needs not be done again; the lines of all others go."""
-    statuses: dict[str, Status] = {}
+    statuses: dict[str, str] = {}
     older: Counter[str] = Counter()
     dropped: set[str] = set()
     end, torn, inside = 0, False, False

@@ -54,7 +54,7 @@ def _line(
         best = part.best[0]
         of_part = {"predicted": _class((best.index, best.label, best.confidence)), **part.record()}
         return _head(item, DONE, asked=asked, part=number, files=files) | of_part
-    target = {"target": None, "confidence": None}
+    target: dict[str, Any] = {"target": None, "confidence": None}
     if part.target is not None:
         index, label, confidence = part.target
         target = {"target": {"index": index, "label": label}, "confidence": confidence}

@@ -169,9 +169,9 @@ def is_there(path: str) -> bool:
 def kept_maps(folder: Path) -> Iterator[Callable[[str, int, str], np.ndarray | None]]:
     """A function that finds a map of a run by its picture's id, its target and its method's label.
 
-    It gives (H, W) float16 in [0, 1]: what was explained anew is what it was explained as last; None where
-    there is no map. Of each map 16 bytes are in memory, and one shard is open, so that maps are best asked for
-    in the order in which they were kept.
+    It gives (H, W) float16 in [0, 1], the last one of what was explained anew; None where there is none.
+    Of each map 16 bytes are in memory, and one shard is open: maps are best asked for in the order in which
+    they were kept.
 
     Args:
         folder: of the run.
@@ -185,7 +185,8 @@ def kept_maps(folder: Path) -> Iterator[Callable[[str, int, str], np.ndarray | N
     order = np.argsort(every, kind="stable")
     ordered, starts = every[order], np.cumsum([0, *map(len, marks)])
     with ExitStack() as opened:
-        at, maps = -1, _no_map
+        at = -1
+        maps: Callable[[int], np.ndarray]
 
         def find(name: str, target: int, method: str) -> np.ndarray | None:
             nonlocal at, maps
@@ -200,10 +201,6 @@ def kept_maps(folder: Path) -> Iterator[Callable[[str, int, str], np.ndarray | N
             return maps(int(order[place] - starts[shard]))
 
         yield find
-
-
-def _no_map(number: int) -> np.ndarray:
-    raise KeyError(number)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sise_rt.errors import OutputError
-from sise_rt.files import not_written
+from sise_rt.files import append_whole
 from sise_rt.foreign import refuse_foreign
 from sise_rt.wording import reason
 
@@ -54,9 +54,5 @@ class OwnFiles:
         refuse_foreign(folder, base, record, ours=self)
         if base in self._names:
             return
-        try:
-            with self._path.open("ab") as file:
-                file.write(json.dumps(base).encode() + b"\n")
-        except OSError as error:
-            raise not_written(self._path, error) from error
+        append_whole(self._path, json.dumps(base).encode() + b"\n")
         self._names.add(base)

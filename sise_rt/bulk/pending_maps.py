@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from sise_rt.errors import ArgumentError, OutputError
-from sise_rt.files import not_written, whole_file
+from sise_rt.files import append_whole, whole_file
 from sise_rt.wording import reason
 
 HALF = np.dtype("<f2")
@@ -53,28 +53,16 @@ def half(map_: np.ndarray) -> np.ndarray:
 
 
 def append(path: Path, maps: Iterable[KeptMap]) -> None:
-    """Add maps to a file, which is made if missing: all of them or none, on the disk before this returns.
+    """Add maps to a file; arguments and errors are those of `append_whole`."""
+    append_whole(path, b"".join(map(_encoded, maps)))
+
+
+def write(path: Path, maps: Iterable[KeptMap]) -> None:
+    """Write such a file anew, whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
     """
-    data = b"".join(map(_encoded, maps))
-    try:
-        with path.open("ab", buffering=0) as file:  # a buffer would be written again when it is closed
-            before, left = file.tell(), memoryview(data)
-            try:
-                while left:
-                    left = left[file.write(left) :]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(before)
-                raise
-    except OSError as error:
-        raise not_written(path, error) from error
-
-
-def write(path: Path, maps: Iterable[KeptMap]) -> None:
-    """Write such a file anew, whole or not at all; errors as of `append`."""
     with whole_file(path, path.with_name(f".{path.name}.tmp")) as file:
         for kept in maps:
             file.write(_encoded(kept))

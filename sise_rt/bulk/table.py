@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,64 +17,35 @@ from sise_rt.files import make_folder, whole_file
 from sise_rt.records import record_schema
 from sise_rt.wording import reason
 
+from .ledger import Shard
+from .map_shards import kept_maps
+from .table_columns import (
+    COLUMNS,
+    INTEGER,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    TIME,
+    YES_OR_NO,
+    Line,
+    cell,
+    escaped,
+    joined,
+    kind_of,
+    of_item,
+    of_record,
+)
+
 if TYPE_CHECKING:
     import pyarrow
 
 SCHEMA = "sise-rt/table/1"
 """What such a table is, as its metadata tell: the number changes where a column changes its meaning."""
 MARK = b"sise-rt"
-GROUP = 10_000  # rows of a row group at most
+GROUP = 4096  # rows of a row group at most
 GROUP_BYTES = 32 << 20  # of records and maps that a row group has in memory
-LARGEST = 2**63 - 1  # integers that a column holds
-
-TEXT, TEXTS, INTEGER, NUMBER, YES_OR_NO, TIME = "string", "texts", "int64", "double", "bool", "time"
-COLUMNS = {
-    "id": (TEXT, "Of the item, as in `results.jsonl`."),
-    "status": (TEXT, "`done`, `no evidence`, `failed` or `skipped`."),
-    "error": (TEXT, "The kind of what went wrong."),
-    "message": (TEXT, "What went wrong, for people."),
-    "reason": (TEXT, "Why it was skipped."),
-    "asked": (TEXT, "The method as it was asked for."),
-    "part": (INTEGER, "Which of the item's rows this is, from 1."),
-    "parts": (INTEGER, "Of how many."),
-    "files": (TEXTS, "What was written of it, below the output folder."),
-    "truth": (TEXT, "The class that is in the picture, as the list gives it."),
-    "target": (INTEGER, "The class that is explained."),
-    "label": (TEXT, "Its label."),
-    "confidence": (NUMBER, "Of the model in it."),
-    "predicted": (INTEGER, "The class with the highest confidence."),
-    "predicted_label": (TEXT, "Its label."),
-    "predicted_confidence": (NUMBER, "Of the model in it."),
-    "picture": (TEXT, "`picture.name` of the record."),
-    "picture_sha256": (TEXT, "`picture.sha256`."),
-    "width": (INTEGER, "`picture.width`, in pixels."),
-    "height": (INTEGER, "`picture.height`, likewise."),
-    "model": (TEXT, "`bundle.name`."),
-    "bundle_sha256": (TEXT, "`bundle.sha256`."),
-    "method": (TEXT, "Its name."),
-    "settings": (TEXT, "Its settings, as JSON."),
-    "border_share": (NUMBER, "`map.border_share`."),
-    "masks": (INTEGER, "As in the record."),
-    "guessed": (INTEGER, "As in the record."),
-    "passes": (INTEGER, "As in the record."),
-    "partial": (YES_OR_NO, "As in the record."),
-    "region_bears": (YES_OR_NO, "`check.region.bears`."),
-    "drop": (NUMBER, "`check.drop`."),
-    "increase": (NUMBER, "`check.increase`."),
-    "insertion": (NUMBER, "`check.insertion`."),
-    "deletion": (NUMBER, "`check.deletion`."),
-    "provider": (TEXT, "`runtime.provider`."),
-    "device": (TEXT, "`runtime.device`."),
-    "precision": (TEXT, "`runtime.precision`."),
-    "seconds": (NUMBER, "The sum of `seconds`; several targets of a picture share some of them."),
-    "time": (TIME, "When the explanation was made, in UTC."),
-    "warnings": (TEXTS, "The codes of the record's warnings."),
-    "record": (TEXT, "The whole record, as JSON."),
-}
-"""The columns that every table has, in their order: their kinds, and what they are."""
 MAP, MAP_SHAPE = "map", "map_shape"
 
-Line = Mapping[str, Any]
 MapOf = Callable[[Line], np.ndarray | None]
 
 
@@ -120,7 +90,7 @@ def write_table(path: Path, lines: Callable[[], Iterable[Line]], map_of: MapOf |
     kinds: dict[str, str] = {}
     for line in lines():
         for name, value in line["columns"].items():
-            kinds[name] = _joined(kinds.get(name, ""), _kind(value))
+            kinds[name] = joined(kinds.get(name, ""), kind_of(value))
     carried = _names(kinds, map_of is not None)
     schema = _schema(arrow, {carried[name]: kind or TEXT for name, kind in kinds.items()}, map_of is not None)
     rows = 0
@@ -146,6 +116,28 @@ def table_of(lines: Sequence[Line], maps: Sequence[np.ndarray | None]) -> pyarro
     bare = ({**line, "columns": {}} for line in lines)
     rows = list(_rows(bare, {}, {}, lambda _: next(of_lines)))
     return arrow.Table.from_pylist(rows, _schema(arrow, {}, True))
+
+
+def write_table_with_maps(path: Path, lines: Callable[[], Iterable[Line]], folder: Path) -> int:
+    """The same with the maps of the run, which are those of its shards.
+
+    Args:
+        path: as of `write_table`, as are the lines and the errors.
+        lines: likewise.
+        folder: of the run.
+    """
+    with kept_maps(folder) as find:
+
+        def map_of(line: Line) -> np.ndarray | None:
+            target = line["target"]
+            return None if target is None else find(line["id"], target["index"], line["asked"])
+
+        return write_table(path, lines, map_of)
+
+
+def of_shard(path: Path, shard: Shard | None) -> Path:
+    """Where the table of a shard lies beside the others: `results-3-of-8.parquet`."""
+    return path if shard is None else path.with_stem(f"{path.stem}-{shard[0]}-of-{shard[1]}")
 
 
 def _arrow() -> tuple[Any, Any]:
@@ -183,106 +175,20 @@ def _names(carried: Iterable[str], maps: bool) -> dict[str, str]:
     return names
 
 
-def _kind(value: Any) -> str:
-    """Of a carried value; empty of none."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return YES_OR_NO
-        case int() if abs(value) <= LARGEST:
-            return INTEGER
-        case float():
-            return NUMBER
-    return TEXT
-
-
-def _joined(one: str, other: str) -> str:
-    """The kind that holds values of both."""
-    if one == other or not other:
-        return one
-    return other if not one else NUMBER if {one, other} == {INTEGER, NUMBER} else TEXT
-
-
 def _rows(
     lines: Iterable[Line], carried: Mapping[str, str], kinds: Mapping[str, str], map_of: MapOf | None
 ) -> Iterator[dict[str, Any]]:
     record_keys = record_schema()["required"]
     for line in lines:
-        row = _of_item(line)
+        row = of_item(line)
         if line["status"] == "done":
-            row |= _of_record(line) | {"record": json.dumps({key: line[key] for key in record_keys})}
+            row |= of_record(line) | {"record": json.dumps({key: line[key] for key in record_keys})}
         for name, value in line["columns"].items():
-            row[carried[name]] = _cell(value, kinds[name])
+            row[carried[name]] = cell(value, kinds[name])
         if map_of is not None and (map_ := map_of(line)) is not None:
             half = np.ascontiguousarray(map_, "<f2")
             row |= {MAP: half.tobytes(), MAP_SHAPE: list(half.shape)}
         yield row
-
-
-def _of_item(line: Line) -> dict[str, Any]:
-    """The columns of every line."""
-    error, target, said = (line[key] or {} for key in ("error", "target", "predicted"))
-    part, parts = line["part"]
-    return {
-        "id": _text(line["id"]),
-        "status": line["status"],
-        "error": error.get("kind"),
-        "message": _text(error.get("message")),
-        "reason": _text(line["reason"]),
-        "asked": line["asked"],
-        "part": part,
-        "parts": parts,
-        "files": [_text(name) for name in line["files"]],
-        "truth": None if line["truth"] is None else _text(str(line["truth"])),
-        "target": target.get("index"),
-        "label": _text(target.get("label")),
-        "confidence": line["confidence"],
-        "predicted": said.get("index"),
-        "predicted_label": _text(said.get("label")),
-        "predicted_confidence": said.get("confidence"),
-    }
-
-
-def _of_record(line: Line) -> dict[str, Any]:
-    """The columns of an explanation."""
-    picture, check, seconds = line["picture"], line["check"] or {}, line["seconds"]
-    return {
-        "picture": _text(picture["name"]),
-        "picture_sha256": picture["sha256"],
-        "width": picture["width"],
-        "height": picture["height"],
-        "model": _text(line["bundle"]["name"]),
-        "bundle_sha256": line["bundle"]["sha256"],
-        "method": line["method"],
-        "settings": json.dumps(line["settings"]),
-        "border_share": line["map"]["border_share"],
-        **{name: line[name] for name in ("masks", "guessed", "passes", "partial")},
-        "region_bears": check.get("region", {}).get("bears"),
-        **{name: check.get(name) for name in ("drop", "increase", "insertion", "deletion")},
-        **{name: _text(line["runtime"][name]) for name in ("provider", "device", "precision")},
-        "seconds": sum(seconds["shared"].values()) + sum(seconds["own"].values()),
-        "time": datetime.fromisoformat(line["time"]),
-        "warnings": [warning["code"] for warning in line["warnings"]],
-    }
-
-
-def _cell(value: Any, kind: str) -> Any:
-    """A carried value as its column has it."""
-    if value is None or kind in (YES_OR_NO, INTEGER):
-        return value
-    if kind == NUMBER:
-        return float(value)
-    return _text(value if isinstance(value, str) else json.dumps(value))
-
-
-def _text(text: str | None) -> str | None:
-    return None if text is None else escaped(text)
-
-
-def escaped(text: str) -> str:
-    """A text as UTF-8 has it; of names that are none, the bytes as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -45,7 +45,7 @@ def demo(out: Path, provider: str, threads: int | None, oversubscribe: bool) -> 
         with starting():
             explainer = load(folder / "surface.sise", provider, threads, oversubscribe=oversubscribe)
         source = folder / "surface.png"
-        prepare_folder(out, [source], range(explainer.manifest.classes))
+        prepare_folder(out, [(source.stem, str(source))], range(explainer.manifest.classes))
         with Progress().of(source.name) as progress:
             picture = explainer.prepare(source)
             explanation = explainer.explain(picture, progress=progress)

@@ -19,7 +19,7 @@ from .classes import best_classes, named_classes
 from .command import Command
 from .console import FAILED_IMAGES, say
 from .drawing_options import DRAWING, Drawing
-from .explaining import Shown, explain_one
+from .explaining import explain_one
 from .help_pages import HOW, HOW_MUCH, PICTURES, WHAT, option
 from .machine_options import MACHINE_OPTIONS, Machine
 from .many import explain_many
@@ -27,7 +27,6 @@ from .many_options import MANY_OPTIONS, Many
 from .method_options import Methods, of_methods, requested
 from .on_ray import NOTHING, of_engine
 from .ray_options import ENGINE, Engine
-from .results import name_of, prepare_folder
 from .shared_options import MAX_PIXELS, bit_depth
 from .signals import starting
 from .writing_options import WRITING, Writing
@@ -128,18 +127,13 @@ def explain(
         listing = NOTHING if on_ray and on_ray.stream else many.named(images, writing.out)
         explainer = load(bundle, "cpu") if on_ray else machine.load(bundle)
         explainer.require(requests)
-    shown = Shown(
-        as_json=writing.as_json,
-        quiet=writing.quiet,
-        check="--check" if writing.check else "--report",
-        hint=_faster(requests),
-    )
-    if not shown.silent:
+    if not writing.silent:
         machine.say_precision(explainer)
     asked = Asked(
         requests=requests,
         targets=named_classes(targets, explainer.manifest, two=drawing.compare is not None) or None,
         top_k=top_k,
+        two=drawing.compare is not None,
         batch_size=machine.batch_size,
         bit_depth=bit_depth,
         max_pixels=max_pixels,
@@ -149,24 +143,22 @@ def explain(
     )
     keep = _keep(writing, drawing, named=not alone)
     items = many.chosen(listing.items)
+    hint = _faster(requests)
     if on_ray or many.is_run(images, writing.out) or writing.only_of_many:
-        say(*() if shown.silent else (f"note: {note}" for note in listing.notes), err=True)
+        say(*() if writing.silent else (f"note: {note}" for note in listing.notes), err=True)
         failed = explain_many(
             explainer,
             items,
             asked,
             keep,
-            shown,
             writing=writing,
             many=many,
             drawing=drawing.settings,
+            hint=hint,
             on_ray=on_ray,
         )
     else:
-        (item,) = items
-        classes = asked.targets or range(explainer.manifest.classes)
-        prepare_folder(writing.out, [(item.stem, name_of(item))], classes)
-        failed = explain_one(explainer, item, asked, keep, shown)
+        failed = explain_one(explainer, items[0], asked, keep, writing, hint)
     if failed:
         raise SystemExit(FAILED_IMAGES)
 

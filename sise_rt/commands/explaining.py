@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +13,8 @@ import click
 
 from sise_rt import Explainer, Stop
 from sise_rt.bulk.explaining import Asked, explain_items
-from sise_rt.bulk.items import DONE, FAILED, NO_EVIDENCE, SKIPPED, Item, Outcome
+from sise_rt.bulk.items import DONE, Item, Outcome
 from sise_rt.bulk.keeping import Keep, Written, write_files
-from sise_rt.bulk.ledger import Ledger
 from sise_rt.bulk.run import Entry, Run
 from sise_rt.errors import MethodError
 from sise_rt.methods import Progress as Tick
@@ -25,41 +24,26 @@ from .command import spelt
 from .console import complain, rate, say, say_json, warn
 from .interrupt import Interrupt, Termination
 from .progress import NOW_AND_THEN, Progress, clear_line, duration
-from .results import name_of, problems_of, records, replaced, say_outcome, without_evidence
+from .results import name_of, prepare_folder, problems_of, records, replaced, say_outcome, without_evidence
+from .writing_options import Writing
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What is shown of the work.
-
-    Attributes:
-        as_json: whether records are printed, and nothing else.
-        quiet: whether only errors are.
-        check: the option that asks the model about maps.
-        hint: at what takes less time, for where it takes long.
-    """
-
-    as_json: bool
-    quiet: bool
-    check: str
-    hint: str
-
-    @property
-    def silent(self) -> bool:
-        """Whether nothing is said but results and errors."""
-        return self.as_json or self.quiet
-
-
-def explain_one(explainer: Explainer, item: Item, asked: Asked, keep: Keep, shown: Shown) -> bool:
+def explain_one(
+    explainer: Explainer, item: Item, asked: Asked, keep: Keep, shown: Writing, hint: str
+) -> bool:
     """Explain one picture, and write and print what was found; gives whether something is missing.
+
+    `hint` is at what takes less time, for where it takes long.
 
     Raises:
         KeyboardInterrupt: somebody asked for it; what was explained until then is written.
         SiseError: not the picture's fault.
     """
     item = replace(item, stem=Path(name_of(item)).stem)
+    classes = asked.targets or range(explainer.manifest.classes)
+    prepare_folder(keep.folder, [(item.stem, name_of(item))], classes)
     interrupt, missing = Interrupt(), []
-    progress = Progress(hidden=shown.silent, foretell=partial(foretold, shown.hint))
+    progress = Progress(hidden=shown.silent, foretell=partial(foretold, hint))
 
     def kept(outcome: Outcome) -> tuple[Outcome, Written, list[str]]:
         if outcome.error is not None:
@@ -75,7 +59,7 @@ def explain_one(explainer: Explainer, item: Item, asked: Asked, keep: Keep, show
                 say_json(record)
         elif not shown.quiet:
             say_outcome(outcome, written)
-        missing.extend([*without_evidence(outcome), *problems_of(outcome, shown.check)])
+        missing.extend([*without_evidence(outcome), *problems_of(outcome, shown.check_option)])
         for line in missing:
             complain(line)
 
@@ -92,24 +76,24 @@ def explain_one(explainer: Explainer, item: Item, asked: Asked, keep: Keep, show
     return bool(missing)
 
 
-def explain_run(explainer: Explainer, items: Sequence[Item], asked: Asked, run: Run, shown: Shown) -> bool:
+def explain_run(
+    explainer: Explainer, items: Sequence[Item], asked: Asked, run: Run, shown: Writing, hint: str
+) -> bool:
     """Explain what a run does not have yet, and print what was found; gives whether all could be asked.
 
-    SIGTERM lets the picture in hand be finished.
+    SIGTERM lets the picture in hand be finished. `hint` is at what takes less time, for where it takes long.
 
     Raises:
         KeyboardInterrupt: somebody asked for it; what was explained until then is written.
         SystemExit: likewise.
         SiseError: not a picture's fault: the next one would fail too.
     """
-    interrupt, termination, unchecked = Interrupt(), Termination(), []
-    progress = Progress(
-        len(items), hidden=shown.silent, foretell=partial(foretold, shown.hint), every=NOW_AND_THEN
-    )
-    start, explained = time.perf_counter(), 0
+    interrupt, termination = Interrupt(), Termination()
+    progress = Progress(len(items), hidden=shown.silent, foretell=partial(foretold, hint), every=NOW_AND_THEN)
+    start, explained, sound = time.perf_counter(), 0, True
 
     def tell(_: Item, entry: Entry) -> None:
-        nonlocal explained
+        nonlocal explained, sound
         outcome = entry.outcome
         explained += outcome.status == DONE
         clear_line()
@@ -118,26 +102,26 @@ def explain_run(explainer: Explainer, items: Sequence[Item], asked: Asked, run: 
                 say_json(line)
         elif not shown.quiet:
             say_outcome(outcome, entry.written)
-        for line in without_evidence(outcome):
-            warn(line)
-        unchecked.extend(outcome.unchecked[:1])
-        for line in problems_of(outcome, shown.check):
-            complain(line)
+        for missing in without_evidence(outcome):
+            warn(missing)
+        sound = sound and not outcome.unchecked
+        for problem in problems_of(outcome, shown.check_option):
+            complain(problem)
 
     @contextmanager
     def watch(item: Item) -> Iterator[Tick]:
         interrupt.require_none()
         termination.require_none()
-        with interrupt.taken(), termination.taken(), progress.of(item.id) as show:
+        with interrupt.taken(), progress.of(item.id) as show:
             yield interrupt.progress(show)
 
-    with _told_of_methods():
+    with _told_of_methods(), termination.taken():
         explain_items(explainer, items, asked, run.enter, tell, watch)
     interrupt.require_none()
     termination.require_none()
     if explained > 1 and not shown.silent:
         say(rate(explained, time.perf_counter() - start))
-    return not unchecked
+    return sound
 
 
 @contextmanager
@@ -156,16 +140,3 @@ def foretold(hint: str, masks: int, pictures: int, seconds: float) -> str:
     each = f"{counted(pictures, 'picture')}, each with" if pictures > 1 else ""
     what = " ".join(filter(None, (each, counted(masks, "masked copy", "masked copies"), "to be scored")))
     return f"note: {what}, about {duration(seconds)} left{hint and f'; {hint}'}"
-
-
-def say_counts(ledger: Ledger, shown: Shown) -> bool:
-    """Say what became of all items of a run, earlier ones too; gives whether any failed."""
-    counts = ledger.counts()
-    failed, total = counts[FAILED], counts.total()
-    if not shown.silent and total:
-        names = {DONE: "done", NO_EVIDENCE: "without evidence", SKIPPED: "skipped", FAILED: "failed"}
-        told = ", ".join(f"{counts[status]} {name}" for status, name in names.items() if counts[status])
-        say(f"{ledger.path}: {told}")
-    if failed:
-        complain(f"{failed} of {counted(total, 'image')} failed")
-    return bool(failed)

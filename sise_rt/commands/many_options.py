@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -66,10 +67,10 @@ class Many:
                 "Missing argument 'IMAGE...': name pictures or folders, or a list (--from)"
             )
         if self.listing is None:
-            return from_arguments(images, out=out, standard_input=sys.stdin.buffer)
+            return from_arguments(images, out=out, standard_input=_standard_input())
         if images:
             raise click.UsageError("pictures are named, and a list of them (--from): give one of them")
-        return from_list(sys.stdin.buffer if str(self.listing) == STANDARD_INPUT else self.listing)
+        return from_list(_standard_input() if str(self.listing) == STANDARD_INPUT else self.listing)
 
     def chosen(self, items: Sequence[Item]) -> list[Item]:
         """Those of them that are this command's, in their order.
@@ -82,6 +83,11 @@ class Many:
                 "--only-wrong needs the class of each picture: name a list (--from) with a column truth"
             )
         return chosen(items, shuffle=self.shuffle, limit=self.limit, shard=self.shard or (1, 1))
+
+
+def _standard_input() -> BinaryIO:
+    """Its bytes; none where it is closed."""
+    return io.BytesIO() if sys.stdin is None else sys.stdin.buffer
 
 
 class OneOf(click.ParamType):

@@ -24,7 +24,6 @@ from sise_rt.wording import counted, probability
 from .command import spelt
 from .console import complain, rate, say, say_json, warn
 from .drawing_options import Drawing
-from .explaining import Shown
 from .machine_options import Machine
 from .many_options import Many
 from .progress import NOW_AND_THEN, pace
@@ -68,7 +67,7 @@ class OnRay:
         ledger: Ledger,
         asked: Asked,
         keep: Keep,
-        shown: Shown,
+        shown: Writing,
         thumbnails: Path | None,
     ) -> None:
         """Explain items, or the stream, and say what became of each as its part is there.
@@ -142,7 +141,7 @@ class _Told:
         shown: what is shown of the work.
     """
 
-    def __init__(self, items: int | None, shown: Shown):
+    def __init__(self, items: int | None, shown: Writing):
         self._items, self._shown = items, shown
         self._finished = self._done = 0
         self._start = self._said = time.monotonic()

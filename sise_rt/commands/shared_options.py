@@ -40,11 +40,12 @@ def grouped(name: str, make: Callable[..., Any], *options: Decorator) -> Decorat
             theirs = {argument: values.pop(argument) for argument in arguments}
             return command(**values, **{name: make(**theirs)})
 
-        before = len(getattr(together, "__click_params__", ()))
+        decorated: Callable[..., Any] = together
+        before = len(getattr(command, "__click_params__", ()))
         for add in reversed(options):
-            together = add(together)
-        arguments = [str(parameter.name) for parameter in together.__click_params__[before:]]
-        return together
+            decorated = add(decorated)
+        arguments = [str(parameter.name) for parameter in vars(decorated)["__click_params__"][before:]]
+        return decorated
 
     return decorate
 

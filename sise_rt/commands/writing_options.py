@@ -45,6 +45,16 @@ class Writing:
     quiet: bool
 
     @property
+    def silent(self) -> bool:
+        """Whether nothing is said but results and errors."""
+        return self.as_json or self.quiet
+
+    @property
+    def check_option(self) -> str:
+        """The option that asks the model about maps, where one does."""
+        return "--check" if self.check else "--report"
+
+    @property
     def report(self) -> bool:
         """Whether there is a page for each explanation."""
         return "report" in self.outputs

@@ -31,6 +31,9 @@ def test_shards_are_foreseen(tmp_path):
     assert foreseen.besides == 50 * foreseen.each["map"]
     many = forecast(10**6, 2, outputs={"map"}, map_shape=(56, 56), maps="shards")
     assert many.besides == 1000 * many.each["map"] / 2
+    in_table = forecast(50, 2, outputs={"map"}, map_shape=(56, 56), maps="table")
+    assert in_table.each["map"] - foreseen.each["map"] == 2 * 2 * 56 * 56  # float16, of two targets
+    assert in_table.besides == foreseen.besides
 
 
 def test_it_is_told_in_a_line():

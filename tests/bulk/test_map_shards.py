@@ -248,7 +248,7 @@ def test_a_full_disk_ends_the_run_and_tears_nothing(tmp_path):
     )
     *told, says = run.stdout.splitlines()
     assert says.startswith("Unwritable")
-    assert "File too large: what was finished is kept" in says
+    assert "File too large; what was finished is kept" in says
     assert [kept.id for kept in read_maps(tmp_path)] == told
     pending = tmp_path / "maps/000001.pending"
     again = tmp_path / "again"
@@ -318,7 +318,12 @@ def test_each_map_is_found_by_what_it_is_of(tmp_path, few):
             np.testing.assert_array_equal(find(name, 1, "sise"), map_of(len(name)).astype(np.float16))
             np.testing.assert_array_equal(find(name, 1, "sise:mu=0.3"), map_of(50).astype(np.float16))
         np.testing.assert_array_equal(find("2.png", 2, "sise"), map_of(70).astype(np.float16))
-        for missing in (("4.png", 5, "sise"), ("1.png", 2, "sise"), ("1.png", 1, "rise"), ("7.png", 7, "sise")):
+        for missing in (
+            ("4.png", 5, "sise"),
+            ("1.png", 2, "sise"),
+            ("1.png", 1, "rise"),
+            ("7.png", 7, "sise"),
+        ):
             assert find(*missing) is None
 
 

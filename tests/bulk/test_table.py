@@ -14,7 +14,8 @@ from sise_rt.bulk import table
 from sise_rt.bulk.items import Item, Outcome
 from sise_rt.bulk.ledger import opened, read_results
 from sise_rt.bulk.lines import lines_of
-from sise_rt.bulk.table import COLUMNS, prepare_table, write_table
+from sise_rt.bulk.table import prepare_table, write_table
+from sise_rt.bulk.table_columns import COLUMNS
 from sise_rt.errors import ArgumentError, ImageError, OutputError
 from sise_rt.explanation import Prediction
 from sise_rt.metrics.check import check

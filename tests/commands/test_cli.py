@@ -19,14 +19,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-import sise_rt
 from sise_rt.bulk import keeping
 from sise_rt.bundle import LATER
 from sise_rt.commands.console import rate
 from sise_rt.commands.group import MODULES
-from sise_rt.metrics.check import check_region
 from sise_rt.errors import ModelError, OutputError
 from sise_rt.methods import METHODS
+from sise_rt.metrics.check import check_region
 
 COMMANDS = sorted(MODULES)
 

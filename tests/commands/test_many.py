@@ -1,4 +1,4 @@
-"""`sise-rt explain` of many pictures: what is kept of each, whatever became of it, and what goes on with it."""
+"""`sise-rt explain` of many pictures: what is kept of each, whatever became of it, and how it goes on."""
 
 import io
 import json
@@ -196,6 +196,14 @@ def test_names_from_standard_input(explain, cameras, tmp_path, monkeypatch):
     assert lines(tmp_path / "list")[0]["columns"] == {"lot": 7}
 
 
+@pytest.mark.parametrize("arguments", [["-"], ["--from", "-"]])
+def test_a_closed_standard_input_names_nothing(explain, cameras, monkeypatch, arguments):
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = explain(*arguments)
+    assert code == 2
+    assert "standard input" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -247,6 +255,15 @@ def test_maps_of_many_in_one_file(explain, cameras, tmp_path):
     }
     explain("photos", "-o", out, "--outputs", "map", "--maps", "shards", "--map-size", 40)
     assert len(list(read_maps(out))) == 2
+
+
+def test_the_last_shard_writes_the_overview(sise, cameras, tmp_path):
+    out = tmp_path / "out"
+    command = ("explain", "-m", DEMO, "--mu", 0.9, "photos", "-o", out)
+    assert "overview.html" not in sise(*command, "--shard", "1/2")[1]
+    assert sise(*command, "--shard", "2/2")[1].splitlines()[-1] == str(out / "overview.html")
+    page = (out / "overview.html").read_text("utf-8")
+    assert all(name in page for name in ("cam1/0.png", "cam2/0.png", "cam2/bad.png"))
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(explain, cameras, tmp_path, monkeypatch):
@@ -304,7 +321,7 @@ from sise_rt.commands import interrupt
 from sise_rt.cli import main
 real = interrupt.Termination._take
 def take(self, *arguments):
-    print("taken", flush=True)
+    os.write(1, b"taken\\n")
     real(self, *arguments)
 interrupt.Termination._take = take
 main()
@@ -328,3 +345,32 @@ def test_sigterm_finishes_the_picture_in_hand(photos, tmp_path):
     assert 2 <= len(told) < 10
     assert f"{out}: the same command goes on with it where it was" in err
     assert all((out / name).is_file() for line in lines(out) for name in line["files"])
+
+
+def test_the_table_of_a_run_grows_with_it_and_has_its_maps(explain, cameras, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from sise_rt.bulk.map_shards import read_maps
+
+    out, path = tmp_path / "out", tmp_path / "tables" / "results.parquet"
+    command = ("photos", "-o", out, "--outputs", "map", "--maps", "table", "--table", path)
+    explain(*command, "--limit", 1)
+    assert parquet.read_table(path).num_rows == 1
+    explain(*command)
+    rows = parquet.read_table(path).to_pylist()
+    assert [row["id"] for row in rows] == [line["id"] for line in lines(out)]
+    maps = {row["id"]: row["map"] for row in rows if row["map"] is not None}
+    assert maps == {kept.id: kept.map.tobytes() for kept in read_maps(out)}
+    assert len(maps) == 2
+    assert [row["error"] for row in rows if row["map"] is None] == ["ImageError"]
+    explain("photos", "-o", tmp_path / "shards", "--table", path.with_name("s.parquet"), "--shard", "1/3")
+    assert parquet.read_table(path.with_name("s-1-of-3.parquet")).num_rows == 1
+
+
+def test_a_table_of_something_else_stays(explain, cameras, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "mine.parquet").write_text("mine")
+    code, _, err = explain("photos", "-o", tmp_path / "out", "--table", tmp_path / "mine.parquet")
+    assert code == 2
+    assert "no table of a run, so it stays as it is: name another file (see --table)" in err
+    assert (tmp_path / "mine.parquet").read_text() == "mine"
+    assert not (tmp_path / "out" / "results.jsonl").exists()

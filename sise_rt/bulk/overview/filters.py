@@ -56,7 +56,7 @@ def _choice(
     found = index.choices(column)
     if not found:
         return None
-    options = [element("option", "any" if not before else "", value="")]
+    options = [element("option", "all", value="")]
     options += [element("option", told, value=value) for value, told in before or ()]
     options += [element("option", f"{cut(name, NAME)}: {n:,}", value=value) for value, name, n in found]
     return _field(title, _select(column, options))

@@ -59,7 +59,7 @@ class MeanMaps:
         means = []
         for method in dict.fromkeys(method for _, method in self._sums):
             own = [sums for (_, other), sums in self._sums.items() if other == method]
-            total = np.sum([values for _, values in own], axis=0, dtype=np.uint64)
+            total = np.stack([values for _, values in own]).sum(axis=0, dtype=np.uint64)
             means.append(_mean("", method, sum(count for count, _ in own), total))
         return means
 

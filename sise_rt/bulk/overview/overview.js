@@ -8,7 +8,7 @@
   const { id, status, target, predicted, confidence, border, warnings, truth } = index.columns;
   const form = at("filter"), found = at("found"), more = at("more"), page = at("page"), told = at("count");
   const STEP = 60; // cards that are added at a time
-  const PATIENCE = { load: 15000, answer: 2000 }; // milliseconds that a page may take
+  const PATIENCE = { load: 15000, answer: 8000 }; // milliseconds that a page may take
   const pageOf = (number) => Math.floor(number / index.page) + 1;
   const fileOf = (number) => `overview/${String(pageOf(number)).padStart(4, "0")}.html`;
 
@@ -179,8 +179,10 @@
     form.reset();
     for (const [name, value] of asked) if (form.elements[name]) form.elements[name].value = value;
     show();
-    if (hash) at("pictures").scrollIntoView();
+    if (hash) scrollTo();
   }
+
+  const scrollTo = () => at("pictures").scrollIntoView();
 
   let pause = 0;
   form.addEventListener("input", () => {
@@ -199,4 +201,9 @@
   addEventListener("hashchange", read);
   form.hidden = false;
   read();
+  // while it loads, browsers go to where they think that the address leads: to the top
+  if (location.hash.includes("=")) {
+    history.scrollRestoration = "manual";
+    addEventListener("load", () => setTimeout(scrollTo, 50));
+  }
 })();

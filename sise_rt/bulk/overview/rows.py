@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sise_rt.bulk.ledger import Status
 from sise_rt.report.sentences import named, trust
 
 Line = Mapping[str, Any]
@@ -41,7 +42,7 @@ class Row:
 
     id: str
     part: int
-    status: str
+    status: Status
     target: str
     predicted: str
     confidence: float | None

@@ -172,8 +172,8 @@ def _mean_maps(means: Sequence[tuple[MeanMap, float]], to: Any) -> Element | Non
     ]
     how = (
         "The mean of the maps over the model's input; the brightest is where the mean is highest, whose "
-        "value is told. A spot that stays in the mean of many pictures says that the model looks at the same place "
-        "whatever lies there, as at a watermark, a label or a clamp."
+        "value is told. A spot that stays in the mean of many pictures says that the model looks at the same "
+        "place whatever lies there, as at a watermark, a label or a clamp."
     )
     return element(
         "section",
@@ -204,7 +204,7 @@ def audit(tally: Tally, settings: Mapping[str, Any], resume: str) -> Element:
 
 def _settings(settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for key, value in settings.items():
-        if value is not None and value != [] and value != {}:
+        if value not in (None, False, [], {}):
             yield key.replace("_", " ").capitalize(), cut(_plain(value), 4 * NAME)
 
 

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sise_rt.errors import OutputError, ProviderError, SiseError
+from sise_rt.errors import OutputError, ProviderError
 from sise_rt.files import write_whole
-from sise_rt.running.sessions import available_threads
 
 AUTO = "auto"
 PATIENCE = 5.0  # seconds until an address that does not answer is a wrong one
@@ -45,13 +44,13 @@ def import_ray() -> Any:
 
 
 @contextmanager
-def connected(address: str | None, cpus: int | None = None) -> Iterator[Any]:
+def connected(address: str | None, cpus: int) -> Iterator[Any]:
     """A context with a connection to Ray, which ends with it; one that is there already is used and kept.
 
     Args:
         address: `auto` for the cluster that this machine belongs to, `host:port` for another; None starts one
             here, without a dashboard, that ends with the context.
-        cpus: of one that is started here; None takes the cores that the process may use.
+        cpus: of one that is started here.
 
     Yields:
         The package `ray`.
@@ -66,7 +65,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[Any]:
     _hush()
     with _unreached(address), _signals_kept(), _first_words_dropped():
         if address is None:
-            ray.init("local", num_cpus=cpus or available_threads(), include_dashboard=False, **QUIET)
+            ray.init("local", num_cpus=cpus, include_dashboard=False, **QUIET)
         else:
             require_answer(address)
             ray.init(address, **QUIET)
@@ -81,7 +80,7 @@ def _hush() -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     for handler in logging.getLogger("ray.data").handlers:
         if type(handler) is not logging.FileHandler:
-            handler.setLevel(logging.ERROR)
+            handler.setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -103,7 +102,7 @@ def _unreached(address: str | None) -> Iterator[None]:
     """What Ray and the network say of an address, as an error of ours."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
+    except Exception as error:  # Ray raises bare ones too, as where a busy machine takes long
         told = first_line(error)
         if address is None:
             raise ProviderError(f"Ray does not start here: {told}") from error
@@ -159,11 +158,10 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """What went wrong in an actor as the error that it was there.
+    """What Ray raises where its work ends before its time, in one line.
 
     Raises:
-        SiseError: that an actor raised.
-        ProviderError: actors died, or something else became of them that nobody expected.
+        ProviderError: actors died, or something became of them that nobody expected.
     """
     from ray.data.exceptions import SystemException, UserCodeException
     from ray.exceptions import RayError
@@ -171,20 +169,9 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (RayError, UserCodeException, SystemException) as error:
-        causes = list(_causes(error))
-        for cause in causes:
-            if isinstance(cause, SiseError):
-                raise cause from None
-        raise ProviderError(f"the work on Ray ended: {first_line(causes[-1])}") from error
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and what it says that it came from, however Ray wraps it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = getattr(error, "cause", None) or error.__cause__
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = next((line for line in reversed(lines) if "Error" in line), first_line(error))
+        raise ProviderError(f"the work on Ray ended: {said}") from error
 
 
 def require_shared(ray: Any, folder: Path) -> None:

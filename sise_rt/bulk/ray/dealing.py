@@ -56,8 +56,12 @@ class Dealt:
         most = max(int(node.get("CPU", 0)) for node in nodes)
         threads = plan.threads or max(1, min(MOST_THREADS, most))
         room = sum(_room(node, threads, plan.gpus) for node in nodes)
-        if not room:
+        idle = max(node.get("CPU", 0) - _room(node, threads, plan.gpus) * threads for node in nodes)
+        if rows is None and idle < 1:
+            room -= 1  # or what lists and reads files would wait for a core for ever
+        if room < 1:
             what = counted(threads, "core") + (f" and {plan.gpus:g} GPU" if plan.gpus else "")
+            what += ", and one to read files," if rows is None else ""
             raise ArgumentError(
                 f"no node of the Ray cluster has {what} for an actor; the largest: {counted(most, 'core')}",
                 settings=("threads",),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sise_rt import errors
 from sise_rt.bulk.items import Item, Outcome
 from sise_rt.bulk.ledger import Ledger
 from sise_rt.bulk.lines import lines_of
 from sise_rt.bulk.overview import side_file
 from sise_rt.bulk.overview.thumbnails import Thumbnail, thumbnails
-from sise_rt.errors import ArgumentError
+from sise_rt.errors import ArgumentError, SiseError
 from sise_rt.files import make_folder
+from sise_rt.running.sessions import available_threads
 
 from .attempts import with_care
 from .cluster import connected, reported, require_shared
@@ -29,7 +32,7 @@ from .stage import Explain, Found
 if TYPE_CHECKING:
     import pyarrow
 
-LINES, SHOWN = "lines", "shown"
+LINES, SHOWN, FATAL = "lines", "shown", "fatal"
 
 Tell = Callable[[list[dict[str, Any]]], None]
 """Takes the lines of an item that is finished, once they are in the ledger."""
@@ -58,36 +61,74 @@ class IntoParts:
     """
 
     def __init__(self, folder: Path, explain: Mapping[str, Any], *, overview: bool, done: Finished | None):
-        self._folder, self._explain, self._done = folder, Explain(**explain), done
-        self._overview = overview
+        self._folder, self._overview, self._done = folder, overview, done
+        self._explain: Explain | SiseError
+        try:
+            self._explain = Explain(**explain)
+        except SiseError as error:  # told with the first batch: what is raised here kills the actor
+            self._explain = error
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         """Takes a table of items, or rows of a stream; gives a row an item: its lines, and what is shown."""
-        import pyarrow
+        try:
+            kept = self._explained(batch)
+        except SiseError as error:  # raised here it would come back as a page of text, on standard error too
+            return _replies([], [_told(error)])
+        return _replies(kept, [])
 
+    def _explained(self, batch: pyarrow.Table) -> list[Kept]:
+        """Explain a batch and write its part.
+
+        Raises:
+            SiseError: the next batch would fail too.
+        """
+        explain = self._explain
+        if isinstance(explain, SiseError):
+            raise explain
         batch = as_items(batch)
         if self._done is not None:
             batch = self._done.left(batch)
         name = part_name(ids_of(batch))
-        kept = with_care(
-            self._folder / note_of(name), items_of(batch), lambda items: self._explain.each(items, self._kept)
-        )
+        note, keep = self._folder / note_of(name), partial(self._kept, explain)
+        kept = with_care(note, items_of(batch), lambda items: explain.each(items, keep))
         explained = [one.found for one in kept if one.found[0].line["asked"] is not None]
         for one in chain.from_iterable(explained):
             one.line["files"].append(name)
         if explained:
             write_part(self._folder, name, results(explained))
-        lines = [json.dumps([one.line for one in each.found], allow_nan=False) for each in kept]
-        shown = [json.dumps(list(side_file.lines(each.found[0].line["id"], each.shown))) for each in kept]
-        return pyarrow.table(
-            {LINES: pyarrow.array(lines, pyarrow.string()), SHOWN: pyarrow.array(shown, pyarrow.string())}
-        )
+        return kept
 
-    def _kept(self, outcome: Outcome) -> Kept:
+    def _kept(self, explain: Explain, outcome: Outcome) -> Kept:
+        found = explain.kept(outcome)
         if not self._overview or outcome.picture is None:
-            return Kept(self._explain.kept(outcome), [])
-        parts = [part for _, part in outcome.parts]
-        return Kept(self._explain.kept(outcome), thumbnails(outcome.picture, parts))
+            return Kept(found, [])
+        return Kept(found, thumbnails(outcome.picture, [part for _, part in outcome.parts]))
+
+
+def _replies(kept: Sequence[Kept], fatal: list[str]) -> pyarrow.Table:
+    """What an actor gives back: a row an item, or one that says what ends the run."""
+    import pyarrow
+
+    lines = [json.dumps([one.line for one in each.found], allow_nan=False) for each in kept]
+    shown = [json.dumps(list(side_file.lines(each.found[0].line["id"], each.shown))) for each in kept]
+    columns = {
+        LINES: lines + [""] * len(fatal),
+        SHOWN: shown + [""] * len(fatal),
+        FATAL: [""] * len(lines) + fatal,
+    }
+    return pyarrow.table({name: pyarrow.array(texts, pyarrow.string()) for name, texts in columns.items()})
+
+
+def _told(error: SiseError) -> str:
+    """An error as text, see `_raised`."""
+    return json.dumps([type(error).__name__, error.message, error.settings])
+
+
+def _raised(text: str) -> SiseError:
+    """The error of an actor."""
+    name, message, settings = json.loads(text)
+    kind = getattr(errors, name, SiseError)
+    return kind(message, settings=tuple(settings))
 
 
 class Finishing:
@@ -165,7 +206,8 @@ def run(
                 finishing.enter(lines_of(Outcome(item, error=item.problem)), [])
         if not rows:
             return
-    with connected(plan.address) as ray:
+    cores = available_threads() + isinstance(source, Stream)  # one more, as reading is mostly waiting
+    with connected(plan.address, cores) as ray:
         dealt = Dealt.of(ray, plan, len(rows) or None)
         note(f"on Ray: {dealt}")
         require_shared(ray, parts)
@@ -206,5 +248,7 @@ def _results(
     )
     with reported():
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for lines, shown in zip(batch[LINES].to_pylist(), batch[SHOWN].to_pylist(), strict=True):
-                yield json.loads(lines), json.loads(shown)
+            for row in batch.to_pylist():
+                if row[FATAL]:
+                    raise _raised(row[FATAL])
+                yield json.loads(row[LINES]), json.loads(row[SHOWN])

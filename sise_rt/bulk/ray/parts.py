@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sise_rt.bulk.ledger import Ledger, read_results
-from sise_rt.bulk.table import escaped
+from sise_rt.bulk.table_columns import escaped
 from sise_rt.errors import OutputError, Unwritable
 from sise_rt.wording import counted, reason
 
@@ -80,7 +80,9 @@ def mend(ledger: Ledger) -> list[str]:
     folder = ledger.folder / PARTS
     for path in (*folder.glob(".*.tmp"), *folder.glob(".*.attempt")):
         path.unlink(missing_ok=True)  # of actors that were killed
-    named, torn, unknown = _named(ledger.folder), [], []
+    named = _named(ledger.folder)
+    torn: list[str] = []
+    unknown: list[str] = []
     for path in sorted(folder.glob("*.parquet")):
         ids = named[f"{PARTS}/{path.name}"]
         rows = _rows(path)

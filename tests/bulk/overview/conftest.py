@@ -47,7 +47,9 @@ def line(explanation):
     def of(status):
         outcome = Outcome(
             Item("id", b"", "stem"),
-            {} if status in ("failed", "skipped") else {"grad-cam": [errors.get(status, explanation)]},
+            explained={}
+            if status in ("failed", "skipped")
+            else {"grad-cam": [errors.get(status, explanation)]},
             error=errors["failed"] if status == "failed" else None,
             reason="the model is right" if status == "skipped" else None,
         )

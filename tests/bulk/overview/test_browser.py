@@ -81,7 +81,7 @@ def run(watcher, tmp_path_factory):
         if number % 2:
             pixels[MARK] = 230, 30, 220
         explanation = watcher.explain(pixels)
-        outcome = Outcome(Item("", pixels, ""), {"sise": [explanation]})
+        outcome = Outcome(Item("", pixels, ""), explained={"sise": [explanation]})
         explained.append((lines_of(outcome)[0], thumbnails(explanation.picture, [explanation])))
     bad = lines_of(Outcome(Item("", b"", ""), error=sise_rt.ImageError("torn")))[0]
     lines = []
@@ -119,7 +119,8 @@ def found(tab):
 
 
 def pictures(tab, first=6):
-    """Wait until the first cards that were found have their pictures, and those are drawn."""
+    """Wait until the first cards that were found are in view and have their pictures, and those are drawn."""
+    tab.until("scrollY > 0")
     tab.until(
         f"[...document.querySelectorAll('#found li')].slice(0, {first}).every(card => {{"
         " const images = [...card.querySelectorAll('img')];"

@@ -54,7 +54,7 @@ def test_what_speaks_grpc_is_taken(listener):
 def test_a_wrong_address_is_one_line_within_seconds(monkeypatch, address, message):
     monkeypatch.setattr(cluster, "import_ray", Started)
     start = time.monotonic()
-    with pytest.raises(ProviderError, match=message) as told, connected(address):
+    with pytest.raises(ProviderError, match=message) as told, connected(address, 1):
         pass
     assert time.monotonic() - start < 20  # where Ray would ask for ever
     assert address in str(told.value)
@@ -65,7 +65,7 @@ def test_something_else_that_listens_is_not_taken_for_ray(monkeypatch, listener)
     monkeypatch.setattr(cluster, "import_ray", Started)
     with (
         pytest.raises(ProviderError, match="something else than Ray"),
-        connected(listener(b"HTTP/1.1 400 no")),
+        connected(listener(b"HTTP/1.1 400 no"), 1),
     ):
         pass
 

@@ -34,6 +34,13 @@ def test_few_pictures_need_few_actors():
     assert Dealt.of(Nodes({"CPU": 64.0}), Plan(threads=1, workers=2), None).workers == 2
 
 
+def test_a_stream_has_a_core_to_be_read_with():
+    assert Dealt.of(Nodes({"CPU": 8.0}), Plan(threads=2), None).workers == 3
+    assert Dealt.of(Nodes({"CPU": 9.0}), Plan(threads=2), None).workers == 4
+    with pytest.raises(ArgumentError, match="2 cores, and one to read files"):
+        Dealt.of(Nodes({"CPU": 2.0}), Plan(threads=2), None)
+
+
 @pytest.mark.parametrize(("threads", "gpus"), [(9, 0), (1, 1)])
 def test_no_room_is_refused_rather_than_waited_for(threads, gpus):
     with pytest.raises(ArgumentError, match="no node of the Ray cluster has"):

@@ -8,7 +8,7 @@ from PIL import Image
 
 import sise_rt
 from sise_rt.bulk.ray import Explain
-from sise_rt.bulk.table import COLUMNS
+from sise_rt.bulk.table_columns import COLUMNS
 from sise_rt.errors import BundleError, MethodError, TargetError
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -61,7 +61,10 @@ def test_as_many_rows_come_out_as_go_in(explain, pictures):
 def test_columns_have_the_same_types_in_every_batch(explain, pictures):
     def schema(*data):
         table = pyarrow.table(
-            {"bytes": pyarrow.array(data, pyarrow.binary()), "cam": pyarrow.array([1] * len(data), pyarrow.int8())}
+            {
+                "bytes": pyarrow.array(data, pyarrow.binary()),
+                "cam": pyarrow.array([1] * len(data), pyarrow.int8()),
+            }
         )
         return explain(table).schema
 
