@@ -29,7 +29,7 @@ class Tab:
     """The one page of a browser, and what it said and asked for.
 
     Attributes:
-        errors: lines of its console that are errors, exceptions that nobody caught, and refusals by its policy.
+        errors: of its console, exceptions that nobody caught and refusals by its policy included.
         requests: every address that it asked for, `data:` and `blob:` left out.
     """
 

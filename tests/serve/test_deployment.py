@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -147,16 +148,19 @@ def free_port():
 
 
 @pytest.mark.skipif("SISE_RT_IMAGE" not in os.environ, reason="installs packages: set SISE_RT_IMAGE")
-def test_the_steps_of_the_image_make_a_service(tmp_path_factory):
-    scratch = tmp_path_factory.mktemp("image")
-    for folder in (scratch, *scratch.parents[:2]):
-        folder.chmod(0o755)  # the image's user reads it
-    steps = Steps(scratch)
+def test_the_steps_of_the_image_make_a_service():
+    with tempfile.TemporaryDirectory() as scratch:  # pytest's own are for nobody else to read
+        Path(scratch).chmod(0o755)
+        serves(Steps(Path(scratch)))
+
+
+def serves(steps):
+    """Start what the steps made as the image starts it, and see it explain."""
     port = str(free_port())
     entry = [*json.loads(last("ENTRYPOINT")), "--port", port]
     check = json.loads(last("HEALTHCHECK").partition("CMD ")[2])
     check[-1] = check[-1].replace("8080", port)
-    entry[0] = str(scratch / "opt/sise-rt/bin" / entry[0])
+    entry[0] = str(steps.scratch / "opt/sise-rt/bin" / entry[0])
     command = read_only(entry) if os.geteuid() == 0 else entry
     with subprocess.Popen(command, cwd="/", env=steps.environment) as service:
         try:
@@ -243,7 +247,6 @@ def test_systemd_takes_the_unit(tmp_path):
         pytest.skip("systemd-analyze is not installed")
     text = (EXAMPLES / "sise-rt.service").read_text("utf-8")
     (tmp_path / "sise-rt.service").write_text(text.replace("/opt/sise-rt/bin/sise-rt", "/bin/true"), "utf-8")
-    verified = subprocess.run(
-        [program, "verify", tmp_path / "sise-rt.service"], capture_output=True, text=True
-    )
+    command = [program, "verify", tmp_path / "sise-rt.service"]
+    verified = subprocess.run(command, capture_output=True, text=True)
     assert (verified.returncode, verified.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""The page in a browser, on a server of its own: what a person sees in every state, and that nothing else happens."""
+"""The page in a browser: what is seen in every state, and that nothing else happens."""
 
 import json
 import re
@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -69,6 +70,14 @@ def served(app):
 
 @pytest.fixture
 def address(models, pace):
+    """Of a server that scores few masks, which is enough where they are not looked at."""
+    with served(make_app(models, Settings(preset="fast"), example=True)) as address:
+        yield address
+
+
+@pytest.fixture
+def thorough(models, pace):
+    """Of one that scores all masks, and has one place to wait."""
     with served(make_app(models, Settings(queue=1), example=True)) as address:
         yield address
 
@@ -90,7 +99,7 @@ def tab(browser):
     browser.requests.clear()
     yield browser
     browser.open("about:blank")
-    refusals = re.compile(r"Failed to load resource: .*(status of 4\d\d|ERR_INTERNET_DISCONNECTED)")
+    refusals = re.compile(r"Failed to load resource: .*(status of (4\d\d|503)|ERR_INTERNET_DISCONNECTED)")
     assert [error for error in browser.errors if not refusals.match(error)] == []
 
 
@@ -116,9 +125,9 @@ def shown(tab, selector):
 # -------------------- the way from a picture to its map
 
 
-def test_the_example_is_explained(tab, address, pace):
+def test_the_example_is_explained(tab, thorough, pace):
     pace.seconds = 0.02
-    explain_example(tab, address)
+    explain_example(tab, thorough)
     tab.until(f"{RUNNING} && {MAP_SHOWN}")
     assert tab.text("#target") == "pit (2)"  # while the map is still growing
     assert re.fullmatch(r"\d+ of 102 passes, .* left", tab.text("#step"))
@@ -137,7 +146,7 @@ def test_the_example_is_explained(tab, address, pace):
     ]
     assert tab.run("document.querySelectorAll('#curves polyline').length") == 2
     assert tab.errors == []
-    assert {request.split("/")[2] for request in tab.requests} == {address.split("/")[2]}
+    assert {request.split("/")[2] for request in tab.requests} == {thorough.split("/")[2]}
 
 
 def test_what_can_be_saved_is_there(tab, address):
@@ -189,25 +198,51 @@ def test_another_method_has_its_own_settings(tab, address):
     assert not shown(tab, "#preset")
     tab.click("#example")
     tab.until(DONE)
-    assert "method=grad-cam" in next(request for request in tab.requests if "/jobs?" in request)
+    assert query(tab) == {"model": "surface", "method": "grad-cam", "check": "1"}
     assert not shown(tab, "#blocks")
 
 
-@pytest.mark.parametrize("way", ["choose", "paste", "drop"])
-def test_a_picture_comes_in(tab, address, way):
+def query(tab):
+    """What was asked of the server last."""
+    address = [request for request in tab.requests if "/jobs?" in request][-1]
+    return dict(parse_qsl(urlsplit(address).query))
+
+
+def test_fewer_masks_are_asked_for(tab, thorough):
+    explain_example(tab, thorough)
+    tab.until(DONE)
+    assert query(tab) == {"model": "surface", "method": "sise", "check": "1"}  # as the server is set
+    tab.run("document.getElementById('preset').value = 'fast'; document.getElementById('check').click()")
+    tab.click("#redo")
+    tab.until(f"{PHASE} !== 'done'")
+    tab.until(DONE)
+    assert query(tab) == {"model": "surface", "method": "sise", "preset": "fast", "check": "0"}
+    assert not shown(tab, "#checked")
+
+
+def test_a_picture_is_chosen(tab, address):
     tab.open(address)
     tab.until(READY)
-    if way == "choose":
-        tab.choose(example_picture())
-    else:
-        kind, carrier = {"paste": ("ClipboardEvent", "clipboardData"), "drop": ("DragEvent", "dataTransfer")}[
-            way
-        ]
-        tab.run(
-            "fetch('example.png').then(answer => answer.blob()).then(picture => { const sent = new DataTransfer(); "
-            "sent.items.add(new File([picture], 'surface.png', {type: 'image/png'})); document.body.dispatchEvent("
-            f"new {kind}('{way}', {{bubbles: true, cancelable: true, {carrier}: sent}})); }})"
-        )
+    tab.choose(example_picture())
+    tab.until(DONE)
+    assert tab.text("#over") == "What surface looked at in surface.png"
+
+
+WAYS = {"paste": ("ClipboardEvent", "clipboardData"), "drop": ("DragEvent", "dataTransfer")}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_picture_is_brought(tab, address, way):
+    event, carrier = WAYS[way]
+    tab.open(address)
+    tab.until(READY)
+    tab.run(
+        "fetch('example.png').then(answer => answer.blob()).then(picture => {"
+        "const sent = new DataTransfer();"
+        "sent.items.add(new File([picture], 'surface.png', {type: 'image/png'}));"
+        f"const brought = new {event}('{way}', {{bubbles: true, cancelable: true, {carrier}: sent}});"
+        "document.body.dispatchEvent(brought); })"
+    )
     tab.until(DONE)
     assert tab.text("#over") == "What surface looked at in surface.png"
 
@@ -242,22 +277,22 @@ def test_a_bad_picture_is_told_in_the_servers_words(tab, address, tmp_path):
     assert not shown(tab, "#notice")
 
 
-def test_a_stopped_job_keeps_its_map(tab, address, pace):
+def test_a_stopped_job_keeps_its_map(tab, thorough, pace):
     pace.seconds = 0.05
-    explain_example(tab, address)
+    explain_example(tab, thorough)
     tab.until(f"{RUNNING} && {MAP_SHOWN}")
     tab.click("#stop")
     tab.until(f"{PHASE} === 'stopped'")
-    assert re.match(r"Stopped: the map is partial, by \d+ masks", tab.text("#notice-text"))
+    assert re.match(r"Stopped. The map is partial: it draws on \d+ masks", tab.text("#notice-text"))
     assert tab.run("document.getElementById('map').naturalWidth") == 512
     assert tab.run("document.querySelector('#files a').download") == "example.2.partial.png"
     assert tab.run("document.activeElement.id") == "target"
     assert tab.errors == []
 
 
-def test_a_full_queue_is_waited_for(tab, address, pace):
+def test_a_full_queue_is_waited_for(tab, thorough, pace):
     pace.seconds = 0.05
-    tab.open(address)
+    tab.open(thorough)
     tab.until(READY)
     occupy(tab, 2)
     tab.click("#example")
@@ -271,9 +306,9 @@ def test_a_full_queue_is_waited_for(tab, address, pace):
     assert not shown(tab, "#notice")
 
 
-def test_a_full_queue_need_not_be_waited_for(tab, address, pace):
+def test_a_full_queue_need_not_be_waited_for(tab, thorough, pace):
     pace.seconds = 0.05
-    tab.open(address)
+    tab.open(thorough)
     tab.until(READY)
     occupy(tab, 2)
     tab.click("#example")
@@ -284,9 +319,9 @@ def test_a_full_queue_need_not_be_waited_for(tab, address, pace):
     pace.seconds = 0
 
 
-def test_the_place_in_line_is_told(tab, address, pace):
+def test_the_place_in_line_is_told(tab, thorough, pace):
     pace.seconds = 0.05
-    tab.open(address)
+    tab.open(thorough)
     tab.until(READY)
     occupy(tab, 1)
     tab.click("#example")
@@ -296,7 +331,7 @@ def test_the_place_in_line_is_told(tab, address, pace):
     tab.until(DONE)
 
 
-def test_a_broken_stream_is_taken_up_where_it_was(tab, address, pace, monkeypatch):
+def test_a_broken_stream_is_taken_up_where_it_was(tab, thorough, pace, monkeypatch):
     stream, asked = Job.stream, []
 
     async def breaking(job, after, return_seconds):
@@ -308,7 +343,7 @@ def test_a_broken_stream_is_taken_up_where_it_was(tab, address, pace, monkeypatc
 
     monkeypatch.setattr(Job, "stream", breaking)
     pace.seconds = 0.02
-    explain_example(tab, address)
+    explain_example(tab, thorough)
     tab.until(WAITING)
     assert tab.text("#notice-text").startswith("The server does not answer.")
     tab.until(DONE)
@@ -331,6 +366,21 @@ def test_a_server_that_is_gone_is_waited_for(tab, address):
         tab.call(network, offline=False, **nothing)
     tab.click("#retry")
     tab.until(DONE)
+
+
+def test_a_server_that_ends_is_told_in_its_own_words(tab, models, pace):
+    app = make_app(models, Settings(), example=True)
+    with served(app) as address:
+        tab.open(address)
+        tab.until(READY)
+        app.state.service.work.draining = True
+        tab.click("#example")
+        tab.until(WAITING)
+        told = r"The server refuses: the server is about to end: .*\. The page tries again in \d seconds?\."
+        assert re.fullmatch(told, tab.text("#notice-text"))
+        app.state.service.work.draining = False
+        tab.click("#retry")
+        tab.until(DONE)
 
 
 def test_a_token_is_asked_for_and_kept_nowhere(tab, models, pace):
@@ -382,9 +432,9 @@ def test_nothing_is_wider_than_the_window(tab, address, size):
         assert tab.run("document.documentElement.scrollWidth") <= size[0]
 
 
-def test_it_can_be_used_by_keys_alone(tab, address, pace):
+def test_it_can_be_used_by_keys_alone(tab, thorough, pace):
     pace.seconds = 0.02
-    tab.open(address)
+    tab.open(thorough)
     tab.until(READY)
     reached = []
     for _ in range(5):
@@ -441,10 +491,18 @@ def test_several_models_are_chosen_among(tab, models, pace):
         tab.click("#example")
         tab.until(DONE)
         assert tab.text("#over") == "What second looked at in example.png"
+        tab.run(
+            "document.getElementById('model').value = 'first'; "
+            "document.getElementById('model').dispatchEvent(new Event('change'))"
+        )
+        assert not shown(tab, "#best")  # the other model's
+        tab.click("#redo")
+        tab.until(DONE)
+        assert tab.text("#over") == "What first looked at in example.png"
 
 
 def test_the_page_asks_for_nothing_elsewhere():
-    """Not even where the browser would not: no address in its files begins with a scheme, but for names of SVG."""
+    """No address in its files has a scheme, but for the name of SVG."""
     folder = Path(__file__).parents[2] / "sise_rt" / "serve" / "page"
     for file in folder.iterdir():
         addresses = re.findall(r"\b\w+:?//[\w.-]+", file.read_text("utf-8"))

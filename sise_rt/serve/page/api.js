@@ -41,7 +41,13 @@ async function refusal(response) {
 }
 
 export async function json(path, options) {
-  return (await call(path, options)).json();
+  const response = await call(path, options);
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Unreachable("What answers is not the server of this page.");
+  }
 }
 
 export async function blob(path, options) {

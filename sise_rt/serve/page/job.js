@@ -6,7 +6,7 @@ const LONGEST_WAIT = 15; // seconds between two tries to reach a server that doe
 const ENDS = new Set(["done", "failed", "stopped"]);
 
 // A picture and what is asked of it: yields {name, data}: the server's events, and those of the way there:
-// `sending`, `waiting` {reason, seconds}, `accepted` {path}. Ends after one of `done`, `failed`, `stopped`.
+// `sending`, `waiting` {reason, text, seconds}, `accepted` {path}. Ends after one of `done`, `failed`, `stopped`.
 //
 // `pause(seconds)` resolves when it is time to try again, earlier where the person says so.
 export async function* explained(picture, query, signal, pause) {
@@ -28,7 +28,7 @@ export async function* explained(picture, query, signal, pause) {
       }
       if (!passing(error)) throw error;
     }
-    yield* resting("gone", backoff(tries++), pause);
+    yield* resting({ reason: "gone" }, backoff(tries++), pause);
   }
 }
 
@@ -44,17 +44,21 @@ async function* admitted(picture, query, signal, pause) {
       return path;
     } catch (error) {
       if (!passing(error)) throw error;
-      const full = error instanceof Refused && error.status === 429;
-      yield* resting(full ? "full" : "gone", error.wait ?? backoff(tries), pause);
+      yield* resting(cause(error), error.wait ?? backoff(tries), pause);
     }
   }
 }
 
-async function* resting(reason, seconds, pause) {
+async function* resting(why, seconds, pause) {
   for (let left = seconds; left > 0; left--) {
-    yield { name: "waiting", data: { reason, seconds: left } };
+    yield { name: "waiting", data: { ...why, seconds: left } };
     if (await pause(1)) return;
   }
+}
+
+function cause(error) {
+  if (!(error instanceof Refused)) return { reason: "gone" };
+  return error.status === 429 ? { reason: "full" } : { reason: "refused", text: error.message };
 }
 
 // Whether the same request may do better later.

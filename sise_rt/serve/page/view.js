@@ -148,17 +148,19 @@ function sentence(text) {
 
 // The map of each block over the picture; `path` is that of the job.
 export async function showBlocks(blocks, path, signal) {
-  byId("tiles").replaceChildren(...await Promise.all(blocks.map((block, i) => tile(block, `${path}/blocks/${i + 1}.png`, signal))));
+  const tiles = blocks.map((block, i) => tile(block, `${path}/blocks/${i + 1}.png`, signal));
+  byId("tiles").replaceChildren(...await Promise.all(tiles));
   show("blocks");
 }
 
 async function tile({ name, kept, maps, used }, path, signal) {
   const image = element("img");
   if (used) await showImage(image, path, `The map of ${name} over the picture`, signal);
+  const counts = element("span", { class: "faint" }, `${kept} of ${maps} maps kept`);
   return element(
     "figure", {},
     used ? image : element("div", { class: "none" }, "no usable map"),
-    element("figcaption", { class: "small" }, name, element("span", { class: "faint" }, `${kept} of ${maps} maps kept`)),
+    element("figcaption", { class: "small" }, name, counts),
   );
 }
 
@@ -187,7 +189,8 @@ function bearing({ area, bears, whole, hidden, least }) {
   if (bears === null) return size;
   if (bears) return `${size} The confidence rests on it: hiding it takes more than hiding as much elsewhere.`;
   if (whole - hidden < least * whole) {
-    return `${size} Hiding it takes hardly any confidence, as what is left suffices: do not take the map for the only reason.`;
+    return `${size} Hiding it takes hardly any confidence, as what is left suffices: do not take the map for the ` +
+      "only reason.";
   }
   return `${size} Hiding it takes hardly more than hiding as much elsewhere: do not take the map for the reason.`;
 }
