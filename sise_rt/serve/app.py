@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from . import health, job_routes, plain
+from . import health, job_routes, openapi, plain, v1, v2
 from .guard import Guard
 from .models import Model
 from .refusals import Refused
@@ -28,10 +28,23 @@ ROUTES = (
     Route("/jobs/{id}", job_routes.show_job, methods=["GET"]),
     Route("/jobs/{id}", job_routes.stop_job, methods=["DELETE"]),
     Route("/jobs/{id}/events", job_routes.watch_job),
-    Route("/jobs/{id}/blocks/{number:int}.png", job_routes.show_block),
+    Route("/jobs/{id}/blocks/{number}.png", job_routes.show_block),
     Route("/jobs/{id}/{part}", job_routes.show_part),
+    Route("/v1/models", v1.list_models),
+    Route("/v1/models/{name}:explain", v1.explain, methods=["POST"]),
+    Route("/v1/models/{name}:predict", v1.predict_only, methods=["POST"]),
+    Route("/v1/models/{name}", v1.show_model),
+    Route("/v2", v2.show_server),
     Route("/v2/health/live", health.live),
     Route("/v2/health/ready", health.ready),
+    Route("/v2/models", v2.list_models),
+    Route("/v2/models/{name}", v2.show_model),
+    Route("/v2/models/{name}/ready", v2.ready_model),
+    Route("/v2/models/{name}/infer", v2.infer, methods=["POST"]),
+    Route("/v2/models/{name}/versions/{version}", v2.show_model),
+    Route("/v2/models/{name}/versions/{version}/ready", v2.ready_model),
+    Route("/v2/models/{name}/versions/{version}/infer", v2.infer, methods=["POST"]),
+    Route("/openapi.json", openapi.show),
     Route("/metrics", health.metrics),
 )
 PUBLIC = ("/v2/health/live", "/v2/health/ready")  # besides the page: what asks them bears no token

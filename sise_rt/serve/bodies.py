@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from .settings import Settings
 T = TypeVar("T")
 
 DEEPEST = 64  # of JSON
+KEY = re.compile(r" field `(.*)`$")  # in what msgspec says
 MOST_FIELDS = 32  # of a form
 LONGEST_FIELD = 10_000  # bytes
 OPENING, CLOSING = np.frombuffer(b"[{", np.uint8), np.frombuffer(b"]}", np.uint8)
@@ -43,6 +45,8 @@ async def read_body(request: Request, settings: Settings) -> bytes:
         ClientDisconnect: the client has gone.
     """
     too_large = Refused(413, f"the body is larger than {in_bytes(settings.max_body)}", IMAGE)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "the body is compressed: send it as it is", "Content-Encoding")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > 18 or int(length) > settings.max_body):
         raise too_large
@@ -102,20 +106,44 @@ async def _form(headers: Headers, body: bytes) -> Sent:
     return Sent(picture, fields)
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, kind: type[T] = Any) -> T:  # type: ignore[assignment]
     """A body as JSON, which has no NaN and no endless nesting.
 
+    Args:
+        body: of a request.
+        kind: what it has to be, as msgspec takes types; what is `msgspec.Raw` in it is decoded later.
+
     Raises:
-        Refused: it is none.
+        Refused: it is none, or is not of that kind; the field is named by its path, as `inputs[0].shape`.
     """
     if not body:
         raise Refused(400, "no body: send JSON")
     if _depth(body) > DEEPEST:
         raise Refused(400, f"the JSON is nested deeper than {DEEPEST}")
+    return decode_json(body, kind)
+
+
+def decode_json(text: bytes | msgspec.Raw, kind: type[T], field: str = "") -> T:
+    """JSON, or a part of a body that is known to be nested no deeper than it may.
+
+    Args:
+        text: of it.
+        kind: as for `parse_json`.
+        field: of the body that it is the value of; empty for the body itself.
+
+    Raises:
+        Refused: as `parse_json`.
+    """
     try:
-        return msgspec.json.decode(body)
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        key = KEY.search(message)  # that is missing, or is unknown
+        at = f"{field}{path.removesuffix('`')}{f'.{key[1]}' if key else ''}".removeprefix(".")
+        said = f"{message[0].lower()}{message[1:]}"
+        raise Refused(400, f"{at}: {said}" if at else f"the body: {said}", at or None) from error
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the body is no JSON: {error}") from error
+        raise Refused(400, f"the body is no JSON: {error}", field or None) from error
 
 
 def _depth(body: bytes) -> int:

@@ -11,14 +11,14 @@ from .service import service_of
 
 
 async def live(request: Request) -> Response:
-    """That the process answers."""
-    return Json({"live": True})
+    """That the process answers. Servers differ in what they call it, so both words are there."""
+    return Json({"live": True, "ready": not service_of(request).work.draining})
 
 
 async def ready(request: Request) -> Response:
     """Whether requests are admitted; 503 while the server ends. Before all models are loaded none listens."""
     draining = service_of(request).work.draining
-    return Json({"ready": not draining}, 503 if draining else 200)
+    return Json({"ready": not draining, "live": True}, 503 if draining else 200)
 
 
 async def metrics(request: Request) -> Response:

@@ -82,12 +82,13 @@ async def show_part(request: Request) -> Response:
 
 async def show_block(request: Request) -> Response:
     """The map of a block over the picture; blocks count from 1."""
-    job, number = _job(request), request.path_params["number"]
+    job, given = _job(request), request.path_params["number"]
     answer = _answer(job, "maps of blocks")
     blocks = answer.explanation.blocks
-    if not 1 <= number <= len(blocks) or blocks[number - 1].visualization is None:
-        raise Refused(404, f"the job has no map of a block {number}", "number")
-    content = await service_of(request).beside(partial(block_painted, answer, number - 1))
+    number = next((place for place in range(len(blocks)) if given == str(place + 1)), None)
+    if number is None or blocks[number].visualization is None:
+        raise Refused(404, f"the job has no map of a block {given}", "number")
+    content = await service_of(request).beside(partial(block_painted, answer, number))
     return Response(content, media_type="image/png")
 
 

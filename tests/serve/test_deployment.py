@@ -172,7 +172,8 @@ def serves(steps):
             picture = (ROOT / "sise_rt/demo/surface.png").read_bytes()
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/explain", picture, timeout=60) as answer:
                 assert answer.headers["Content-Type"] == "image/png"
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+            page = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Accept": "text/html"})
+            with urllib.request.urlopen(page, timeout=60) as answer:
                 assert b"What did the model look at?" in answer.read()
             service.send_signal(signal.SIGTERM)
             assert service.wait(60) == 0
