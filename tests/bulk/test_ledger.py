@@ -256,6 +256,19 @@ def test_other_settings_are_refused_and_both_are_named(tmp_path):
     assert run(tmp_path)[0] == {"a": "done"}
 
 
+def test_of_groups_of_settings_what_differs_is_told(tmp_path):
+    methods = {"sise": {"mu": 0.0, "fusion": "otsu", "max_passes": 0}}
+    run(tmp_path, entry("a"), settings={"methods": methods, "drawing": {"size": 512}})
+    for changed, told in (
+        ({"methods": {"sise": methods["sise"] | {"mu": 0.3}}}, "methods, sise, mu: 0.0 there, 0.3 now"),
+        ({"methods": {"rise": {}}}, 'methods: ["sise"] there, ["rise"] now'),
+        ({"drawing": None}, 'drawing: {"size": 512} there, null now'),
+    ):
+        with pytest.raises(OutputError) as caught:
+            run(tmp_path, settings={"methods": methods, "drawing": {"size": 512}} | changed)
+        assert f"({told})" in caught.value.message
+
+
 def test_a_run_without_results_binds_nobody(tmp_path):
     assert not has_run(tmp_path)
     run(tmp_path)
