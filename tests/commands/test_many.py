@@ -132,7 +132,7 @@ def test_one_picture_in_the_folder_of_a_run_is_an_item_of_it(explain, cameras, t
     explain("photos", "-o", out, "--limit", 1)
     assert explain("photos/cam1/0.png", "-o", out, "-t", 0)[0] == 2
     assert explain("photos/cam2/0.png", "-o", out)[0] == 0
-    assert ends(out) == {"cam1/0.png": "done", "0.png": "done"}
+    assert ends(out) == {"cam1/0.png": "done", "cam2/0.png": "done"}
 
 
 def test_one_picture_is_no_run(explain, cameras, tmp_path):
