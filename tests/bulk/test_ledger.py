@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from sise_rt.bulk.ledger import SETTINGS, has_run, opened, read_results, result_files
+from sise_rt.bulk.ledger import SETTINGS, has_run, opened, read_results, result_files, root_of_run
 from sise_rt.errors import ArgumentError, OutputError, Unwritable
 
 SETTINGS_OF_RUN = {"bundle": "12ab", "mu": 0.0}
@@ -273,9 +274,17 @@ def test_a_run_without_results_binds_nobody(tmp_path):
     assert not has_run(tmp_path)
     run(tmp_path)
     run(tmp_path, settings={"bundle": "34cd", "mu": 0.5})
-    assert has_run(tmp_path)
+    assert not has_run(tmp_path)
+    assert not has_run(tmp_path)
     assert json.loads((tmp_path / SETTINGS).read_text())["mu"] == 0.5
     assert [path.name for path in tmp_path.iterdir()] == [SETTINGS]
+    assert root_of_run(tmp_path) is None
+
+
+def test_a_run_knows_its_root(tmp_path):
+    run(tmp_path, entry("a"), settings={"root": "/photos"})
+    assert has_run(tmp_path)
+    assert root_of_run(tmp_path) == Path("/photos")
 
 
 def test_settings_that_are_no_numbers_are_not_kept(tmp_path):
