@@ -135,8 +135,8 @@ def result_files(folder: Path) -> list[Path]:
 
 
 def has_run(folder: Path) -> bool:
-    """Whether a folder holds a run."""
-    return (folder / SETTINGS).is_file()
+    """Whether a folder holds a run; one that was refused before its first result is none."""
+    return (folder / SETTINGS).is_file() and any(path.stat().st_size for path in result_files(folder))
 
 
 def root_of_run(folder: Path) -> Path | None:
@@ -145,7 +145,7 @@ def root_of_run(folder: Path) -> Path | None:
     Raises:
         OutputError: the folder cannot be read.
     """
-    before = settings.kept(folder / SETTINGS)
+    before = settings.kept(folder / SETTINGS) if has_run(folder) else None
     try:
         root = json.loads(before or b"{}")["root"]
     except (

@@ -48,7 +48,7 @@ def settings_of_run(
         "only_wrong": asked.only_wrong,
         "below_confidence": asked.below,
         "check": None if asked.check is None else asked.check.__name__,
-        "outputs": sorted(keep.outputs),
+        "outputs": sorted(keep.outputs if maps == "files" else {*keep.outputs, "map"}),
         "maps": maps,
         "map_size": keep.map_size,
         "drawing": drawing,

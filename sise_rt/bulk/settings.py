@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,19 +78,30 @@ def keep(path: Path, content: bytes, before: bytes | None, *, started: bool, wha
     there, now = _settings(path, before), json.loads(content)
     if not started and there.keys() == now.keys():  # with other keys the file is somebody else's
         return write_whole(path, content)
-    if changed := [key for key in now | there if now.get(key) != there.get(key)]:
-        parts = (
-            f"another {key}"
-            if key in FINGERPRINTS
-            else f"{key}: {_brief(there.get(key))} there, {_brief(now.get(key))} now"
-            for key in changed
-        )
+    if changed := list(_differing(there, now)):
         raise OutputError(
-            f"{path.parent} holds {what} with other settings ({'; '.join(parts)}): give another folder, "
+            f"{path.parent} holds {what} with other settings ({'; '.join(changed)}): give another folder, "
             "or the same settings to go on with it",
             settings=(setting,),
         )
     return None
+
+
+def _differing(there: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """What differs, in words: of groups of settings what within them does, as a whole group is too long."""
+    for key in now | there:
+        before, after = there.get(key), now.get(key)
+        name = f"{above}{key}"
+        if before == after:
+            continue
+        if name in FINGERPRINTS:
+            yield f"another {name}"
+        elif not (isinstance(before, dict) and isinstance(after, dict)):
+            yield f"{name}: {_brief(before)} there, {_brief(after)} now"
+        elif before.keys() == after.keys():
+            yield from _differing(before, after, f"{name}, ")
+        else:
+            yield f"{name}: {_brief([*before])} there, {_brief([*after])} now"
 
 
 def _settings(path: Path, content: bytes) -> dict[str, Any]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "sise-rt/table/1"
 """What such a table is, as its metadata tell: the number changes where a column changes its meaning."""
+ENDING = ".parquet"
 MARK = b"sise-rt"
 GROUP = 4096  # rows of a row group at most
 GROUP_BYTES = 32 << 20  # of records and maps that a row group has in memory
@@ -53,9 +54,14 @@ def prepare_table(path: Path) -> None:
     """Find out before the work whether a table can be written there; its folder is made if missing.
 
     Raises:
-        ArgumentError: pyarrow is not installed.
+        ArgumentError: the name has another ending than `.parquet`, or pyarrow is not installed.
         OutputError: the file is there and no table of a run, or its folder cannot be used.
     """
+    if path.suffix.lower() != ENDING:
+        raise ArgumentError(
+            f"{str(path)!r} has another ending than the Parquet that a table is: call it {ENDING}",
+            settings=("table",),
+        )
     _, parquet = _arrow()
     make_folder(path.parent, settings=("table",))
     try:

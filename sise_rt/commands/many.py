@@ -11,11 +11,12 @@ from typing import Any
 from sise_rt import Explainer
 from sise_rt.bulk.explaining import Asked
 from sise_rt.bulk.forecast import forecast, free_bytes, refuse_too_large
-from sise_rt.bulk.items import Item
+from sise_rt.bulk.items import FAILED, Item
 from sise_rt.bulk.keeping import Keep
 from sise_rt.bulk.ledger import Ledger, has_run, opened
 from sise_rt.bulk.map_shards import MapShards
 from sise_rt.bulk.overview import side_file
+from sise_rt.bulk.overview.pages import refuse_foreign_pages
 from sise_rt.bulk.own_files import OwnFiles
 from sise_rt.bulk.run import Run, settings_of_run
 from sise_rt.bulk.table import of_shard, prepare_table
@@ -62,6 +63,8 @@ def explain_many(
         settings |= on_ray.settings
     if writing.table is not None:
         prepare_table(of_shard(writing.table, many.shard))
+    if writing.overview:
+        refuse_foreign_pages(out)
     if not has_run(out):
         pictures = [(item.stem, name_of(item)) for item in items]
         prepare_folder(out, pictures, range(explainer.manifest.classes))
@@ -83,7 +86,10 @@ def _left(items: Sequence[Item], ledger: Ledger, writing: Writing, *, skip: bool
     """The items that are to be explained."""
     left = [item for item in items if item.id not in ledger.statuses] if skip else list(items)
     if (there := len(items) - len(left)) and not writing.silent:
-        say(f"note: {there} of {counted(len(items), 'picture')} are there already", err=True)
+        are = "is" if there == 1 else "are"
+        failed = sum(ledger.statuses.get(item.id) == FAILED for item in items)
+        again = f", {failed} of them failed: --retry-failed tries again" if failed else ""
+        say(f"note: {there} of {counted(len(items), 'picture')} {are} there already{again}", err=True)
     return left
 
 

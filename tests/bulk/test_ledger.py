@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from sise_rt.bulk.ledger import SETTINGS, has_run, opened, read_results, result_files
+from sise_rt.bulk.ledger import SETTINGS, has_run, opened, read_results, result_files, root_of_run
 from sise_rt.errors import ArgumentError, OutputError, Unwritable
 
 SETTINGS_OF_RUN = {"bundle": "12ab", "mu": 0.0}
@@ -256,13 +257,34 @@ def test_other_settings_are_refused_and_both_are_named(tmp_path):
     assert run(tmp_path)[0] == {"a": "done"}
 
 
+def test_of_groups_of_settings_what_differs_is_told(tmp_path):
+    methods = {"sise": {"mu": 0.0, "fusion": "otsu", "max_passes": 0}}
+    run(tmp_path, entry("a"), settings={"methods": methods, "drawing": {"size": 512}})
+    for changed, told in (
+        ({"methods": {"sise": methods["sise"] | {"mu": 0.3}}}, "methods, sise, mu: 0.0 there, 0.3 now"),
+        ({"methods": {"rise": {}}}, 'methods: ["sise"] there, ["rise"] now'),
+        ({"drawing": None}, 'drawing: {"size": 512} there, null now'),
+    ):
+        with pytest.raises(OutputError) as caught:
+            run(tmp_path, settings={"methods": methods, "drawing": {"size": 512}} | changed)
+        assert f"({told})" in caught.value.message
+
+
 def test_a_run_without_results_binds_nobody(tmp_path):
     assert not has_run(tmp_path)
     run(tmp_path)
     run(tmp_path, settings={"bundle": "34cd", "mu": 0.5})
-    assert has_run(tmp_path)
+    assert not has_run(tmp_path)
+    assert not has_run(tmp_path)
     assert json.loads((tmp_path / SETTINGS).read_text())["mu"] == 0.5
     assert [path.name for path in tmp_path.iterdir()] == [SETTINGS]
+    assert root_of_run(tmp_path) is None
+
+
+def test_a_run_knows_its_root(tmp_path):
+    run(tmp_path, entry("a"), settings={"root": "/photos"})
+    assert has_run(tmp_path)
+    assert root_of_run(tmp_path) == Path("/photos")
 
 
 def test_settings_that_are_no_numbers_are_not_kept(tmp_path):

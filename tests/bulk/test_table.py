@@ -183,9 +183,18 @@ def test_what_is_no_table_of_a_run_stays(tmp_path, content):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t", "parquet"])
+def test_a_table_is_called_what_it_is(tmp_path, name):
+    with pytest.raises(ArgumentError, match=r"call it \.parquet") as caught:
+        prepare_table(tmp_path / "new" / name)
+    assert caught.value.settings == ("table",)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_is_no_table(tmp_path):
+    (tmp_path / "t.parquet").mkdir()
     with pytest.raises(OutputError, match="no table of a run"):
-        prepare_table(tmp_path)
+        prepare_table(tmp_path / "t.parquet")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="is a file: name a folder"):
         prepare_table(tmp_path / "file" / "t.parquet")

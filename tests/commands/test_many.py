@@ -75,16 +75,16 @@ def test_the_same_command_does_what_is_not_there(explain, cameras, tmp_path):
     code, printed, err = explain("photos", "-o", out)
     assert code == 1  # one failed before
     assert "->" not in printed
-    assert "note: 3 of 3 pictures are there already" in err
+    assert "note: 3 of 3 pictures are there already, 1 of them failed: --retry-failed tries again\n" in err
     assert (out / "results.jsonl").read_bytes() == before
     shutil.copy(cameras / "cam1" / "0.png", cameras / "cam2" / "bad.png")
     assert explain("photos", "-o", out)[0] == 1
     code, printed, err = explain("photos", "-o", out, "--retry-failed")
     assert code == 0
-    assert [line.split(":")[0] for line in printed.splitlines() if "->" in line] == ["bad.png"]
+    assert [line.split(":")[0] for line in printed.splitlines() if "->" in line] == ["cam2/bad.png"]
     assert ends(out)["cam2/bad.png"] == "done"
     shutil.copy(cameras / "cam1" / "0.png", cameras / "more.png")
-    assert "note: 3 of 4 pictures are there already" in explain("photos", "-o", out)[2]
+    assert "note: 3 of 4 pictures are there already\n" in explain("photos", "-o", out)[2]
     assert len(lines(out)) == 4
 
 
@@ -107,7 +107,8 @@ def test_other_settings_are_refused_with_both_named(explain, cameras, tmp_path):
         (["--top-k", 2], "top_k: 1 there, 2 now"),
         (["-t", "pit"], "targets: null there, [2] now"),
         (["--outputs", "map"], 'outputs: ["map", "overlay", "record"] there, ["map"] now'),
-        (["--palette", "viridis"], "drawing: "),
+        (["--palette", "viridis"], 'drawing, palette: "inferno" there, "viridis" now'),
+        (["--maps", "shards"], '(maps: "files" there, "shards" now)'),
     ):
         code, _, err = explain("photos", "-o", out, *arguments)
         assert code == 2
@@ -116,12 +117,22 @@ def test_other_settings_are_refused_with_both_named(explain, cameras, tmp_path):
     assert files(out) == before
 
 
+def test_an_overview_of_somebody_else_stays(explain, cameras, tmp_path):
+    page = tmp_path / "overview.html"
+    page.write_text("mine")
+    code, _, err = explain("photos", "-o", tmp_path, "--overview")
+    assert code == 2
+    assert "is no overview of a run, so it stays as it is" in err
+    assert page.read_text() == "mine"
+    assert not (tmp_path / "run.json").exists()
+
+
 def test_one_picture_in_the_folder_of_a_run_is_an_item_of_it(explain, cameras, tmp_path):
     out = tmp_path / "out"
     explain("photos", "-o", out, "--limit", 1)
     assert explain("photos/cam1/0.png", "-o", out, "-t", 0)[0] == 2
     assert explain("photos/cam2/0.png", "-o", out)[0] == 0
-    assert ends(out) == {"cam1/0.png": "done", "0.png": "done"}
+    assert ends(out) == {"cam1/0.png": "done", "cam2/0.png": "done"}
 
 
 def test_one_picture_is_no_run(explain, cameras, tmp_path):

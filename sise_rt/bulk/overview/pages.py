@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -55,6 +56,28 @@ def write_overview(
             gallery.add(rows)
         gallery.finish(settings, resume)
     return gallery.tally
+
+
+def refuse_foreign_pages(folder: Path) -> None:
+    """Find out before the work whether pages would replace or remove any that are not of a run.
+
+    Those of a run have side files beside them, which are there first.
+
+    Raises:
+        OutputError: there are such pages, or the folder cannot be read.
+    """
+    if side_files(folder):
+        return
+    try:
+        present = [path for path in (folder / FIRST, *_further(folder / FOLDER)) if os.path.lexists(path)]
+    except OSError as error:
+        raise OutputError(f"{folder / FOLDER} cannot be read: {reason(error)}", settings=("out",)) from error
+    if present:
+        raise OutputError(
+            f"{str(present[0])!r} exists already and is no overview of a run, so it stays as it is: choose "
+            "another folder, or do without an overview",
+            settings=("out", "overview"),
+        )
 
 
 class _Gallery:
@@ -185,8 +208,13 @@ def _jumps(pages: int) -> Element | None:
 def _remove_further(folder: Path, pages: int) -> None:
     """Remove what an earlier overview of more pages left."""
     try:
-        for path in folder.glob("[0-9]*.html"):
-            if path.stem.isdecimal() and int(path.stem) > pages:
+        for path in _further(folder):
+            if int(path.stem) > pages:
                 path.unlink()
     except OSError as error:
-        raise OutputError(f"{path} cannot be removed: {reason(error)}") from error
+        raise OutputError(f"a page in {folder} cannot be removed: {reason(error)}") from error
+
+
+def _further(folder: Path) -> list[Path]:
+    """The pages from the second on that a folder has."""
+    return [path for path in folder.glob("[0-9]*.html") if path.stem.isdecimal()]

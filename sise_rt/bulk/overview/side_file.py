@@ -40,16 +40,16 @@ def side_files(folder: Path) -> list[Path]:
 
 
 def begin(path: Path) -> None:
-    """See to it that a side file can be added to: its folder is made, what a kill tore off is cut off.
+    """See to it that a side file can be added to: it is made if missing, what a kill tore off is cut off.
 
     Raises:
         OutputError: it cannot be written.
     """
     make_folder(path.parent)
     try:
-        if path.exists():
-            with path.open("r+b") as file:
-                file.truncate(_end(file))
+        path.touch()  # also of a run without any thumbnail: it tells whose the pages are
+        with path.open("r+b") as file:
+            file.truncate(_end(file))
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {reason(error)}: check folder and rights") from error
 

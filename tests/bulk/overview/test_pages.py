@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sise_rt.bulk.overview import index as index_module
-from sise_rt.bulk.overview.pages import PAGE, write_overview
+from sise_rt.bulk.overview.pages import PAGE, refuse_foreign_pages, write_overview
 from sise_rt.bulk.overview.side_file import begin, keep, side_file
 from sise_rt.bulk.overview.thumbnails import CELLS, Thumbnail
 from sise_rt.errors import OutputError
@@ -174,3 +174,20 @@ def test_where_it_cannot_be_written(tmp_path, line):
     (tmp_path / "overview.html").mkdir()
     with pytest.raises(OutputError, match="cannot be written"):
         write_overview(tmp_path, [line("a")], SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["overview.html", "overview/2024.html"])
+def test_pages_of_somebody_else_are_found_before_the_work(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    (path.parent / "0001.2.png").write_bytes(b"a result")
+    refuse_foreign_pages(tmp_path)
+    path.write_text("mine")
+    with pytest.raises(OutputError, match=f"'{path}' exists already") as caught:
+        refuse_foreign_pages(tmp_path)
+    assert caught.value.settings == ("out", "overview")
+
+
+def test_pages_of_a_run_are_replaced(run):
+    refuse_foreign_pages(run(0))
+    refuse_foreign_pages(run(PAGE + 1))
