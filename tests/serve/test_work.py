@@ -1,6 +1,8 @@
 """The queue: its bounds, its order, time that runs while a request waits, and who is let go."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -109,6 +111,26 @@ def test_a_client_that_goes_away_stops_its_work(held, picture, stage):
             assert held.entered.wait(60)
     held.until(lambda: len(held.service.work.turns) == (stage == "waiting"))
     assert not held.service.work.waiting
+
+
+def test_what_was_stopped_before_its_turn_lets_go_of_its_picture(held, picture):
+    held.job(picture)
+    assert held.entered.wait(60)
+    pictures = weakref.WeakSet()
+    read = held.service.read
+
+    async def watched(*arguments):
+        prepared = await read(*arguments)
+        pictures.add(prepared)
+        return prepared
+
+    held.service.read = watched
+    for _ in range(5):
+        held.ask("DELETE", held.job(picture) + "?forget=1")
+    held.until(lambda: not held.service.work.waiting)
+    gc.collect()
+    assert not pictures
+    assert not held.let_go.is_set()
 
 
 def test_several_workers_work_at_a_time(models, picture):
