@@ -161,7 +161,7 @@ class Work:
         """
         loop = asyncio.get_running_loop()
         began: float | None = None
-        held = [function]  # let go of at the end: what is cancelled stays in the executor till a thread is free
+        held = [function]  # let go of at the end: the executor keeps what is cancelled until a thread is free
         del function
 
         def work() -> T:
