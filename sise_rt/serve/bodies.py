@@ -72,7 +72,7 @@ async def read_sent(request: Request, settings: Settings) -> Sent:
     """
     body = await read_body(request, settings)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        return await _form(request.headers, body)
+        return await asyncio.to_thread(_read_form, request.headers, body)  # 20 MB of it take seconds
     if not body:
         raise Refused(400, "no body: send the picture as the body, or as the part image of a form", IMAGE)
     return Sent(body)
@@ -80,6 +80,10 @@ async def read_sent(request: Request, settings: Settings) -> Sent:
 
 class _InMemory(MultiPartParser):
     spool_max_size = 2**62  # no picture touches the disk
+
+
+def _read_form(headers: Headers, body: bytes) -> Sent:
+    return asyncio.run(_form(headers, body))
 
 
 async def _form(headers: Headers, body: bytes) -> Sent:

@@ -60,6 +60,8 @@ class Guard:
                 for name, value in HEADERS.items():
                     mutable.setdefault(name, value)
                 mutable.setdefault("Cache-Control", "no-store")
+                if "transfer-encoding" in headers and "content-length" in headers:
+                    mutable["Connection"] = "close"  # a proxy may see another end of the body (RFC 9112, 6.3)
             await send(message)
 
         try:

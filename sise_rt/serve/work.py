@@ -161,6 +161,8 @@ class Work:
         """
         loop = asyncio.get_running_loop()
         began: float | None = None
+        held = [function]  # let go of at the end: the executor keeps what is cancelled until a thread is free
+        del function
 
         def work() -> T:
             nonlocal began
@@ -168,7 +170,7 @@ class Work:
             loop.call_soon_threadsafe(self._unqueued, turn)
             turn.begin()
             turn.look()
-            return function()
+            return held.pop()()
 
         self.waiting.append(turn)
         turn.moved()
@@ -187,6 +189,7 @@ class Work:
             raise self._overdue() from None
         finally:
             turn.unqueue = _nothing
+            held.clear()
             if overdue is not None:
                 overdue.cancel()
             self._unqueued(turn)

@@ -110,7 +110,7 @@ def test_wrong_use_is_one_line(begun, sise, small_bundle, tmp_path):
             ([small_bundle, small_bundle], "both called small"),
             ([small_bundle, f"b={small_bundle}", "--model-name", "c"], "there are 2"),
             ([small_bundle, "--model-name", "a/b"], "part of an address"),
-            ([small_bundle, "--port", taken], "in use"),
+            ([small_bundle, "--port", taken], "in use (see --host, --port)"),
             ([small_bundle, "--host", "no.such.host.invalid"], "cannot be listened at"),
             ([small_bundle, "--port", "70000"], "70000"),
             ([small_bundle, "--token-file", tmp_path / "none"], "--token-file"),

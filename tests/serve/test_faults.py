@@ -73,7 +73,7 @@ def test_clients_that_are_killed(models, picture):
         kill_at_every_stage(server, picture, KILLS)
         server.idle()
         assert not server.service.work.waiting
-        assert server.json("GET", "/v2/health/ready") == (200, {"ready": True})
+        assert server.json("GET", "/v2/health/ready") == (200, {"live": True, "ready": True})
         assert server.json("POST", "/explain?format=json", picture)[0] == 200
         assert server.ended(server.job(picture))["status"] == "done"
         server.until(lambda: len(server.server.server_state.connections) == 0)

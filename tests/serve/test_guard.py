@@ -145,3 +145,13 @@ def test_labels_that_are_no_text_are_told(models, picture):
         assert server.json("GET", "/models")[1][0]["labels"][2] == hostile
         assert server.json("GET", "/models/small/labels?q=<B")[1] == [{"index": 2, "label": hostile}]
         assert server.refused("POST", "/explain?target=zebra", picture)[0] == 400
+
+
+def test_after_a_body_of_two_lengths_the_connection_is_closed(served):
+    smuggled = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"POST /explain HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with served.socket() as connection:
+        connection.sendall(head + b"3\r\nabc\r\n0\r\n\r\n" + smuggled)
+        got = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert got.startswith(b"HTTP/1.1 400 ")
+    assert got.count(b"HTTP/1.1 ") == 1

@@ -1,6 +1,8 @@
 """The queue: its bounds, its order, time that runs while a request waits, and who is let go."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -90,8 +92,8 @@ def test_the_first_comes_first(held, picture):
 def test_health_and_numbers_are_told_while_the_device_works(held, picture):
     held.job(picture)
     assert held.entered.wait(60)
-    assert held.json("GET", "/v2/health/live") == (200, {"live": True})
-    assert held.json("GET", "/v2/health/ready") == (200, {"ready": True})
+    assert held.json("GET", "/v2/health/live") == (200, {"live": True, "ready": True})
+    assert held.json("GET", "/v2/health/ready") == (200, {"live": True, "ready": True})
     assert b"sise_rt_admitted 1.0" in held.ask("GET", "/metrics")[2]
 
 
@@ -109,6 +111,26 @@ def test_a_client_that_goes_away_stops_its_work(held, picture, stage):
             assert held.entered.wait(60)
     held.until(lambda: len(held.service.work.turns) == (stage == "waiting"))
     assert not held.service.work.waiting
+
+
+def test_what_was_stopped_before_its_turn_lets_go_of_its_picture(held, picture):
+    held.job(picture)
+    assert held.entered.wait(60)
+    pictures = weakref.WeakSet()
+    read = held.service.read
+
+    async def watched(*arguments):
+        prepared = await read(*arguments)
+        pictures.add(prepared)
+        return prepared
+
+    held.service.read = watched
+    for _ in range(5):
+        held.ask("DELETE", held.job(picture) + "?forget=1")
+    held.until(lambda: not held.service.work.waiting)
+    gc.collect()
+    assert not pictures
+    assert not held.let_go.is_set()
 
 
 def test_several_workers_work_at_a_time(models, picture):
