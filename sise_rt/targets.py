@@ -88,5 +88,14 @@ def _range(manifest: Manifest) -> str:
     return f"the model has classes 0 to {manifest.classes - 1}"
 
 
+def is_named(target: int | str, index: int, label: str) -> bool:
+    """Whether a target, which names one class of a model, names this one."""
+    kind, _, rest = str(target).strip().partition(":")
+    text = rest.strip() if kind in ("index", "label") else str(target).strip()
+    if kind != "label" and INDEX.fullmatch(text):
+        return int(text) == index
+    return text.casefold() in (label.casefold(), *_names(label))
+
+
 def _names(label: str) -> list[str]:
     return [name.strip().casefold() for name in label.split(",")]

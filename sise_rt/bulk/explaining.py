@@ -130,9 +130,10 @@ def outcome_of(
     Raises:
         SiseError: it cannot be explained.
     """
+    truth = _truth(explainer, item)
     if asked.only_wrong or asked.below is not None:
         prediction = _prediction(explainer, picture)
-        reason = _not_asked_for(explainer, item, asked, prediction)
+        reason = _not_asked_for(truth, asked, prediction)
         if reason is not None:
             return Outcome(item, picture, reason=reason, prediction=prediction)
     targets = _targets(explainer, item, asked)
@@ -169,6 +170,17 @@ def _targets(explainer: Explainer, item: Item, asked: Asked) -> Sequence[int] | 
     return targets
 
 
+def _truth(explainer: Explainer, item: Item) -> int | None:
+    """The class that is in the picture: one that the model does not have would count as its mistake."""
+    if item.truth is None:
+        return None
+    try:
+        return resolve_target(item.truth, explainer.manifest)
+    except TargetError as error:
+        said = error.message.replace("target", "truth", 1)
+        raise TargetError(f"{said}; leave it empty where it is unknown") from error
+
+
 def _prediction(explainer: Explainer, picture: Picture) -> Prediction:
     logits = predict(explainer.engine, picture.tensor)
     best = int(np.argmax(logits))
@@ -176,15 +188,11 @@ def _prediction(explainer: Explainer, picture: Picture) -> Prediction:
     return Prediction(best, explainer.manifest.label(best), float(trust[best]))
 
 
-def _not_asked_for(explainer: Explainer, item: Item, asked: Asked, said: Prediction) -> str | None:
+def _not_asked_for(truth: int | None, asked: Asked, said: Prediction) -> str | None:
     """Why an item is skipped; None of one that is not."""
     if asked.only_wrong:
-        if item.truth is None:
+        if truth is None:
             return "its class is not known"
-        try:
-            truth = resolve_target(item.truth, explainer.manifest)
-        except TargetError as error:
-            raise TargetError(f"truth: {error.message}") from error
         if truth == said.index:
             return f"the model is right: {said.label}"
     if asked.below is not None and said.confidence >= asked.below:

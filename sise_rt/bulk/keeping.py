@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import numpy as np
 
 from sise_rt.comparing import side_by_side
 from sise_rt.drawing.png import save_png
-from sise_rt.errors import NoEvidence
+from sise_rt.errors import NoEvidence, OutputError
 from sise_rt.explanation import Explanation
 from sise_rt.files import make_folder
 from sise_rt.foreign import refuse_foreign
-from sise_rt.naming import COMPARE_SUFFIX, METHODS_SUFFIX, base_name
+from sise_rt.naming import COMPARE_SUFFIX, METHODS_SUFFIX, SUFFIXES, base_name
 from sise_rt.saving import Draw, Protect, write_explanation
 
 from .items import Outcome
+
+UNFINISHED = "partial"  # in the name of what an interrupt left
 
 Compare = Callable[[Explanation, Explanation], np.ndarray]
 
@@ -72,7 +75,7 @@ def write_files(outcome: Outcome, keep: Keep) -> Written:
     """Write what is kept of an item.
 
     What an interrupt left of an explanation has `partial` in its name: it does not take the place of a whole
-    one.
+    one, and goes when that is there.
 
     Raises:
         OutputError: a file cannot be written.
@@ -83,7 +86,24 @@ def write_files(outcome: Outcome, keep: Keep) -> Written:
     ]
     compared = [] if keep.compare is None else list(_compared(outcome, keep, keep.compare))
     beside = list(_beside(outcome, keep.folder)) if len(outcome.explained) > 1 else []
+    if not outcome.stopped:
+        _remove_unfinished(outcome, keep)
     return Written(parts, compared, beside)
+
+
+def _remove_unfinished(outcome: Outcome, keep: Keep) -> None:
+    """Remove what an interrupt left of the same explanations, and no file that is anything else."""
+    for asked, part in outcome.parts:
+        if isinstance(part, NoEvidence):
+            continue
+        base = base_name(outcome.item.stem, part.target, _parted(asked if keep.named else "", UNFINISHED))
+        present = [path for path in (keep.folder / f"{base}{end}" for end in SUFFIXES) if path.exists()]
+        # an OutputError says that they are somebody else's; one that cannot be removed does no harm
+        with suppress(OutputError, OSError):
+            if present:
+                keep.protect(keep.folder, base, part.record())
+            for path in sorted(present, key=lambda path: path.suffix == ".json"):  # tells whose they are
+                path.unlink()
 
 
 def base_of(outcome: Outcome, asked: str, part: Explanation, keep: Keep) -> str:
@@ -93,7 +113,11 @@ def base_of(outcome: Outcome, asked: str, part: Explanation, keep: Keep) -> str:
 
 def _label(outcome: Outcome, asked: str, part: Explanation, keep: Keep) -> str:
     unfinished = outcome.stopped and part.partial
-    return ".".join(filter(None, (asked if keep.named else "", "partial" if unfinished else "")))
+    return _parted(asked if keep.named else "", UNFINISHED if unfinished else "")
+
+
+def _parted(*names: str) -> str:
+    return ".".join(filter(None, names))
 
 
 def _saved(outcome: Outcome, asked: str, part: Explanation, keep: Keep) -> list[Path]:

@@ -124,6 +124,18 @@ def test_what_the_next_item_would_meet_too_ends_all(explainer):
     assert told in (["a"], ["a", "c"])  # c was being worked on
 
 
+def test_a_truth_that_is_no_class_fails_and_is_no_mistake_of_the_model(explainer):
+    told = dict(ends(explainer, [item("z", truth="zebra"), item("n", truth=5), item("a", truth="A")]))
+    assert {name: outcome.status for name, outcome in told.items()} == {
+        "z": "failed",
+        "n": "failed",
+        "a": "done",
+    }
+    assert isinstance(told["z"].error, TargetError)
+    assert str(told["z"].error).startswith("truth 'zebra' is no label of this model; ")
+    assert str(told["n"].error).startswith("truth 5 is out of range: ")
+
+
 def test_filters_leave_out_what_the_model_knows(explainer):
     best = explainer.confidences(pixels(1))
     right, wrong = "abcde"[best.argmax()], "abcde"[best.argmin()]
@@ -152,7 +164,7 @@ def test_filters_leave_out_what_the_model_knows(explainer):
     assert told["r"].prediction.index == best.argmax()
     assert told["r"].prediction.confidence == pytest.approx(best.max())
     assert told["?"].reason == "its class is not known"
-    assert str(told["z"].error).startswith("truth: ")
+    assert str(told["z"].error).startswith("truth 'zebra' is no label of this model; ")
     for below, status in ((best.max() * 0.999, "skipped"), (best.max() * 1.001, "done")):
         asked = Asked(requests=QUICK, below=float(below))
         assert ends(explainer, [item("x")], asked)[0][1].status == status

@@ -63,6 +63,20 @@ def test_what_an_interrupt_left_takes_no_whole_ones_place(explained, tmp_path):
         one = Outcome(explained.item, explained.picture, {"sise": [part]}, stopped=stopped)
         written = write_files(one, keeping(tmp_path, named=False))
         assert written.below(tmp_path)[0][0] == f"{base}.png"
+        assert names(tmp_path) == [f"{base}.{end}" for end in ("json", "npy", "png")]
+
+
+def test_a_whole_result_removes_no_other_picture_s_unfinished_one(explained, tmp_path):
+    from dataclasses import replace
+
+    part = explained.explained["sise"][0]
+    left = replace(part, partial=True, name="another.png")
+    other = Outcome(explained.item, explained.picture, {"sise": [left]}, stopped=True)
+    write_files(other, keeping(tmp_path, named=False))
+    write_files(Outcome(explained.item, explained.picture, {"sise": [part]}), keeping(tmp_path, named=False))
+    assert names(tmp_path) == [
+        f"cam1/7.0.{end}" for end in ("json", "npy", "partial.json", "partial.npy", "partial.png", "png")
+    ]
 
 
 def test_a_file_of_somebody_else_stays(explained, tmp_path):

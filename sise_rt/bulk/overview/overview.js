@@ -15,6 +15,7 @@
   // -------------------- which lines
 
   const chosen = () => new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
+  const names = { status: index.statuses, target: index.classes, predicted: index.classes, warnings: index.codes };
 
   function test(asked) {
     const tests = [];
@@ -175,11 +176,31 @@
   function read() {
     const hash = location.hash.slice(1);
     if (hash && !hash.includes("=")) return; // a card's own
-    const asked = new URLSearchParams(hash);
-    form.reset();
-    for (const [name, value] of asked) if (form.elements[name]) form.elements[name].value = value;
+    clear();
+    for (const [name, value] of new URLSearchParams(hash)) {
+      const control = form.elements.namedItem(name);
+      if (control?.matches("input, select")) choose(control, name, value);
+    }
     show();
     if (hash) scrollTo();
+  }
+
+  // a value as the form has it, or in words, as `status=failed`; one that no line has finds none
+  function choose(control, name, value) {
+    control.value = value;
+    if (control.tagName !== "SELECT" || control.value === value) return;
+    control.value = String(names[name]?.indexOf(value) ?? -1);
+    if (control.selectedIndex >= 0) return;
+    const unknown = new Option(`${value}: 0`, value);
+    unknown.dataset.unknown = "";
+    control.add(unknown);
+    control.value = value;
+  }
+
+  // what a reset tells is for a person's click alone: the address stays what it is
+  function clear() {
+    for (const unknown of form.querySelectorAll("[data-unknown]")) unknown.remove();
+    for (const control of form.elements) if (control.matches("input, select")) control.value = "";
   }
 
   const scrollTo = () => at("pictures").scrollIntoView();

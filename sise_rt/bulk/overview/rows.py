@@ -8,6 +8,7 @@ from typing import Any
 
 from sise_rt.bulk.ledger import Status
 from sise_rt.report.sentences import named, trust
+from sise_rt.targets import is_named
 
 Line = Mapping[str, Any]
 LABEL = 60  # characters of a class's label, at most
@@ -78,7 +79,7 @@ def row_of(line: Line) -> Row:
         said="" if confidence is None else _said(float(confidence), activation),
         border=map_.get("border_share"),
         warnings=tuple(dict.fromkeys(warning["code"] for warning in line.get("warnings", ()))),
-        right=None if truth is None or best is None else str(truth) in (best["label"], str(best["index"])),
+        right=None if truth is None or best is None else is_named(truth, best["index"], best["label"]),
         truth="" if truth is None else str(truth),
         kind=error.get("kind", ""),
         told=error.get("message") or line["reason"] or "",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import cv2
 import numpy as np
@@ -158,6 +159,10 @@ def test_before_anything_is_asked(opened):
     ("asked", "expected"),
     [
         ("status=1", [n for n in range(COUNT) if n % 100 == 50]),
+        ("status=failed", [n for n in range(COUNT) if n % 100 == 50]),
+        ("status=lost", []),
+        ("truth=lost", []),
+        ("target=marked+(1)&confidence-from=0.99", [991, 993, 995, 997, 999]),
         ("target=0", [n for n in range(COUNT) if n % 2 == 0 and n % 100 != 50]),
         ("truth=wrong", [n for n in range(COUNT) if n % 2 == 0 and n % 100 != 50]),
         ("confidence-from=0.301&confidence-to=0.304", [301, 302, 303, 304]),
@@ -220,6 +225,24 @@ def test_a_figure_leads_to_its_pictures(opened):
     tab = opened()
     tab.run("[...document.querySelectorAll('main a')].find(link => link.textContent === 'failed').click()")
     tab.until("document.getElementById('count').textContent === '10 of 1,000'")
+    time.sleep(0.3)  # longer than the form waits before it writes the address
+    assert tab.run("location.hash") == "#status=1"
+
+
+@pytest.mark.parametrize("asked", ["#sort=-border", "#status=failed", "#status=lost&q=cam1"])
+def test_an_address_stays_what_it_is(opened, asked):
+    tab = opened(asked)
+    assert count_of(tab)
+    time.sleep(0.3)
+    assert tab.run("location.hash") == asked
+    tab.run("document.querySelector('button[type=reset]').click()")
+    tab.until("document.getElementById('count').textContent === ''")
+    assert tab.run("location.hash") == ""
+
+
+def test_an_address_that_asks_for_nothing_known_shows_the_page(opened):
+    tab = opened("#length=3&filter=x")
+    assert count_of(tab) == ""
 
 
 @pytest.mark.parametrize(

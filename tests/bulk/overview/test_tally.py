@@ -50,7 +50,17 @@ def test_an_output_is_no_confidence(line):
 
 @pytest.mark.parametrize(
     ("truth", "right"),
-    [("pit", True), ("2", True), (2, True), (1, False), ("Pit", False), ("", False), (None, None)],
+    [
+        ("pit", True),
+        ("2", True),
+        (2, True),
+        (1, False),
+        ("Pit", True),
+        ("index:2", True),
+        ("label:2", False),
+        ("", False),
+        (None, None),
+    ],
 )
 def test_truths(line, truth, right):
     assert row_of(line("a", truth=truth)).right is right
