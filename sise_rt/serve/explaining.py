@@ -16,7 +16,7 @@ from sise_rt.drawing.png import encode_png
 from sise_rt.drawing.sizes import drawn_size
 from sise_rt.errors import ArgumentError
 from sise_rt.explanation import Explanation
-from sise_rt.methods import Preview
+from sise_rt.methods import Preview, Stop
 from sise_rt.metrics.check import check_region, check_with_curves
 from sise_rt.metrics.curves import Curve
 from sise_rt.pictures.picture import Picture
@@ -100,16 +100,19 @@ def explain_one(
     if timely:
         own = request.settings["max_seconds"]
         assert isinstance(own, float), "as every method's option of that name"
-        if turn.left() < (own or math.inf):
+        if asked.planned and turn.left() < (own or math.inf):
             request = request.having("max_seconds", max(LEAST_SECONDS, turn.left()))
 
     def ticked(scored: int, total: int) -> None:
         if progress is not None:
             progress(scored, total)
         turn.look()
-        if not timely and turn.left() <= 0:
-            text = f"{request.method.name} was not done in time, and has no map before: allow more time"
-            raise Refused(422, text, "max_seconds")
+        if turn.left() > 0 or (timely and asked.planned):
+            return
+        if timely:
+            raise Stop  # which leaves the map so far
+        text = f"{request.method.name} was not done in time, and has no map before: allow more time"
+        raise Refused(422, text, "max_seconds")
 
     explanation = explainer.explain(
         picture,
