@@ -121,11 +121,25 @@ def explain_one(
         progress=ticked,
         preview=preview if request.method.blocks else None,
     )
-    curves: Mapping[str, Curve] = {}
-    if asked.check == "all" and not turn.stopped:
-        explanation, curves = check_with_curves(explainer.engine, explanation)
-    elif asked.check == "region" and not turn.stopped:
-        explanation = check_region(explainer.engine, explanation)
+    return _checked(model, explanation, asked, turn)
+
+
+def _checked(model: Model, explanation: Explanation, asked: Asked, turn: Turn) -> Answer:
+    """The answer, with what was asked about the map; without it where its time is over, or it was stopped."""
+    engine, curves = model.explainer.engine, dict[str, Curve]()
+
+    def look() -> None:
+        turn.look()
+        if turn.left() <= 0:
+            raise Stop
+
+    try:
+        if asked.check == "all":
+            explanation, curves = check_with_curves(engine, explanation, look=look)
+        elif asked.check == "region":
+            explanation = check_region(engine, explanation, look=look)
+    except Stop:
+        pass
     return Answer(explanation, curves, asked.palette)
 
 
