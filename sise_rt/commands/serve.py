@@ -86,8 +86,8 @@ class Served(BundlePath):
 @option(
     "--max-seconds",
     heading=HOW_MUCH,
-    type=click.FloatRange(0, 86400, min_open=True),
-    help="That a request may take, waiting included; any time by default.",
+    type=click.FloatRange(0, 86400),
+    help="That a request may take, waiting included; 300 by default, 0 for any time.",
 )
 @option(
     "--queue",
@@ -158,7 +158,6 @@ def serve(
     port: int,
     token_file: Path | None,
     predictor_host: str | None,
-    max_seconds: float | None,
     **limits: Any,
 ) -> None:
     """Explain over HTTP: a page for people, routes for programs, jobs with progress.
@@ -177,7 +176,7 @@ def serve(
         _require_extra()
         from sise_rt.serve.models import find_bundles
 
-        settings = _settings(limits, max_seconds, token_file)
+        settings = _settings(limits, token_file)
         given = bundles or _mounted()
         found = find_bundles(given)
         if model_name is not None:
@@ -220,14 +219,14 @@ def _serve(
         Server(make_app(models, settings, example=example), lambda: say(told)).run([listening])
 
 
-def _settings(limits: dict[str, Any], max_seconds: float | None, token_file: Path | None) -> Any:
+def _settings(limits: dict[str, Any], token_file: Path | None) -> Any:
     from sise_rt.serve.settings import Settings
 
     token = "" if token_file is None else _token(token_file)
     root_path = limits.pop("root_path").rstrip("/")
     if root_path and not root_path.startswith("/"):
         raise click.UsageError(f"--root-path {root_path} begins with a slash")
-    return Settings(max_seconds=max_seconds or 0.0, token=token, root_path=root_path, **limits)
+    return Settings(token=token, root_path=root_path, **limits)
 
 
 def _token(file: Path) -> str:

@@ -38,6 +38,10 @@ METRICS = ("drop", "increase", *CURVES)
 STEPS = 28  # of insertion and deletion
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Borne:
     """What the model says of a map.
@@ -139,10 +143,13 @@ def check(engine: Engine, explanation: Explanation, picture: Any = None) -> Expl
 
 
 def check_with_curves(
-    engine: Engine, explanation: Explanation, picture: Any = None
+    engine: Engine, explanation: Explanation, picture: Any = None, *, look: Callable[[], object] = _nothing
 ) -> tuple[Explanation, dict[str, Curve]]:
-    """What `check` gives, and the curves behind `insertion` and `deletion`, by these names."""
-    image, confidence = _asked(engine, explanation, picture)
+    """What `check` gives, and the curves behind `insertion` and `deletion`, by these names.
+
+    `look` is called before every pass; what it raises ends the check.
+    """
+    image, confidence = _asked(engine, explanation, picture, look)
     batch = max(1, explanation.batch)
     whole = min(1.0, explanation.confidence)
     borne = check_map(explanation.map, image, whole, confidence, batch=batch)
@@ -153,7 +160,9 @@ def check_with_curves(
     return replace(told, check={**(told.check or {}), **plain}), borne.curves
 
 
-def check_region(engine: Engine, explanation: Explanation, picture: Any = None) -> Explanation:
+def check_region(
+    engine: Engine, explanation: Explanation, picture: Any = None, *, look: Callable[[], object] = _nothing
+) -> Explanation:
     """The explanation with what the model says of the region that its map marks: see `borne_by`.
 
     Its `check` has `region`: the `level` of the map that bounds it, its `area` as a share of the input, the
@@ -168,6 +177,7 @@ def check_region(engine: Engine, explanation: Explanation, picture: Any = None) 
         explanation: to be judged.
         picture: the one that was explained: a `Picture`, or what `Explainer.prepare` takes; None takes the
             one that the explanation holds.
+        look: called before every pass; what it raises ends the check.
 
     Raises:
         BundleError: the bundle has no forward graph.
@@ -176,7 +186,7 @@ def check_region(engine: Engine, explanation: Explanation, picture: Any = None) 
         ArgumentError: the bundle explains the model's output as it is, which is no probability, or there is
             no picture.
     """
-    return _with_region(explanation, *_asked(engine, explanation, picture))
+    return _with_region(explanation, *_asked(engine, explanation, picture, look))
 
 
 def _with_region(explanation: Explanation, image: np.ndarray, confidence: Confidence) -> Explanation:
@@ -188,7 +198,9 @@ def _with_region(explanation: Explanation, image: np.ndarray, confidence: Confid
     return replace(explanation, check={"region": _record(region)}, warnings=tuple(warnings))
 
 
-def _asked(engine: Engine, explanation: Explanation, picture: Any) -> tuple[np.ndarray, Confidence]:
+def _asked(
+    engine: Engine, explanation: Explanation, picture: Any, look: Callable[[], object]
+) -> tuple[np.ndarray, Confidence]:
     """The explained picture as the model sees it, (C, H, W), and the confidence in the target."""
     require_probabilities(engine)
     picture = explanation.picture if picture is None else picture
@@ -198,7 +210,13 @@ def _asked(engine: Engine, explanation: Explanation, picture: Any) -> tuple[np.n
             settings=("picture",),
         )
     image = prepare(picture, engine.manifest.preprocess).tensor[0]
-    return image, confidence_in(engine, explanation.target)
+    asked = confidence_in(engine, explanation.target)
+
+    def confidence(images: np.ndarray) -> np.ndarray:
+        look()
+        return asked(images)
+
+    return image, confidence
 
 
 def _record(region: Region) -> dict[str, Any]:

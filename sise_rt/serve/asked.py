@@ -15,7 +15,7 @@ from sise_rt.targets import resolve_target
 
 from .models import Model
 from .refusals import Refused, refusal_of
-from .settings import Settings
+from .settings import LONGEST_USUAL, Settings
 
 CHECKS = ("none", "region", "all")
 LONGEST = 86_400.0  # seconds
@@ -31,6 +31,8 @@ class Asked:
         request: the method and its settings.
         target: class index; None for the class with the highest confidence.
         max_seconds: from the request's arrival to the last pass; infinite for any time.
+        planned: whether the method is told of that, and scores what tells most first; it is only ended by
+            it otherwise.
         check: what the model is asked about the map: of `CHECKS`.
         bit_depth: of the picture, None where the file says it.
         palette: of what is drawn.
@@ -40,6 +42,7 @@ class Asked:
     request: Request
     target: int | None
     max_seconds: float
+    planned: bool
     check: str
     bit_depth: int | None
     palette: str
@@ -82,6 +85,9 @@ def parse_asked(fields: Mapping[str, Any], model: Model, settings: Settings, *, 
     seconds = _number(fields, "max_seconds", LONGEST)
     if settings.max_seconds:
         seconds = min(seconds, settings.max_seconds)
+    planned = seconds < math.inf
+    if settings.max_seconds is None:
+        planned, seconds = seconds <= LONGEST_USUAL, min(seconds, LONGEST_USUAL)
     name = fields.get("name", "picture")
     if not isinstance(name, str):
         raise Refused(400, "a name is a text", "name")
@@ -89,6 +95,7 @@ def parse_asked(fields: Mapping[str, Any], model: Model, settings: Settings, *, 
         request=_request(fields, model, settings),
         target=None if target == "" else target,
         max_seconds=seconds,
+        planned=planned,
         check=_check(fields.get("check", check), manifest.activation),
         bit_depth=_bit_depth(fields),
         palette=_choice(fields, "palette", tuple(PALETTES), INFERNO),

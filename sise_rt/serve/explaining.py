@@ -16,7 +16,7 @@ from sise_rt.drawing.png import encode_png
 from sise_rt.drawing.sizes import drawn_size
 from sise_rt.errors import ArgumentError
 from sise_rt.explanation import Explanation
-from sise_rt.methods import Preview
+from sise_rt.methods import Preview, Stop
 from sise_rt.metrics.check import check_region, check_with_curves
 from sise_rt.metrics.curves import Curve
 from sise_rt.pictures.picture import Picture
@@ -100,16 +100,19 @@ def explain_one(
     if timely:
         own = request.settings["max_seconds"]
         assert isinstance(own, float), "as every method's option of that name"
-        if turn.left() < (own or math.inf):
+        if asked.planned and turn.left() < (own or math.inf):
             request = request.having("max_seconds", max(LEAST_SECONDS, turn.left()))
 
     def ticked(scored: int, total: int) -> None:
         if progress is not None:
             progress(scored, total)
         turn.look()
-        if not timely and turn.left() <= 0:
-            text = f"{request.method.name} was not done in time, and has no map before: allow more time"
-            raise Refused(422, text, "max_seconds")
+        if turn.left() > 0 or (timely and asked.planned):
+            return
+        if timely:
+            raise Stop  # which leaves the map so far
+        text = f"{request.method.name} was not done in time, and has no map before: allow more time"
+        raise Refused(422, text, "max_seconds")
 
     explanation = explainer.explain(
         picture,
@@ -118,11 +121,25 @@ def explain_one(
         progress=ticked,
         preview=preview if request.method.blocks else None,
     )
-    curves: Mapping[str, Curve] = {}
-    if asked.check == "all" and not turn.stopped:
-        explanation, curves = check_with_curves(explainer.engine, explanation)
-    elif asked.check == "region" and not turn.stopped:
-        explanation = check_region(explainer.engine, explanation)
+    return _checked(model, explanation, asked, turn)
+
+
+def _checked(model: Model, explanation: Explanation, asked: Asked, turn: Turn) -> Answer:
+    """The answer, with what was asked about the map; without it where its time is over, or it was stopped."""
+    engine, curves = model.explainer.engine, dict[str, Curve]()
+
+    def look() -> None:
+        turn.look()
+        if turn.left() <= 0:
+            raise Stop
+
+    try:
+        if asked.check == "all":
+            explanation, curves = check_with_curves(engine, explanation, look=look)
+        elif asked.check == "region":
+            explanation = check_region(engine, explanation, look=look)
+    except Stop:
+        pass
     return Answer(explanation, curves, asked.palette)
 
 

@@ -52,9 +52,11 @@ async def watch_job(request: Request) -> Response:
     last = request.headers.get("last-event-id", "")
     after = int(last) if last.isdecimal() and last.isascii() and len(last) < 18 else 0
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        job.stream(after, service.settings.return_seconds), media_type="text/event-stream", headers=headers
-    )
+    kind = "text/event-stream"
+    if request.method == "HEAD":  # who asks for headers does not listen
+        return Response(media_type=kind, headers=headers)
+    stream = job.stream(after, service.settings.return_seconds)
+    return StreamingResponse(stream, media_type=kind, headers=headers)
 
 
 async def stop_job(request: Request) -> Response:

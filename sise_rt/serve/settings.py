@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LONGEST_USUAL = 300.0  # seconds of a request, where neither the operator nor the client says it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -13,7 +15,8 @@ class Settings:
         queue: requests that may wait for the device, besides those that it works on.
         workers: explanations at a time on the device.
         preset: of requests that say nothing about their budget; None for the method's own.
-        max_seconds: the most that a request may take, waiting included; 0 for any time.
+        max_seconds: the most that a request may take, waiting included; 0 for any time. None for
+            `LONGEST_USUAL`, of which methods are not told: it changes no map that is done by then.
         max_body: bytes of a request's body.
         max_pixels: of a picture.
         body_seconds: within which a request's body has to arrive.
@@ -29,7 +32,7 @@ class Settings:
     queue: int = 16
     workers: int = 1
     preset: str | None = None
-    max_seconds: float = 0.0
+    max_seconds: float | None = None
     max_body: int = 20_000_000
     max_pixels: int = 25_000_000
     body_seconds: float = 30.0

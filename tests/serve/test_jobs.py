@@ -94,6 +94,15 @@ def test_a_stream_that_broke_goes_on(slow, picture):
         assert slow.events(location, nonsense.encode()) == all_of_it
 
 
+def test_the_headers_of_a_stream_come_without_it(held, picture):
+    location = held.job(picture)
+    status, headers, content = held.ask("HEAD", f"{location}/events")
+    assert (status, content) == (200, b"")
+    assert headers["Content-Type"].startswith("text/event-stream")
+    job = held.service.jobs.named(location.rpartition("/")[2])
+    assert (job.listeners, job.over) == (0, False)
+
+
 def test_what_is_stopped_keeps_its_map(slow, picture):
     location = slow.job(picture)
     slow.until(lambda: slow.json("GET", location)[1]["scored"] > 2)

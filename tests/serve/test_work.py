@@ -80,6 +80,31 @@ def test_the_servers_own_limit_holds_for_all(models, picture):
         assert record["settings"]["budget"] == 0.5
 
 
+def test_work_without_end_is_ended_where_nobody_set_a_limit(slow, picture, monkeypatch):
+    monkeypatch.setattr("sise_rt.serve.asked.LONGEST_USUAL", 0.3)
+    status, message, field = slow.refused("POST", "/explain?method=rise:masks=99999999999999", picture)
+    assert (status, field) == (422, "max_seconds")
+    assert "rise" in message
+    location = slow.job(picture, "?method=rise:masks=99999999999999&max_seconds=86400")
+    assert slow.ended(location)["error"]["field"] == "max_seconds"
+    _, record = slow.json("POST", "/explain?format=json", picture)
+    assert record["partial"] is True
+    assert "stopped" in [warning["code"] for warning in record["warnings"]]
+    slow.idle()
+
+
+def test_the_limit_that_nobody_set_is_not_the_methods(served, picture):
+    _, record = served.json("POST", "/explain?format=json", picture)
+    assert (record["partial"], record["settings"]["max_seconds"]) == (False, 0)
+
+
+def test_the_servers_limit_can_be_lifted(models, picture, monkeypatch):
+    monkeypatch.setattr("sise_rt.serve.asked.LONGEST_USUAL", 1e-6)
+    with running(models, max_seconds=0.0) as server:
+        _, record = server.json("POST", "/explain?format=json", picture)
+        assert (record["partial"], record["settings"]["max_seconds"]) == (False, 0)
+
+
 def test_the_first_comes_first(held, picture):
     locations = [held.job(picture) for _ in range(3)]
     assert held.entered.wait(60)
