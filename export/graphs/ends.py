@@ -130,3 +130,11 @@ def explaining_graph(
     network.weights |= defaults
     names = {"images": "image", "logits": f"{OWN_PREFIX}logits", SOUND_LOGITS: "logits"}
     return Graph(NAME, tuple(copied(nodes, names)), tuple(inputs), tuple(outputs), inputs | outputs)
+
+
+def with_required_inputs(model: onnx.ModelProto) -> None:
+    """Take their defaults from a model's inputs: not every runtime can give what has one."""
+    inputs = {value.name for value in model.graph.input}
+    kept = [weight for weight in model.graph.initializer if weight.name not in inputs]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)

@@ -54,7 +54,8 @@ def single_graph(network: Network, manifest: Manifest) -> Graph:
     )
     columns = [op.Gather(scores, op.constant(place), axis=1) for place in range(4)]
     finite = op.And(selection.finite, are_finite(op, [columns[0]]))
-    maps = _visualization_maps(op, network, blocks, selection.chosen, columns)
+    entering = op.And(selection.chosen, op.Not(_flat(op, columns[1], columns[2])))
+    maps = _visualization_maps(op, network, blocks, entering, columns)
     visual, usable = normalised(op, maps)
     _, height, width = network.image_size
     regions = activated_regions(op, visual, len(blocks), height * width)
@@ -63,6 +64,10 @@ def single_graph(network: Network, manifest: Manifest) -> Graph:
     _tell(op, "explanation", op.Where(sound, op.Squeeze(explanation, op.constant([0])), zero(op)))
     _tell(op, "visualization_maps", op.Where(sound, visual, zero(op)))
     op.Identity(selection.kept, names=("kept",))
+    sizes = op.constant([block.channels for block in blocks])
+    of_block = op.Split(op.Cast(entering, to=TensorProto.INT64), sizes, axis=0, outputs=len(blocks))
+    of_block = of_block if len(blocks) > 1 else (of_block,)
+    op.Concat(*(op.ReduceSum(part, keepdims=1) for part in of_block), axis=0, names=("used",))
     op.Squeeze(count, names=("masks_scored",))
     tell_class(op, network, answer, finite)
     speaks = op.Greater(op.ReduceSum(selection.kept, keepdims=0), op.constant(0))
@@ -76,6 +81,7 @@ def single_graph(network: Network, manifest: Manifest) -> Graph:
     further = {
         "visualization_maps": TensorType(TensorProto.FLOAT, (len(blocks), height, width)),
         "kept": TensorType(TensorProto.INT64, (len(blocks),)),
+        "used": TensorType(TensorProto.INT64, (len(blocks),)),
         "masks_scored": INDEX,
     }
     return explaining_graph(network, op.nodes, defaults, further)
@@ -159,14 +165,13 @@ def _flat(op: Builder, low: str, high: str) -> str:
 
 
 def _visualization_maps(
-    op: Builder, network: Network, blocks: tuple[Block, ...], chosen: str, columns: list[str]
+    op: Builder, network: Network, blocks: tuple[Block, ...], usable: str, columns: list[str]
 ) -> str:
     """V_b of each block (eq. 10-12) but for a positive factor, (B, H, W) float64; flat where there is none.
 
     The sum is taken over the maps at their own resolution and resized once, as resizing is linear.
     """
     confidence, low, high, area = columns
-    usable = op.And(chosen, op.Not(_flat(op, low, high)))
     wide = [op.Cast(column, to=TensorProto.DOUBLE) for column in (confidence, low, high, area)]
     one = op.constant(double(1))
     if network.activation == "none":  # outputs have no zero of their own: the smallest is taken for it
