@@ -20,17 +20,17 @@ from sise_rt.manifest import Origin
 from sise_rt.phases.masked_picture import MASKS
 from sise_rt.running.one_graph import TEST_EXTENT, SingleFile, self_test
 from sise_rt.running.sessions import Sessions
-from sise_rt.single_file import PREFIX, Facts
+from sise_rt.single_file import Facts, is_single_file
 from sise_rt.wording import Note, in_bytes
 
 from .assembly import assemble, limits_of_proof
 from .graphs.cam import CAMS, cam_graph
 from .graphs.ends import with_required_inputs
-from .graphs.picture import with_preprocessing
+from .graphs.picture import refuse_preparation, with_preprocessing
 from .graphs.single import require_standard, single_graph
 from .ir.network import to_model
 from .preparation import Preparation, prepare
-from .proof.one_graph import Difference, compare
+from .proof.one_graph import Difference, compare, compare_preparation
 from .proof.parity import probe_picture
 
 METHODS = ("sise", *CAMS)
@@ -106,6 +106,8 @@ def export_single_file(
         scratch = Path(name)
         prepared, blocks, origin = _prepared(source, scratch, blocks, model)
         require_standard(prepared.network)
+        if preprocessing_inside:
+            refuse_preparation(prepared.preprocess)
         cuts = prepared.find_blocks(blocks)
         manifest = prepared.manifest(output.stem, cuts, licence=licence)
         manifest = replace(manifest, source=origin or manifest.source)
@@ -195,6 +197,7 @@ def _made(
     facts = replace(facts, parity={name: float(f"{value:.3g}") for name, value in parity.items()})
     if picture:
         model = with_preprocessing(model, manifest.preprocess)
+        compare_preparation(SingleFile(_content(model, facts), "the single file"), sessions)
     small = _small_picture(manifest)
     most = MASKS if method == "sise" else 0
     own = SingleFile(_content(model, facts), "the single file")
@@ -237,7 +240,7 @@ def refuse_occupied(output: Path, overwrite: bool) -> None:
         raise ArgumentError(f"a single file is called something.onnx, not {str(output)!r}", settings=("out",))
     if not os.path.lexists(output):
         return
-    if output.is_symlink() or not output.is_file() or PREFIX.encode() + b"format" not in output.read_bytes():
+    if output.is_symlink() or not is_single_file(output):
         raise OutputError(
             f"{output} exists already and is no single file of sise-rt, so it stays as it is: choose another "
             "name"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -83,7 +86,7 @@ class Facts:
     self_test: SelfTest | None = None
 
     def properties(self) -> dict[str, str]:
-        """The file's metadata: JSON but for texts; `labels` and `preprocessing`, and behind `sise_rt.` the rest."""
+        """The metadata, JSON but for texts: `labels` and `preprocessing`, and behind `sise_rt.` the rest."""
         values = msgspec.to_builtins(self)
         return {
             key if key in OWN_KEYS else PREFIX + key: value if isinstance(value, str) else json.dumps(value)
@@ -118,3 +121,13 @@ def _value(properties: Mapping[str, str], name: str) -> Any:
     text = properties.get(name if name in OWN_KEYS else PREFIX + name)
     plain = name in ("format", "version", "name", "method", "activation", "licence")
     return text if text is None or plain else json.loads(text)
+
+
+def is_single_file(path: Path) -> bool:
+    """Whether a file is an ONNX model that says that it explains itself."""
+    if path.suffix != ".onnx" or not path.is_file():
+        return False
+    with path.open("rb") as file, suppress(ValueError):  # of an empty file
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.rfind(f"{PREFIX}format".encode()) >= 0
+    return False

@@ -7,15 +7,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from sise_rt.bundle import BEST
 from sise_rt.errors import ParityError
 from sise_rt.phases.fusion import fuse, normalise, otsu
 from sise_rt.phases.masked_picture import MASKS, MaskedPicture, Scored, mask_image
 from sise_rt.phases.scoring import visualization_map, zero_of
+from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.resizing import resize_map
+from sise_rt.running.consistency import relative_error
 from sise_rt.running.finite import require_finite
 from sise_rt.running.logits import confidences
 from sise_rt.running.one_graph import Explained, SingleFile
-from sise_rt.running.passes import OpenGraph
+from sise_rt.running.passes import OpenGraph, run_features
 from sise_rt.running.probe import probe_tensor
 from sise_rt.running.sessions import Sessions
 
@@ -23,6 +26,7 @@ from .parity import probe_picture
 
 PICTURES = 3
 OFF = 1e-3  # by how much a pixel of an explanation may differ
+PREPARED = 1e-2  # of logits; a pixel may be rounded to another one of 256 values
 ALLOWED = {  # a pixel on the other side of a threshold is off, and no error
     "confidence": 1e-4,
     "visualization_maps": 1e-3,
@@ -74,6 +78,26 @@ def compare(single: SingleFile, sessions: Sessions) -> Difference:
                 f"{ALLOWED[name]:.0e} is allowed: export a bundle instead"
             )
     return largest
+
+
+def compare_preparation(single: SingleFile, sessions: Sessions) -> None:
+    """Hold the logits of pictures of odd sizes, prepared inside the graph, against those by the runtime.
+
+    Raises:
+        ParityError: they differ.
+        ModelError: one of them cannot be run.
+    """
+    manifest, features = sessions.manifest, sessions.open("features")
+    for seed, (height, width) in enumerate(((301, 467), (97, 64), (640, 480))):
+        pixels = np.ascontiguousarray(probe_picture(3, height, width, seed=seed).transpose(1, 2, 0))
+        image, _ = preprocess(pixels, manifest.preprocess)
+        expected = run_features(features, manifest, image, np.array([BEST])).logits[0]
+        error = relative_error(single.explain(pixels, max_masks=1).logits, expected)
+        if not error <= PREPARED:
+            raise ParityError(
+                f"preprocessing inside the graph changes the logits of a picture of {width} x {height} by "
+                f"{error:.1e}, and {PREPARED:.0e} is allowed: leave it to the caller"
+            )
 
 
 def _images(sessions: Sessions) -> Iterator[tuple[str, np.ndarray]]:

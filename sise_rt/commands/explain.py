@@ -19,7 +19,8 @@ from sise_rt.running.engine import Engine
 from sise_rt.running.provider import BF16, VERIFIED
 from sise_rt.wording import counted
 
-from .bundle_path import BUNDLE, complete_target
+from .bundle_path import complete_target
+from .by_single_file import MODEL, or_by_single_file
 from .classes import best_classes, named_classes
 from .command import Command
 from .console import FAILED_IMAGES, complain, rate, say
@@ -42,7 +43,7 @@ from .signals import starting
 
 @click.command(cls=Command)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@BUNDLE
+@MODEL
 @option(
     "-t",
     "--target",
@@ -136,6 +137,7 @@ from .signals import starting
     help="Masks per forward pass.",
 )
 @option("--tf32", heading=MACHINE, is_flag=True, help="Let CUDA round to TensorFloat-32, which is faster.")
+@or_by_single_file
 def explain(
     images: tuple[Path, ...],
     bundle: Path,

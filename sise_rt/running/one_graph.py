@@ -65,6 +65,7 @@ class SingleFile:
     Attributes:
         facts: what it says of itself.
         sha256: of the content.
+        classes: how many there are.
         provider: the one in use.
         threads: in use.
 
@@ -93,8 +94,10 @@ class SingleFile:
         self._outputs = [output.name for output in self.session.get_outputs()]
         inputs = (*self.session.get_inputs(), *self.session.get_overridable_initializers())
         self._types = {value.name: value.type for value in inputs}
+        shapes = {output.name: output.shape for output in self.session.get_outputs()}
         if missing := set(OUTPUTS) - set(self._outputs):
             raise BundleError(f"{name} has no output {sorted(missing)[0]!r}: export it again")
+        self.classes = int(shapes["logits"][0])
 
     def explain(
         self, image: np.ndarray, target: int = BEST, mu: float = 0.0, max_masks: int | None = None
