@@ -91,6 +91,7 @@ class Facts:
         return {
             key if key in OWN_KEYS else PREFIX + key: value if isinstance(value, str) else json.dumps(value)
             for key, value in values.items()
+            if value is not None
         }
 
 

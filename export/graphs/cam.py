@@ -45,12 +45,12 @@ def cam_graph(network: Network, manifest: Manifest, method: str) -> Graph:
         for name in (block.tensor, NAME)
     )
     weights = {"grad-cam": _mean, "grad-cam++": _plus_plus}[method](op, maps, gradient)
-    combined = op.MatMul(weights, maps)
-    peak = op.ReduceMax(op.Abs(combined), keepdims=0)  # a scale says nothing, and float32 is to hold it
+    combined = op.Max(op.MatMul(weights, maps), op.constant(double(0)))
+    peak = op.ReduceMax(combined, keepdims=0)  # a scale says nothing, and float32 is to hold it
     some = op.Greater(peak, op.constant(double(0)))
     small = op.Div(combined, op.Where(some, peak, op.constant(double(1))))
     small = op.Reshape(op.Cast(small, to=TensorProto.FLOAT), op.constant([1, 1, block.height, block.width]))
-    raw = op.Cast(op.Relu(op.Squeeze(enlarged(op, small, network), op.constant([0]))), to=TensorProto.DOUBLE)
+    raw = op.Cast(op.Squeeze(enlarged(op, small, network), op.constant([0])), to=TensorProto.DOUBLE)
     explanation, shaped = normalised(op, raw)
     sound = op.And(finite, answer.possible)
     explanation = op.Where(sound, op.Squeeze(explanation, op.constant([0])), op.constant(double(0)))

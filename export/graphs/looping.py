@@ -126,5 +126,6 @@ def _apart(nodes: Sequence[onnx.NodeProto], prefix: str, given: dict[str, str]) 
     written = {name for node in nodes for name in node.output if name and not name.startswith(prefix)}
     copies = copied(nodes, {name: prefix + name for name in written} | given)
     for node in copies:
-        node.name = node.name if node.name.startswith(prefix) else prefix + node.name
+        if node.name and not node.name.startswith(prefix):
+            node.name = prefix + node.name
     return copies

@@ -185,7 +185,7 @@ def _cam(
         raise ParityError(f"the single file explains class {own.target}, and not {int(logits.argmax())}")
     maps, gradient = maps[0].astype(np.float64), gradient[0].astype(np.float64)
     combined = np.einsum("k,khw->hw", weigh(maps, gradient), maps)
-    return normalise(np.maximum(resize_map(combined, own.map.shape[:2]), 0))
+    return normalise(resize_map(np.maximum(combined, 0), own.map.shape[:2]))
 
 
 def _mean_gradient(_: np.ndarray, gradient: np.ndarray) -> np.ndarray:
