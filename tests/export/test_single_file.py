@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ from sise_rt.pictures.placement import preprocess
 from sise_rt.running.one_graph import open_single_file, verify_single_file
 from sise_rt.single_file import is_single_file
 
-DEMO = sise_rt.__path__[0] + "/demo/surface.sise"
+DEMO = Path(sise_rt.bundle.__file__).parent / "demo" / "surface.sise"
 rng = np.random.default_rng(2)
 
 
@@ -137,7 +138,7 @@ def test_preparations_that_cannot_be_inside_are_refused(report, settings, said):
 
 def test_of_a_bundle(tmp_path):
     report = export_single_file(DEMO, tmp_path / "explain.onnx")
-    weights = (sise_rt.bundle.Path(DEMO) / "weights.bin").stat().st_size
+    weights = (DEMO / "weights.bin").stat().st_size
     assert report.size < 1.02 * weights + 2e6
     assert report.facts.labels == sise_rt.load(DEMO).manifest.labels
     with pytest.raises(ModelError, match="is a bundle") as refused:
