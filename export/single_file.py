@@ -6,13 +6,13 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
-from sise_rt import __version__
 from sise_rt.bundle import MANIFEST, Manifest, read_bundle
 from sise_rt.errors import ArgumentError, ModelError, OutputError
 from sise_rt.files import make_folder, write_whole
@@ -176,7 +176,7 @@ def _made(
     facts = Facts(
         labels=manifest.labels,
         preprocessing=manifest.preprocess,
-        version=__version__,
+        version=metadata.version("sise-rt"),
         name=manifest.name,
         method=method,
         activation=manifest.activation,

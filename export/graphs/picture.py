@@ -6,6 +6,7 @@ The steps, and their roundings, are those of `sise_rt.pictures.placement.preproc
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from ..ir.nodes import rewire, subgraphs
 
 # Pillow's filters average where they shrink, and its bicubic has a = -0.5; ONNX Runtime's has Pillow's
 # arithmetic in 8 bits. OpenCV's `linear` does not average.
-RESIZING = {
+RESIZING: dict[str, dict[str, Any]] = {
     "bilinear": {"mode": "linear", "antialias": 1, "exclude_outside": 1},
     "bicubic": {"mode": "cubic", "antialias": 1, "cubic_coeff_a": -0.5, "exclude_outside": 1},
     "nearest": {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
