@@ -13,6 +13,7 @@ SiseError
 ├── ProviderError (RuntimeError)
 ├── NoEvidence (RuntimeError)
 └── OutputError (OSError)
+    └── Unwritable
 
 One rule for arguments: one that no model and no picture could make right is an `ArgumentError`, which is a
 `ValueError` too. What an error says of a setting it says in plain words, and `settings` names it as the
@@ -91,8 +92,20 @@ class ProviderError(SiseError, RuntimeError):
 
 
 class NoEvidence(SiseError, RuntimeError):
-    """Nothing that the method looks at speaks for the target."""
+    """Nothing that the method looks at speaks for the target.
+
+    Attributes:
+        target: its index, label and confidence; None where whoever raised it did not know them.
+        predicted: likewise of the class with the highest confidence.
+    """
+
+    target: tuple[int, str, float] | None = None
+    predicted: tuple[int, str, float] | None = None
 
 
 class OutputError(SiseError, OSError):
     """A result cannot be written where it was asked for."""
+
+
+class Unwritable(OutputError):
+    """Nothing more can be written there: the disk is full, or what keeps a run cannot be added to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from .pictures.raster import in_eight_bits
 from .pictures.reading import load_image
 from .records import Provenance, record_of
 from .report import figures, notebook, page
-from .saving import no_picture, write_explanation
+from .saving import USUAL, no_picture, write_explanation
 from .wording import counted, probability
 
 
@@ -256,8 +256,10 @@ class Explanation:
         stem: str | None = None,
         *,
         label: str = "",
+        outputs: Collection[str] = USUAL,
         blocks: bool = False,
         report: bool = False,
+        map_size: int | None = None,
         draw: Callable[[Explanation, Any], bytes] = png,
     ) -> list[Path]:
         """Write `<stem>.<target>.npy` (map), `.json` (record) and `.png` (the picture to show).
@@ -265,23 +267,36 @@ class Explanation:
         Args:
             folder: is made if missing.
             picture: as for `overlay`; where the explanation holds none and none is given there is no `.png`.
-            stem: of the file names; the picture's own if None.
+            stem: of the file names; the picture's own if None. With `/`, as `cam1/0001`, they lie in folders
+                below, which are made. What is too long for a file's name is cut, with a hash behind it.
             label: comes behind the target in the file names, as where several methods explain it.
-            draw: makes the `.png` of the explanation and the picture, as `Explanation.plain_png` does.
-            blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs a picture.
+            outputs: what is written: some of `map`, `record`, `overlay` (the `.png`), `blocks` and `report`.
+            blocks: also write `<stem>.<target>.blocks.png`, the strip, which needs a picture; a method that
+                looks at no blocks has none.
             report: also write `<stem>.<target>.html`, the page, which needs one too.
+            map_size: pixels that the short side of the map that is written has at most, by averaging; None
+                writes it as it is.
+            draw: makes the `.png` of the explanation and the picture, as `Explanation.plain_png` does.
 
         Returns:
             The files: picture, map, record, strip, page, as far as they were written.
 
         Raises:
             OutputError: a file cannot be written, or one of that name is no earlier result of the same
-                picture, model, target and method.
-            ArgumentError: `blocks` or `report` where there is no picture, or the picture is another one.
+                picture, model, target and method, by the record beside it.
+            ArgumentError: `blocks` or `report` where there is no picture, or the picture is another one; an
+                output is unknown; the stem leads out of the folder; or `map_size` is no size.
             ImageError: the picture cannot be read.
         """
         return write_explanation(
-            self, Path(folder), picture, stem, label=label, blocks=blocks, report=report, draw=draw
+            self,
+            Path(folder),
+            picture,
+            stem,
+            label=label,
+            outputs={*outputs, *(["blocks"] if blocks else []), *(["report"] if report else [])},
+            map_size=map_size,
+            draw=draw,
         )
 
     def __repr__(self) -> str:

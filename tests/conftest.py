@@ -7,6 +7,7 @@ import importlib.util
 import json
 import sys
 import warnings
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +219,31 @@ def photos(tmp_path_factory) -> Path:
         for number in range(2):
             Image.fromarray(surface.generate(rng, label)[0]).save(folder / label / f"{number}.png")
     return folder
+
+
+class Page(HTMLParser):
+    """The elements and the text of a page."""
+
+    def __init__(self, page: str):
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = self.title = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        if self.elements and self.elements[-1][0] == "title":
+            self.title += data
+        self.text += f"{data} "
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="session")
+def read():
+    """What reads a page: its elements, with their attributes, and its text."""
+    return Page

@@ -3,9 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import cv2
@@ -17,7 +14,7 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from examples import adversarial, service
+from examples import adversarial
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -50,33 +47,6 @@ def test_own_torch_model(tmp_path):
     out = run("own_torch_model.py", "-o", tmp_path / "out")
     assert "picture.1.blocks.png" in out
     assert np.load(tmp_path / "out" / "picture.1.npy").shape == (64, 64)
-
-
-def test_service(small_bundle, picture):
-    with service.make_server(str(small_bundle), 0, "cpu") as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/"
-
-        def post(body, query=""):
-            with urllib.request.urlopen(address + query, data=body, timeout=60) as answer:
-                return answer.headers["Content-Type"], answer.read()
-
-        kind, png = post(picture.read_bytes(), "?target=c")
-        assert kind == "image/png"
-        assert min(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).shape[:2]) > 512
-        kind, record = post(picture.read_bytes(), "?target=2&format=json&mu=0")
-        assert json.loads(record)["target"] == {"index": 2, "label": "c"}
-        for body, query in (
-            (b"no picture", ""),
-            (picture.read_bytes(), "?target=zebra"),
-            (picture.read_bytes(), "?mu=7"),
-        ):
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                post(body, query)
-            assert refused.value.code == 400
-            assert refused.value.read().strip()
-            refused.value.close()
-        server.shutdown()
 
 
 def as_other(model, path, *, half=False, last=False):

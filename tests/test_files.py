@@ -1,11 +1,13 @@
 """Files are whole, or as they were before."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from sise_rt.errors import OutputError
-from sise_rt.files import make_folder, write_whole
+from sise_rt.errors import NoEvidence, OutputError, Unwritable
+from sise_rt.files import make_folder, whole_file, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_lies_beside_it(tmp_path):
@@ -70,3 +72,45 @@ def test_a_folder_that_cannot_be_made_says_why(tmp_path, name, says):
     assert says in refused.value.message
     assert refused.value.settings == ("out",)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+FULL = """
+import resource, sys
+from sise_rt.errors import Unwritable
+from sise_rt.files import write_whole
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+write_whole(sys.argv[1], b"x" * 1000)
+try:
+    write_whole(sys.argv[1], b"y" * 1001)
+except Unwritable as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_what_does_not_fit_on_the_disk_leaves_the_file_and_is_an_error_of_its_own(tmp_path):
+    path = tmp_path / "a.bin"
+    run = subprocess.run([sys.executable, "-P", "-c", FULL, path], capture_output=True, text=True, check=True)
+    assert run.stdout == f"{str(path)!r} cannot be written: File too large; what was finished is kept\n"
+    assert path.read_bytes() == b"x" * 1000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_errors_are_none_of_the_disk(tmp_path):
+    with pytest.raises(OutputError) as refused:
+        write_whole(tmp_path / "missing" / "a", b"")
+    assert not isinstance(refused.value, Unwritable)
+
+
+def test_a_file_is_written_piece_by_piece(tmp_path):
+    path, beside = tmp_path / "a", tmp_path / ".a.tmp"
+    beside.write_bytes(b"of a killed run, and longer than what follows")
+    with whole_file(path, beside) as file:
+        file.write(b"one ")
+        assert not path.exists()
+        file.write(b"two")
+    assert path.read_bytes() == b"one two"
+    with pytest.raises(NoEvidence), whole_file(path, beside):
+        raise NoEvidence
+    assert path.read_bytes() == b"one two"
+    assert list(tmp_path.iterdir()) == [path]

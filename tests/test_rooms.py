@@ -16,7 +16,10 @@ from sise_rt.errors import SiseError
 ROOT = Path(__file__).resolve().parents[1]
 
 # Each room may import itself and those before it in its row.
-RUNTIME = ("base", "pictures", "running", "phases", "methods", "explaining", "evaluation", "commands")
+RUNTIME = (
+    *("base", "pictures", "running", "phases", "methods", "explaining", "bulk", "evaluation", "serve"),
+    "commands",
+)
 EXPORT = ("ir", "origins", "intake", "canonical", "gradients", "graphs", "proof", "exporting")
 # What each room of the export may import of the runtime; of the runtime, only the commands import the export.
 BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
@@ -33,7 +36,8 @@ LOOSE = {
     **dict.fromkeys(
         ("answering", "captions", "comparing", "drawing", "explainer", "explanation", "metrics"), "explaining"
     ),
-    **dict.fromkeys(("overlap", "records", "report", "saving", "self_explained", "targets"), "explaining"),
+    **dict.fromkeys(("foreign", "naming", "records", "report", "saving", "self_explained"), "explaining"),
+    "targets": "explaining",
     "cli": "commands",
 }
 

@@ -1,105 +1,141 @@
-"""Names of results, and that nothing else is replaced by one."""
+"""What is written of an explanation: what is asked for, and nothing else is made."""
 
 import json
-from pathlib import Path
+import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from sise_rt.errors import OutputError
-from sise_rt.saving import (
-    Result,
-    base_name,
-    file_label,
-    other_settings,
-    read_result,
-    refuse_foreign,
-    refuse_foreign_files,
-)
-
-TARGET = {"index": 1, "label": "b"}
-RECORD = {
-    "schema": "sise-rt/record/1",
-    "picture": {"name": "cat.jpg", "sha256": None},
-    "bundle": {"name": "m", "sha256": "0" * 64},
-    "target": TARGET,
-    "method": "sise",
-    "settings": {"mu": 0.0},
-}
-# As 0.1.0 wrote it.
-OLDER = {"image": "cat.jpg", "model": "m", "target": TARGET, "method": "sise", "mu": 0.0, "fusion": "otsu"}
+import sise_rt
+from sise_rt.errors import ArgumentError, OutputError
+from sise_rt.saving import OUTPUTS, USUAL, map_bytes, outputs_of, record_bytes, smaller_map, smaller_size
 
 
-def test_names():
-    assert base_name("cat", 281) == "cat.281"
-    assert base_name("cat", 281, "sise:mu=0.3") == "cat.281.sise-mu-0.3"
-    assert file_label("a b/c") == "a-b-c"
+@pytest.fixture(scope="module")
+def explainer(small_bundle):
+    return sise_rt.load(small_bundle, "cpu")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".npy", ".json", ".blocks.png"])
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\xfe", b"[" * 100_000])
-def test_a_file_that_is_no_result_stays(tmp_path, suffix, content):
-    (tmp_path / f"cat.281{suffix}").write_bytes(content)
-    with pytest.raises(OutputError, match="is no result of this kind"):
-        refuse_foreign(tmp_path, "cat.281", RECORD)
+@pytest.fixture
+def explanation(explainer):
+    pixels = np.random.default_rng(3).integers(0, 256, (32, 32, 3), np.uint8)
+    return explainer.explain(explainer.prepare(pixels), 1)
 
 
-def test_a_link_stays(tmp_path):
-    (tmp_path / "cat.281.png").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(OutputError, match="is no result of this kind"):
-        refuse_foreign(tmp_path, "cat.281", RECORD)
+def forbidden(*_, **__):
+    raise AssertionError("nobody asked for that")
+
+
+def test_outputs_are_parsed():
+    assert outputs_of("map, overlay,record") == USUAL
+    assert outputs_of("none") == frozenset()
+    assert outputs_of(",".join(OUTPUTS)) == {*OUTPUTS}
 
 
 @pytest.mark.parametrize(
-    ("older", "others"),
-    [
-        (False, {"picture": {"name": "dog.jpg"}, "bundle": {"name": "n"}}),
-        (True, {"image": "dog.jpg", "model": "n"}),
-    ],
+    ("text", "says"),
+    [("maps", "no output 'maps': choose of"), ("", "no output ''"), ("map,none", "'none' stands alone")],
 )
-def test_an_earlier_result_is_known_by_its_record(older, others, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "cat.281.png").write_bytes(b"")
-    here = str(tmp_path / "cat.jpg")
-    before = OLDER | {"image": here} if older else RECORD | {"picture": {"name": here}}
-    file = tmp_path / "cat.281.json"
-    file.write_text(json.dumps(before))
-    refuse_foreign(tmp_path, "cat.281", RECORD)  # the same picture, however its path is written
-    refuse_foreign(tmp_path, "dog.281", RECORD)  # nothing there
-    called = {"image": "picture", "bundle": "model"}
-    for key, value in (others | {"target": {"index": 2, "label": "c"}, "method": "rise"}).items():
-        file.write_text(json.dumps(before | {key: value}))
-        with pytest.raises(OutputError, match=f"is a result of another {called.get(key, key)} "):
-            refuse_foreign(tmp_path, "cat.281", RECORD)
+def test_other_outputs_are_refused(text, says):
+    with pytest.raises(ArgumentError, match=says) as refused:
+        outputs_of(text)
+    assert refused.value.settings == ("outputs",)
 
 
-@pytest.mark.parametrize("key", RECORD)
-def test_a_record_that_lacks_a_key_is_none(key, tmp_path):
-    (tmp_path / "cat.281.json").write_text(json.dumps({k: v for k, v in RECORD.items() if k != key}))
-    with pytest.raises(OutputError, match="is no result of this kind"):
-        refuse_foreign(tmp_path, "cat.281", RECORD)
+@pytest.mark.parametrize(
+    "outputs", [["map"], ["record"], ["overlay"], ["blocks"], ["report"], [], [*OUTPUTS]]
+)
+def test_what_is_asked_for_is_written(outputs, explanation, tmp_path):
+    files = explanation.save(tmp_path / "out", stem="cam1/0001", outputs=outputs)
+    assert {*files} == {tmp_path / f"out/cam1/0001.1{OUTPUTS[output]}" for output in outputs}
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {*files}
 
 
-def test_settings_that_differ_are_told(tmp_path):
-    file = tmp_path / "cat.281.json"
-    for before in (OLDER | {"mu": 0.3}, RECORD | {"settings": {"mu": 0.3}}):
-        file.write_text(json.dumps(before))
-        assert other_settings(tmp_path, "cat.281", {"mu": 0.0, "scores": "log-odds"}) == ["mu 0.3"]
-        assert other_settings(tmp_path, "cat.281", {"mu": 0.3}) == []
-    assert other_settings(tmp_path, "dog.281", {"mu": 0.0}) == []
-    assert read_result(tmp_path / "dog.281.json") is None
-    assert read_result(file) == Result("cat.jpg", "m", TARGET, "sise", {"mu": 0.3})
+def test_nothing_is_drawn_that_nobody_asked_for(explanation, tmp_path, monkeypatch):
+    for name in ("pixels", "overlay", "strip", "html"):
+        monkeypatch.setattr(sise_rt.Explanation, name, forbidden)
+    explanation.save(tmp_path, outputs=["map", "record"], draw=forbidden)
+    assert explanation.save(tmp_path / "none", outputs=[]) == []
+    assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("name", ["cat.281.243.compare.png", "cat.281.243.grad-cam.compare.png"])
-def test_a_comparison_is_replaced_only_beside_records_of_its_picture(tmp_path, name):
-    (tmp_path / name).write_bytes(b"")
-    picture = tmp_path / "cat.jpg"
-    with pytest.raises(OutputError, match="is no result of"):
-        refuse_foreign_files(tmp_path, [picture], [281, 243])
-    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"picture": {"name": "elsewhere/cat.jpg"}}))
-    (tmp_path / "cat.281.png").write_bytes(b"")
-    with pytest.raises(OutputError, match="is no result of"):
-        refuse_foreign_files(tmp_path, [picture], [281, 243])
-    (tmp_path / "cat.281.json").write_text(json.dumps(RECORD | {"picture": {"name": str(picture)}}))
-    refuse_foreign_files(tmp_path, [picture], [281, 243])
-    refuse_foreign_files(tmp_path, [Path("dog.jpg")], [281, 243])  # no result of that picture
+def test_the_record_comes_first(explanation, tmp_path):
+    """An interrupted run that did not get further knows by it that the rest is its own."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_):
+        raise Killed
+
+    with pytest.raises(Killed):
+        explanation.save(tmp_path, stem="a", draw=die)
+    assert (tmp_path / "a.1.json").exists()
+    assert len(explanation.save(tmp_path, stem="a")) == 3
+
+
+def test_a_file_without_its_record_stays(explanation, tmp_path):
+    explanation.save(tmp_path, stem="a", outputs=["overlay"])
+    before = (tmp_path / "a.1.png").read_bytes()
+    with pytest.raises(OutputError, match="nothing is recorded of"):
+        explanation.save(tmp_path, stem="a", outputs=["overlay"], draw=lambda *_: b"")
+    assert (tmp_path / "a.1.png").read_bytes() == before
+
+
+def test_a_method_without_blocks_has_no_strip(explainer, tmp_path):
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    found = explainer.explain(explainer.prepare(pixels + 9), 1, method="rise:masks=8")
+    assert [path.name for path in found.save(tmp_path, outputs=["map", "blocks"])] == ["image.1.npy"]
+
+
+def test_without_a_picture_nothing_is_drawn(explanation, tmp_path):
+    gone = replace(explanation, picture=None)
+    assert [path.suffix for path in gone.save(tmp_path)] == [".npy", ".json"]
+    with pytest.raises(ArgumentError, match="does not hold its picture"):
+        gone.save(tmp_path, outputs=["report"])
+
+
+def test_unknown_outputs_and_sizes_are_refused(explanation, tmp_path):
+    with pytest.raises(ArgumentError, match="no output 'gif'"):
+        explanation.save(tmp_path, outputs=["gif"])
+    with pytest.raises(ArgumentError, match="leads out"):
+        explanation.save(tmp_path, stem="../a")
+    for size in (0, -1, 2.5, "8"):
+        with pytest.raises(ArgumentError, match="1 pixel large or more"):
+            explanation.save(tmp_path, outputs=["map"], map_size=size)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_names_that_are_no_utf8_survive(explanation, tmp_path):
+    stem = os.fsdecode(b"caf\xe9")
+    files = replace(explanation, name=f"{stem}.png").save(tmp_path, stem=f"{stem}/{stem}")
+    assert os.fsencode(files[0].name) == b"caf\xe9.1.png"
+    record = json.loads((tmp_path / stem / f"{stem}.1.json").read_text("utf-8"))
+    assert record["picture"]["name"] == f"{stem}.png"
+
+
+def test_a_smaller_map_is_the_mean_of_areas():
+    map_ = np.random.default_rng(0).random((8, 12), np.float32)
+    means = map_.reshape(4, 2, 6, 2).mean((1, 3))
+    np.testing.assert_allclose(smaller_map(map_, 4), means, atol=1e-6)
+    for same in (None, 8, 100):
+        assert smaller_map(map_, same) is map_
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (7, 300), (299, 1)])
+@pytest.mark.parametrize("size", [1, 5, 56])
+def test_a_smaller_map_stays_within_0_and_1(shape, size):
+    for map_ in (np.ones(shape, np.float32), np.random.default_rng(0).random(shape, np.float32)):
+        smaller = smaller_map(map_, size)
+        assert smaller.shape == smaller_size(shape, size)
+        assert smaller.dtype == np.float32
+        assert 0 <= smaller.min() <= smaller.max() <= 1
+    assert min(smaller.shape) == min(size, *shape)
+
+
+def test_the_file_has_the_smaller_map(explanation, tmp_path):
+    (path,) = explanation.save(tmp_path, outputs=["map"], map_size=8)
+    np.testing.assert_array_equal(np.load(path), smaller_map(explanation.map, 8))
+    assert map_bytes(smaller_map(explanation.map, 8)) == path.read_bytes()
+    assert record_bytes({"a": "\udcff"}) == b'{\n  "a": "\\udcff"\n}\n'

@@ -10,7 +10,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from sise_rt.errors import BundleError, ImageError, NoEvidence, SiseError
+from sise_rt.bulk.items import Item, Outcome, failure_of
+from sise_rt.bulk.keeping import Keep, Written, write_files
+from sise_rt.bulk.ledger import has_run
+from sise_rt.bulk.listing import from_arguments, is_run
+from sise_rt.errors import BundleError
 from sise_rt.methods import Request
 from sise_rt.pictures.picture import prepare
 from sise_rt.running.one_graph import TOLERANCES, open_single_file, verify_single_file
@@ -21,17 +25,21 @@ from sise_rt.wording import counted
 
 from .bundle_path import BundlePath
 from .classes import best_classes, named_classes
-from .command import spelt
-from .console import FAILED_IMAGES, complain, parity_line, say
+from .console import FAILED_IMAGES, complain, parity_line, say, say_json
 from .drawing_options import Drawing
 from .help_pages import WHAT, option
-from .results import Wanted, Written, prepare_folder, write_results
+from .machine_options import Machine
+from .results import name_of, prepare_folder, problems_of, records, replaced, say_outcome, without_evidence
+from .signals import starting
+from .writing_options import Writing
 
-# What `explain` takes for a single file too; the graph has decided all else.
+# What `explain` takes for a single file too: the graph has decided how much is scored, and no run is kept.
 APPLIES = frozenset(
-    "images bundle targets top_k methods mu fusion out blocks report drawing size outline palette plain "
-    "transparent compare as_json quiet bit_depth max_pixels provider threads".split()
+    "images bundle targets top_k methods mu fusion out outputs blocks report map_size size outline palette "
+    "plain transparent compare as_json quiet bit_depth max_pixels provider threads".split()
 )
+# The arguments that it arrives in.
+ARGUMENTS = "images targets top_k methods mu fusion writing drawing machine bit_depth max_pixels".split()
 
 
 class BundleOrSingleFile(BundlePath):
@@ -63,8 +71,8 @@ def or_by_single_file(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def by_either(*, bundle: Path, **given: Any) -> None:
         if bundle.suffix == ".onnx":
-            refuse_decided(bundle)
-            explain_images(bundle, **{name: given[name] for name in APPLIES & given.keys()})
+            _refuse_options(bundle)
+            explain_images(bundle, **{name: given[name] for name in ARGUMENTS})
         else:
             command(bundle=bundle, **given)
 
@@ -74,89 +82,108 @@ def or_by_single_file(command: Callable[..., None]) -> Callable[..., None]:
 def explain_images(
     file: Path,
     *,
-    images: Sequence[Path],
+    images: Sequence[str],
     targets: Sequence[str],
     top_k: int,
     methods: Sequence[Request],
     mu: float | None,
     fusion: str | None,
-    out: Path,
-    blocks: bool,
-    report: bool,
+    writing: Writing,
     drawing: Drawing,
-    as_json: bool,
-    quiet: bool,
+    machine: Machine,
     bit_depth: int | None,
     max_pixels: int,
-    provider: str,
-    threads: int | None,
 ) -> None:
-    """Explain pictures by a single file, and write what `explain` writes.
+    """Explain pictures by a single file, one after the other, and write what `explain` writes of one picture.
 
     Raises:
-        click.UsageError: an option asks for what the graph does not do.
+        click.UsageError: an option asks for what the graph does not do, or a run of pictures is named.
         SystemExit: with 1 where pictures failed.
     """
     two = drawing.compare is not None
     top_k = best_classes(targets, top_k, two=two)
-    single = open_single_file(file, "cpu" if provider == "auto" else provider, threads)
-    mu = _mu(file, single.facts.method, methods, mu, fusion)
+    items = _named_pictures(file, images, writing)
+    with starting():
+        single = open_single_file(
+            file, "cpu" if machine.provider == "auto" else machine.provider, machine.threads
+        )
+    method = single.facts.method
+    mu = _mu(file, method, methods, mu, fusion)
     manifest = manifest_of(single)
     indices = named_classes(targets, manifest, two=two)
-    prepare_folder(out, images, indices or range(manifest.classes))
-    wanted = Wanted(
-        out=out,
-        named=single.facts.method != "sise",
-        check=False,
-        blocks=blocks,
-        report=report,
-        drawing=drawing,
-        as_json=as_json,
-        quiet=quiet,
+    keep = Keep(
+        folder=writing.out,
+        outputs=writing.outputs,
+        named=method != "sise",
+        map_size=writing.map_size,
+        draw=drawing.draw,
+        compare=drawing.compare,
     )
-    failed = 0
-    for image in images:
-        written = Written()
-        try:
-            picture = prepare(image, manifest.preprocess, bit_depth=bit_depth, max_pixels=max_pixels)
-            found = explain_by_file(single, picture, indices, top_k, mu)
-            write_results(picture, {single.facts.method: found}, wanted, written, stopped=False)
-        except BundleError:
-            raise
-        except SiseError as error:
-            written.failure = error
-        failed += _tell(image, written)
+    prepare_folder(
+        keep.folder, [(item.stem, name_of(item)) for item in items], indices or range(manifest.classes)
+    )
+
+    def explained(item: Item) -> Outcome:
+        picture = prepare(item.picture, manifest.preprocess, bit_depth=bit_depth, max_pixels=max_pixels)
+        return Outcome(item, picture, {method: explain_by_file(single, picture, indices, top_k, mu)})
+
+    failed = sum(_kept_and_told(item, explained, keep, writing) for item in items)
     if failed:
-        complain(f"{failed} of {counted(len(images), 'image')} failed")
+        complain(f"{failed} of {counted(len(items), 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
 
 
-def _tell(image: Path, written: Written) -> bool:
-    """Print what was written of a picture and what went wrong with it; whether anything did."""
-    for message in written.messages:
-        message()
-    for where, why in written.problems:
-        complain(where + spelt(why))
-    if isinstance(written.failure, SiseError):
-        named = isinstance(written.failure, ImageError | NoEvidence)
-        complain(spelt(written.failure) if named else f"{image}: {spelt(written.failure)}")
-    return bool(written.problems or written.failure)
+def _named_pictures(file: Path, images: Sequence[str], writing: Writing) -> Sequence[Item]:
+    """The pictures that are named, each by its own name.
+
+    Raises:
+        click.UsageError: there is none, or something else is named.
+    """
+    if not images:
+        raise click.UsageError("Missing argument 'IMAGE...': name pictures")
+    if many := next((image for image in images if is_run([image])), None):
+        raise click.UsageError(f"{file} explains pictures that are named, and {many!r} is none: use a bundle")
+    if has_run(writing.out):
+        raise click.UsageError(
+            f"{str(writing.out)!r} holds a run, which {file} cannot go on with: name another folder (-o)"
+        )
+    return from_arguments(images).items
 
 
-def refuse_decided(file: Path) -> None:
-    """Refuse options that are given and that the graph has decided."""
+def _kept_and_told(item: Item, explained: Callable[[Item], Outcome], keep: Keep, shown: Writing) -> bool:
+    """Explain a picture, write and print what was found; whether something is missing.
+
+    Raises:
+        SiseError: not the picture's fault.
+    """
+    written = Written()
+    try:
+        outcome = explained(item)
+        notes = [] if shown.quiet else list(replaced(outcome, keep))
+        written = write_files(outcome, keep)
+        say(*notes, err=True)
+    except Exception as error:
+        outcome = Outcome(item, error=failure_of(error))
+    if shown.as_json:
+        for record in records(outcome, written):
+            say_json(record)
+    elif not shown.quiet:
+        say_outcome(outcome, written)
+    missing = [*without_evidence(outcome), *problems_of(outcome, shown.check_option)]
+    for line in missing:
+        complain(line)
+    return bool(missing)
+
+
+def _refuse_options(file: Path) -> None:
+    """Refuse options that are given and are a bundle's alone."""
     context = click.get_current_context()
-    for name in context.params:
+    for parameter in context.command.params:
+        name = str(parameter.name)
         source = context.get_parameter_source(name)
         if name not in APPLIES and source not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP, None):
-            shown = next(p.opts[0] for p in context.command.params if p.name == name)
-            raise click.UsageError(
-                f"{shown} does not apply to {file}, whose graph has decided that: use a bundle"
-            )
-
-
-def _decided(what: str, file: Path) -> click.UsageError:
-    return click.UsageError(f"{what} does not apply to {file}, whose graph has decided that: use a bundle")
+            shown = "/".join((*parameter.opts[:1], *parameter.secondary_opts[:1]))
+            raise click.UsageError(f"{shown} does not apply to {file}, a single file: use a bundle")
 
 
 def _mu(file: Path, own: str, methods: Sequence[Request], mu: float | None, fusion: str | None) -> float:

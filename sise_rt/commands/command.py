@@ -51,11 +51,12 @@ def spelt_note(note: Note) -> str:
 
 
 def _options() -> dict[str, str]:
-    """The running command's options by the names of arguments in Python."""
+    """The running command's options by the names of arguments in Python; the first of several spellings."""
     options: dict[str, str] = {}
     for parameter in click.get_current_context().command.params:
         for name in parameter.opts:
             if name.startswith("--"):
-                options |= {name[2:].replace("-", "_"): name, str(parameter.name): name}
+                options.setdefault(name[2:].replace("-", "_"), name)
+                options.setdefault(str(parameter.name), name)
     own = {setting: option for setting, option in OPPOSITES.items() if option in options.values()}
     return options | own

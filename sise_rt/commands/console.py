@@ -14,6 +14,7 @@ from sise_rt.targets import FEW
 from sise_rt.wording import counted, in_bytes, printable, printable_json, short
 
 from .checking import check_lines
+from .progress import speed
 
 if TYPE_CHECKING:
     from sise_rt.bundle import Block, Manifest
@@ -26,8 +27,8 @@ HINTS = {"sure-of-nothing": ": see sise-rt accuracy"}  # what a command adds to 
 COLOURS = {"error": "red", "warning": "yellow"}
 
 
-def summary(explanation: Explanation, picture: Path) -> list[str]:
-    """One line for an explanation, and one for each warning."""
+def summary(explanation: Explanation, name: str, file: Path | None) -> list[str]:
+    """One line for an explanation, from the picture's name to its file if it has one, and one a warning."""
     seconds = sum(explanation.seconds.values())
     how = "" if explanation.method == "sise" else f"{explanation.method}, "
     masks, guessed = explanation.masks, explanation.guessed
@@ -35,7 +36,8 @@ def summary(explanation: Explanation, picture: Path) -> list[str]:
     if guessed:
         cost = f"{masks} of {counted(masks + guessed, 'mask')}"
     lines = [
-        f"{Path(explanation.name).name}: {explanation.heading()}, {how}{cost} in {seconds:.1f} s -> {picture}"
+        f"{name}: {explanation.heading()}, {how}{cost} in {seconds:.1f} s"
+        f"{'' if file is None else f' -> {file}'}"
     ]
     lines += [f"  check: {line}" for line in check_lines(explanation)]
     predicted = explanation.predicted
@@ -46,13 +48,9 @@ def summary(explanation: Explanation, picture: Path) -> list[str]:
 
 
 def rate(images: int, seconds: float) -> str:
-    """How fast images were explained; seconds each where that is the number a person can picture."""
-    seconds = max(seconds, 1e-6)  # a clock may be coarser than the work
+    """How fast images were explained."""
     took = f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
-    speed = f"{seconds / images:.1f} s each"
-    if (a_second := images / seconds) >= 1:
-        speed = f"{a_second:,.{0 if a_second >= 10 else 1}f} a second"
-    return f"{counted(images, 'image')} in {took}, {speed}"
+    return f"{counted(images, 'image')} in {took}, {speed(images, seconds)}"
 
 
 def described(manifest: Manifest, path: Path) -> list[str]:

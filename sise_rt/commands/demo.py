@@ -45,12 +45,12 @@ def demo(out: Path, provider: str, threads: int | None, oversubscribe: bool) -> 
         with starting():
             explainer = load(folder / "surface.sise", provider, threads, oversubscribe=oversubscribe)
         source = folder / "surface.png"
-        prepare_folder(out, [source], range(explainer.manifest.classes))
+        prepare_folder(out, [(source.stem, str(source))], range(explainer.manifest.classes))
         with Progress().of(source.name) as progress:
             picture = explainer.prepare(source)
             explanation = explainer.explain(picture, progress=progress)
         files = explanation.save(out, picture, blocks=True)
-    say(*summary(explanation, files[0]))
+    say(*summary(explanation, Path(explanation.name).name, files[0]))
     say(f"All blocks side by side: {files[-1]}")
     first = "" if find_spec("onnx") else "pip install onnx, then "
     say(f"Next, a model of your own: {first}sise-rt export --help")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from sise_rt.drawing.sizes import SIZE, SIZES
 from sise_rt.explanation import Explanation
 
 from .help_pages import DRAWN, option
+from .shared_options import grouped
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,12 @@ class Drawing:
     Attributes:
         draw: makes the PNG of an explanation and its picture, as `Explanation.save` takes it.
         compare: draws two explanations of one picture side by side; None where that is not wanted.
+        settings: what was asked for, in plain values.
     """
 
     draw: Callable[[Explanation, Any], bytes]
     compare: Callable[[Explanation, Explanation], np.ndarray] | None
+    settings: dict[str, Any]
 
 
 class Outline(click.ParamType):
@@ -49,21 +52,43 @@ class Outline(click.ParamType):
         return share
 
 
-def DRAWING(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options; it takes a `Drawing` for them."""
-
-    @wraps(command)
-    def with_drawing(*args: Any, plain: bool, transparent: bool, compare: bool, **rest: Any) -> Any:
-        look = {name: rest.pop(name) for name in ("size", "outline", "palette")}
-        side_by_side = partial(compare_classes, **look) if compare else None
-        return command(*args, drawing=Drawing(_draw(look, plain, transparent, compare), side_by_side), **rest)
-
-    for add in reversed(OPTIONS):
-        with_drawing = add(with_drawing)
-    return with_drawing
+def _drawing(*, plain: bool, transparent: bool, compare: bool, **look: Any) -> Drawing:
+    settings = look | {"plain": plain, "transparent": transparent, "compare": compare}
+    side_by_side = partial(compare_classes, **look) if compare else None
+    return Drawing(_draw(look, plain, transparent, compare), side_by_side, settings)
 
 
-OPTIONS = (
+def _draw(look: dict[str, Any], plain: bool, transparent: bool, compare: bool) -> Callable[..., bytes]:
+    """What makes the PNG of an explanation and its picture; what that does not take, a comparison does.
+
+    Raises:
+        click.UsageError: two options contradict each other.
+    """
+    if plain and transparent:
+        raise click.UsageError("--plain and --transparent are two ways to draw: give one of them")
+    context = click.get_current_context()
+    given = [name for name in look if not compare and context.get_parameter_source(name) is not _DEFAULT]
+    takes = {"--plain": ("outline", "palette"), "--transparent": ("palette",)}
+    for flag in [name for name, is_set in (("--plain", plain), ("--transparent", transparent)) if is_set]:
+        if without := [name for name in given if name not in takes[flag]]:
+            raise click.UsageError(f"--{without[0]} says nothing to {flag}")
+    if transparent:
+        return partial(_transparent, palette=look["palette"])
+    if plain:
+        return partial(Explanation.plain_png, outline=look["outline"], palette=look["palette"])
+    return partial(Explanation.png, **look)
+
+
+_DEFAULT = click.core.ParameterSource.DEFAULT
+
+
+def _transparent(explanation: Explanation, _: Any, *, palette: str) -> bytes:
+    return explanation.transparent_png(palette=palette)
+
+
+DRAWING = grouped(
+    "drawing",
+    _drawing,
     option(
         "--size",
         heading=DRAWN,
@@ -98,31 +123,3 @@ OPTIONS = (
         help="Also draw two classes side by side, and their difference: those of two -t, else the best two.",
     ),
 )
-
-
-def _draw(look: dict[str, Any], plain: bool, transparent: bool, compare: bool) -> Callable[..., bytes]:
-    """What makes the PNG of an explanation and its picture; what that does not take, a comparison does.
-
-    Raises:
-        click.UsageError: two options contradict each other.
-    """
-    if plain and transparent:
-        raise click.UsageError("--plain and --transparent are two ways to draw: give one of them")
-    context = click.get_current_context()
-    given = [name for name in look if not compare and context.get_parameter_source(name) is not _DEFAULT]
-    takes = {"--plain": ("outline", "palette"), "--transparent": ("palette",)}
-    for flag in [name for name, is_set in (("--plain", plain), ("--transparent", transparent)) if is_set]:
-        if without := [name for name in given if name not in takes[flag]]:
-            raise click.UsageError(f"--{without[0]} says nothing to {flag}")
-    if transparent:
-        return partial(_transparent, palette=look["palette"])
-    if plain:
-        return partial(Explanation.plain_png, outline=look["outline"], palette=look["palette"])
-    return partial(Explanation.png, **look)
-
-
-_DEFAULT = click.core.ParameterSource.DEFAULT
-
-
-def _transparent(explanation: Explanation, _: Any, *, palette: str) -> bytes:
-    return explanation.transparent_png(palette=palette)

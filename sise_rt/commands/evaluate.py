@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sise_rt import load
+from sise_rt.bulk.claim import claimed
 from sise_rt.errors import MethodError, SiseError
-from sise_rt.evaluation.claim import claimed
 from sise_rt.evaluation.datasets import FORMATS, WITH_FILE, WITHOUT_TRUTH, read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import run, settings_of_run
@@ -217,7 +217,7 @@ def evaluate(
         bit_depth=bit_depth,
     )
     _refuse_step(step, explainer.manifest)
-    settings = settings_of_run(explainer, bundle, form, plan)
+    settings = settings_of_run(explainer, form, plan)
     with claimed(report):
         try:
             with progress_of_images(quiet) as progress:

@@ -16,10 +16,9 @@ from sise_rt.wording import counted
 
 from .command import spelt
 from .console import FAILED_IMAGES, complain, say, warn
-from .progress import at_terminal, clear_line, draw_line, progress_words, seconds_left
+from .progress import NOW_AND_THEN, at_terminal, clear_line, draw_line, progress_words, seconds_left
 
 FEW = 20  # pictures
-LINE_SECONDS = 20.0  # between lines of progress in a log
 
 
 def tell(summary: dict[str, Any], outcome: Outcome, report: Path, *, quiet: bool) -> None:
@@ -111,10 +110,10 @@ def progress_of_images(quiet: bool) -> Iterator[Callable[[int, int, str], None] 
         finally:
             clear_line()
     else:
-        last = [time.monotonic() - LINE_SECONDS]
+        last = [time.monotonic() - NOW_AND_THEN]
 
         def line(done: int, total: int, image: str) -> None:
-            if image and time.monotonic() - last[0] < LINE_SECONDS:
+            if image and time.monotonic() - last[0] < NOW_AND_THEN:
                 return
             last[0] = time.monotonic()
             say(f"{done} of {total} images", err=True)

@@ -1,48 +1,40 @@
-"""`sise-rt explain`, thin over `Explainer.explain_methods`."""
+"""`sise-rt explain`, thin over `sise_rt.bulk`."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from sise_rt import load
+from sise_rt import Explainer, load
+from sise_rt.bulk.explaining import Asked, Check
+from sise_rt.bulk.keeping import Keep
 from sise_rt.methods import PRESETS, Request
-from sise_rt.metrics.check import require_probabilities
-from sise_rt.running.engine import Engine
-from sise_rt.running.provider import BF16, VERIFIED
-from sise_rt.wording import counted
+from sise_rt.metrics.check import check, check_region, require_probabilities
 
 from .bundle_path import complete_target
 from .by_single_file import MODEL, or_by_single_file
 from .classes import best_classes, named_classes
 from .command import Command
-from .console import FAILED_IMAGES, complain, rate, say
+from .console import FAILED_IMAGES, say
 from .drawing_options import DRAWING, Drawing
-from .explaining import explain_pictures
-from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
-from .method_options import Batch, Methods, of_methods, requested
-from .results import Wanted, prepare_folder
-from .shared_options import (
-    MAX_PIXELS,
-    MEMORY,
-    PRECISION,
-    PROVIDER,
-    QUIET,
-    THREADS,
-    bit_depth,
-)
+from .explaining import explain_one
+from .help_pages import HOW, HOW_MUCH, PICTURES, WHAT, option
+from .machine_options import MACHINE_OPTIONS, Machine
+from .many import explain_many
+from .many_options import MANY_OPTIONS, Many
+from .method_options import Methods, of_methods, requested
+from .on_ray import NOTHING, of_engine
+from .ray_options import ENGINE, Engine
+from .shared_options import MAX_PIXELS, bit_depth
 from .signals import starting
+from .writing_options import WRITING, Writing
 
 
 @click.command(cls=Command)
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGE...", nargs=-1, type=click.Path(allow_dash=True))
 @MODEL
 @option(
     "-t",
@@ -85,88 +77,36 @@ from .signals import starting
 @of_methods(HOW_MUCH, "budget")
 @of_methods(HOW_MUCH, "max_passes")
 @of_methods(HOW_MUCH, "max_seconds")
-@option(
-    "-o",
-    "--out",
-    heading=WHERE_TO,
-    type=click.Path(path_type=Path),
-    default="explanations",
-    show_default=True,
-    help="Output folder.",
-)
-@option(
-    "--check",
-    heading=WHERE_TO,
-    is_flag=True,
-    help="Also record drop, increase, insertion and deletion.",
-)
-@option(
-    "--blocks",
-    heading=WHERE_TO,
-    is_flag=True,
-    help="Also write a strip: picture, every block's map, explanation.",
-)
-@option(
-    "--report",
-    heading=WHERE_TO,
-    is_flag=True,
-    help="Also write a page, .html, that stands alone: pictures, words, what the model says with the region "
-    "hidden, and what an audit asks for.",
-)
+@WRITING
 @DRAWING
-@option(
-    "--json",
-    "as_json",
-    heading=WHERE_TO,
-    is_flag=True,
-    help="One JSON record a line on standard output.",
-)
-@QUIET
+@MANY_OPTIONS
 @bit_depth(PICTURES, "Of pictures that are stored in 16 bits, as 12 of most microscopes and detectors.")
 @MAX_PIXELS
-@PROVIDER
-@PRECISION
-@THREADS
-@MEMORY
-@option(
-    "--batch-size",
-    heading=MACHINE,
-    type=Batch(),
-    default="auto",
-    show_default=True,
-    help="Masks per forward pass.",
-)
-@option("--tf32", heading=MACHINE, is_flag=True, help="Let CUDA round to TensorFloat-32, which is faster.")
+@MACHINE_OPTIONS
+@ENGINE
 @or_by_single_file
 def explain(
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     bundle: Path,
     targets: tuple[str, ...],
     top_k: int,
-    out: Path,
     preset: str | None,
     methods: list[Request],
-    check: bool,
-    blocks: bool,
-    report: bool,
+    writing: Writing,
     drawing: Drawing,
-    provider: str,
-    precision: str,
-    batch_size: int | None,
-    threads: int | None,
-    oversubscribe: bool,
-    memory: int | None,
-    tf32: bool,
+    many: Many,
+    machine: Machine,
+    engine: Engine,
     bit_depth: int | None,
     max_pixels: int,
-    as_json: bool,
-    quiet: bool,
     **options: Any,
 ) -> None:
     """Explain predictions: a .png to look at, the map as .npy, and a .json record for each image and target.
 
-    Without -t the class with the highest confidence is explained. An image that fails is one line on standard
-    error; the others are done, and the exit code is 1.
+    Without -t the class with the highest confidence is explained. IMAGE is a picture, a folder with all below
+    it, a pattern, or - for the names that are on standard input. An image that fails is one line on standard
+    error; the others are done, and the exit code is 1. Of many images results.jsonl has a line for each,
+    whatever became of it; started again, the command does what is not there yet.
 
     \b
     Examples:
@@ -174,49 +114,82 @@ def explain(
       sise-rt explain *.jpg -m resnet50.sise -t tabby -t 242 -o maps --blocks
       sise-rt explain cat.jpg -m resnet50.sise --preset fast
       sise-rt explain cat.jpg -m resnet50.sise -t tabby -t 'tiger cat' --compare
+      sise-rt explain photos/ -m resnet50.sise -o run
+      sise-rt explain photos/ -m resnet50.sise -o run --engine ray --address auto
+      sise-rt explain --from wrong.csv -m resnet50.sise -o run --only-wrong
       sise-rt explain cat.jpg -m resnet50.sise --json --mu 0.3 | jq .confidence
       sise-rt explain cat.jpg -m resnet50.sise --method sise,rise --check
     """
     top_k = best_classes(targets, top_k, two=drawing.compare is not None)
-    _refuse_clashes(images, out)
     alone = [asked.label for asked in methods] == ["sise"]
-    requests = requested(methods, preset, options, blocks=blocks)
-    precision = _precision(precision, preset)
+    requests = requested(methods, preset, options, blocks=writing.blocks)
+    machine = machine.for_preset(preset)
     with starting():
-        explainer = load(
-            bundle, provider, threads, memory, tf32, precision=precision, oversubscribe=oversubscribe
-        )
+        on_ray = of_engine(engine, images, bundle, machine, writing=writing, drawing=drawing, many=many)
+        listing = NOTHING if on_ray and on_ray.stream else many.named(images, writing.out)
+        explainer = load(bundle, "cpu") if on_ray else machine.load(bundle)
         explainer.require(requests)
-    if precision == VERIFIED and not (as_json or quiet):
-        _say_precision(explainer.engine)
-    if check or (report and explainer.manifest.activation != "none"):
-        require_probabilities(explainer.engine)
-    indices = named_classes(targets, explainer.manifest, two=drawing.compare is not None)
-    prepare_folder(out, images, indices or range(explainer.manifest.classes))
-    wanted = Wanted(
-        out=out,
-        named=not alone,
-        check=check,
-        blocks=blocks,
-        report=report,
-        drawing=drawing,
-        as_json=as_json,
-        quiet=quiet,
+    if not writing.silent:
+        machine.say_precision(explainer)
+    asked = Asked(
+        requests=requests,
+        targets=named_classes(targets, explainer.manifest, two=drawing.compare is not None) or None,
+        top_k=top_k,
+        two=drawing.compare is not None,
+        batch_size=machine.batch_size,
+        bit_depth=bit_depth,
+        max_pixels=max_pixels,
+        only_wrong=many.only_wrong,
+        below=many.below_confidence,
+        check=_check(explainer, writing, many),
     )
-    prepare = partial(explainer.prepare, bit_depth=bit_depth, max_pixels=max_pixels)
-    answers = partial(explainer.explain_methods, targets=indices or None, methods=requests, top_k=top_k)
-    start = time.perf_counter()
-    answers = partial(answers, batch_size=batch_size)
-    failed = explain_pictures(explainer, images, wanted, prepare, answers, _faster(requests))
-    if len(images) - failed > 1 and not (as_json or quiet):
-        say(rate(len(images) - failed, time.perf_counter() - start))
-    _exit(failed, len(images))
-
-
-def _exit(failed: int, images: int) -> None:
+    keep = _keep(writing, drawing, named=not alone)
+    items = many.chosen(listing.items)
+    hint = _faster(requests)
+    if on_ray or many.is_run(images, writing.out) or writing.only_of_many:
+        say(*() if writing.silent else (f"note: {note}" for note in listing.notes), err=True)
+        failed = explain_many(
+            explainer,
+            items,
+            listing.root,
+            asked,
+            keep,
+            writing=writing,
+            many=many,
+            drawing=drawing.settings,
+            hint=hint,
+            on_ray=on_ray,
+        )
+    else:
+        failed = explain_one(explainer, items[0], asked, keep, writing, hint)
     if failed:
-        complain(f"{failed} of {counted(images, 'image')} failed")
         raise SystemExit(FAILED_IMAGES)
+
+
+def _keep(writing: Writing, drawing: Drawing, *, named: bool) -> Keep:
+    """What is kept of explanations."""
+    return Keep(
+        folder=writing.out,
+        outputs=writing.in_files,
+        named=named,
+        map_size=writing.map_size,
+        draw=drawing.draw,
+        compare=drawing.compare,
+    )
+
+
+def _check(explainer: Explainer, writing: Writing, many: Many) -> Check | None:
+    """What asks the model about maps: all of it, or of the regions for a page.
+
+    Raises:
+        SiseError: the bundle has no probabilities, which something needs.
+    """
+    if many.below_confidence is not None and explainer.manifest.activation == "none":
+        raise click.UsageError("--below-confidence needs probabilities, and the model's output is none")
+    if not writing.check and not (writing.report and explainer.manifest.activation != "none"):
+        return None
+    require_probabilities(explainer.engine)
+    return check if writing.check else check_region
 
 
 def _faster(requests: Sequence[Request]) -> str:
@@ -224,24 +197,3 @@ def _faster(requests: Sequence[Request]) -> str:
     limits = {"budget", "max_passes", "max_seconds"}
     exact = any(asked.method.name == "sise" and not limits & {*asked.given} for asked in requests)
     return "--preset fast takes about a tenth of it" if exact else ""
-
-
-def _precision(given: str, preset: str | None) -> str:
-    """What masked copies are scored in: the preset's own where nobody said."""
-    source = click.get_current_context().get_parameter_source("precision")
-    return VERIFIED if preset == "fast" and source is ParameterSource.DEFAULT else given
-
-
-def _say_precision(engine: Engine) -> None:
-    """Say that scores are rounded where nobody asked for that by name."""
-    if engine.sessions.precision == BF16:
-        say(f"note: masked copies are scored in bf16 by {engine.provider}, as verified", err=True)
-
-
-def _refuse_clashes(images: Sequence[Path], out: Path) -> None:
-    """Refuse pictures of one stem."""
-    clashes = [stem for stem, count in Counter(image.stem for image in images).items() if count > 1]
-    if clashes:
-        raise click.UsageError(
-            f"several images are called {clashes[0]!r} and would overwrite each other's results in {out}"
-        )

@@ -1,57 +1,138 @@
-"""The pictures of `sise-rt explain`: the next one is read and the last one drawn and saved meanwhile."""
+"""One picture, or a run of many: explained, written, and told of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import click
 
 from sise_rt import Explainer, Stop
-from sise_rt.answering import Explained
-from sise_rt.errors import BundleError, ImageError, MethodError, NoEvidence, ProviderError, SiseError
-from sise_rt.overlap import CatchUp, overlapped
-from sise_rt.pictures.picture import Picture
+from sise_rt.bulk.explaining import Asked, explain_items
+from sise_rt.bulk.items import DONE, Item, Outcome
+from sise_rt.bulk.keeping import Keep, Written, write_files
+from sise_rt.bulk.run import Entry, Run
+from sise_rt.errors import MethodError
+from sise_rt.methods import Progress as Tick
 from sise_rt.wording import counted
 
 from .command import spelt
-from .console import complain
-from .interrupt import Interrupt
-from .progress import Progress, clear_line, duration
-from .results import Wanted, Written, checked, write_results
+from .console import complain, rate, say, say_json, warn
+from .interrupt import Interrupt, Termination
+from .progress import NOW_AND_THEN, Progress, clear_line, duration
+from .results import name_of, prepare_folder, problems_of, records, replaced, say_outcome, without_evidence
+from .writing_options import Writing
 
 
-def explain_pictures(
-    explainer: Explainer,
-    images: Sequence[Path],
-    wanted: Wanted,
-    prepare: Callable[[Path], Picture],
-    answers: Callable[..., Explained],
-    hint: str = "",
-) -> int:
-    """Explain pictures, and write and print what was found; gives how many have something missing.
+def explain_one(
+    explainer: Explainer, item: Item, asked: Asked, keep: Keep, shown: Writing, hint: str
+) -> bool:
+    """Explain one picture, and write and print what was found; gives whether something is missing.
 
-    Args:
-        explainer: of the bundle.
-        images: paths.
-        wanted: what is written and printed.
-        prepare: reads a picture.
-        answers: explains one; takes `progress` besides.
-        hint: at what takes less time, for where it takes long.
+    `hint` is at what takes less time, for where it takes long.
 
     Raises:
         KeyboardInterrupt: somebody asked for it; what was explained until then is written.
-        BundleError: not a picture's fault: the next one would fail too.
-        ProviderError: likewise.
-        click.UsageError: likewise, of a method.
+        SiseError: not the picture's fault.
     """
-    progress = Progress(len(images), hidden=wanted.quiet or wanted.as_json, foretell=partial(foretold, hint))
-    pictures = _Pictures(explainer, wanted, answers, progress)
-    overlapped(images, prepare, pictures.explain, pictures.tell)
-    if pictures.interrupt.asked:
-        raise KeyboardInterrupt
-    return pictures.failed
+    item = replace(item, stem=Path(name_of(item)).stem)
+    classes = asked.targets or range(explainer.manifest.classes)
+    prepare_folder(keep.folder, [(item.stem, name_of(item))], classes)
+    interrupt, missing = Interrupt(), []
+    progress = Progress(hidden=shown.silent, foretell=partial(foretold, hint))
+
+    def kept(outcome: Outcome) -> tuple[Outcome, Written, list[str]]:
+        if outcome.error is not None:
+            return outcome, Written(), []
+        notes = [] if shown.quiet else list(replaced(outcome, keep))
+        return outcome, write_files(outcome, keep), notes
+
+    def tell(_: Item, result: tuple[Outcome, Written, list[str]]) -> None:
+        outcome, written, notes = result
+        say(*notes, err=True)
+        if shown.as_json:
+            for record in records(outcome, written):
+                say_json(record)
+        elif not shown.quiet:
+            say_outcome(outcome, written)
+        missing.extend([*without_evidence(outcome), *problems_of(outcome, shown.check_option)])
+        for line in missing:
+            complain(line)
+
+    @contextmanager
+    def watch(item: Item) -> Iterator[Tick]:
+        with interrupt.taken(), progress.of(Path(name_of(item)).name) as show:
+            yield interrupt.progress(show)
+
+    with _told_of_methods():
+        explain_items(explainer, [item], asked, kept, tell, watch)
+    interrupt.require_none()
+    if missing:
+        complain("1 of 1 image failed")
+    return bool(missing)
+
+
+def explain_run(
+    explainer: Explainer, items: Sequence[Item], asked: Asked, run: Run, shown: Writing, hint: str
+) -> bool:
+    """Explain what a run does not have yet, and print what was found; gives whether all could be asked.
+
+    SIGTERM lets the picture in hand be finished. `hint` is at what takes less time, for where it takes long.
+
+    Raises:
+        KeyboardInterrupt: somebody asked for it; what was explained until then is written.
+        SystemExit: likewise.
+        SiseError: not a picture's fault: the next one would fail too.
+    """
+    interrupt, termination = Interrupt(), Termination()
+    progress = Progress(len(items), hidden=shown.silent, foretell=partial(foretold, hint), every=NOW_AND_THEN)
+    start, explained, sound = time.perf_counter(), 0, True
+
+    def tell(_: Item, entry: Entry) -> None:
+        nonlocal explained, sound
+        outcome = entry.outcome
+        explained += outcome.status == DONE
+        clear_line()
+        if shown.as_json:
+            for line in entry.lines:
+                say_json(line)
+        elif not shown.quiet:
+            say_outcome(outcome, entry.written)
+        for missing in without_evidence(outcome):
+            warn(missing)
+        sound = sound and not outcome.unchecked
+        for problem in problems_of(outcome, shown.check_option):
+            complain(problem)
+
+    @contextmanager
+    def watch(item: Item) -> Iterator[Tick]:
+        interrupt.require_none()
+        termination.require_none()
+        with interrupt.taken(), progress.of(item.id) as show:
+            yield interrupt.progress(show)
+
+    with _told_of_methods(), termination.taken():
+        explain_items(explainer, items, asked, run.enter, tell, watch)
+    interrupt.require_none()
+    termination.require_none()
+    if explained > 1 and not shown.silent:
+        say(rate(explained, time.perf_counter() - start))
+    return sound
+
+
+@contextmanager
+def _told_of_methods() -> Iterator[None]:
+    """What methods cannot do is wrong use; one that cannot stop half-way is interrupted."""
+    try:
+        yield
+    except MethodError as error:
+        raise click.UsageError(spelt(error)) from error
+    except Stop:
+        raise KeyboardInterrupt from None
 
 
 def foretold(hint: str, masks: int, pictures: int, seconds: float) -> str:
@@ -59,79 +140,3 @@ def foretold(hint: str, masks: int, pictures: int, seconds: float) -> str:
     each = f"{counted(pictures, 'picture')}, each with" if pictures > 1 else ""
     what = " ".join(filter(None, (each, counted(masks, "masked copy", "masked copies"), "to be scored")))
     return f"note: {what}, about {duration(seconds)} left{hint and f'; {hint}'}"
-
-
-class _Pictures:
-    """What is done with each picture, and how many failed."""
-
-    def __init__(
-        self, explainer: Explainer, wanted: Wanted, answers: Callable[..., Explained], progress: Progress
-    ):
-        self.failed, self.interrupt = 0, Interrupt()
-        self._explainer, self._wanted, self._answers = explainer, wanted, answers
-        self._progress = progress
-
-    def explain(
-        self, image: Path, prepared: Callable[[], Picture], catch_up: CatchUp
-    ) -> Callable[[], Written]:
-        """Explain a picture; gives what draws and writes the explanations."""
-        if self.interrupt.asked:
-            raise KeyboardInterrupt
-        wanted, written = self._wanted, Written()
-        with self.interrupt.taken():
-            with self._progress.of(image.name) as show:
-                progress = self.interrupt.progress(show)
-
-                def tick(scored: int, total: int) -> None:
-                    catch_up()
-                    progress(scored, total)
-
-                picture = prepared()
-                explained = self._answers(picture, progress=tick)
-            if wanted.check or (wanted.report and self._explainer.manifest.activation != "none"):
-                explained = checked(self._explainer, picture, explained, wanted, written)
-        return partial(_written, picture, explained, wanted, written, self.interrupt.asked)
-
-    def tell(self, image: Path, outcome: Callable[[], Written]) -> None:
-        """Print what was written of a picture, and what went wrong with it."""
-        try:
-            written = outcome()
-        except Exception as error:
-            written = Written(failure=error)
-        clear_line()
-        for message in written.messages:
-            message()
-        problems = [where + spelt(why) for where, why in written.problems]
-        problems += _problem_of(image, written.failure)
-        for problem in problems:
-            complain(problem)
-        self.failed += bool(problems)
-
-
-def _problem_of(image: Path, failure: Exception | None) -> list[str]:
-    """What a failure says of a picture, a line; raises what is not this picture's fault."""
-    match failure:
-        case None:
-            return []
-        case MethodError():
-            raise click.UsageError(spelt(failure)) from failure
-        case Stop():  # of a method that has nothing to show before its end
-            raise KeyboardInterrupt
-        case ImageError() | NoEvidence():  # which name the picture
-            return [spelt(failure)]
-        case SiseError() if not isinstance(failure, BundleError | ProviderError):
-            return [f"{image}: {spelt(failure)}"]
-        case MemoryError():
-            return [f"{image}: out of memory; try --batch-size 1"]
-    raise failure
-
-
-def _written(
-    picture: Picture, explained: Explained, wanted: Wanted, written: Written, stopped: bool
-) -> Written:
-    """Write a picture's explanations; what was written before an error is told as well."""
-    try:
-        write_results(picture, explained, wanted, written, stopped=stopped)
-    except SiseError as error:
-        written.failure = error
-    return written

@@ -1,4 +1,4 @@
-"""What Ctrl-C does to an explanation that is being made."""
+"""What Ctrl-C and SIGTERM do to an explanation that is being made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sise_rt
 
 from .console import say
 from .progress import clear_line
-from .signals import interrupt, on_interrupt
+from .signals import interrupt, on_interrupt, on_terminate, terminate
 
 
 class Interrupt:
@@ -33,6 +33,11 @@ class Interrupt:
         clear_line()
         say("stopping after this pass; Ctrl-C again ends at once", err=True)
 
+    def require_none(self) -> None:
+        """Raise KeyboardInterrupt if it was pressed."""
+        if self.asked:
+            raise KeyboardInterrupt
+
     def progress(self, show: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
         """A progress callback that shows, and stops what was interrupted."""
 
@@ -43,3 +48,24 @@ class Interrupt:
                 raise sise_rt.Stop
 
         return tick
+
+
+class Termination:
+    """The first SIGTERM lets the picture in hand be finished, a second one ends the command at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def taken(self) -> AbstractContextManager[None]:
+        """A context that takes the signal."""
+        return on_terminate(self._take)
+
+    def _take(self, *_: object) -> None:
+        if self._asked:
+            terminate()
+        self._asked = True
+
+    def require_none(self) -> None:
+        """Raise SystemExit if it came."""
+        if self._asked:
+            terminate()

@@ -60,7 +60,8 @@ class Methods(click.ParamType):
         return requests
 
 
-def _number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+def finite(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    """Refuse what is no number."""
     if value is not None and not math.isfinite(value):  # a range lets them pass
         raise click.BadParameter(f"{value} is no number")
     return value
@@ -74,7 +75,7 @@ def of_methods(heading: str, name: str) -> Callable[[Any], Any]:
         f"--{name.replace('_', '-')}",
         heading=heading,
         type=_click_type(theirs),
-        callback=_number if theirs.kind is float else None,
+        callback=finite if theirs.kind is float else None,
         help=f"Of {names}: {theirs.help[0].lower()}{theirs.help[1:].removesuffix('.')}; "
         f"{theirs.off or theirs.default} by default.",
     )

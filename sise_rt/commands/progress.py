@@ -14,6 +14,7 @@ import click
 from sise_rt.wording import printable
 
 EVERY = 0.1  # seconds between two drawings
+NOW_AND_THEN = 20.0  # seconds between two lines of a long run where none can be drawn
 LONG = 30.0  # seconds, of which one is told where no progress can be drawn
 SOON = 1.0  # seconds, before which the time that is left is a guess
 BEFORE_LINE = "\r\x1b[K"  # to the line's beginning, and away with what stands there
@@ -29,13 +30,23 @@ class Progress:
         hidden: whether nothing is to be shown.
         foretell: what is said once where standard error is no terminal, on which nothing is drawn: gives a
             line for how many steps the piece has, how many pieces there are, and how long all of it takes.
+        every: seconds between lines that are said there; None says none.
     """
 
-    def __init__(self, pieces: int = 1, *, hidden: bool = False, foretell: Foretell | None = None):
+    def __init__(
+        self,
+        pieces: int = 1,
+        *,
+        hidden: bool = False,
+        foretell: Foretell | None = None,
+        every: float | None = None,
+    ):
         self._pieces, self._number = pieces, 0
         self._shown = at_terminal() and not hidden
         self._foretell = None if hidden or at_terminal() else foretell
-        self._start, self._drawn = time.monotonic(), 0.0
+        self._every = None if hidden or at_terminal() else every
+        self._start = self._said = time.monotonic()
+        self._drawn = 0.0
 
     @contextmanager
     def of(self, name: str) -> Iterator[Callable[[int, int], None] | None]:
@@ -44,6 +55,9 @@ class Progress:
         None where nothing is shown.
         """
         self._number += 1
+        if self._every is not None and time.monotonic() - self._said >= self._every:
+            self._said = time.monotonic()
+            click.echo(self._so_far(self._number - 1), err=True)
         if self._foretell is not None:
             yield self._timed(self._foretell)
             return
@@ -76,8 +90,16 @@ class Progress:
         now = time.monotonic()
         if now - self._drawn >= EVERY:
             self._drawn = now
-            left = seconds_left(now - self._start, (self._number - 1 + share) / self._pieces)
-            draw_line(progress_words(name, self._number, self._pieces, share, left))
+            seconds, done = now - self._start, self._number - 1 + share
+            left = seconds_left(seconds, done / self._pieces)
+            draw_line(progress_words(name, self._number, self._pieces, share, left, pace(done, seconds)))
+
+    def _so_far(self, done: int) -> str:
+        """As `512 of 2000 pictures, 3.1 a second, 8 min 0 s left`."""
+        seconds = time.monotonic() - self._start
+        left = seconds_left(seconds, done / self._pieces)
+        parts = [f"{done} of {self._pieces} pictures", pace(done, seconds)]
+        return ", ".join(filter(None, [*parts, "" if left is None else f"{duration(left)} left"]))
 
 
 def at_terminal() -> bool:
@@ -101,8 +123,23 @@ def seconds_left(seconds: float, share: float) -> float | None:
     return seconds * (1 - share) / share if share > 0 and seconds >= SOON else None
 
 
-def progress_words(name: str, number: int, pieces: int, share: float | None, left: float | None) -> str:
-    """As `3 of 20, cat.jpg, 41 %, 12 s left`, on one line of the terminal.
+def pace(done: float, seconds: float) -> str:
+    """How fast pieces are done; nothing where it is too early to tell."""
+    return speed(done, seconds) if done >= 1 and seconds >= SOON else ""
+
+
+def speed(pieces: float, seconds: float) -> str:
+    """Pieces a second, or seconds each where that is the number a person can picture."""
+    seconds = max(seconds, 1e-6)  # a clock may be coarser than the work
+    if (a_second := pieces / seconds) >= 1:
+        return f"{a_second:,.{0 if a_second >= 10 else 1}f} a second"
+    return f"{seconds / pieces:.1f} s each"
+
+
+def progress_words(
+    name: str, number: int, pieces: int, share: float | None, left: float | None, pace: str = ""
+) -> str:
+    """As `3 of 20, cat.jpg, 41 %, 2.1 a second, 12 s left`, on one line of the terminal.
 
     Args:
         name: of the piece; its beginning is left out where the line is too long.
@@ -110,9 +147,11 @@ def progress_words(name: str, number: int, pieces: int, share: float | None, lef
         pieces: how many there are; a single one is not numbered.
         share: of the piece, that is done.
         left: seconds for all that is left.
+        pace: how fast it goes, in words.
     """
     before = [f"{number} of {pieces}"] if pieces > 1 else []
     after = [] if share is None else [f"{100 * share:.0f} %"]
+    after += [pace] if pace else []
     after += [] if left is None else [f"{duration(left)} left"]
     name = printable(name)
     room = shutil.get_terminal_size().columns - 1 - len(", ".join([*before, "", *after]))

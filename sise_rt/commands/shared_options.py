@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
@@ -17,9 +18,36 @@ from sise_rt.running.providers import PLUG_INS, PRECISIONS
 
 from .help_pages import MACHINE, PICTURES, WHERE_TO, option
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 PROVIDER_NAMES = ("auto", *PROVIDERS, *PLUG_INS)
+
+
+def grouped(name: str, make: Callable[..., Any], *options: Decorator) -> Decorator:
+    """Give a command several options, which arrive together.
+
+    Args:
+        name: of the command's argument that they become.
+        make: makes it of their values.
+        options: made by `option`, in their order.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def together(**values: Any) -> Any:
+            theirs = {argument: values.pop(argument) for argument in arguments}
+            return command(**values, **{name: make(**theirs)})
+
+        decorated: Callable[..., Any] = together
+        before = len(getattr(command, "__click_params__", ()))
+        for add in reversed(options):
+            decorated = add(decorated)
+        arguments = [str(parameter.name) for parameter in vars(decorated)["__click_params__"][before:]]
+        return decorated
+
+    return decorate
 
 
 class Provider(click.ParamType):

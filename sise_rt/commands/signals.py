@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-INTERRUPTED = 130  # exit code of a Ctrl-C
+INTERRUPTED, TERMINATED = 130, 143  # exit codes of a Ctrl-C and of SIGTERM
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -24,7 +24,7 @@ def take_signals() -> None:
     An exception is no way to end an import: extension modules make an ImportError of it, or lose it.
     """
     global _at_start
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, terminate)
     _at_start = _end
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
@@ -41,6 +41,11 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def terminate(*_: object) -> None:
+    """Raise SystemExit with the exit code of SIGTERM."""
+    sys.exit(TERMINATED)
+
+
 def interrupted() -> bool:
     """Whether `interrupt` was called since this was last asked."""
     global _raised
@@ -54,15 +59,30 @@ def on_interrupt(handler: Handler) -> Iterator[None]:
 
     Only the main thread has signals; elsewhere nothing changes.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
-    signal.signal(signal.SIGINT, handler)
+    with _handled(signal.SIGINT, handler):
+        yield
+
+
+@contextmanager
+def on_terminate(handler: Handler) -> Iterator[None]:
+    """A SIGTERM calls the handler; elsewhere than in the main thread nothing changes."""
+    with _handled(signal.SIGTERM, handler):
+        yield
+
+
+@contextmanager
+def _handled(number: int, handler: Handler) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 @contextmanager

@@ -40,10 +40,15 @@ def font_for(text: str, size: int) -> Font:
 
 
 def _fonts(size: int) -> Iterator[Font]:
-    yield ImageFont.load_default(size)
+    yield _own(size)
     for name in FONTS:
         with suppress(OSError):
             yield _of_the_system(name, size)
+
+
+@lru_cache(maxsize=64)
+def _own(size: int) -> Font:
+    return ImageFont.load_default(size)
 
 
 @lru_cache(maxsize=64)
@@ -57,6 +62,12 @@ def _lacking(font: Font, letters: set[str]) -> int:
     return sum(bytes(font.getmask(letter)) == lacked for letter in letters)
 
 
+@lru_cache(maxsize=4096)  # the legends of many pictures are the same
+def text_width(text: str, font: Font) -> float:
+    """How wide a line of text is, in pixels."""
+    return font.getlength(text)
+
+
 def one_line(text: str) -> str:
     """A text without line breaks, and no longer than anything that is drawn."""
     return " ".join(text[:LONGEST].split())
@@ -65,9 +76,9 @@ def one_line(text: str) -> str:
 def shortened(text: str, font: Font, width: float) -> str:
     """As much of a text as fits into a width in pixels, with an ellipsis where some is left out."""
     text = one_line(text)
-    if font.getlength(text) <= width:
+    if text_width(text, font) <= width:
         return text
-    fits = bisect_right(range(len(text)), width, key=lambda end: ceil(font.getlength(text[:end] + "…")))
+    fits = bisect_right(range(len(text)), width, key=lambda end: ceil(text_width(text[:end] + "…", font)))
     return text[: max(0, fits - 1)].rstrip() + "…"
 
 
@@ -76,7 +87,7 @@ def wrapped(text: str, font: Font, width: float, most: int) -> list[str]:
     words, lines = one_line(text).split(" "), list[str]()
     while words and len(lines) < most - 1:
         taken = 1
-        while taken < len(words) and font.getlength(" ".join(words[: taken + 1])) <= width:
+        while taken < len(words) and text_width(" ".join(words[: taken + 1]), font) <= width:
             taken += 1
         lines.append(shortened(" ".join(words[:taken]), font, width))
         words = words[taken:]
@@ -88,4 +99,4 @@ def write(canvas: Image.Image, text: str, left: int, top: int, width: int, size:
     font = font_for(text, size)
     text = shortened(text, font, width)
     ImageDraw.Draw(canvas).text((left, top), text, fill=INK, font=font)
-    return ceil(font.getlength(text))
+    return ceil(text_width(text, font))

@@ -24,8 +24,8 @@ def encode_png(pixels: np.ndarray) -> bytes:
         raise ArgumentError(
             f"a picture is uint8 RGB (H, W, 3) or RGBA (H, W, 4), not {pixels.dtype} {pixels.shape}"
         )
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    _, data = cv2.imencode(".png", pixels[..., order])
+    order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+    _, data = cv2.imencode(".png", cv2.cvtColor(np.ascontiguousarray(pixels), order))
     return data.tobytes()
 
 

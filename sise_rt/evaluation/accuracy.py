@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sise_rt.errors import ArgumentError, OutOfMemory, SiseError
+from sise_rt.bulk.items import overlapped
+from sise_rt.errors import ArgumentError, SiseError
 from sise_rt.explainer import Explainer
-from sise_rt.overlap import overlapped
 from sise_rt.pictures.picture import prepare_variants
 from sise_rt.pictures.reading import MAX_PIXELS
 from sise_rt.preprocessing import Preprocess
@@ -142,13 +142,11 @@ def measure_accuracy(
             progress(place, len(jobs), jobs[place][0].image)
         return partial(_answers, _logits(explainer, images()), jobs[place][1], manifest.activation)
 
-    def tell(place: int, outcome: Callable[[], Answers]) -> None:
-        try:
-            answers.append(outcome())
-        except SiseError as error:
-            failed[jobs[place][0].image] = error
-        except MemoryError:
-            failed[jobs[place][0].image] = OutOfMemory("out of memory")
+    def tell(place: int, result: Answers | SiseError) -> None:
+        if isinstance(result, SiseError):
+            failed[jobs[place][0].image] = result
+        else:
+            answers.append(result)
 
     overlapped(range(len(jobs)), read, work, tell)
     if progress is not None:

@@ -10,19 +10,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sise_rt import __version__
+from sise_rt.bulk.items import CatchUp, overlapped
+from sise_rt.bulk.settings import of_model
 from sise_rt.bundle import sha256
-from sise_rt.errors import BundleError, MethodError, OutOfMemory, OutputError, ProviderError, SiseError
+from sise_rt.errors import BundleError, SiseError
 from sise_rt.explainer import Explainer
-from sise_rt.overlap import CatchUp, overlapped
 from sise_rt.pictures.picture import Picture
 
 from .measure import Plan, measure, read_picture
 from .samples import Dataset, Sample
 from .store import append, open_report, write_table
-
-# Not this picture's fault: the next one would fail too.
-FATAL = (BundleError, MethodError, OutputError, ProviderError)
 
 Progress = Callable[[int, int, str], None]
 
@@ -70,7 +67,7 @@ class _Job:
         return {"fingerprint": self.mark, "methods": methods, "metrics": metrics}
 
 
-def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -> dict[str, Any]:
+def settings_of_run(explainer: Explainer, form: str, plan: Plan) -> dict[str, Any]:
     """What the numbers of every picture depend on, ready for JSON.
 
     Folders may move, pictures and their classes may change (`fingerprint`), methods and metrics may be added.
@@ -78,11 +75,7 @@ def settings_of_run(explainer: Explainer, bundle: Path, form: str, plan: Plan) -
     with `max_seconds` they depend on the machine as well.
     """
     return {
-        "version": __version__,
-        "model": explainer.manifest.name,
-        "bundle": sha256(bundle / "manifest.json"),
-        "provider": explainer.engine.provider,
-        "precision": explainer.engine.sessions.scored_in,
+        **of_model(explainer),
         "format": form,
         "max_box_area": plan.max_box_area,
         "step": plan.step,
@@ -131,18 +124,11 @@ def run(
         record = measure(explainer, picture(), dataset.folder, job.sample, job.lacking)
         return partial(_append, report, _joined(job.before, record | job.told))
 
-    def tell(job: _Job, outcome: Callable[[], dict[str, Any]]) -> None:
-        image = job.sample.image
-        try:
-            done[image] = outcome()
-        except FATAL:
-            raise
-        except SiseError as error:
-            failed[image] = error
-        except MemoryError:
-            failed[image] = OutOfMemory(
-                "out of memory; a smaller batch size needs less", settings=("batch_size",)
-            )
+    def tell(job: _Job, result: dict[str, Any] | SiseError) -> None:
+        if isinstance(result, SiseError):
+            failed[job.sample.image] = result
+        else:
+            done[job.sample.image] = result
 
     overlapped(_jobs(dataset.folder, samples, plan, done, changed), read, work, tell)
     if progress is not None:

@@ -20,21 +20,6 @@ MAX_ANNOTATION = 4 << 20
 MAX_TABLE = 512 << 20
 """The largest annotation file of a whole data set, in bytes."""
 
-SUFFIXES = (
-    *PICTURES,
-    ".npy",
-    ".jpe",
-    ".jfif",
-    ".apng",
-    ".pbm",
-    ".pnm",
-    ".j2k",
-    ".j2c",
-    ".jpc",
-    ".jpf",
-    ".jpx",
-)
-"""What files are called that may be pictures: more than their formats' usual names, and NumPy's arrays."""
 TEXTS = (".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".names")
 """What files are called that nobody takes for pictures: annotations, lists and notes."""
 NO_PICTURE = "file that is no picture by its suffix"
@@ -172,14 +157,14 @@ class Files:
 
     def pictures(self) -> list[str]:
         """Paths of pictures, by their suffix."""
-        return self.ending(*SUFFIXES)
+        return self.ending(*PICTURES)
 
     def others(self) -> list[Problem]:
         """The files that are neither pictures nor texts, by their suffix: nobody looks at them."""
         return [
             Problem(NO_PICTURE, path, PurePosixPath(path).suffix.lower() or "no suffix")
             for path in self.paths
-            if not path.lower().endswith((*SUFFIXES, *TEXTS))
+            if not path.lower().endswith((*PICTURES, *TEXTS))
         ]
 
     def find(self, name: str, among: Collection[str] | None = None) -> str | None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
-from sise_rt.errors import ArgumentError, OutputError
+from sise_rt.bulk import journal
+from sise_rt.bulk.settings import in_json, keep, kept
+from sise_rt.errors import OutputError
 from sise_rt.files import make_folder, write_whole
-from sise_rt.wording import printable, reason
+from sise_rt.wording import printable
 
 ROWS, SETTINGS, TABLE = "rows.jsonl", "settings.json", "results.csv"
 SUMMARY, PAGE = "summary.json", "report.html"
 CURVE_POINTS = 51  # of a curve that is kept, at evenly spaced shares from 0 to 1
-FINGERPRINTS = {"bundle"}  # settings that say nothing to a reader
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """How a cell begins that a spreadsheet may run; the last four are wide forms of the first."""
 
@@ -82,100 +82,44 @@ def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, A
         ArgumentError: a setting is not finite.
     """
     path, rows = folder / SETTINGS, folder / ROWS
-    try:
-        content = json.dumps(settings, indent=2, allow_nan=False).encode() + b"\n"
-    except ValueError as error:
-        raise ArgumentError(f"settings cannot be kept: {error}", settings=("settings",)) from error
+    content = in_json(settings)
     make_folder(folder, settings=("report",))
-    try:
-        before = path.read_bytes() if path.exists() else None
-        started = rows.exists()
-        others = [name for name in (TABLE, SUMMARY, PAGE) if (folder / name).exists()]
-    except (OSError, ValueError) as error:
-        raise OutputError(f"folder {str(folder)!r} cannot be used: {reason(error)}") from error
+    before = kept(path)
     if before is None:
-        if started:
-            raise OutputError(f"{folder} has {ROWS} and no {SETTINGS}: give another folder")
-        if others:
-            raise OutputError(f"{folder} has a {others[0]} of something else: give another folder")
-        write_whole(path, content)
-        return {}
-    try:
-        stored = json.loads(before)
-        stored.keys()
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise OutputError(f"{path} is damaged: give another folder") from error
-    settings = json.loads(content)
-    if not started and stored.keys() == settings.keys():  # with other keys the file is somebody else's
-        write_whole(path, content)
-        return {}
-    if changed := [key for key in settings | stored if settings.get(key) != stored.get(key)]:
-        parts = (
-            f"another {key}"
-            if key in FINGERPRINTS
-            else f"{key}: {_brief(stored.get(key))} there, {_brief(settings.get(key))} now"
-            for key in changed
-        )
-        raise OutputError(
-            f"{folder} holds an evaluation with other settings ({'; '.join(parts)}): give another folder, "
-            "or the same settings to go on with it",
-            settings=("report",),
-        )
-    return _read_rows(rows)
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _read_rows(path: Path) -> dict[str, dict[str, Any]]:
-    """Whole lines; a torn last one is cut off, as its picture is not done."""
-    try:
-        content = path.read_bytes() if path.exists() else b""
-        lines = content.split(b"\n")
-        records: dict[str, dict[str, Any]] = {}
-        good = 0
-        for number, line in enumerate(lines[:-1], 1):
-            try:
-                record = json.loads(line)  # msgspec's own reader refuses file names that are no UTF-8
-                msgspec.convert(record, Record)
-                if "fingerprint" in record:
-                    msgspec.convert(record, Measured)
-                records[record["image"]] = record  # of several the last one has most
-            except (ValueError, msgspec.ValidationError, RecursionError) as error:
-                if number < len(lines) - 1:
-                    raise OutputError(
-                        f"{path}, line {number}, is damaged ({error}): remove the line to redo it"
-                    ) from error
-                break
-            good += len(line) + 1
-        if good < len(content):
-            with path.open("r+b") as stream:
-                stream.truncate(good)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{path} cannot be read: {reason(error)}") from error
+        _refuse_foreign(folder)
+    keep(path, content, before, started=rows.exists(), what="an evaluation", setting="report")
+    records, whole = {}, 0
+    for end, record in journal.read(rows, _record):
+        records[record["image"]] = record  # of several the last one has most
+        whole = end
+    journal.cut(rows, whole)
     return records
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """See to it that a folder without settings has no file that would be replaced."""
+    if (folder / ROWS).exists():
+        raise OutputError(f"{folder} has {ROWS} and no {SETTINGS}: give another folder")
+    for name in (TABLE, SUMMARY, PAGE):
+        if (folder / name).exists():
+            raise OutputError(f"{folder} has a {name} of something else: give another folder")
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    record = json.loads(line)  # msgspec's own reader refuses file names that are no UTF-8
+    msgspec.convert(record, Record)
+    if "fingerprint" in record:
+        msgspec.convert(record, Measured)
+    return record
 
 
 def append(folder: Path, record: dict[str, Any]) -> None:
     """Add one picture's record, on the disk before this returns.
 
     Raises:
-        OutputError: it cannot be written.
+        Unwritable: it cannot be written.
     """
-    line = json.dumps(record, allow_nan=False).encode() + b"\n"  # ASCII, whatever the file's name holds
-    try:
-        with (folder / ROWS).open("ab") as stream:
-            stream.write(line)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise OutputError(
-            f"{folder / ROWS} cannot be written: {reason(error)}; what was finished is kept"
-        ) from error
+    journal.append(folder / ROWS, [record])
 
 
 def write_table(folder: Path, records: Iterable[dict[str, Any]], metrics: Iterable[str]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sise_rt.pictures.reading import PICTURES
+
 from .samples import (
     MAX_ANNOTATION,
-    SUFFIXES,
     Box,
     Dataset,
     Files,
@@ -76,7 +77,7 @@ def _picture_of(path: str, name: str, files: Files, pictures: Collection[str]) -
 
 
 def _suffixes() -> Iterable[str]:
-    return (variant for suffix in SUFFIXES for variant in (suffix, suffix.upper()))
+    return (variant for suffix in PICTURES for variant in (suffix, suffix.upper()))
 
 
 def _root(content: bytes) -> Any:

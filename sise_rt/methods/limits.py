@@ -39,7 +39,8 @@ class Limit:
             return allowed
         if count and self.max_passes <= passes:
             raise MethodError(
-                f"max_passes {self.max_passes} leaves none for masks: the features alone take {passes}"
+                f"max_passes {self.max_passes} leaves none for masks: the features alone take {passes}",
+                settings=("max_passes",),
             )
         return min(allowed, self.max_passes - passes)
 

@@ -281,8 +281,13 @@ def each_target(
 def _no_evidence(query: Query, target: int, nothing: Nothing) -> NoEvidence:
     manifest = query.engine.manifest
     advice = nothing.advice or (NO_EFFECT if manifest.activation == "none" else ABSENT)
-    return NoEvidence(
+    error = NoEvidence(
         f"{query.picture.name}: {nothing.what} for target {target} ({manifest.label(target)})"
         f"{': ' if nothing.why else ''}{nothing.why}. {advice}",
         settings=nothing.settings,
     )
+    best = int(np.argmax(query.logits))
+    error.target, error.predicted = (
+        (index, manifest.label(index), query.confidence(index)) for index in (target, best)
+    )
+    return error

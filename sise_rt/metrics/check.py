@@ -135,6 +135,13 @@ def check(engine: Engine, explanation: Explanation, picture: Any = None) -> Expl
     showed, all as fractions in [0, 1]; the drop of a confidence of exactly 0 is None. The arguments and the
     errors are those of `check_region`.
     """
+    return check_with_curves(engine, explanation, picture)[0]
+
+
+def check_with_curves(
+    engine: Engine, explanation: Explanation, picture: Any = None
+) -> tuple[Explanation, dict[str, Curve]]:
+    """What `check` gives, and the curves behind `insertion` and `deletion`, by these names."""
     image, confidence = _asked(engine, explanation, picture)
     batch = max(1, explanation.batch)
     whole = min(1.0, explanation.confidence)
@@ -143,7 +150,7 @@ def check(engine: Engine, explanation: Explanation, picture: Any = None) -> Expl
     # JSON has no NaN.
     plain = {k: None if v is None or np.isnan(v) else round(v, 6) for k, v in values.items()}
     told = _with_region(explanation, image, confidence)
-    return replace(told, check={**(told.check or {}), **plain})
+    return replace(told, check={**(told.check or {}), **plain}), borne.curves
 
 
 def check_region(engine: Engine, explanation: Explanation, picture: Any = None) -> Explanation:

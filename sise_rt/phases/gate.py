@@ -155,7 +155,7 @@ def drawn_pictures(folder: str | Path, setting: str) -> list[Path]:
     Raises:
         ArgumentError: the folder is missing, cannot be read, or has no pictures.
     """
-    folder, suffixes = Path(folder), (*PICTURES, ".npy")
+    folder = Path(folder)
     try:
         if not folder.is_dir():
             raise ArgumentError(
@@ -164,7 +164,7 @@ def drawn_pictures(folder: str | Path, setting: str) -> list[Path]:
         pictures = sorted(
             path
             for path in folder.rglob("*")
-            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+            if path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
         )
     except ArgumentError:
         raise

@@ -27,21 +27,11 @@ MAX_PIXELS = 100_000_000
 
 WHOLE = 2**28  # bytes; a file up to this is read into memory, once, for its hash and its decoder
 
-# What files of the formats that are read are called.
 PICTURES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".jp2",
-    ".avif",
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".avif", ".avifs", ".tif"),
+    *(".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".npy"),
 )
+"""What files of the formats that are read are called, in lower case: who looks for pictures takes these."""
 
 
 def load_image(source: Any, *, channels: int = 3, max_pixels: int = MAX_PIXELS, name: str = "") -> np.ndarray:

@@ -59,21 +59,31 @@ def data_uri(data: bytes, form: str) -> str:
     return f"data:image/{form};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def document(title: str, style: str, body: Iterable[Child], *, language: str = "en") -> str:
-    """A whole page that loads nothing, runs nothing, and has no style but its own.
+def document(
+    title: str,
+    style: str,
+    body: Iterable[Child],
+    *,
+    language: str = "en",
+    script: str | None = None,
+    frames: str = "'none'",
+) -> str:
+    """A whole page that loads nothing, and runs nothing and has no style but its own.
 
     Args:
         title: of the window.
         style: the style sheet, which the page's security policy allows by its hash.
         body: what is in it.
         language: of its words.
+        script: what runs when the page is there, likewise allowed by its hash. It cannot make markup of text.
+        frames: what the page may show in frames, as the policy's `frame-src` has it.
     """
-    sheet = Element("style")
-    sheet.text = style
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; base-uri 'none'; form-action 'none'"
     )
+    if script is not None:
+        policy += f"; script-src {_digest(script)}; frame-src {frames}; "
+        policy += "require-trusted-types-for 'script'; trusted-types 'none'"
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -81,10 +91,36 @@ def document(title: str, style: str, body: Iterable[Child], *, language: str = "
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("title", title),
-        sheet,
+        _verbatim("style", style),
     )
-    page = element("html", head, element("body", *body), lang=language)
+    last = None if script is None else _verbatim("script", script)
+    page = element("html", head, element("body", *body, last), lang=language)
     return f"<!DOCTYPE html>\n{written(page)}\n"
+
+
+def _digest(text: str) -> str:
+    """What the security policy allows a style or a script by."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+
+def _verbatim(tag: str, text: str) -> Element:
+    """A style or a script of ours, which is written as it is."""
+    made = Element(tag)
+    made.text = text
+    return made
+
+
+def bar(part: float) -> Element:
+    """A bar of a share in [0, 1]; drawn, because browsers do not print the colours of backgrounds."""
+    box = {"height": "10", "x": "0", "y": "0"}
+    return element(
+        "svg",
+        element("rect", class_="all", width="100", **box),
+        element("rect", class_="part", width=f"{100 * min(max(part, 0), 1):.2f}", **box),
+        viewBox="0 0 100 10",
+        preserveAspectRatio="none",
+        aria_hidden="true",
+    )
 
 
 def written(tree: Element) -> str:

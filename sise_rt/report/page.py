@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from . import sentences
 from .audit import audit
-from .elements import data_uri, document, element
+from .elements import bar, data_uri, document, element
 from .figures import Figures
 from .sentences import Record, begun, cut, file_name, named, trust
 
@@ -124,22 +124,9 @@ def _line(name: str, value: float, activation: str, *, emphasised: bool = False)
     return element(
         "tr",
         element("th", name, scope="row", title=name),
-        None if activation == "none" else element("td", _bar(value), class_="bar"),
+        None if activation == "none" else element("td", bar(value), class_="bar"),
         element("td", trust(value, activation), class_="number"),
         class_="target" if emphasised else None,
-    )
-
-
-def _bar(value: float) -> Element:
-    """A bar; drawn, because browsers do not print the colours of backgrounds."""
-    box = {"height": "10", "x": "0", "y": "0"}
-    return element(
-        "svg",
-        element("rect", class_="all", width="100", **box),
-        element("rect", class_="part", width=f"{100 * min(max(value, 0), 1):.2f}", **box),
-        viewBox="0 0 100 10",
-        preserveAspectRatio="none",
-        aria_hidden="true",
     )
 
 

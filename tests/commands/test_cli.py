@@ -19,13 +19,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-import sise_rt
+from sise_rt.bulk import keeping
 from sise_rt.bundle import LATER
 from sise_rt.commands.console import rate
 from sise_rt.commands.group import MODULES
-from sise_rt.commands.results import checked
 from sise_rt.errors import ModelError, OutputError
 from sise_rt.methods import METHODS
+from sise_rt.metrics.check import check_region
 
 COMMANDS = sorted(MODULES)
 
@@ -571,7 +571,6 @@ def without_rule(path):
 
 BAD_IMAGES = {
     "missing image": (None, "no such file"),
-    "image is a folder": ("folder", "is a folder: name the pictures in it, as "),
     "empty image": (b"", "empty"),
     "truncated image": ("truncated", "truncated|damaged|cannot be decoded"),
     "not an image": (b"hello, I am text", "is no picture"),
@@ -603,9 +602,7 @@ def test_a_long_run_is_foretold(sise, small_bundle, picture, tmp_path, monkeypat
 def test_a_bad_image_is_one_line_and_the_others_are_done(sise, small_bundle, picture, tmp_path, case):
     content, says = BAD_IMAGES[case]
     bad, out = tmp_path / "bad.png", tmp_path / "out"
-    if content == "folder":
-        bad.mkdir()
-    elif content == "truncated":
+    if content == "truncated":
         bad.write_bytes(picture.read_bytes()[:2000])
     elif content == "huge":
         bad.write_bytes(huge_png(30_000))
@@ -1055,14 +1052,13 @@ def test_an_existing_bundle_or_folder_is_not_replaced(sise, small_model, small_b
     assert (tmp_path / "folder" / "thesis.txt").is_file()
 
 
-def test_two_images_of_one_name_are_refused(sise, small_bundle, picture, tmp_path):
-    (tmp_path / "b").mkdir()
-    shutil.copy(picture, tmp_path / "b" / "picture.jpg")
-    code, _, err = sise(
-        "explain", picture, tmp_path / "b" / "picture.jpg", "-m", small_bundle, "-o", tmp_path / "o"
-    )
-    assert code == 2
-    assert "overwrite" in err
+def test_two_images_of_one_name_have_results_of_their_own(sise, small_bundle, picture, tmp_path):
+    other, out = tmp_path / "b" / "picture.png", tmp_path / "o"
+    other.parent.mkdir()
+    shutil.copy(picture, other)
+    assert sise("explain", picture, other, "-m", small_bundle, "-t", 0, "-o", out)[0] == 0
+    assert (out / "picture.0.npy").is_file()
+    assert (out / "b" / "picture.0.npy").is_file()
 
 
 @pytest.mark.parametrize(
@@ -1245,9 +1241,9 @@ def test_ctrl_c_while_a_picture_is_explained(
 def test_ctrl_c_while_a_map_is_checked_loses_nothing(sise, small_bundle, picture, tmp_path, monkeypatch):
     def pressed(*arguments):
         signal.raise_signal(signal.SIGINT)
-        return checked(*arguments)
+        return check_region(*arguments)
 
-    monkeypatch.setattr("sise_rt.commands.explaining.checked", pressed)
+    monkeypatch.setattr("sise_rt.commands.explain.check_region", pressed)
     images, out = [picture, shutil.copy(picture, tmp_path / "next.png")], tmp_path / "out"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored
     try:
@@ -1255,9 +1251,11 @@ def test_ctrl_c_while_a_map_is_checked_loses_nothing(sise, small_bundle, picture
     finally:
         signal.signal(signal.SIGINT, before)
     assert code == 130
-    assert sorted(file.name for file in out.iterdir()) == [
+    assert sorted(file.name for file in out.glob("picture.*")) == [
         f"picture.0.{end}" for end in ("html", "json", "npy", "png")
     ]
+    (line,) = map(json.loads, (out / "results.jsonl").read_text().splitlines())
+    assert (line["id"], line["status"]) == ("picture.png", "done")
     assert json.loads((out / "picture.0.json").read_text("utf-8"))["check"]["region"]["area"] > 0
     assert "next.png" not in printed
 
@@ -1292,11 +1290,13 @@ def test_lines_stand_in_the_order_of_the_pictures(sise, small_bundle, picture, t
     images.insert(1, tmp_path / "none.png")
     code, printed, err = sise("explain", *images, "-m", small_bundle, "-o", tmp_path / "o", "--json")
     assert code == 1
-    assert [Path(json.loads(line)["picture"]["name"]).name for line in printed.splitlines()] == [
-        "a.png",
-        "b.png",
-        "c.png",
+    assert [(line["id"], line["status"]) for line in map(json.loads, printed.splitlines())] == [
+        ("a.png", "done"),
+        ("none.png", "failed"),
+        ("b.png", "done"),
+        ("c.png", "done"),
     ]
+    assert printed == (tmp_path / "o" / "results.jsonl").read_text()
     assert "none.png" in err.splitlines()[0]
 
 
@@ -1304,21 +1304,20 @@ def test_a_file_that_cannot_be_written_is_its_pictures_error(
     sise, small_bundle, picture, tmp_path, monkeypatch
 ):
     images = [shutil.copy(picture, tmp_path / f"{name}.png") for name in "abc"]
-    real = sise_rt.Explanation.save
+    real = keeping.write_explanation
 
-    def save(explanation, folder, *arguments, **options):
+    def write(explanation, *arguments, **options):
         if (Path(explanation.name).stem, explanation.method) == ("b", "grad-cam"):
-            raise OutputError("the disk is full")
-        return real(explanation, folder, *arguments, **options)
+            raise OutputError("it is in use")
+        return real(explanation, *arguments, **options)
 
-    monkeypatch.setattr(sise_rt.Explanation, "save", save)
+    monkeypatch.setattr(keeping, "write_explanation", write)
     arguments = ["-m", small_bundle, "-t", "0", "--method", "sise,grad-cam", "-o", tmp_path / "out"]
     code, printed, err = sise("explain", *images, *arguments)
     assert code == 1
-    assert err.splitlines() == [f"error: {images[1]}: the disk is full", "error: 1 of 3 images failed"]
+    assert err.splitlines() == [f"error: {images[1]}: it is in use", "error: 1 of 3 images failed"]
     assert [line.split(":")[0] for line in printed.splitlines() if "->" in line] == [
         *["a.png"] * 2,
-        "b.png",
         *["c.png"] * 2,
     ]
 
@@ -1326,8 +1325,10 @@ def test_a_file_that_cannot_be_written_is_its_pictures_error(
 def test_the_rate_of_many_images_is_told(sise, small_bundle, picture, tmp_path):
     other = shutil.copy(picture, tmp_path / "other.png")
     arguments = ["-m", small_bundle, "-o", tmp_path / "out"]
-    *_, last = sise("explain", picture, other, *arguments)[1].splitlines()
-    assert last.startswith("2 images in ")
+    *_, rate, results, overview = sise("explain", picture, other, *arguments)[1].splitlines()
+    assert rate.startswith("2 images in ")
+    assert results == f"{tmp_path / 'out' / 'results.jsonl'}: 2 done"
+    assert overview == f"{tmp_path / 'out' / 'overview.html'}"
     for others in ([], [other, "--quiet"], [other, "--json"], [tmp_path / "none.png"]):
         assert "images in " not in sise("explain", picture, *others, *arguments)[1]
 

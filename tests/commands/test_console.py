@@ -60,6 +60,6 @@ def test_a_caution_leads_to_the_command_that_helps(small_bundle):
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     told = sise_rt.load(small_bundle, "cpu", 1).explain(noise, method="score-cam")
     cautions = Caution("sure-of-nothing", "of nothing"), Caution("cropped", "in part")
-    lines = console.summary(replace(told, warnings=cautions), Path("a.png"))
+    lines = console.summary(replace(told, warnings=cautions), "a.png", Path("a.png"))
     assert lines[-2:] == ["  note: of nothing: see sise-rt accuracy", "  note: in part"]
     assert set(console.HINTS) <= set(CAUTIONS)

@@ -6,7 +6,7 @@ import pytest
 
 from sise_rt.commands import progress
 from sise_rt.commands.explaining import foretold
-from sise_rt.commands.progress import Progress, duration, progress_words, seconds_left
+from sise_rt.commands.progress import Progress, duration, pace, progress_words, seconds_left, speed
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_several_pictures_are_numbered_and_the_time_is_that_of_all(terminal, cap
         show(4, 8)
     assert drawn(capsys) == [
         "1 of 4, a.png, 50 %",
-        "1 of 4, a.png, 100 %, 6 s left",
+        "1 of 4, a.png, 100 %, 2.0 s each, 6 s left",
         "",
-        "2 of 4, b.png, 50 %, 5 s left",
+        "2 of 4, b.png, 50 %, 2.0 s each, 5 s left",
         "",
     ]
 
@@ -63,6 +63,38 @@ def test_without_a_terminal_long_work_is_foretold_once(terminal, monkeypatch, ca
     with run.of("b.png") as show:
         assert show is None
     assert capsys.readouterr().err == "told 32 3 40\n"
+
+
+def test_without_a_terminal_a_long_run_says_now_and_then_how_far_it_is(terminal, monkeypatch, capsys):
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: False)
+    run = Progress(100, every=20)
+    for _ in range(42):
+        with run.of("a.png"):
+            terminal[0] += 0.5 if terminal[0] < 110 else 1.5
+    assert capsys.readouterr().err.splitlines() == [
+        "27 of 100 pictures, 1.3 a second, 55 s left",
+        "41 of 100 pictures, 1.0 s each, 1 min 0 s left",
+    ]
+    hidden = Progress(100, every=20, hidden=True)
+    with hidden.of("a.png"):
+        terminal[0] += 100
+    with hidden.of("b.png"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seconds", "words"),
+    [(40, 10.0, "4.0 a second"), (3, 61.23, "20.4 s each"), (100_000, 2.0, "50,000 a second")],
+)
+def test_a_speed_is_a_number_that_people_can_read(pieces, seconds, words):
+    assert speed(pieces, seconds) == words
+    assert pace(pieces, seconds) == words
+
+
+def test_the_pace_is_told_once_it_can_be():
+    assert pace(0.9, 60) == ""
+    assert pace(20, 0.5) == ""
 
 
 @pytest.mark.parametrize(("seconds", "hidden"), [(1, False), (100, True)])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sise_rt.errors import ImageError
 from sise_rt.pictures.raster import in_eight_bits
-from sise_rt.pictures.reading import MAX_PIXELS, load_image, read_picture
+from sise_rt.pictures.reading import MAX_PIXELS, PICTURES, load_image, read_picture
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -45,6 +45,32 @@ def png_header(width: int, height: int) -> bytes:
 
 
 # ---- load_image: what is accepted
+
+
+@pytest.mark.parametrize("ending", PICTURES)
+def test_files_of_every_ending_are_read(tmp_path, ending):
+    """Written by Pillow or NumPy, which choose the format by the ending."""
+    path, pixels = tmp_path / f"picture{ending}", np.full((8, 8, 3), 200, np.uint8)
+    if ending == ".npy":
+        np.save(path, pixels)
+    elif ending == ".pbm":
+        Image.fromarray(pixels).convert("1", dither=Image.Dither.NONE).save(path)
+        pixels = np.full_like(pixels, 255)
+    else:
+        Image.init()
+        # Raw codestreams of JPEG 2000 have no format of their own in Pillow.
+        form = Image.EXTENSION.get(ending, "JPEG2000")
+        Image.fromarray(pixels).convert("L" if ending == ".pgm" else "RGB").save(path, form)
+    assert np.abs(load_image(path).astype(int) - pixels).max() <= 2
+
+
+def test_all_names_of_the_formats_that_are_read_are_taken_for_pictures():
+    """By Pillow's own table; of Netpbm's that of floats is not read."""
+    from sise_rt.pictures.decoding import FORMATS
+
+    Image.init()
+    names = {ending for ending, form in Image.EXTENSION.items() if form in (*FORMATS, "PPM")}
+    assert names - {*PICTURES} == {".pfm"}
 
 
 def test_the_same_picture_from_every_kind_of_source(tmp_path):

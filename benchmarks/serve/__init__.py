@@ -1,0 +1,1 @@
+"""The service under load, and against everything that clients do wrong."""

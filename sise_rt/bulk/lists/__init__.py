@@ -1,0 +1,1 @@
+"""Lists of pictures, which others have made."""

@@ -1,0 +1,1 @@
+"""Explanations over HTTP: the routes, the queue behind them, jobs, metrics and limits (extra `serve`)."""
