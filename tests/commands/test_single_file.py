@@ -45,7 +45,8 @@ def test_a_picture_that_cannot_be_read_is_a_line(sise, file, photos, tmp_path):
     code, out, err = sise("explain", tmp_path / "broken.png", picture, "-m", file, "-o", tmp_path / "out")
     assert code == 1
     assert "1 of 2 images failed" in out + err
-    assert list((tmp_path / "out").glob("*.npy"))
+    assert len(list((tmp_path / "out").rglob("*.npy"))) == 1
+    assert not (tmp_path / "out" / "results.jsonl").exists()
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,15 @@ def test_a_picture_that_cannot_be_read_is_a_line(sise, file, photos, tmp_path):
         (["--method", "sise:budget=0.5"], "budget"),
         (["--fusion", "otsu-soft"], "fuses by otsu"),
         (["-t", "9"], "out of range"),
+        (["--from", "list.csv"], "--from"),
+        (["--limit", "1"], "--limit"),
+        (["--shard", "1/2"], "--shard"),
+        (["--below-confidence", "0.5"], "--below-confidence"),
+        (["--no-skip-existing"], "--no-skip-existing"),
+        (["--maps", "shards"], "--maps"),
+        (["--table", "results.parquet"], "--table"),
+        (["--no-overview"], "--no-overview"),
+        (["--engine", "ray"], "--engine"),
     ],
 )
 def test_options_that_cannot_apply_are_refused_by_name(sise, file, photos, tmp_path, options, said):
@@ -69,6 +79,42 @@ def test_options_that_cannot_apply_are_refused_by_name(sise, file, photos, tmp_p
     assert code == 2
     assert said in out + err
     assert not list(tmp_path.rglob("*.npy"))
+
+
+@pytest.mark.parametrize("many", [".", "*.png", "-"])
+def test_a_run_of_many_is_refused(sise, file, tmp_path, many):
+    code, out, err = sise("explain", many, "-m", file, "-o", tmp_path / "out")
+    assert code == 2
+    assert f"{many!r} is none: use a bundle" in out + err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_picture_is_refused(sise, file):
+    code, out, err = sise("explain", "-m", file)
+    assert code == 2
+    assert "name pictures" in out + err
+
+
+def test_a_folder_that_holds_a_run_stays_as_it_is(sise, file, small_bundle, photos, tmp_path):
+    pictures = sorted(photos.rglob("*.png"))[:2]
+    assert sise("explain", *pictures, "-m", small_bundle, "-o", tmp_path)[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    code, out, err = sise("explain", pictures[0], "-m", file, "-o", tmp_path)
+    assert code == 2
+    assert "holds a run" in out + err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_earlier_result_is_replaced_with_a_note(sise, file, photos, tmp_path):
+    picture = next(photos.rglob("*.png"))
+    options = ["explain", picture, "-m", file, "-o", tmp_path, "--outputs", "record,map"]
+    assert sise(*options)[0] == 0
+    assert not list(tmp_path.glob("*.png"))
+    code, _, err = sise(*options, "--mu", "0.5", "--map-size", "4")
+    assert code == 0
+    assert "replaces an earlier result with mu 0.0" in err
+    (map_,) = tmp_path.glob("*.npy")
+    assert min(np.load(map_).shape) == 4
 
 
 def test_mu(sise, file, photos, tmp_path):
