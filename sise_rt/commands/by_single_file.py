@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from click.core import ParameterSource
@@ -206,7 +206,7 @@ def _mu(file: Path, own: str, methods: Sequence[Request], mu: float | None, fusi
         )
     if (fusion or chosen.get("fusion", "otsu")) != "otsu":
         raise click.UsageError(f"{file} fuses by otsu, which is in its graph: use a bundle")
-    return float(mu if mu is not None else chosen.get("mu", 0.0))
+    return mu if mu is not None else cast("float", chosen.get("mu", 0.0))
 
 
 def verify_file(file: Path, provider: str, threads: int | None) -> None:
