@@ -58,6 +58,7 @@ def test_commands_are_those_of_the_design(sise):
         "inspect",
         "methods",
         "providers",
+        "serve",
         "verify",
     ]
 

@@ -133,7 +133,7 @@ def test_the_example_is_explained(tab, thorough, pace):
     assert re.fullmatch(r"\d+ of 102 passes, .* left", tab.text("#step"))
     assert tab.run("document.getElementById('map').src").startswith("data:image/png;base64,")
     tab.until(DONE)
-    assert tab.text("#decision") == "The model decides for it with a confidence of 0.988."
+    assert tab.text("#decision") == "This is the model's decision, with a confidence of 0.988."
     assert tab.run("document.getElementById('map').naturalWidth") == 512
     assert tab.run("document.getElementById('map').alt") == "What speaks for pit (2), over the picture"
     assert tab.run("document.querySelectorAll('#tiles img').length") == 5
@@ -315,7 +315,7 @@ def test_a_full_queue_need_not_be_waited_for(tab, thorough, pace):
     tab.until(WAITING)
     tab.click("#give-up")
     tab.until(f"{PHASE} === 'stopped'")
-    assert tab.text("#notice-text") == "Stopped before anything was found."
+    assert tab.text("#notice-text") == "Stopped before there was a map. Some methods have none before their end."
     pace.seconds = 0
 
 

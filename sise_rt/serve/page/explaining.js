@@ -136,7 +136,7 @@ const SHOWN = {
     phase("stopped");
     const found = record
       ? `Stopped. The map is partial: it draws on ${counted(record.masks, "mask")} that were scored until then.`
-      : "Stopped before anything was found.";
+      : "Stopped before there was a map. Some methods have none before their end.";
     view.showNotice(found, "stopped");
     say(found);
   },

@@ -130,7 +130,7 @@ export function showAnswer(target, best, activation, seen) {
 function decision(target, first, activation, value) {
   if (activation === "none") return `The model's output is ${value}.`;
   if (activation === "sigmoid") return `The model's confidence that it is there is ${value}.`;
-  if (target.index === first.index) return `The model decides for it with a confidence of ${value}.`;
+  if (target.index === first.index) return `This is the model's decision, with a confidence of ${value}.`;
   const other = `${named(first)}, with ${confidence(first.confidence)}`;
   return `The model's confidence in it is ${value}. Its decision is ${other}.`;
 }
