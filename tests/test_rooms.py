@@ -24,6 +24,7 @@ EXPORT = ("ir", "origins", "intake", "canonical", "gradients", "graphs", "proof"
 # What each room of the export may import of the runtime; of the runtime, only the commands import the export.
 BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
     "canonical": ("base", "running"),  # shapes are measured by running the network
+    "graphs": ("base", "pictures"),  # what is flat is said in one place
     "proof": ("base", "pictures", "running", "phases"),
     "exporting": ("base", "pictures", "running", "phases"),
 }
@@ -31,11 +32,12 @@ BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
 LOOSE = {
     **dict.fromkeys(("bundle", "cautions", "errors", "files", "graphs", "manifest", "memory"), "base"),
     **dict.fromkeys(("amending", "preprocessing", "stated", "wording", "writing"), "base"),
-    **dict.fromkeys(("label_files", "literals"), "base"),
+    **dict.fromkeys(("label_files", "literals", "single_file"), "base"),
     **dict.fromkeys(
         ("answering", "captions", "comparing", "drawing", "explainer", "explanation", "metrics"), "explaining"
     ),
-    **dict.fromkeys(("foreign", "naming", "records", "report", "saving", "targets"), "explaining"),
+    **dict.fromkeys(("foreign", "naming", "records", "report", "saving", "self_explained"), "explaining"),
+    "targets": "explaining",
     "cli": "commands",
 }
 

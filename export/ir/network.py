@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 from sise_rt.wording import Note
 
 from .builder import Builder
+from .nodes import reads
 from .types import TensorType
 
 PRODUCER = "sise-rt"
@@ -132,7 +133,7 @@ def needed(
     for node in reversed(nodes):
         if any(name in wanted for name in node.output):
             kept.append(node)
-            wanted.update(name for name in node.input if name and name not in stop)
+            wanted.update(reads(node) - stop)
     return kept[::-1]
 
 
@@ -148,7 +149,7 @@ def to_model(
         offsets: byte offset in that file of each external weight; a weight without an offset stays inside.
     """
     types = {**network.types, **graph.declared}
-    used = {name for node in graph.nodes for name in node.input}
+    used = set().union(*map(reads, graph.nodes))
     initializers = []
     for name in sorted(used & network.weights.keys()):
         if location is not None and offsets is not None and name in offsets:

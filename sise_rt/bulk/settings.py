@@ -89,7 +89,7 @@ def keep(path: Path, content: bytes, before: bytes | None, *, started: bool, wha
 
 def _differing(there: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[str]:
     """What differs, in words: of groups of settings what within them does, as a whole group is too long."""
-    for key in now | there:
+    for key in {**now, **there}:
         before, after = there.get(key), now.get(key)
         name = f"{above}{key}"
         if before == after:

@@ -14,7 +14,8 @@ from sise_rt.bulk.keeping import Keep
 from sise_rt.methods import PRESETS, Request
 from sise_rt.metrics.check import check, check_region, require_probabilities
 
-from .bundle_path import BUNDLE, complete_target
+from .bundle_path import complete_target
+from .by_single_file import MODEL, or_by_single_file
 from .classes import best_classes, named_classes
 from .command import Command
 from .console import FAILED_IMAGES, say
@@ -34,7 +35,7 @@ from .writing_options import WRITING, Writing
 
 @click.command(cls=Command)
 @click.argument("images", metavar="IMAGE...", nargs=-1, type=click.Path(allow_dash=True))
-@BUNDLE
+@MODEL
 @option(
     "-t",
     "--target",
@@ -83,6 +84,7 @@ from .writing_options import WRITING, Writing
 @MAX_PIXELS
 @MACHINE_OPTIONS
 @ENGINE
+@or_by_single_file
 def explain(
     images: tuple[str, ...],
     bundle: Path,

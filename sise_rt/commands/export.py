@@ -20,6 +20,7 @@ from .model_options import import_torch_for, of_model
 from .progress import Progress
 from .shared_options import QUIET
 from .signals import starting
+from .single_file import single_file_options
 
 if TYPE_CHECKING:
     from sise_rt.export import Report
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     help="The bundle, a folder; by default NAME.sise here.",
 )
 @option("--overwrite", heading=WHERE_TO, is_flag=True, help="Replace an existing bundle.")
+@single_file_options
 @QUIET
 def export(
     source: str,
@@ -106,6 +108,7 @@ def export(
       sise-rt export timm:regnety_004 --weights tuned.safetensors
       sise-rt export model.onnx --check-images photos/
       sise-rt export model.onnx --precision fp16 --gate-images photos/
+      sise-rt export model.onnx --single-file -o explain.onnx
     """
     with starting():
         from sise_rt import load

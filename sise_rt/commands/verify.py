@@ -12,7 +12,7 @@ from sise_rt.errors import BundleError
 from sise_rt.running.providers import PRECISIONS
 from sise_rt.wording import counted
 
-from .bundle_path import BundlePath
+from .by_single_file import BundleOrSingleFile, verify_file
 from .command import Command
 from .console import parity_line, say
 from .help_pages import WHAT, option
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=BundlePath())
+@click.argument("bundle", type=BundleOrSingleFile())
 @option(
     "--images",
     heading=WHAT,
@@ -59,11 +59,19 @@ def verify(
     With --precision bf16 also compare explanations of pictures with those in float32, on this machine. The
     figures are kept beside the bundle, as in model.sise.bf16.json, and explain warns where there are none.
 
+    Of a single file, explain.onnx, its own picture is explained again, and compared with what was found then.
+
     \b
     Examples:
       sise-rt verify resnet50.sise
+      sise-rt verify explain.onnx
       sise-rt verify resnet50.sise --precision bf16 --images photos/
     """
+    if bundle.suffix == ".onnx":
+        if precision != "fp32" or images is not None:
+            raise click.UsageError(f"--precision and --images do not apply to {bundle}, which is in float32")
+        verify_file(bundle, provider, threads)
+        return
     if (precision == "fp32") != (images is None):
         raise click.UsageError("--precision bf16 and --images go together: pictures are what it is judged by")
     with starting():

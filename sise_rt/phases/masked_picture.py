@@ -102,13 +102,21 @@ def mask_picture(sessions: Sessions, features: OpenGraph, path: Path) -> MaskedP
         ImageError: it cannot be read.
         ModelError: the model's numbers are not finite for it.
     """
-    image = prepare(path, sessions.manifest.preprocess).tensor
+    return mask_image(sessions, features, prepare(path, sessions.manifest.preprocess).tensor, str(path))
+
+
+def mask_image(sessions: Sessions, features: OpenGraph, image: np.ndarray, name: str) -> MaskedPicture:
+    """A model's input (1, C, H, W) with its features for the class with the highest logit.
+
+    Raises:
+        ModelError: the model's numbers are not finite for it.
+    """
     maps, alphas, logits = run_features(features, sessions.manifest, image, np.array([BEST]))
-    require_finite("feature maps, gradients or logits", f"for {path}", logits, *maps, *alphas)
+    require_finite("feature maps, gradients or logits", f"for {name}", logits, *maps, *alphas)
     blocks = [block[0] for block in maps]
     kept = strongest(blocks, [alpha[0] for alpha in alphas])
     inputs = {"image": image, "targets": logits.argmax(axis=1)}
-    return MaskedPicture(str(path), inputs, blocks, kept, sessions.at_once(BATCH))
+    return MaskedPicture(name, inputs, blocks, kept, sessions.at_once(BATCH))
 
 
 def strongest(

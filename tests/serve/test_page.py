@@ -315,7 +315,8 @@ def test_a_full_queue_need_not_be_waited_for(tab, thorough, pace):
     tab.until(WAITING)
     tab.click("#give-up")
     tab.until(f"{PHASE} === 'stopped'")
-    assert tab.text("#notice-text") == "Stopped before there was a map. Some methods have none before their end."
+    notice = "Stopped before there was a map. Some methods have none before their end."
+    assert tab.text("#notice-text") == notice
     pace.seconds = 0
 
 
