@@ -289,11 +289,13 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(explain, cameras, t
     code, _, err = explain("photos", "-o", out)
     assert code == 2
     assert err.splitlines()[-1] == "error: the disk is full"
-    assert ends(out) == {"cam1/0.png": "done"}
+    kept = ends(out)  # where the unreadable one may be as well, which was read meanwhile
+    assert kept.pop("cam1/0.png") == "done"
+    assert "cam2/0.png" not in kept
     monkeypatch.undo()
     os.chdir(tmp_path)
     explain("photos", "-o", out)
-    assert list(ends(out).values()) == ["done", "done", "failed"]
+    assert sorted(ends(out).values()) == ["done", "done", "failed"]
 
 
 def test_no_evidence_is_an_end_of_its_own(explain, cameras, tmp_path, monkeypatch):
