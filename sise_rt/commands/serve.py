@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,17 @@ def _serve(
         address = f"http://{f'[{host}]' if ':' in host else host}:{number}{settings.root_path}/"
         told = f"serving {counted(len(models), 'model')} ({', '.join(models)}) at {address}"
         log_lines()
-        Server(make_app(models, settings, example=example), lambda: say(told)).run([listening])
+        server = Server(make_app(models, settings, example=example), lambda: say(told))
+        server.run([listening])
+        if not server.service.ended(server.left()):
+            _leave()
+
+
+def _leave() -> None:
+    """End the process while a thread works on what nobody waits for; Python itself would wait for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _settings(limits: dict[str, Any], token_file: Path | None) -> Any:

@@ -18,8 +18,9 @@ from sise_rt.errors import ArgumentError
 from sise_rt.wording import reason
 
 from .protocol import protocol_within
-from .service import LINGER, STOPPING, Service
+from .service import Service
 
+SENDING = 0.3  # seconds in which uvicorn sends what is left, and sees that it is sent
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -50,6 +51,7 @@ class Server(uvicorn.Server):
         self._listening = listening
         self._ending: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end_at = 0.0  # by the monotonic clock
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen."""
@@ -87,13 +89,19 @@ class Server(uvicorn.Server):
             self._ending = asyncio.ensure_future(self._drain())
         else:
             self.should_exit = self.force_exit = True
+            self._end_at = time.monotonic()
 
     async def _drain(self) -> None:
         """Answer what was admitted; meanwhile new requests are refused, and the server is not ready."""
-        end = time.monotonic() + self.service.settings.grace
-        await self.service.drain(max(0.0, self.service.settings.grace - STOPPING - LINGER))
-        self.config.timeout_graceful_shutdown = max(1, int(end - time.monotonic()))  # to send what is left
+        self._end_at = time.monotonic() + self.service.settings.grace
+        await self.service.drain(self._end_at - SENDING)
+        # Whole seconds, says its type; it is handed to asyncio.wait_for.
+        self.config.timeout_graceful_shutdown = max(SENDING / 3, self.left())  # type: ignore[assignment]
         self.should_exit = True
+
+    def left(self) -> float:
+        """Seconds to the end of the grace; 0 where nobody asked it to end."""
+        return max(0.0, self._end_at - time.monotonic())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close all connections."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, TypeVar
 
@@ -48,11 +48,18 @@ class Service:
             lambda: len(self.work.waiting), lambda: len(self.work.turns), lambda: len(self.jobs)
         )
         self._beside = ThreadPoolExecutor(BESIDE, "beside")
+        self._pieces: set[Future[Any]] = set()  # of work, that its threads have or will have
         self._running: set[asyncio.Task[None]] = set()
 
     async def beside(self, function: Callable[[], T]) -> T:
         """What a function gives that takes a while and does not use the device: decoding, drawing."""
-        return await asyncio.get_running_loop().run_in_executor(self._beside, function)
+        piece = self._beside.submit(function)
+        self._pieces.add(piece)
+        piece.add_done_callback(self._pieces.discard)
+        try:
+            return await asyncio.wrap_future(piece)
+        finally:
+            del piece  # whose error has this frame in its traceback, and in that the picture
 
     async def read(self, model: Model, source: Any, asked: Asked) -> Picture:
         """A picture, prepared; see `read_picture`."""
@@ -117,23 +124,25 @@ class Service:
             self.jobs.kept(job)
             job.turn.forget()  # its circle with the job, which would keep the picture for a while
 
-    async def drain(self, grace: float) -> None:
-        """Admit nothing more, and wait until all that was admitted is answered.
+    async def drain(self, end: float) -> None:
+        """Admit nothing more, and wait until all that was admitted is answered, but not after `end`.
 
-        What is not done after `grace` seconds is stopped, which takes a pass more.
+        What is not done shortly before that is stopped, which takes a pass more.
+
+        Args:
+            end: by the monotonic clock.
         """
         self.work.draining = True
         working = bool(self.work.turns)
-        await self._answered(grace)
+        await self._answered(end - LINGER - STOPPING)
         for turn in list(self.work.turns):
             turn.stop()
-        await self._answered(STOPPING)
-        if working:
-            await asyncio.sleep(LINGER)  # in which the last results are fetched
+        await self._answered(end - LINGER)
+        if working:  # the last results are fetched
+            await asyncio.sleep(max(0.0, min(LINGER, end - time.monotonic())))
 
-    async def _answered(self, seconds: float) -> None:
-        """Wait for the answers to all that was admitted, so many seconds at most."""
-        end = time.monotonic() + seconds
+    async def _answered(self, end: float) -> None:
+        """Wait for the answers to all that was admitted, but not after `end`."""
         while self.work.turns and time.monotonic() < end:
             await asyncio.sleep(0.05)
 
@@ -141,6 +150,10 @@ class Service:
         """Let the threads go."""
         self.work.close()
         self._beside.shutdown(wait=False, cancel_futures=True)
+
+    def ended(self, seconds: float) -> bool:
+        """Whether no thread works any more, after so many seconds at most."""
+        return not wait({*self.work.pieces, *self._pieces}, seconds).not_done
 
 
 def service_of(request: Request) -> Service:

@@ -6,9 +6,9 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sise_rt.methods import Stop
 
@@ -97,6 +97,7 @@ class Work:
         draining: whether nothing is admitted any more, as the server ends.
         waiting: turns whose work has not begun, the next one first.
         turns: of the requests that were admitted and are not answered yet.
+        pieces: of work, that the threads have or will have.
     """
 
     def __init__(self, workers: int, queue: int):
@@ -106,6 +107,7 @@ class Work:
         self.draining = False
         self.waiting: list[Turn] = []
         self.turns: set[Turn] = set()
+        self.pieces: set[Future[Any]] = set()
 
     @contextmanager
     def admitted(self) -> Iterator[Turn]:
@@ -175,6 +177,8 @@ class Work:
         self.waiting.append(turn)
         turn.moved()
         inner = self._threads.submit(work)
+        self.pieces.add(inner)
+        inner.add_done_callback(self.pieces.discard)
         turn.unqueue = inner.cancel
         overdue = None if turn.left() == math.inf else loop.call_later(max(0.0, turn.left()), inner.cancel)
         try:

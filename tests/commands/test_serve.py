@@ -132,3 +132,13 @@ def test_a_missing_package_says_which_extra(sise, monkeypatch, package):
     code, _, err = sise("serve")
     assert code == 2
     assert f"{package} is missing: pip install 'sise-rt[serve]'" in err
+
+
+def test_a_thread_that_still_works_does_not_hold_the_process(begun, sise, monkeypatch):
+    codes = []
+    monkeypatch.setattr("os._exit", codes.append)
+    sise("serve", "--port", 0)
+    assert not codes
+    monkeypatch.setattr("sise_rt.serve.service.Service.ended", lambda self, seconds: False)
+    sise("serve", "--port", 0)
+    assert codes == [0]

@@ -15,7 +15,7 @@ from sise_rt.serve.app import make_app
 from sise_rt.serve.server import Server, bound_socket
 from sise_rt.serve.settings import Settings
 
-from .conftest import PATIENCE, parsed_events, running
+from .conftest import PATIENCE, parsed_events, received, running
 
 
 def test_what_was_admitted_is_answered_and_nothing_new_is_taken(models, held, picture):
@@ -26,7 +26,7 @@ def test_what_was_admitted_is_answered_and_nothing_new_is_taken(models, held, pi
     held.server.end()
     held.until(lambda: held.service.work.draining)
     status, headers, content = held.ask("GET", "/v2/health/ready")
-    assert (status, json.loads(content)) == (503, {"ready": False})
+    assert (status, json.loads(content)) == (503, {"live": True, "ready": False})
     for path in ("/explain", "/jobs"):
         status, headers, content = held.ask("POST", path, picture)
         assert status == 503
@@ -54,6 +54,35 @@ def test_what_is_not_done_in_time_is_stopped(slow, picture):
     assert [told[-1][1] for told in events] == ["stopped", "stopped"]
     slow.until(lambda: not slow.server.server_state.connections)
     assert time.monotonic() - start < PATIENCE
+
+
+def test_a_pass_that_does_not_end_keeps_no_server_open(models, picture):
+    entered, let_go = threading.Event(), threading.Event()
+
+    class Stuck:
+        def __getattr__(self, name):
+            return getattr(models["small"].explainer, name)
+
+        def explain(self, *arguments, **options):
+            entered.set()
+            let_go.wait(PATIENCE)
+            return models["small"].explainer.explain(*arguments, **options)
+
+    with running({"small": type(models["small"])("small", Stuck())}, grace=1.0) as server:
+        location = server.job(picture)
+        assert entered.wait(PATIENCE)
+        with server.socket() as watching, server.socket() as waiting:
+            watching.sendall(f"GET {location}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head = f"POST /explain HTTP/1.1\r\nHost: x\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+            waiting.sendall(head + picture)
+            server.until(lambda: len(server.service.work.waiting) == 1)
+            server.server.end()
+            received(watching)
+            received(waiting)
+    assert not let_go.is_set()  # and yet it has ended, as `running` finds
+    assert not server.service.ended(0)
+    let_go.set()
+    assert server.service.ended(PATIENCE)
 
 
 @pytest.fixture
