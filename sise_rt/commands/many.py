@@ -22,7 +22,7 @@ from sise_rt.bulk.run import Run, settings_of_run
 from sise_rt.bulk.table import of_shard, prepare_table
 from sise_rt.wording import counted
 
-from .concluding import RESUME, conclude
+from .concluding import AGAIN, RESUME, conclude
 from .console import complain, say
 from .explaining import explain_run
 from .many_options import Many
@@ -47,7 +47,7 @@ def explain_many(
     hint: str = "",
     on_ray: OnRay | None = None,
 ) -> bool:
-    """Explain what a run does not have yet; gives whether anything in it failed.
+    """Explain what a run does not have yet; gives whether any of the items failed, now or before.
 
     `root` is from where the items' ids lead to their pictures; `hint` is at what takes less time; `on_ray`
     explains in place of this process.
@@ -78,7 +78,7 @@ def explain_many(
         else:
             run = _run(ledger, keep, writing, many, stack)
             sound = explain_run(explainer, left, asked, run, writing, hint)
-    failed = conclude(ledger, writing, many.shard, settings)
+    failed = conclude(ledger, writing, many.shard, settings, items)
     return failed or not sound
 
 
@@ -88,7 +88,7 @@ def _left(items: Sequence[Item], ledger: Ledger, writing: Writing, *, skip: bool
     if (there := len(items) - len(left)) and not writing.silent:
         are = "is" if there == 1 else "are"
         failed = sum(ledger.statuses.get(item.id) == FAILED for item in items)
-        again = f", {failed} of them failed: --retry-failed tries again" if failed else ""
+        again = f", {failed} of them failed: {AGAIN}" if failed else ""
         say(f"note: {there} of {counted(len(items), 'picture')} {are} there already{again}", err=True)
     return left
 
