@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
+
 from sise_rt import Explainer
 from sise_rt.bulk.explaining import Asked
 from sise_rt.bulk.forecast import forecast, free_bytes, refuse_too_large
@@ -23,7 +25,7 @@ from sise_rt.bulk.table import of_shard, prepare_table
 from sise_rt.wording import counted
 
 from .concluding import AGAIN, RESUME, conclude
-from .console import complain, say
+from .console import say
 from .explaining import explain_run
 from .many_options import Many
 from .on_ray import OnRay
@@ -54,7 +56,7 @@ def explain_many(
 
     Raises:
         SiseError: what is no picture's fault; what was finished is kept.
-        KeyboardInterrupt: somebody asked for it; likewise.
+        click.Abort: a Ctrl-C asked for it; likewise.
         SystemExit: likewise.
     """
     out = writing.out
@@ -137,9 +139,9 @@ def _told_how_to_go_on(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        complain(f"{out}: {RESUME}")
-        raise
+        say(f"note: {out}: {RESUME}", err=True)
+        raise click.Abort from None  # of a KeyboardInterrupt click makes one as well, behind an empty line
     except SystemExit as end:
         if end.code == TERMINATED:
-            complain(f"{out}: {RESUME}")
+            say(f"note: {out}: ended by SIGTERM, what was finished is kept; {RESUME}", err=True)
         raise

@@ -359,7 +359,8 @@ def test_sigterm_finishes_the_picture_in_hand(photos, tmp_path):
     assert "taken" in printed
     assert [line["status"] for line in lines(out)] == ["done"] * len(told)
     assert 2 <= len(told) < 10
-    assert f"{out}: the same command goes on with it where it was" in err
+    assert f"note: {out}: ended by SIGTERM, what was finished is kept; the same command goes on" in err
+    assert "error" not in err
     assert all((out / name).is_file() for line in lines(out) for name in line["files"])
 
 
