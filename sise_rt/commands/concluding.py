@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sise_rt.bulk.claim import claimed
-from sise_rt.bulk.items import DONE, FAILED, NO_EVIDENCE, SKIPPED
+from sise_rt.bulk.items import DONE, FAILED, NO_EVIDENCE, SKIPPED, Item
 from sise_rt.bulk.ledger import EXPLAINING, Ledger, Shard, lock_name, read_results, results_name
 from sise_rt.bulk.overview.pages import FIRST, write_overview
 from sise_rt.bulk.table import of_shard, write_table, write_table_with_maps
@@ -19,11 +20,16 @@ from .console import complain, say
 from .writing_options import Writing
 
 RESUME = "the same command goes on with it where it was"
+AGAIN = "--retry-failed tries again"
 NAMES = {DONE: "done", NO_EVIDENCE: "without evidence", SKIPPED: "skipped", FAILED: "failed"}
 
 
-def conclude(ledger: Ledger, writing: Writing, shard: Shard | None, settings: Mapping[str, Any]) -> bool:
-    """Write what shows the whole run, and say what became of it; gives whether anything failed.
+def conclude(
+    ledger: Ledger, writing: Writing, shard: Shard | None, settings: Mapping[str, Any], items: Sequence[Item]
+) -> bool:
+    """Write what shows the whole run, and say what became of it; gives whether any of the items failed.
+
+    Where no items are listed, as of a stream, all that the run has are meant.
 
     Each shard has a table of its own. The overview is of all of them: the one that ends last writes it.
 
@@ -39,9 +45,10 @@ def conclude(ledger: Ledger, writing: Writing, shard: Shard | None, settings: Ma
     if counts and not writing.silent:
         told = ", ".join(f"{counts[status]} {name}" for status, name in NAMES.items() if counts[status])
         say(f"{ledger.path}: {told}", *map(str, written))
-    if counts[FAILED]:
-        complain(f"{counts[FAILED]} of {counted(counts.total(), 'image')} failed")
-    return bool(counts[FAILED])
+    named = Counter(ledger.statuses.get(item.id) for item in items) if items else counts
+    if named[FAILED]:
+        complain(f"{named[FAILED]} of {counted(named.total(), 'image')} failed; {AGAIN}")
+    return bool(named[FAILED])
 
 
 def _tabulate(writing: Writing, table: Path, shard: Shard | None) -> Path:

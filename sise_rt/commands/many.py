@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
+
 from sise_rt import Explainer
 from sise_rt.bulk.explaining import Asked
 from sise_rt.bulk.forecast import forecast, free_bytes, refuse_too_large
@@ -22,8 +24,8 @@ from sise_rt.bulk.run import Run, settings_of_run
 from sise_rt.bulk.table import of_shard, prepare_table
 from sise_rt.wording import counted
 
-from .concluding import RESUME, conclude
-from .console import complain, say
+from .concluding import AGAIN, RESUME, conclude
+from .console import say
 from .explaining import explain_run
 from .many_options import Many
 from .on_ray import OnRay
@@ -47,14 +49,14 @@ def explain_many(
     hint: str = "",
     on_ray: OnRay | None = None,
 ) -> bool:
-    """Explain what a run does not have yet; gives whether anything in it failed.
+    """Explain what a run does not have yet; gives whether any of the items failed, now or before.
 
     `root` is from where the items' ids lead to their pictures; `hint` is at what takes less time; `on_ray`
     explains in place of this process.
 
     Raises:
         SiseError: what is no picture's fault; what was finished is kept.
-        KeyboardInterrupt: somebody asked for it; likewise.
+        click.Abort: a Ctrl-C asked for it; likewise.
         SystemExit: likewise.
     """
     out = writing.out
@@ -78,7 +80,7 @@ def explain_many(
         else:
             run = _run(ledger, keep, writing, many, stack)
             sound = explain_run(explainer, left, asked, run, writing, hint)
-    failed = conclude(ledger, writing, many.shard, settings)
+    failed = conclude(ledger, writing, many.shard, settings, items)
     return failed or not sound
 
 
@@ -88,7 +90,7 @@ def _left(items: Sequence[Item], ledger: Ledger, writing: Writing, *, skip: bool
     if (there := len(items) - len(left)) and not writing.silent:
         are = "is" if there == 1 else "are"
         failed = sum(ledger.statuses.get(item.id) == FAILED for item in items)
-        again = f", {failed} of them failed: --retry-failed tries again" if failed else ""
+        again = f", {failed} of them failed: {AGAIN}" if failed else ""
         say(f"note: {there} of {counted(len(items), 'picture')} {are} there already{again}", err=True)
     return left
 
@@ -137,9 +139,9 @@ def _told_how_to_go_on(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        complain(f"{out}: {RESUME}")
-        raise
+        say(f"note: {out}: {RESUME}", err=True)
+        raise click.Abort from None  # of a KeyboardInterrupt click makes one as well, behind an empty line
     except SystemExit as end:
         if end.code == TERMINATED:
-            complain(f"{out}: {RESUME}")
+            say(f"note: {out}: ended by SIGTERM, what was finished is kept; {RESUME}", err=True)
         raise

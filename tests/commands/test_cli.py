@@ -1316,7 +1316,10 @@ def test_a_file_that_cannot_be_written_is_its_pictures_error(
     arguments = ["-m", small_bundle, "-t", "0", "--method", "sise,grad-cam", "-o", tmp_path / "out"]
     code, printed, err = sise("explain", *images, *arguments)
     assert code == 1
-    assert err.splitlines() == [f"error: {images[1]}: it is in use", "error: 1 of 3 images failed"]
+    assert err.splitlines() == [
+        f"error: {images[1]}: it is in use",
+        "error: 1 of 3 images failed; --retry-failed tries again",
+    ]
     assert [line.split(":")[0] for line in printed.splitlines() if "->" in line] == [
         *["a.png"] * 2,
         *["c.png"] * 2,

@@ -64,7 +64,7 @@ def test_a_folder_is_a_run(explain, cameras, tmp_path):
         [*lines(out)[0]["files"], *lines(out)[1]["files"], "results.jsonl", "run.json"]
     )
     assert err.splitlines()[0].startswith("error: photos/cam2/bad.png: is no picture")
-    assert err.splitlines()[1:] == ["error: 1 of 3 images failed"]
+    assert err.splitlines()[1:] == ["error: 1 of 3 images failed; --retry-failed tries again"]
     assert f"{out / 'results.jsonl'}: 2 done, 1 failed" in printed.splitlines()
 
 
@@ -77,6 +77,11 @@ def test_the_same_command_does_what_is_not_there(explain, cameras, tmp_path):
     assert "->" not in printed
     assert "note: 3 of 3 pictures are there already, 1 of them failed: --retry-failed tries again\n" in err
     assert (out / "results.jsonl").read_bytes() == before
+    code, _, err = explain("photos/cam1", "-o", out)
+    assert (code, "failed" in err) == (0, False)  # what failed is in the other folder
+    code, _, err = explain("photos/cam2", "-o", out)
+    assert code == 1
+    assert "error: 1 of 2 images failed; --retry-failed tries again\n" in err
     shutil.copy(cameras / "cam1" / "0.png", cameras / "cam2" / "bad.png")
     assert explain("photos", "-o", out)[0] == 1
     code, printed, err = explain("photos", "-o", out, "--retry-failed")
@@ -356,7 +361,8 @@ def test_sigterm_finishes_the_picture_in_hand(photos, tmp_path):
     assert "taken" in printed
     assert [line["status"] for line in lines(out)] == ["done"] * len(told)
     assert 2 <= len(told) < 10
-    assert f"{out}: the same command goes on with it where it was" in err
+    assert f"note: {out}: ended by SIGTERM, what was finished is kept; the same command goes on" in err
+    assert "error" not in err
     assert all((out / name).is_file() for line in lines(out) for name in line["files"])
 
 

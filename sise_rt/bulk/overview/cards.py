@@ -76,4 +76,7 @@ def _lines(row: Row) -> Iterator[tuple[str, str]]:
     if row.warnings:
         yield "heed", ", ".join(row.warnings)
     if row.status != "done":
-        yield "problem", cut(": ".join(filter(None, (row.status, row.kind, row.told))), TOLD)
+        yield (
+            "faint" if row.status == "skipped" else "problem",
+            cut(": ".join(filter(None, (row.status, row.kind, row.told))), TOLD),
+        )

@@ -140,7 +140,6 @@ class _Gallery:
             "main",
             _header(self._model, self.tally),
             *summary(self.tally, self._index, means),
-            audit(self.tally, settings, resume),
             element("h2", "The pictures", id="pictures"),
             filters(self._index),
             *_views(),
@@ -148,6 +147,7 @@ class _Gallery:
             element("button", "Show more", type="button", id="more", hidden=""),
             _gallery(self._first),
             _jumps(pages),
+            audit(self.tally, settings, resume),
         )
         index = element("div", self._index.to_json(PAGE, self._token), id="index", hidden="")
         title = f"What {self._model} looked at"
@@ -168,7 +168,11 @@ def _ours(name: str) -> str:
 def _header(model: str, tally: Tally) -> Element:
     pictures = f"{tally.items:,} {'picture' if tally.items == 1 else 'pictures'}"
     told = f"{tally.statuses['done']:,} of {tally.items:,} are explained."
-    more = f" There are {tally.lines:,} lines of results." if tally.lines != tally.items else ""
+    more = (
+        f" Below are {tally.lines:,} cards, as a picture has several: filters count them."
+        if tally.lines != tally.items
+        else ""
+    )
     return element(
         "header",
         element("h1", f"What {model} looked at in {pictures}"),

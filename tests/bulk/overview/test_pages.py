@@ -123,7 +123,7 @@ def test_several_lines_of_an_item(tmp_path, line, read):
     write_overview(tmp_path, [line("a", part=[1, 2]), line("a", part=[2, 2])], SETTINGS)
     page = read((tmp_path / "overview.html").read_text("utf-8"))
     assert "in 1 picture" in page.text
-    assert "2 lines of results" in page.text
+    assert "2 cards" in page.text
     assert len(page.all("li")) == 2
 
 
