@@ -146,7 +146,7 @@ def decode_json(text: bytes | msgspec.Raw, kind: type[T], field: str = "") -> T:
         at = f"{field}{path.removesuffix('`')}{f'.{key[1]}' if key else ''}".removeprefix(".")
         said = f"{message[0].lower()}{message[1:]}"
         raise Refused(400, f"{at}: {said}" if at else f"the body: {said}", at or None) from error
-    except (ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Refused(400, f"the body is no JSON: {error}", field or None) from error
 
 
