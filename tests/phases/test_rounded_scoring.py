@@ -18,7 +18,7 @@ from sise_rt.phases import rounded_scoring as module
 from sise_rt.phases.gate import drawn_pictures
 from sise_rt.phases.rounded_scoring import RoundedScorer, judge, make_scorer
 from sise_rt.pictures.picture import prepare
-from sise_rt.running import gate_record, provider
+from sise_rt.running import gate_record, provider, providers
 from sise_rt.running.engine import Engine, Scorer
 from sise_rt.running.machine import Processor
 from sise_rt.running.passes import OpenGraph
@@ -225,12 +225,14 @@ def test_verified_is_float32_elsewhere_and_says_why(bundle, photos, tmp_path, mo
         assert file.read_text() != text
     else:
         monkeypatch.setattr(provider.platform, "machine", lambda: "riscv64")  # which has no such option
+        able = replace(providers.processor(), features=("AVX512-BF16",))  # or the processor would be blamed
+        monkeypatch.setattr(providers, "processor", lambda: able)
     engine = sise_rt.load(bundle, "cpu", 1, precision="verified").engine
     assert engine.sessions.precision == "fp32"
     said = {
         "refused": [],
         "version": ["verified was CPUExecutionProvider 0.1, not"],
-        "gone": ["does not compute in it"],
+        "gone": ["bf16 was asked for, but cpu does not compute in it"],
     }[change]
     assert len(engine.warnings) == len(said)
     for warning, part in zip(engine.warnings, said, strict=True):
