@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -91,13 +91,11 @@ def complete_target(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
     return items
 
 
-BUNDLE = option(
-    "-m",
-    "--model",
-    "bundle",
-    heading=WHAT,
-    metavar="BUNDLE",
-    required=True,
-    type=BundlePath(),
-    help="The model, as sise-rt export makes it.",
-)
+def of_model(kind: click.ParamType, text: str) -> Callable[..., Any]:
+    """The option that names the model, of a kind that a command takes; `text` explains it."""
+    return option(
+        "-m", "--model", "bundle", heading=WHAT, metavar="BUNDLE", required=True, type=kind, help=text
+    )
+
+
+BUNDLE = of_model(BundlePath(), "The model, as sise-rt export makes it.")

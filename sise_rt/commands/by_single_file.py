@@ -23,11 +23,10 @@ from sise_rt.self_explained import explain_by_file, manifest_of
 from sise_rt.single_file import is_single_file
 from sise_rt.wording import counted
 
-from .bundle_path import BundlePath
+from .bundle_path import BundlePath, of_model
 from .classes import best_classes, named_classes
 from .console import FAILED_IMAGES, complain, parity_line, say, say_json
 from .drawing_options import Drawing
-from .help_pages import WHAT, option
 from .machine_options import Machine
 from .results import name_of, prepare_folder, problems_of, records, replaced, say_outcome, without_evidence
 from .signals import starting
@@ -53,15 +52,8 @@ class BundleOrSingleFile(BundlePath):
         return path if is_single_file(path) else super().convert(value, param, ctx)
 
 
-MODEL = option(
-    "-m",
-    "--model",
-    "bundle",
-    heading=WHAT,
-    metavar="BUNDLE",
-    required=True,
-    type=BundleOrSingleFile(),
-    help="The model, as sise-rt export makes it; also a single file, explain.onnx.",
+MODEL = of_model(
+    BundleOrSingleFile(), "The model, as sise-rt export makes it; also a single file, explain.onnx."
 )
 
 
