@@ -17,7 +17,7 @@ PAGES = (*SHORT, "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted((ROOT 
 LONGEST = 100  # characters a line; tables and addresses excepted
 NEWCOMER = (
     "pip install '.[cpu]' && sise-rt demo",
-    "pip install -c constraints.txt -e '.[cpu,torch,test]' && pytest",
+    "pip install -c constraints.txt -e '.[cpu,torch,test]' && pytest -n 2 --dist loadfile",
 )
 
 

@@ -298,7 +298,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(explain, cameras, t
     assert kept.pop("cam1/0.png") == "done"
     assert kept in ({}, {"cam2/bad.png": "failed"})
     monkeypatch.undo()
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     explain("photos", "-o", out)
     assert sorted(ends(out).values()) == ["done", "done", "failed"]
 

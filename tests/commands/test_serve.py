@@ -119,7 +119,7 @@ def test_wrong_use_is_one_line(begun, sise, small_bundle, tmp_path):
             ([small_bundle, "--root-path", "x"], "begins with a slash"),
             ([small_bundle, "--provider", "plugin:none"], "none"),
         ):
-            code, out, err = sise("serve", *arguments)
+            code, out, err = sise("serve", "--port", 0, *arguments)
             assert (code, out) == (2, ""), arguments
             assert words in err, arguments
             assert err.rstrip().splitlines()[-1].startswith("error: ")

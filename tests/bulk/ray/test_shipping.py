@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_another_bundle_in_its_place_is_not_taken(store, small_bundle, tmp_path)
     shipped = ship(small_bundle)
     folder = shipped.folder()
     shutil.rmtree(folder)
-    shutil.copytree("sise_rt/demo/surface.sise", folder)
+    shutil.copytree(resources.files("sise_rt") / "demo" / "surface.sise", folder)
     assert read_bundle(shipped.folder()).name == read_bundle(small_bundle).name
 
 
