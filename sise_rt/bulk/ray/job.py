@@ -244,8 +244,8 @@ def run(
             "overview": thumbnails is not None,
             "done": FinishedIds(ray, ledger.statuses) if stream else None,
         }
-        for item in _results(dataset, arguments, dealt):
-            finishing.enter(item)
+        for finished in _results(dataset, arguments, dealt):
+            finishing.enter(finished)
     for text in mend(ledger):
         note(text)
 
