@@ -60,8 +60,8 @@ def plain(listed):
     return {name: (e.target, e.confidence, e.map) for name, e in explained.items()}
 
 
-def explained(source, out, *, bundle=DEMO, tell=lambda _: None, threads=1, **plan):
-    """The lines that a run of one actor tells."""
+def explained(source, out, *, bundle=DEMO, tell=lambda _: None, threads=1, workers=1, **plan):
+    """The lines that a run tells."""
     told = []
 
     def both(item):
@@ -72,7 +72,7 @@ def explained(source, out, *, bundle=DEMO, tell=lambda _: None, threads=1, **pla
     side_file.begin(thumbnails)
     arguments = ARGUMENTS | {"bundle": bundle}
     with opened(out, SETTINGS) as ledger:
-        plan = Plan(threads=threads, workers=1, **plan)
+        plan = Plan(threads=threads, workers=workers, **plan)
         run(source, ledger, arguments, plan, thumbnails=thumbnails, tell=both, note=print)
     return told
 
@@ -157,7 +157,7 @@ def test_a_run_and_an_actor_that_is_killed(ray, listed, plain, tmp_path):
             killed.extend(actors()[:1])
             os.kill(killed[0], signal.SIGKILL)
 
-    explained(listed, tmp_path, tell=kill, part_rows=2, ship_bundle=True)
+    explained(listed, tmp_path, tell=kill, workers=2, part_rows=2, ship_bundle=True)
     assert killed
     hold_against(plain, tmp_path)
 
