@@ -7,6 +7,7 @@ import importlib.util
 import json
 import sys
 import warnings
+from contextlib import ExitStack
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -204,6 +205,21 @@ def small_bundle(small_model, tmp_path_factory) -> Path:
     from sise_rt.export import export
 
     return export(small_model, tmp_path_factory.mktemp("bundle") / "small.sise", labels=list("abcde")).path
+
+
+@pytest.fixture(scope="session")
+def ray():
+    """A real Ray of two cores, which all tests share: it takes seconds to start."""
+    pytest.importorskip("ray", reason="needs the extra ray")
+    from sise_rt.bulk.ray.cluster import connected
+    from sise_rt.errors import ProviderError
+
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(connected(None, cpus=2))
+        except ProviderError as error:  # as on a machine that is too busy
+            pytest.skip(str(error))
+        yield started
 
 
 @pytest.fixture(scope="module")

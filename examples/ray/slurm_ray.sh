@@ -9,6 +9,9 @@
 set -euo pipefail
 pictures=$1 bundle=$2 out=$3
 export RAY_USAGE_STATS_ENABLED=0
+# Ray's ports are open to the network: the token is in ~/.ray/auth_token, a folder that all nodes have to share.
+export RAY_AUTH_MODE=token
+ray get-auth-token --generate > /dev/null
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=6379

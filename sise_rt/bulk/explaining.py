@@ -131,6 +131,8 @@ def outcome_of(
         SiseError: it cannot be explained.
     """
     truth = _truth(explainer, item)
+    if asked.only_wrong and truth is None:  # whatever the model says of it: it is not asked
+        return Outcome(item, picture, reason="its class is not known")
     if asked.only_wrong or asked.below is not None:
         prediction = _prediction(explainer, picture)
         reason = _not_asked_for(truth, asked, prediction)
@@ -190,11 +192,8 @@ def _prediction(explainer: Explainer, picture: Picture) -> Prediction:
 
 def _not_asked_for(truth: int | None, asked: Asked, said: Prediction) -> str | None:
     """Why an item is skipped; None of one that is not."""
-    if asked.only_wrong:
-        if truth is None:
-            return "its class is not known"
-        if truth == said.index:
-            return f"the model is right: {said.label}"
+    if asked.only_wrong and truth == said.index:
+        return f"the model is right: {said.label}"
     if asked.below is not None and said.confidence >= asked.below:
         sure = probability(said.confidence)
         return f"the model is sure enough: {said.label}, {sure}"

@@ -66,7 +66,7 @@ class Outcome:
             nothing was explained.
         error: why it failed.
         reason: why it was skipped.
-        prediction: of an item that was skipped, what the model says of it.
+        prediction: of an item that was skipped, what the model says of it; None where it was not asked.
         unchecked: why the model could not be asked about a map.
         stopped: whether the caller ended it, so that an explanation may be less than it would have been.
     """

@@ -75,8 +75,7 @@ def explain_many(
         left = _left(items, ledger, writing, skip=many.skip_existing)
         _foretell(explainer, left, asked, writing)
         if on_ray is not None:
-            sound = True
-            on_ray.explain(left, ledger, asked, keep, writing, _thumbnails(writing, many))
+            sound = on_ray.explain(left, ledger, asked, keep, writing, _thumbnails(writing, many))
         else:
             run = _run(ledger, keep, writing, many, stack)
             sound = explain_run(explainer, left, asked, run, writing, hint)

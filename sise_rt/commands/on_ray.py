@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from sise_rt.bulk.explaining import Asked
-from sise_rt.bulk.items import DONE, FAILED, NO_EVIDENCE, Item
+from sise_rt.bulk.items import DONE, NO_EVIDENCE, Item
 from sise_rt.bulk.keeping import Keep
 from sise_rt.bulk.ledger import Ledger
 from sise_rt.bulk.listing import Listing
-from sise_rt.bulk.ray.job import run
+from sise_rt.bulk.ray.job import Finished, run
 from sise_rt.bulk.ray.reading import Stream
 from sise_rt.errors import MethodError
 from sise_rt.explanation import Explanation
@@ -28,6 +28,7 @@ from .machine_options import Machine
 from .many_options import Many
 from .progress import NOW_AND_THEN, pace
 from .ray_options import Engine
+from .results import problem_lines
 from .writing_options import Writing
 
 NOTHING = Listing([], None)
@@ -70,8 +71,10 @@ class OnRay:
         keep: Keep,
         shown: Writing,
         thumbnails: Path | None,
-    ) -> None:
+    ) -> bool:
         """Explain items, or the stream, and say what became of each as its part is there.
+
+        Gives whether the model could be asked about all maps that it was to be asked about.
 
         Raises:
             SiseError: what is no picture's fault; what was finished is kept.
@@ -90,6 +93,7 @@ class OnRay:
         except MethodError as error:
             raise click.UsageError(spelt(error)) from error
         told.finish()
+        return told.sound
 
 
 def of_engine(
@@ -140,10 +144,13 @@ class _Told:
     Args:
         items: how many there are; None where nobody knows.
         shown: what is shown of the work.
+
+    Attributes:
+        sound: whether the model could be asked about all maps.
     """
 
     def __init__(self, items: int | None, shown: Writing):
-        self._items, self._shown = items, shown
+        self._items, self._shown, self.sound = items, shown, True
         self._finished = self._done = 0
         self._start = self._said = time.monotonic()
 
@@ -152,20 +159,23 @@ class _Told:
         if not self._shown.silent:
             say(f"note: {text}", err=True)
 
-    def tell(self, lines: list[dict[str, Any]]) -> None:
+    def tell(self, item: Finished) -> None:
         """Say what became of an item."""
+        lines = item.lines
+        several = len({line["asked"] for line in lines}) > 1
         self._finished += 1
-        self._done += lines[0]["status"] == DONE
+        self._done += any(line["status"] == DONE for line in lines)
         for line in lines:
             if self._shown.as_json:
                 say_json(line)
             elif line["status"] == DONE and not self._shown.quiet:
                 say(_in_words(line))
             if line["status"] == NO_EVIDENCE:
-                warn(line["error"]["message"])
-            if line["status"] == FAILED:
                 message = line["error"]["message"]
-                complain(message if line["id"] in message else f"{line['id']}: {message}")
+                warn(f"{line['asked']}: {message}" if several else message)
+        self.sound = self.sound and not item.unchecked
+        for problem in problem_lines(lines[0]["id"], item.error, item.unchecked, self._shown.check_option):
+            complain(problem)
         if time.monotonic() - self._said >= NOW_AND_THEN:
             self._said = time.monotonic()
             of = "" if self._items is None else f" of {self._items}"

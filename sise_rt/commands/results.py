@@ -85,12 +85,15 @@ def without_evidence(outcome: Outcome) -> list[str]:
 
 def problems_of(outcome: Outcome, check: str) -> list[str]:
     """What went wrong with an item, a line each; `check` is the option that asks the model about maps."""
-    item, lines = outcome.item, []
-    if outcome.error is not None:
-        lines.append(_problem(item, outcome.error))
-    return [*lines, *(f"{name_of(item)}: {check}: {spelt(error)}" for error in outcome.unchecked)]
+    return problem_lines(name_of(outcome.item), outcome.error, outcome.unchecked, check)
 
 
-def _problem(item: Item, error: SiseError) -> str:
-    named = isinstance(error, ImageError | NoEvidence)  # which name the picture
-    return spelt(error) if named else f"{name_of(item)}: {spelt(error)}"
+def problem_lines(
+    name: str, error: SiseError | None, unchecked: Iterable[SiseError], check: str
+) -> list[str]:
+    """Why what is called `name` failed, and why the model could not be asked about a map; a line each."""
+    lines = []
+    if error is not None:
+        named = isinstance(error, ImageError | NoEvidence)  # which name the picture
+        lines.append(spelt(error) if named else f"{name}: {spelt(error)}")
+    return [*lines, *(f"{name}: {check}: {spelt(error)}" for error in unchecked)]

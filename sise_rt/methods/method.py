@@ -70,6 +70,10 @@ class Option:
     selects: bool = False
     off: str = ""
 
+    def is_off(self, value: Any) -> bool:
+        """Whether a value switches the option off, so that there is nothing to tell of it."""
+        return bool(self.off) and value == self.default
+
     @property
     def kind(self) -> type:
         """`int`, `float` or `str`; of several numbers that of each."""
@@ -181,6 +185,11 @@ class Method:
     def has(self, name: str) -> bool:
         """Whether it has an option of that name."""
         return any(option.name == name for option in self.options)
+
+    def in_force(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings for people, without those that are off; names that are no option of it stay."""
+        off = {option.name for option in self.options if option.is_off(settings.get(option.name))}
+        return {name: value for name, value in settings.items() if name not in off}
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """Every option, with its default where none is given.

@@ -81,9 +81,10 @@ def method(record: Record) -> str:
     """How the map was made: the method, how much of it was done, its settings, and what it took."""
     asked, settings = record["method"], record["settings"]
     name = METHODS[asked].cited if asked in METHODS else asked
+    in_force = METHODS[asked].in_force(settings) if asked in METHODS else settings
     how = how_made(name, settings, record["masks"], record["guessed"], stopped=record["partial"])
     passes = f"{counted(record['passes'], 'picture')} went through the network."
-    told = [setting(option, value) for option, value in settings.items()]
+    told = [setting(option, value) for option, value in in_force.items()]
     return " ".join(filter(None, [f"{how}.", *told, passes]))
 
 
@@ -102,8 +103,8 @@ SETTINGS: Mapping[str, Mapping[str, str] | Callable[[Any], str]] = {
         "log-odds": "Masks were weighed by the log-odds of the model's confidence.",
     },
     "budget": lambda budget: f"{share(budget)} of the masks were allowed." if budget < 1 else "",
-    "max_passes": lambda most: f"{counted(most, 'pass', 'passes')} at most were allowed." if most else "",
-    "max_seconds": lambda most: f"{most:g} seconds at most were allowed." if most else "",
+    "max_passes": lambda most: f"{counted(most, 'pass', 'passes')} at most were allowed.",
+    "max_seconds": lambda most: f"{most:g} seconds at most were allowed.",
     "threshold": {
         "histogram": "Each block's threshold for gradient scores is Otsu's, of their histogram.",
         "sorted": "Each block's threshold for gradient scores is Otsu's, of the scores themselves.",
@@ -123,7 +124,7 @@ SETTINGS: Mapping[str, Mapping[str, str] | Callable[[Any], str]] = {
 
 
 def setting(name: str, value: Any) -> str:
-    """An option's value as a sentence; empty where it sets no limit."""
+    """An option's value as a sentence, where it is not off; empty where there is nothing to say."""
     words = SETTINGS.get(name)
     if callable(words):
         return words(value)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import sise_rt
+from sise_rt.bulk import explaining
 from sise_rt.bulk.explaining import Asked, explain_items, outcome_of
 from sise_rt.bulk.items import Item
+from sise_rt.bulk.lines import lines_of
 from sise_rt.errors import BundleError, ImageError, ModelError, NoEvidence, OutputError, TargetError
 from sise_rt.methods import parse
 from sise_rt.metrics.check import check_region
@@ -164,10 +166,24 @@ def test_filters_leave_out_what_the_model_knows(explainer):
     assert told["r"].prediction.index == best.argmax()
     assert told["r"].prediction.confidence == pytest.approx(best.max())
     assert told["?"].reason == "its class is not known"
+    assert told["?"].prediction is None
     assert str(told["z"].error).startswith("truth 'zebra' is no label of this model; ")
     for below, status in ((best.max() * 0.999, "skipped"), (best.max() * 1.001, "done")):
         asked = Asked(requests=QUICK, below=float(below))
         assert ends(explainer, [item("x")], asked)[0][1].status == status
+
+
+def test_the_model_is_not_asked_where_nothing_of_it_is_used(explainer, monkeypatch):
+    def predict(*_):
+        raise AssertionError("a pass")
+
+    monkeypatch.setattr(explaining, "predict", predict)
+    for below in (None, 0.5):
+        asked = Asked(requests=QUICK, only_wrong=True, below=below)
+        ((_, outcome),) = ends(explainer, [item("x")], asked)
+        assert (outcome.status, outcome.reason) == ("skipped", "its class is not known")
+        (line,) = lines_of(outcome)
+        assert (line["predicted"], line["truth"]) == (None, None)
 
 
 def test_a_map_that_cannot_be_checked_is_there_all_the_same(explainer):

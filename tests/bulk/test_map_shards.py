@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -60,6 +61,18 @@ def test_numpy_reads_a_shard_alone(tmp_path):
         assert [json.loads(key) for key in stored["keys"]] == [["0.png", 0, "sise"], ["1.png", 1, "sise"]]
         np.testing.assert_array_equal(stored["1"], map_of(1).astype(np.float16))
     assert zipfile.ZipFile(tmp_path / "maps/000001.npz").testzip() is None
+
+
+def test_the_lines_of_the_docs_read_a_shard(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fill(Path("out"), [1, 2, 1])  # the first one twice, of which the last counts
+    text = (Path(__file__).parents[2] / "docs" / "bulk.md").read_text("utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "np.load" in block]
+    names = {}
+    exec(code, names)
+    assert names["keys"] == [("1.png", 1, "sise"), ("2.png", 2, "sise"), ("1.png", 1, "sise")]
+    assert list(names["maps"]) == [("1.png", 1, "sise"), ("2.png", 2, "sise")]
+    np.testing.assert_array_equal(names["maps"]["2.png", 2, "sise"], map_of(2).astype(np.float16))
 
 
 def test_any_id_and_any_shape_is_kept(tmp_path):

@@ -81,7 +81,14 @@ def test_every_method_and_every_option_has_words(asked):
         for value in option.choices or (option.default,):
             text = sentences.setting(option.name, value)
             assert option.name in sentences.SETTINGS
-            assert text.endswith(".") or option.off or value == 1
+            assert text.endswith(".") or value == 1
+
+
+def test_what_is_off_is_not_told():
+    settings = METHODS["sise"].settings({"max_passes": 7})
+    assert METHODS["sise"].in_force(settings) == {k: v for k, v in settings.items() if k != "max_seconds"}
+    assert METHODS["sise"].in_force({"max_passes": 0, "depth": 3}) == {"depth": 3}
+    assert METHODS["rise"].in_force(METHODS["rise"].settings({})) == METHODS["rise"].settings({})
 
 
 def test_how_to_read_it(explanation):

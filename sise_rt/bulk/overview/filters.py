@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 from sise_rt.report.elements import Child, element
 from sise_rt.report.sentences import cut
 
+from .counting import CARDS, many
 from .index import MOST, Index
 
 NAME = 60  # characters of a choice
@@ -38,14 +39,14 @@ def filters(index: Index) -> Element:
         _limit(index),
         id="filter",
         hidden="",
-        aria_label="Filter of the pictures",
+        aria_label="Filter of the cards",
     )
 
 
 def _limit(index: Index) -> Element | None:
     if not index.left_out:
         return None
-    told = f"The filter finds the first {MOST:,} lines; {index.left_out:,} more stand on the pages alone."
+    told = f"The filter finds the first {MOST:,} cards; {index.left_out:,} more stand on the pages alone."
     return element("p", told, class_="heed")
 
 
@@ -58,7 +59,9 @@ def _choice(
         return None
     options = [element("option", "all", value="")]
     options += [element("option", told, value=value) for value, told in before or ()]
-    options += [element("option", f"{cut(name, NAME)}: {n:,}", value=value) for value, name, n in found]
+    options += [
+        element("option", f"{cut(name, NAME)}: {many(n, CARDS)}", value=value) for value, name, n in found
+    ]
     return _field(title, _select(column, options))
 
 

@@ -169,7 +169,7 @@
     const passes = test(asked);
     matches = sorted([...id.keys()].filter(passes), asked.get("sort"));
     shown = 0;
-    told.textContent = `${matches.length.toLocaleString("en")} of ${id.length.toLocaleString("en")}`;
+    told.textContent = `${matches.length.toLocaleString("en")} of ${id.length.toLocaleString("en")} cards`;
     addMore();
   }
 
@@ -191,7 +191,7 @@
     if (control.tagName !== "SELECT" || control.value === value) return;
     control.value = String(names[name]?.indexOf(value) ?? -1);
     if (control.selectedIndex >= 0) return;
-    const unknown = new Option(`${value}: 0`, value);
+    const unknown = new Option(`${value}: 0 cards`, value);
     unknown.dataset.unknown = "";
     control.add(unknown);
     control.value = value;

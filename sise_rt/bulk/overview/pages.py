@@ -17,6 +17,7 @@ from sise_rt.report.sentences import cut
 from sise_rt.wording import reason
 
 from .cards import card
+from .counting import CARDS, PICTURES, many
 from .filters import filters
 from .index import Index
 from .mean_maps import MeanMaps
@@ -166,10 +167,11 @@ def _ours(name: str) -> str:
 
 
 def _header(model: str, tally: Tally) -> Element:
-    pictures = f"{tally.items:,} {'picture' if tally.items == 1 else 'pictures'}"
-    told = f"{tally.statuses['done']:,} of {tally.items:,} are explained."
+    pictures = many(tally.items, PICTURES)
+    told = f"{tally.statuses['done']:,} of {pictures} {'is' if tally.items == 1 else 'are'} explained."
     more = (
-        f" Below are {tally.lines:,} cards, as a picture has several: filters count them."
+        f" There are {many(tally.lines, CARDS)} below, one for each class and method of a picture: "
+        "the filter counts cards."
         if tally.lines != tally.items
         else ""
     )

@@ -1,19 +1,21 @@
-"""The summary of a run, as the first page begins with it."""
+"""The summary of a run, as the first page begins with it: each figure says what it counts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from sise_rt.bulk.items import STATUSES
 from sise_rt.cautions import CAUTIONS
+from sise_rt.methods import METHODS
 from sise_rt.metrics.border import EVEN
 from sise_rt.report.elements import Child, bar, data_uri, element
 from sise_rt.report.sentences import cut, share
 from sise_rt.wording import counted
 
+from .counting import EXPLANATIONS, MAPS, PICTURES, Noun, many
 from .index import Index
 from .mean_maps import MeanMap, drawn_mean
 from .tally import BINS, Tally, by_count
@@ -46,17 +48,16 @@ def summary(tally: Tally, index: Index, means: Sequence[tuple[MeanMap, float]]) 
     right = {"right": tally.truth[True], "wrong": tally.truth[False]}
     judged = [(to("truth", name), count) for name, count in right.items() if tally.truth]
     yield _pair(
-        _bars("What became of the pictures", became, tally.items),
-        _bars("Where the truth is known, the model is", judged, tally.truth.total()),
+        _bars("What became of the pictures", became, tally.items, PICTURES),
+        _bars("Where the truth is known, the model is", judged, tally.truth.total(), PICTURES),
     )
     yield _failures(tally)
-    yield _bars(
-        "Left out", [(cut(text, NAME), n) for text, n in tally.skipped.most_common(SHOWN)], tally.items
-    )
+    left_out = [(cut(text, NAME), n) for text, n in tally.skipped.most_common(SHOWN)]
+    yield _bars("Left out", left_out, tally.items, PICTURES)
     yield _mean_maps(means, to)
     yield _pair(
-        _most("What the model decides for", tally.predicted, lambda name: to("predicted", name)),
-        _most("What is explained", tally.explained, lambda name: to("target", name)),
+        _most("What the model decides for", tally.predicted, PICTURES, lambda name: to("predicted", name)),
+        _most("What is explained", tally.explained, EXPLANATIONS, lambda name: to("target", name)),
     )
     yield _pair(
         _histogram("Confidence in the explained class", tally.confidences, "0", "1", ""),
@@ -76,8 +77,10 @@ def _pair(*children: Element | None) -> Element | None:
     return element("div", *there, class_="pair") if there else None
 
 
-def _bars(title: str, rows: Sequence[tuple[Child, int]], total: int, note: str = "") -> Element | None:
-    """A table of counts, with bars of their shares; None where there is none."""
+def _bars(
+    title: str, rows: Sequence[tuple[Child, int]], total: int, what: Noun, note: str = ""
+) -> Element | None:
+    """A table of counts, with bars of their shares, and of what the counts are; None where there is none."""
     if not rows:
         return None
     lines = [
@@ -89,16 +92,16 @@ def _bars(title: str, rows: Sequence[tuple[Child, int]], total: int, note: str =
         )
         for name, count in rows
     ]
-    under = element("p", note, class_="faint") if note else None
+    under = element("p", " ".join(filter(None, (f"Of {many(total, what)}.", note))), class_="faint")
     return element("section", element("h2", title), element("table", element("tbody", *lines)), under)
 
 
-def _most(title: str, classes: Counter[str], to: Any) -> Element | None:
+def _most(title: str, classes: Counter[str], what: Noun, to: Callable[[str], Child]) -> Element | None:
     """The commonest classes, and how many others there are."""
     rest = len(classes) - SHOWN
     others = f"{counted(rest, 'further class', 'further classes')} not shown." if rest > 0 else ""
     rows = [(to(name), count) for name, count in classes.most_common(SHOWN)]
-    return _bars(title, rows, classes.total(), others)
+    return _bars(title, rows, classes.total(), what, others)
 
 
 def _failures(tally: Tally) -> Element | None:
@@ -108,7 +111,7 @@ def _failures(tally: Tally) -> Element | None:
     for name, kind in by_count(tally.failures):
         more = f", and {kind.count - len(kind.first):,} more" if kind.count > len(kind.first) else ""
         first = ", ".join(cut(id, NAME) for id in kind.first)
-        terms += [element("dt", f"{name}: {kind.count:,}"), element("dd", f"{first}{more}")]
+        terms += [element("dt", f"{name}: {many(kind.count, PICTURES)}"), element("dd", f"{first}{more}")]
     return element("section", element("h2", "What failed"), element("dl", *terms), class_="failures")
 
 
@@ -128,7 +131,8 @@ def _histogram(title: str, counts: Sequence[int], low: str, high: str, note: str
         )
         for i, count in enumerate(counts)
     ]
-    told = f"{title}: {sum(counts):,} explanations; at most {most:,} in one of {BINS} equal bins."
+    total = many(sum(counts), EXPLANATIONS)
+    told = f"{title}: {total}; at most {most:,} in one of {BINS} equal bins."
     drawing = element(
         "svg",
         *bins,
@@ -139,7 +143,7 @@ def _histogram(title: str, counts: Sequence[int], low: str, high: str, note: str
         class_="histogram",
     )
     scale = element("p", element("span", low), element("span", high), class_="ends faint")
-    under = element("p", note, class_="faint") if note else None
+    under = element("p", " ".join(filter(None, (f"Of {total}.", note))), class_="faint")
     return element("section", element("h2", title), drawing, scale, under)
 
 
@@ -148,7 +152,8 @@ def _warnings(tally: Tally, to: Any) -> Element | None:
         return None
     terms: list[Child] = []
     for code, count in tally.warnings.most_common():
-        terms += [element("dt", to("warnings", code), f": {count:,}"), element("dd", CAUTIONS.get(code, ""))]
+        told = f": {many(count, EXPLANATIONS)}"
+        terms += [element("dt", to("warnings", code), told), element("dd", CAUTIONS.get(code, ""))]
     return element("section", element("h2", "Warnings"), element("dl", *terms), class_="heed")
 
 
@@ -165,7 +170,7 @@ def _mean_maps(means: Sequence[tuple[MeanMap, float]], to: Any) -> Element | Non
                 to("target", mean.target) if mean.target else "all classes",
                 f", {mean.method}" if several else None,
                 element("br"),
-                f"mean of {mean.count:,}, highest {float(mean.values.max()):.2f}",
+                f"mean of {many(mean.count, MAPS)}, highest {float(mean.values.max()):.2f}",
             ),
         )
         for mean, aspect in means
@@ -193,7 +198,7 @@ def _told(mean: MeanMap) -> str:
 def audit(tally: Tally, settings: Mapping[str, Any], resume: str) -> Element:
     """When and with what it was done, and how to go on with it."""
     begun, ended = (time[:19].replace("T", " ") for time in tally.times)
-    seconds = f"{tally.seconds:,.1f} seconds of work on {counted(tally.explained.total(), 'explanation')}"
+    seconds = f"{tally.seconds:,.1f} seconds of work on {many(tally.explained.total(), EXPLANATIONS)}"
     when = [("Explained", f"{begun} to {ended} UTC; {seconds}")] if begun else []
     terms: list[Child] = []
     for term, text in [*when, *_settings(settings), ("To go on with it", resume)]:
@@ -203,12 +208,26 @@ def audit(tally: Tally, settings: Mapping[str, Any], resume: str) -> Element:
 
 
 def _settings(settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    methods = settings.get("methods")
+    if isinstance(methods, Mapping):
+        settings = {**settings, "methods": {label: _in_force(label, own) for label, own in methods.items()}}
     for key, value in settings.items():
-        if value not in (None, False, [], {}):
+        if _is_said(value):
             yield key.replace("_", " ").capitalize(), cut(_plain(value), 4 * NAME)
+
+
+def _in_force(label: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a method that are not off."""
+    method = METHODS.get(label.partition(":")[0])
+    return settings if method is None else method.in_force(settings)
+
+
+def _is_said(value: Any) -> bool:
+    """Whether a setting is anything: None, False and what is empty are not, zero is."""
+    return value is not None and value is not False and value not in ([], {})
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {_plain(entry)}" for key, entry in value.items())
+        return "; ".join(f"{key}: {_plain(entry)}" for key, entry in value.items() if _is_said(entry))
     return ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)

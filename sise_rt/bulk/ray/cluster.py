@@ -106,11 +106,26 @@ def _unreached(address: str | None) -> Iterator[None]:
         told = first_line(error)
         if address is None:
             raise ProviderError(f"Ray does not start here: {told}") from error
+        if _asks_for_token(error):
+            raise ProviderError(
+                f"the Ray cluster at {address!r} asks for a token: set RAY_AUTH_MODE=token, and have "
+                "its token in ~/.ray/auth_token, or in RAY_AUTH_TOKEN",
+                settings=("address",),
+            ) from error
         raise ProviderError(
             f"no Ray cluster answers at {address!r} ({told}): give the host and port of its head node, as "
             "`ray start` printed them",
             settings=("address",),
         ) from error
+
+
+def _asks_for_token(error: BaseException | None) -> bool:
+    """Whether Ray says so, in one of the errors that an error comes from."""
+    while error is not None:
+        if "InvalidAuthToken" in str(error) or type(error).__name__ == "AuthenticationError":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

@@ -77,9 +77,12 @@ def _item(values: dict[str, Any]) -> Item:
 
 
 def item_row(item: Item) -> str:
-    """An item whose picture is a path as text, for the column `item`: ASCII, whatever its names hold."""
+    """An item whose picture is a path as text, for the column `item`: ASCII, whatever its names hold.
+
+    The path is absolute there: an actor works in a folder of its own.
+    """
     targets = None if item.targets is None else list(item.targets)
-    path = str(item.picture)
+    path = str(item.picture.absolute() if isinstance(item.picture, Path) else item.picture)
     values = {ID: item.id, PATH: path, TARGET: targets, TRUTH: item.truth, COLUMNS: dict(item.columns)}
     return json.dumps(values, default=str)
 

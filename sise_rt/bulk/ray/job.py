@@ -24,7 +24,7 @@ from .cluster import connected, reported, require_shared
 from .dealing import Dealt, Plan
 from .given import item_row, items_of
 from .parts import PARTS, mend, note_of, part_name, write_part
-from .reading import Finished, Stream, as_items, dataset_of, ids_of
+from .reading import FinishedIds, Stream, as_items, dataset_of, ids_of
 from .results import results
 from .shipping import ship
 from .stage import Explain, Found
@@ -32,10 +32,27 @@ from .stage import Explain, Found
 if TYPE_CHECKING:
     import pyarrow
 
-LINES, SHOWN, FATAL = "lines", "shown", "fatal"
+LINES, SHOWN, ERROR, UNCHECKED, FATAL = "lines", "shown", "error", "unchecked", "fatal"
 
-Tell = Callable[[list[dict[str, Any]]], None]
-"""Takes the lines of an item that is finished, once they are in the ledger."""
+
+class Finished(NamedTuple):
+    """An item that is finished.
+
+    Attributes:
+        lines: of it, as of results.jsonl.
+        shown: what the side file of an overview has of it; empty where there is none.
+        error: why it failed.
+        unchecked: why the model could not be asked about a map.
+    """
+
+    lines: list[dict[str, Any]]
+    shown: Sequence[dict[str, Any]] = ()
+    error: SiseError | None = None
+    unchecked: Sequence[SiseError] = ()
+
+
+Tell = Callable[[Finished], None]
+"""Takes an item that is finished, once its lines are in the ledger."""
 
 
 class Kept(NamedTuple):
@@ -44,10 +61,14 @@ class Kept(NamedTuple):
     Attributes:
         found: of its explanations.
         shown: what the overview shows of them; empty where there is none.
+        error: why it failed.
+        unchecked: why the model could not be asked about a map.
     """
 
     found: list[Found]
     shown: list[Thumbnail]
+    error: SiseError | None
+    unchecked: Sequence[SiseError]
 
 
 class IntoParts:
@@ -60,7 +81,7 @@ class IntoParts:
         done: what is left out of a stream.
     """
 
-    def __init__(self, folder: Path, explain: Mapping[str, Any], *, overview: bool, done: Finished | None):
+    def __init__(self, folder: Path, explain: Mapping[str, Any], *, overview: bool, done: FinishedIds | None):
         self._folder, self._overview, self._done = folder, overview, done
         self._explain: Explain | SiseError
         try:
@@ -100,9 +121,10 @@ class IntoParts:
 
     def _kept(self, explain: Explain, outcome: Outcome) -> Kept:
         found = explain.kept(outcome)
-        if not self._overview or outcome.picture is None:
-            return Kept(found, [])
-        return Kept(found, thumbnails(outcome.picture, [part for _, part in outcome.parts]))
+        shown: list[Thumbnail] = []
+        if self._overview and outcome.picture is not None:
+            shown = thumbnails(outcome.picture, [part for _, part in outcome.parts])
+        return Kept(found, shown, outcome.error, outcome.unchecked)
 
 
 def _replies(kept: Sequence[Kept], fatal: list[str]) -> pyarrow.Table:
@@ -111,11 +133,11 @@ def _replies(kept: Sequence[Kept], fatal: list[str]) -> pyarrow.Table:
 
     lines = [json.dumps([one.line for one in each.found], allow_nan=False) for each in kept]
     shown = [json.dumps(list(side_file.lines(each.found[0].line["id"], each.shown))) for each in kept]
-    columns = {
-        LINES: lines + [""] * len(fatal),
-        SHOWN: shown + [""] * len(fatal),
-        FATAL: [""] * len(lines) + fatal,
-    }
+    errors = ["" if each.error is None else _told(each.error) for each in kept]
+    unchecked = [json.dumps(list(map(_told, each.unchecked))) for each in kept]
+    of_items = {LINES: lines, SHOWN: shown, ERROR: errors, UNCHECKED: unchecked}
+    columns = {name: texts + [""] * len(fatal) for name, texts in of_items.items()}
+    columns[FATAL] = [""] * len(kept) + fatal
     return pyarrow.table({name: pyarrow.array(texts, pyarrow.string()) for name, texts in columns.items()})
 
 
@@ -137,30 +159,30 @@ class Finishing:
     Args:
         ledger: of the run.
         thumbnails: the side file of what an overview shows; None keeps none.
-        tell: called with the lines of each item.
+        tell: called with each item.
     """
 
     def __init__(self, ledger: Ledger, thumbnails: Path | None, tell: Tell):
         self._ledger, self._thumbnails, self._tell = ledger, thumbnails, tell
         self._seen: set[str] = set()
 
-    def enter(self, lines: list[dict[str, Any]], shown: list[dict[str, Any]]) -> None:
+    def enter(self, item: Finished) -> None:
         """Put an item into the ledger, and tell of it.
 
         Raises:
             ArgumentError: it is the second one of its id.
             OutputError: it cannot be written.
         """
-        name = lines[0]["id"]
+        name = item.lines[0]["id"]
         if name in self._seen:
             raise ArgumentError(
                 f"two rows have the id {name!r}: give each its own, in the column 'id'", settings=("images",)
             )
         self._seen.add(name)
-        if self._thumbnails is not None and shown:
-            side_file.append(self._thumbnails, shown)
-        self._ledger.append(lines)
-        self._tell(lines)
+        if self._thumbnails is not None and item.shown:
+            side_file.append(self._thumbnails, item.shown)
+        self._ledger.append(item.lines)
+        self._tell(item)
 
 
 def run(
@@ -184,7 +206,7 @@ def run(
         explain: arguments of `Explain`, but the threads.
         plan: how the work is dealt out.
         thumbnails: the side file of what an overview shows, which was begun; None keeps none.
-        tell: called with the lines of each item, in the order of finishing.
+        tell: called with each item, in the order of finishing.
         note: called with what the user should know, a line each.
 
     Raises:
@@ -203,7 +225,7 @@ def run(
             if item.problem is None:
                 rows.append(item_row(item))
             else:
-                finishing.enter(lines_of(Outcome(item, error=item.problem)), [])
+                finishing.enter(Finished(lines_of(Outcome(item, error=item.problem)), error=item.problem))
         if not rows:
             return
     cores = available_threads() + isinstance(source, Stream)  # one more, as reading is mostly waiting
@@ -220,18 +242,16 @@ def run(
             "folder": ledger.folder.absolute(),
             "explain": {**explain, "bundle": ship(bundle) if plan.ship_bundle else bundle},
             "overview": thumbnails is not None,
-            "done": Finished(ray, ledger.statuses) if stream else None,
+            "done": FinishedIds(ray, ledger.statuses) if stream else None,
         }
-        for lines, shown in _results(dataset, arguments, dealt):
-            finishing.enter(lines, shown)
+        for finished in _results(dataset, arguments, dealt):
+            finishing.enter(finished)
     for text in mend(ledger):
         note(text)
 
 
-def _results(
-    dataset: Any, arguments: Mapping[str, Any], dealt: Dealt
-) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
-    """The lines of each item, and what is shown of it, as actors finish their batches."""
+def _results(dataset: Any, arguments: Mapping[str, Any], dealt: Dealt) -> Iterator[Finished]:
+    """The items, as actors finish their batches."""
     import ray.data
 
     context = dataset.context
@@ -251,4 +271,9 @@ def _results(
             for row in batch.to_pylist():
                 if row[FATAL]:
                     raise _raised(row[FATAL])
-                yield json.loads(row[LINES]), json.loads(row[SHOWN])
+                yield Finished(
+                    json.loads(row[LINES]),
+                    json.loads(row[SHOWN]),
+                    _raised(row[ERROR]) if row[ERROR] else None,
+                    list(map(_raised, json.loads(row[UNCHECKED]))),
+                )

@@ -7,6 +7,7 @@ import json
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -47,7 +48,7 @@ class Stream:
         Raises:
             ArgumentError: they cannot be read, or there are none.
         """
-        places = list(self.places)
+        places = [place if URI in place else str(Path(place).absolute()) for place in self.places]
         try:
             match self.kind:
                 case "parquet":
@@ -56,7 +57,7 @@ class Stream:
                     return ray.data.read_webdataset(places, decoder=None, include_paths=True, **NO_CPU)
             return dataset_of(ray, [row for place in places for row in _below(place)], LISTED)
         except Exception as error:  # whatever the file systems of pyarrow raise
-            where = ", ".join(places)
+            where = ", ".join(self.places)
             raise ArgumentError(f"{where} cannot be read: {reason(error)}", settings=("images",)) from error
 
 
@@ -186,7 +187,7 @@ def _text(value: Any) -> Any:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
-class Finished:
+class FinishedIds:
     """The ids that a run has finished, for actors that ask for each row: one copy a node, however many.
 
     Args:

@@ -175,7 +175,7 @@ def test_before_anything_is_asked(opened):
 )
 def test_what_an_address_asks_for_is_found_on_all_pages(opened, asked, expected):
     tab = opened(f"#{asked}")
-    assert count_of(tab) == f"{len(expected):,} of 1,000"
+    assert count_of(tab) == f"{len(expected):,} of 1,000 cards"
     names = [f"cam{number % 3}/{number:04}.png" for number in expected if number]
     assert [name for name in found(tab) if name.endswith("png") and "cam" in name][:20] == names[:20]
     assert tab.run("getComputedStyle(document.getElementById('page')).display") == "none"
@@ -210,7 +210,7 @@ def test_by_keyboard_alone(opened):
     tab = opened()
     tab.run("document.querySelector('input[name=q]').focus()")
     tab.ask("Input.insertText", text="0777")
-    tab.until("document.getElementById('count').textContent === '1 of 1,000'")
+    tab.until("document.getElementById('count').textContent === '1 of 1,000 cards'")
     assert tab.run("location.hash") == "#q=0777"
     for _ in range(2):
         tab.press("Tab")
@@ -224,7 +224,7 @@ def test_by_keyboard_alone(opened):
 def test_a_figure_leads_to_its_pictures(opened):
     tab = opened()
     tab.run("[...document.querySelectorAll('main a')].find(link => link.textContent === 'failed').click()")
-    tab.until("document.getElementById('count').textContent === '10 of 1,000'")
+    tab.until("document.getElementById('count').textContent === '10 of 1,000 cards'")
     time.sleep(0.3)  # longer than the form waits before it writes the address
     assert tab.run("location.hash") == "#status=1"
 

@@ -12,6 +12,7 @@ from sise_rt.bulk.overview.pages import PAGE, refuse_foreign_pages, write_overvi
 from sise_rt.bulk.overview.side_file import begin, keep, side_file
 from sise_rt.bulk.overview.thumbnails import CELLS, Thumbnail
 from sise_rt.errors import OutputError
+from sise_rt.methods import parse
 
 HOSTILE = "</div></title></style></script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\udcff"
 SETTINGS = {"model": "surface", "bundle": "ab" * 32, "methods": ["sise"], "limit": None}
@@ -45,8 +46,12 @@ def pages_of(folder, read):
     return names, [read(path.read_text("utf-8")) for path in paths]
 
 
+def page_text(folder):
+    return (folder / "overview.html").read_text("utf-8")
+
+
 def index_of(folder):
-    html = (folder / "overview.html").read_text("utf-8")
+    html = page_text(folder)
     return json.loads(re.search(r'<div id="index" hidden="">(.*?)</div>', html, re.DOTALL)[1])
 
 
@@ -106,7 +111,7 @@ def test_an_explanation_enters_its_mean_once(tmp_path, line, read):
         keep(path, id, [shown(value)])
     write_overview(tmp_path, [line("a"), line("b")], SETTINGS)
     text = read((tmp_path / "overview.html").read_text("utf-8")).text
-    assert "mean of 2, highest 0.60" in text  # (51 + 255) / 2 / 255
+    assert "mean of 2 maps, highest 0.60" in text  # (51 + 255) / 2 / 255
 
 
 def test_without_any_thumbnail(tmp_path, line, read):
@@ -123,8 +128,28 @@ def test_several_lines_of_an_item(tmp_path, line, read):
     write_overview(tmp_path, [line("a", part=[1, 2]), line("a", part=[2, 2])], SETTINGS)
     page = read((tmp_path / "overview.html").read_text("utf-8"))
     assert "in 1 picture" in page.text
-    assert "2 cards" in page.text
+    assert "1 of 1 picture is explained. There are 2 cards below" in page.text
+    assert "Of 1 picture." in page.text  # what became of it, and what the model decides for
+    assert "Of 2 explanations." in page.text  # what is explained, and the histograms
+    choices = [
+        text for text in re.findall(r"<option[^>]*>([^<]*)</option>", page_text(tmp_path)) if ": " in text
+    ]
+    assert set(choices) == {"done: 2 cards", "pit (2): 2 cards"}
     assert len(page.all("li")) == 2
+
+
+def test_what_is_off_is_no_setting(tmp_path, read):
+    methods = {request.label: dict(request.settings) for request in map(parse, ("sise", "sise:max_passes=9"))}
+    write_overview(
+        tmp_path, [], SETTINGS | {"methods": methods, "drawing": {"palette": "cividis", "cut": None}}
+    )
+    text = read(page_text(tmp_path)).text
+    assert "max_passes: 9" in text
+    assert text.count("max_passes") == 2  # its name in the label, and its value
+    assert "max_seconds" not in text
+    assert text.count("budget: 1.0") == text.count("mu: 0.0") == 2
+    assert "palette: cividis" in text
+    assert "None" not in text
 
 
 def test_names_from_anywhere_are_text(tmp_path, line, read):

@@ -70,6 +70,19 @@ def test_something_else_that_listens_is_not_taken_for_ray(monkeypatch, listener)
         pass
 
 
+@pytest.mark.parametrize("of_ray", [RuntimeError("RPC error: InvalidAuthToken: it is missing"), None])
+def test_a_cluster_that_asks_for_a_token_is_told_of(monkeypatch, listener, of_ray):
+    class Guarded(Started):
+        def init(self, *_, **__):
+            raise ConnectionError("Failed to connect to Ray cluster") from of_ray
+
+    monkeypatch.setattr(cluster, "import_ray", Guarded)
+    address = listener(bytes((0, 0, 6, 4, 0, 0, 0, 0, 0)) + b"\0" * 6)
+    expected = "Failed to connect" if of_ray is None else "asks for a token: set RAY_AUTH_MODE=token"
+    with pytest.raises(ProviderError, match=expected), connected(address, 1):
+        pass
+
+
 class Started:
     """In place of Ray, which is not running."""
 

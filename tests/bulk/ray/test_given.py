@@ -1,6 +1,7 @@
 """Rows that come in: what they name, what is wrong with them, and where their pictures are read from."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,11 @@ def test_an_item_comes_back_as_it_was(tmp_path):
     (back,) = items(item=[item_row(item)])
     assert (back.id, back.picture, back.targets) == (name, tmp_path / name, (3, "b"))
     assert (back.truth, back.columns) == (1, {"cam": [1]})
+
+
+def test_an_actor_finds_a_picture_from_its_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = item_row(Item(id="a", picture=Path("cam1/a.png"), stem="a"))
+    monkeypatch.chdir("/")
+    (back,) = items(item=[row])
+    assert back.picture == tmp_path / "cam1" / "a.png"

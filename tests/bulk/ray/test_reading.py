@@ -75,6 +75,27 @@ def test_a_bucket_that_is_empty_or_missing_is_refused(tmp_path):
             Stream((place,), "pictures").dataset(Blocks())
 
 
+@pytest.mark.parametrize("kind", ["parquet", "webdataset"])
+def test_files_are_named_from_anywhere(tmp_path, monkeypatch, kind):
+    """What reads them is another process, in another folder."""
+    monkeypatch.chdir(tmp_path)
+    places = Stream(("rows", "s3://bucket/rows"), kind).dataset(Reads())
+    assert places == [f"{tmp_path}/rows", "s3://bucket/rows"]
+
+
+class Reads:
+    """In place of Ray: gives the places that would be read."""
+
+    @property
+    def data(self):
+        return self
+
+    def read_parquet(self, places, **_):
+        return places
+
+    read_webdataset = read_parquet
+
+
 class Blocks:
     """In place of Ray: what would be read."""
 
