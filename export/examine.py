@@ -123,7 +123,7 @@ def examine(
 def _tried(
     prepared: Preparation, cuts: Sequence[Block], random: bool, gradients: bool = True
 ) -> tuple[tuple[Note, ...], tuple[str, ...], tuple[SiseError, ...]]:
-    """What building a bundle says: notes, warnings, and why it fails; random weights are held against nothing."""
+    """What building a bundle says: notes, warnings, why it fails; random weights are held against nothing."""
     manifest = prepared.manifest("model", cuts, gradients=gradients)
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as folder:
         try:
