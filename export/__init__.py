@@ -26,7 +26,7 @@ except ImportError as error:
 
 from .assembly import assemble, limits_of_proof
 from .gate_folder import gate_pictures
-from .preparation import Preparation, prepare
+from .preparation import prepare
 from .proof.gate import Progress, judge
 
 if TYPE_CHECKING:
@@ -140,12 +140,12 @@ def export(
             manifest = replace(manifest, parity=replace(manifest.parity, gate=judged.record()))
         write_manifest(folder, manifest)
     notes = (*prepared.notes(), *map(Note, (*graphs.notes, *limits_of_proof(manifest, prepared))))
-    return Report(output, manifest, notes, tuple(_warnings(manifest, prepared)))
+    return Report(output, manifest, notes, tuple(_warnings(manifest)))
 
 
-def _warnings(manifest: Manifest, prepared: Preparation) -> Iterator[str]:
+def _warnings(manifest: Manifest) -> Iterator[str]:
     """What makes the bundle mean something else than one would think."""
-    yield from prepared.warnings()
+    yield from manifest.warnings
     if {"tangents", "differences"} <= set(manifest.parity.unproven):
         yield "the gradient scores were compared with nothing: no slope of this model can be measured"
     if not manifest.has_gradients:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sise_rt.bundle import MANIFEST, PROBE, Manifest, sha256
+from sise_rt.bundle import MANIFEST, PROBE, Block, Manifest, sha256
 from sise_rt.errors import ModelError
 from sise_rt.running.sessions import Sessions
 from sise_rt.wording import counted
@@ -56,7 +56,7 @@ def _with_parity(folder: Path, manifest: Manifest, prepared: Preparation) -> Man
     """
     sessions = Sessions(folder, manifest, provider="cpu")
     try:
-        parity, probe = measure(sessions, prepared.source, prepared.network)
+        parity, probe, by_chance = measure(sessions, prepared.source, prepared.network)
     except MemoryError as error:
         raise ModelError(
             f"images of {manifest.input.height}x{manifest.input.width} pixels need more memory than there "
@@ -70,7 +70,16 @@ def _with_parity(folder: Path, manifest: Manifest, prepared: Preparation) -> Man
         (folder / graphs.image_gradient).unlink()
         del files[graphs.image_gradient]
         graphs = graphs.without(("image_gradient",))
-    return replace(manifest, parity=parity, files=files, graphs=graphs)
+    warnings = (*manifest.warnings, *map(_by_chance, by_chance))
+    return replace(manifest, parity=parity, files=files, graphs=graphs, warnings=warnings)
+
+
+def _by_chance(block: Block) -> str:
+    return (
+        f"the gradient scores of {block.name} ({block.tensor}) are nothing but rounding, as in front of a "
+        "normalisation over each map: its maps are chosen by chance, and others on another machine; "
+        "export it again with other blocks, as with a tensor behind that normalisation"
+    )
 
 
 def _hashes(folder: Path) -> dict[str, str]:

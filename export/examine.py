@@ -112,26 +112,29 @@ def examine(
             return replace(examined, notes=tuple(prepared.notes()), refusals=(error,))
         examined = replace(examined, blocks=cuts, notes=tuple(prepared.notes()))
         missing = _without_rules(network, cuts[0])
-        notes, refusals = ((), missing) if missing else _tried(prepared, cuts, random)
+        notes, warnings, refusals = ((), (), missing) if missing else _tried(prepared, cuts, random)
         if not refusals:
-            return replace(examined, notes=(*examined.notes, *notes))
-        others = _tried(prepared, cuts, random, gradients=False)[1]
+            notes, warnings = (*examined.notes, *notes), (*examined.warnings, *warnings)
+            return replace(examined, notes=notes, warnings=warnings)
+        *_, others = _tried(prepared, cuts, random, gradients=False)
         return replace(examined, refusals=refusals, only_gradients=not others)
 
 
 def _tried(
     prepared: Preparation, cuts: Sequence[Block], random: bool, gradients: bool = True
-) -> tuple[tuple[Note, ...], tuple[SiseError, ...]]:
-    """What building a bundle says: notes, and why it fails; random weights are compared with nothing."""
+) -> tuple[tuple[Note, ...], tuple[str, ...], tuple[SiseError, ...]]:
+    """What building a bundle says: notes, warnings, why it fails; random weights are held against nothing."""
     manifest = prepared.manifest("model", cuts, gradients=gradients)
     with tempfile.TemporaryDirectory(prefix="sise-rt-") as folder:
         try:
             if random:
-                return (*map(Note, build_graphs(prepared.network, manifest).notes), NOT_COMPARED), ()
+                return (*map(Note, build_graphs(prepared.network, manifest).notes), NOT_COMPARED), (), ()
+            known = manifest.warnings
             manifest, graphs, _ = assemble(Path(folder), prepared, manifest)
         except SiseError as error:
-            return (), (error,)
-    return tuple(map(Note, (*graphs.notes, *limits_of_proof(manifest, prepared)))), ()
+            return (), (), (error,)
+    notes = tuple(map(Note, (*graphs.notes, *limits_of_proof(manifest, prepared))))
+    return notes, manifest.warnings[len(known) :], ()
 
 
 def _without_rules(network: Network, first: Block) -> tuple[SiseError, ...]:

@@ -121,7 +121,7 @@ def export_single_file(
     make_folder(output.parent)
     refuse_occupied(output, overwrite)  # again, as an export takes its time
     write_whole(output, data)
-    return SingleFileReport(output, len(data), facts, manifest, difference, notes, prepared.warnings())
+    return SingleFileReport(output, len(data), facts, manifest, difference, notes, manifest.warnings)
 
 
 def _prepared(

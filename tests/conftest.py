@@ -222,6 +222,33 @@ def ray():
         yield started
 
 
+@pytest.fixture(scope="session")
+def normalised_model(small_model, tmp_path_factory) -> Path:
+    """The same network with a normalisation over each map, so that its first block's scores vanish."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(small_model)
+    at = next(i for i, node in enumerate(model.graph.node) if "pool" in node.output) + 1
+    for node in model.graph.node[at:]:
+        node.input[:] = ["normal" if name == "pool" else name for name in node.input]
+    inputs = ["pool", "factor", "offset"]
+    model.graph.node.insert(at, helper.make_node("InstanceNormalization", inputs, ["normal"], name="normal"))
+    for name, value in (("factor", 1.5), ("offset", 0.1)):
+        model.graph.initializer.append(numpy_helper.from_array(np.full(8, value, np.float32), name))
+    path = tmp_path_factory.mktemp("normalised") / "normalised.onnx"
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def normalised_bundle(normalised_model, tmp_path_factory) -> Path:
+    """Its bundle; tests that change it work on a copy."""
+    from sise_rt.export import export
+
+    return export(normalised_model, tmp_path_factory.mktemp("bundle") / "normalised.sise").path
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
     """Ten pictures for the demo's model, two of each class, in a folder for each class."""

@@ -9,6 +9,7 @@ import onnx
 
 from sise_rt.errors import ModelError
 from sise_rt.graphs import alpha_name
+from sise_rt.running.gradient_scores import rounding
 from sise_rt.running.passes import run
 from sise_rt.running.sessions import Sessions
 
@@ -60,7 +61,8 @@ def by_autograd(
         for by_name in (maps, gradients)
     )
     alphas = {tensor: gradient.mean(axis=(2, 3)) for tensor, gradient in gradients.items()}
-    return Reference(output, maps, alphas, of_image)
+    rounded = {tensor: rounding(gradient) for tensor, gradient in gradients.items()}
+    return Reference(output, maps, alphas, rounded, of_image)
 
 
 def on_same_side(

@@ -32,12 +32,14 @@ class Reference:
         output: (1, classes) or less, as the source gives it.
         maps: (1, K, h, w) by block tensor.
         alphas: gradient scores (1, K) by block tensor; empty where it has no gradients.
+        rounding: how far these may be off in float32, by block tensor; empty likewise.
         image_gradient: (1, C, H, W) of the target's log-odds, None likewise.
     """
 
     output: np.ndarray
     maps: Mapping[str, np.ndarray]
     alphas: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rounding: Mapping[str, float] = field(default_factory=dict)
     image_gradient: np.ndarray | None = None
 
 

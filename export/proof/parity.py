@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sise_rt.errors import ModelError, ParityError
-from sise_rt.manifest import Compared, Parity, SourcePrecision
+from sise_rt.manifest import Block, Compared, Parity, SourcePrecision
 from sise_rt.running import consistency
-from sise_rt.running.consistency import relative_error
+from sise_rt.running.consistency import HeadPass, relative_error
+from sise_rt.running.gradient_scores import only_rounding, score_error
 from sise_rt.running.logits import confidences
 from sise_rt.running.passes import FeaturePass, run_features
 from sise_rt.running.probe import Probe, cell_sums, probe_tensor
@@ -70,6 +71,7 @@ class _ProbeRun:
         image: (1, C, H, W) float32, the model's input.
         targets: (1,) int64.
         linked: what the features graph gives.
+        heads: what the heads give at its values.
         image_gradient: (1, C, H, W), None where there is none to compare.
     """
 
@@ -78,6 +80,7 @@ class _ProbeRun:
     image: np.ndarray
     targets: np.ndarray
     linked: FeaturePass
+    heads: HeadPass
     image_gradient: np.ndarray | None
 
     @property
@@ -85,8 +88,20 @@ class _ProbeRun:
         """The blocks' outputs."""
         return [block.tensor for block in self.sessions.manifest.blocks]
 
+    @property
+    def scores(self) -> dict[str, np.ndarray]:
+        """The features graph's gradient scores (1, K) by block tensor."""
+        return dict(zip(self.tensors, self.linked.alphas, strict=True)) if self.linked.alphas else {}
 
-def measure(sessions: Sessions, source: Source, network: Network) -> tuple[Parity, Probe]:
+    @property
+    def by_chance(self) -> tuple[Block, ...]:
+        """The blocks whose gradient scores are nothing but rounding."""
+        blocks = self.sessions.manifest.blocks
+        scores = zip(blocks, self.linked.alphas, self.heads.rounding, strict=False)
+        return tuple(block for block, alpha, rounded in scores if only_rounding(alpha, rounded))
+
+
+def measure(sessions: Sessions, source: Source, network: Network) -> tuple[Parity, Probe, tuple[Block, ...]]:
     """Compare a freshly written bundle with its source.
 
     Logits and feature maps are compared with torch on the exported program where torch is the source, with
@@ -105,7 +120,8 @@ def measure(sessions: Sessions, source: Source, network: Network) -> tuple[Parit
     unit is on another side.
 
     Returns:
-        The manifest's parity, and what is stored for `sise_rt.running.verify`.
+        The manifest's parity, what is stored for `sise_rt.running.verify`, and the blocks whose gradient
+        scores for the probe picture are nothing but rounding.
 
     Raises:
         ParityError: an error is above its tolerance.
@@ -147,7 +163,8 @@ def measure(sessions: Sessions, source: Source, network: Network) -> tuple[Parit
         unproven=tuple(unproven),
         precision=None if source.raw is None else _precision(source, network, run.image),
     )
-    return parity, _stored(run, reference, output, of_confidences=bool(network.removed))
+    stored = _stored(run, reference, output, of_confidences=bool(network.removed))
+    return parity, stored, run.by_chance
 
 
 def _run_probe(sessions: Sessions, quantised: bool) -> _ProbeRun:
@@ -162,10 +179,10 @@ def _run_probe(sessions: Sessions, quantised: bool) -> _ProbeRun:
     linked = FeaturePass([a.copy() for a in maps], [a.copy() for a in alphas], logits.copy())
     del session, maps, alphas, logits
     give_back_memory()
-    gradient = None
+    heads, gradient = consistency.run_heads(sessions, targets, linked), None
     if "image_gradient" in sessions.specs and not quantised:
         gradient = consistency.image_gradient(sessions, image, targets)
-    return _ProbeRun(sessions, picture, image, targets, linked, gradient)
+    return _ProbeRun(sessions, picture, image, targets, linked, heads, gradient)
 
 
 def _reference(run: _ProbeRun, source: Source, network: Network) -> Reference:
@@ -204,12 +221,11 @@ def _in_the_same_terms(
 
 def _errors_of_gradients(run: _ProbeRun, reference: Reference) -> dict[str, float]:
     """Errors of maps, gradient scores and the image's gradient, where there is something to compare."""
-    errors = {}
-    compared = (("maps", run.linked.maps, reference.maps), ("alpha", run.linked.alphas, reference.alphas))
-    for name, measured, references in compared:
-        pairs = [(m, references[t]) for t, m in zip(run.tensors, measured, strict=False) if t in references]
-        if pairs:
-            errors[name] = max(relative_error(m, expected) for m, expected in pairs)
+    errors, maps = {}, dict(zip(run.tensors, run.linked.maps, strict=True))
+    if reference.maps:
+        errors["maps"] = max(relative_error(maps[t], expected) for t, expected in reference.maps.items())
+    if reference.alphas and run.linked.alphas:
+        errors["alpha"] = _alpha_error(run.scores, reference, EXPORT_TOLERANCES["alpha"])
     if run.image_gradient is not None and reference.image_gradient is not None:
         errors["image_gradient"] = _distance(run.image_gradient, reference.image_gradient)
     return errors
@@ -221,9 +237,9 @@ def _on_same_side(run: _ProbeRun, source: Source, network: Network) -> tuple[Ref
 
     inputs = {"images": run.image, "targets": run.targets}
     own, reference = on_same_side(run.sessions, source, network, inputs, run.tensors)
-    errors = {"alpha": _alpha_error(own, reference.alphas)}
+    errors = {"alpha": _alpha_error(own, reference, EXPORT_TOLERANCES["alpha"])}
     # What `verify` compares later: more outputs may move a unit in the graph that was run for the values.
-    shipped = _alpha_error(dict(zip(run.tensors, run.linked.alphas, strict=True)), reference.alphas)
+    shipped = _alpha_error(run.scores, reference, TOLERANCES["alpha"])
     if shipped > TOLERANCES["alpha"]:
         errors["alpha"] = shipped
     if run.image_gradient is not None and reference.image_gradient is not None:
@@ -234,7 +250,7 @@ def _on_same_side(run: _ProbeRun, source: Source, network: Network) -> tuple[Ref
 def _errors_within(run: _ProbeRun) -> dict[str, float]:
     """How far the bundle's graphs are from each other."""
     sessions, image, targets, linked = run.sessions, run.image, run.targets, run.linked
-    chain = consistency.chain_error(sessions, image, targets, linked)
+    chain = consistency.chain_error(sessions, image, targets, linked, run.heads)
     return {"chain": chain} | consistency.score_errors(sessions, image, targets, linked.maps)
 
 
@@ -273,14 +289,13 @@ def _stored(run: _ProbeRun, reference: Reference, output: np.ndarray, of_confide
     if gradient is not None and reference.image_gradient is not None:
         gradient = reference.image_gradient
     maps = [reference.maps.get(tensor, a) for tensor, a in zip(run.tensors, run.linked.maps, strict=True)]
-    alphas = zip(run.tensors, run.linked.alphas, strict=False)
     return Probe(
         image=run.picture,
         target=int(run.targets[0]),
         output=output,
         of_confidences=of_confidences,
         map_means=tuple(a[0].mean(axis=(1, 2)) for a in maps),
-        alphas=tuple(reference.alphas.get(tensor, alpha)[0] for tensor, alpha in alphas),
+        alphas=tuple(reference.alphas.get(tensor, alpha)[0] for tensor, alpha in run.scores.items()),
         image_gradient=None if gradient is None else cell_sums(gradient),
     )
 
@@ -295,8 +310,13 @@ def _distance(measured: np.ndarray, reference: np.ndarray) -> float:
     return float(np.linalg.norm(measured - reference)) / (scale or 1.0)
 
 
-def _alpha_error(own: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]) -> float:
-    return max(relative_error(own[tensor], reference) for tensor, reference in references.items())
+def _alpha_error(own: Mapping[str, np.ndarray], reference: Reference, tolerance: float) -> float:
+    """The worst of the reference's blocks, by what the error is held against."""
+    off = [
+        score_error(own[tensor], expected, reference.rounding[tensor], tolerance)
+        for tensor, expected in reference.alphas.items()
+    ]
+    return float(np.max(off))  # NaN stays
 
 
 def _precision(source: Source, network: Network, image: np.ndarray) -> SourcePrecision:

@@ -33,7 +33,8 @@ def takes_several_targets(folder: Path, manifest: Manifest) -> bool:
     image = probe_tensor(probe_picture(*spec.input_size, seed=0), spec)
     targets = BEST - np.arange(TARGETS) % manifest.classes
     try:
-        graph = Sessions(folder, manifest, provider="cpu").open("features")
-        return shared_forward_error(graph, manifest, image, targets) <= TOLERANCES["chain"]
+        sessions = Sessions(folder, manifest, provider="cpu")
+        error = shared_forward_error(sessions, sessions.open("features"), image, targets)
+        return error <= TOLERANCES["chain"]
     except (BundleError, ModelError):
         return False

@@ -10,6 +10,7 @@ import onnx
 
 from sise_rt.errors import ModelError
 from sise_rt.graphs import alpha_name, block_graph, gradient_name, head_graph
+from sise_rt.running.gradient_scores import rounding, score_error
 from sise_rt.running.logits import log_odds_gradient
 from sise_rt.running.passes import FeaturePass, run
 from sise_rt.running.sessions import Sessions
@@ -48,10 +49,17 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Direction:
-    """A direction (1, K, h, w), and the spread of <gradient, direction> over all that may be drawn."""
+    """A direction, and what <gradient, direction> may be.
+
+    Attributes:
+        values: (1, K, h, w).
+        spread: of <gradient, direction> over all that may be drawn.
+        rounding: how far that may be off by the rounding of the gradient alone, where it is known.
+    """
 
     values: np.ndarray
     spread: float
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,11 +103,12 @@ def judge_gradients(
         nodes, values = _run_beside(sessions, ahead, head_graph(index), given)
         at_end = log_odds_gradient(values["logits"], int(targets[0]), activation) if last else gradient
         gradient, alpha = values[gradient_name(index)], values[alpha_name(index)]
+        means, rounded = gradient.mean(axis=(2, 3), dtype=np.float64), rounding(gradient)
         piece = _Piece(nodes, network.weights | values, start, end, gradient, at_end)
         worst = _worst(
             worst,
-            _error_of_means(gradient.mean(axis=(2, 3), dtype=np.float64), alpha, gradient),
-            _beyond_kinks(_error_of_means(alpha, linked.alphas[index - 1], gradient)),
+            score_error(alpha, means, rounded, AGREED),
+            _beyond_kinks(score_error(linked.alphas[index - 1], alpha, rounded, AGREED)),
             *(_error(piece, network, v) for v in _directions(gradient, index, _apart(values[start]))),
         )
         del values, piece
@@ -161,9 +170,11 @@ def _directions(gradient: np.ndarray, seed: int, where: np.ndarray) -> list[_Dir
     exact = gradient.astype(np.float64)
     apart = rng.standard_normal(gradient.shape) * where
     maps = np.broadcast_to(rng.standard_normal(gradient.shape[:2])[..., None, None], gradient.shape)
+    positions = gradient.shape[2] * gradient.shape[3]
+    rounded = rounding(gradient) * positions * float(np.linalg.norm(maps[..., 0, 0]))
     return [
         _Direction(apart, float(np.linalg.norm(exact * where))),
-        _Direction(maps, float(np.linalg.norm(exact.sum(axis=(2, 3))))),
+        _Direction(maps, float(np.linalg.norm(exact.sum(axis=(2, 3)))), rounded),
     ]
 
 
@@ -185,7 +196,7 @@ def _error(piece: _Piece, network: Network, direction: _Direction) -> float | No
 
     try:
         slope, least = measured(Way())
-        scale = max(direction.spread, abs(slope), least) or 1.0
+        scale = max(direction.spread, abs(slope), least, direction.rounding / AGREED) or 1.0
         error = abs(slope - expected) / scale
         if error <= AGREED:
             return error
@@ -197,17 +208,6 @@ def _error(piece: _Piece, network: Network, direction: _Direction) -> float | No
     # Where units lie on their kinks, what is between the slopes to either side is a gradient too.
     low, high = min(slope, *sides), max(slope, *sides)
     return max(low - expected, expected - high, 0.0) / scale if np.isfinite([low, high]).all() else error
-
-
-def _error_of_means(expected: np.ndarray, scores: np.ndarray, gradient: np.ndarray) -> float:
-    """How far gradient scores (1, K) are off, relative to the largest, or to the rounding of a mean.
-
-    In front of a normalisation over each map they vanish, and what is left of the sum is rounding.
-    """
-    mean_size = np.abs(gradient).mean(axis=(2, 3), dtype=np.float64).max()
-    least = ROUNDING * float(np.finfo(np.float32).eps) * float(mean_size)
-    scale = max(float(np.abs(expected).max()), least, float(np.finfo(np.float32).tiny))
-    return float(np.abs(scores.astype(np.float64) - expected).max()) / scale
 
 
 def _beyond_kinks(error: float) -> float:

@@ -9,14 +9,17 @@ import numpy as np
 from sise_rt.bundle import BEST, Manifest
 
 from .consistency import (
+    TOLERANCE,
     chain_error,
     differences_error,
     image_gradient,
     relative_error,
+    run_heads,
     score_errors,
     shared_forward_error,
 )
 from .engine import Engine
+from .gradient_scores import score_error
 from .logits import confidences
 from .probe import cell_sums, probe_tensor, read_probe
 
@@ -27,7 +30,7 @@ TOLERANCES = {
     "logits": 1e-3,
     "maps": 1e-3,
     "alpha": 2e-2,
-    "chain": 1e-4,
+    "chain": TOLERANCE,
     "differences": 5e-2,
     "image_gradient": 5e-2,
     "score": 1e-2,
@@ -89,14 +92,15 @@ def verify(engine: Engine) -> dict[str, float]:
         "logits": relative_error(output, probe.output),
         "maps": max(_means_error(a[0], m) for a, m in zip(linked.maps, probe.map_means, strict=True)),
     }
+    heads = run_heads(sessions, targets, linked)
     if linked.alphas:
-        errors["alpha"] = max(
-            relative_error(a[0], stored) for a, stored in zip(linked.alphas, probe.alphas, strict=True)
-        )
-    errors["chain"] = chain_error(sessions, image, targets, linked)
+        compared = zip(linked.alphas, probe.alphas, heads.rounding, strict=True)
+        off = [score_error(a[0], stored, rounded, TOLERANCES["alpha"]) for a, stored, rounded in compared]
+        errors["alpha"] = float(np.max(off))  # NaN stays
+    errors["chain"] = chain_error(sessions, image, targets, linked, heads)
     if manifest.shared_forward:
         both = np.array([BEST - 1 if manifest.classes > 1 else BEST, probe.target])
-        together = shared_forward_error(engine.features_graph, manifest, image, both)
+        together = shared_forward_error(sessions, engine.features_graph, image, both)
         errors["chain"] = float(np.maximum(errors["chain"], together))  # NaN stays
     if linked.alphas and "differences" in tolerances(manifest):
         errors["differences"] = differences_error(sessions, targets, linked)

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -10,7 +12,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 import sise_rt
-from sise_rt.bundle import MANIFEST, WEIGHTS, sha256
+from sise_rt.bundle import MANIFEST, PROBE, WEIGHTS, sha256
+from sise_rt.running.consistency import run_heads, shared_forward_error
+from sise_rt.running.probe import probe_tensor, read_probe
 from sise_rt.running.verify import TOLERANCES, failures, tolerances, verify
 
 
@@ -32,6 +36,63 @@ def test_a_sound_bundle_verifies(small_bundle):
     assert failures(errors, TOLERANCES) == []
     assert "differences" in tolerances(sise_rt.load(small_bundle, "cpu").manifest)
     assert max(errors["logits"], errors["maps"], errors["alpha"], errors["chain"]) < 1e-5
+
+
+@pytest.fixture
+def vanishing(normalised_bundle, tmp_path) -> Path:
+    """A copy of a bundle whose first block's gradient scores are nothing but rounding."""
+    return Path(shutil.copytree(normalised_bundle, tmp_path / "copy.sise"))
+
+
+def rounded(bundle: Path) -> float:
+    """How far the first block's scores for the probe picture may be off."""
+    engine = sise_rt.load(bundle, "cpu").engine
+    probe = read_probe(engine.sessions)
+    image, targets = probe_tensor(probe.image, engine.manifest.preprocess), np.array([probe.target])
+    return run_heads(engine.sessions, targets, engine.features(image, targets)).rounding[0]
+
+
+def scores_stored(bundle: Path, change) -> None:
+    """Change the first block's scores in the probe, as they might have been found elsewhere."""
+    with np.load(bundle / PROBE) as stored:
+        arrays = dict(stored)
+    arrays["alpha_1"] = change(arrays["alpha_1"]).astype(np.float32)
+    np.savez_compressed(bundle / PROBE, **arrays)
+    rehash(bundle)
+
+
+@pytest.mark.parametrize("share", [-0.9, 0.0, 0.5])
+def test_scores_that_were_rounded_otherwise_elsewhere_verify(vanishing, share):
+    least = rounded(vanishing)
+    scores_stored(vanishing, lambda alpha: share * least * np.cos(np.arange(alpha.size)))
+    engine = sise_rt.load(vanishing, "cpu").engine
+    assert failures(verify(engine), tolerances(engine.manifest)) == []
+
+
+@pytest.mark.parametrize("share", [1.2, 1e4])
+def test_scores_that_differ_by_more_than_rounding_do_not_verify(vanishing, share):
+    least = rounded(vanishing)
+    scores_stored(vanishing, lambda alpha: alpha + share * least * (np.arange(alpha.size) == 3))
+    errors = verify(sise_rt.load(vanishing, "cpu").engine)
+    assert [line.split()[0] for line in failures(errors, TOLERANCES)] == ["alpha"]
+
+
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_several_targets_may_round_otherwise_than_each_alone(vanishing, share):
+    """The features graph, whose first block's scores are moved where it takes several targets."""
+    engine = sise_rt.load(vanishing, "cpu").engine
+    graph, least = engine.features_graph, rounded(vanishing)
+
+    def moved(_, inputs):
+        outputs = graph.session.run(None, inputs)
+        scores = outputs[len(engine.manifest.blocks)]
+        return [a + share * least * (len(a) > 1) if a is scores else a for a in outputs]
+
+    image = probe_tensor(read_probe(engine.sessions).image, engine.manifest.preprocess)
+    other = replace(graph, session=SimpleNamespace(run=moved))
+    targets = np.array([read_probe(engine.sessions).target] * 2)
+    error = shared_forward_error(engine.sessions, other, image, targets)
+    assert (error <= TOLERANCES["chain"]) is (share < 1)
 
 
 def test_differences_add_nothing_to_autograd(bundle):

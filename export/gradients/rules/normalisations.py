@@ -24,8 +24,9 @@ def _normalise(op: Builder, g: str, x: str, axes: Sequence[int], epsilon: float,
         x = op.Sub(x, average(x))
     inverse = op.Div(op.constant(1.0), op.Sqrt(op.Add(average(op.Mul(x, x)), op.constant(float(epsilon)))))
     unit = op.Mul(x, inverse)
-    rest = op.Mul(unit, average(op.Mul(g, unit)))
-    return op.Mul(inverse, op.Sub(op.Sub(g, average(g)) if centre else g, rest))
+    rest = op.Sub(g, op.Mul(unit, average(op.Mul(g, unit))))
+    # The mean goes last, as that of `unit` is 0 but for the digits that a large mean of x has cost it.
+    return op.Mul(inverse, op.Sub(rest, average(rest)) if centre else rest)
 
 
 @rule("BatchNormalization")

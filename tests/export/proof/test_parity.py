@@ -1,5 +1,6 @@
 """Parity at export: what passes, and that a wrong gradient or a wrong map does not."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,13 +8,16 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 from sise_rt.export import export
+from sise_rt.export.examine import examine
 from sise_rt.export.gradients import rules
 from sise_rt.export.proof.original import by_file
 from sise_rt.export.proof.parity import EXPORT_TOLERANCES, probe_picture
 
+import sise_rt
 from sise_rt.bundle import read_bundle
 from sise_rt.errors import ModelError, ParityError, SiseError
 from sise_rt.manifest import Compared
+from sise_rt.running.verify import failures, tolerances, verify
 
 
 @pytest.mark.parametrize("tail", ["", "Softmax", "LogSoftmax", "Sigmoid"])
@@ -241,3 +245,90 @@ def test_a_wrong_rule_fails_on_either_side_of_the_kinks(tmp_path, monkeypatch, o
     monkeypatch.setitem(rules.RULES, op_type, wrong)
     with pytest.raises(ParityError, match=r"side of its kink\): .*alpha .* is above"):
         export(torch_net(torch), tmp_path / "m.sise", input_size=(64, 64))
+
+
+# ------------------------------------------------------------------------------------ scores that vanish
+
+BY_CHANCE = "gradient scores of block1 .* nothing but rounding, .* other blocks"
+
+
+def normalised_net(torch, pool):
+    """The first block's scores vanish, as what follows it does not see the level of a map."""
+    torch.manual_seed(0)
+    nn = torch.nn
+    return nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), pool(nn), nn.InstanceNorm2d(8, affine=True)),
+        *(nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(12, 12, 3), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 4)),
+    ).eval()
+
+
+POOLS = {
+    "mean": lambda nn: nn.AvgPool2d(2),
+    "convolution": lambda nn: nn.Conv2d(8, 8, 3, 2, padding=1, padding_mode="reflect"),
+}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_scores_that_vanish_in_torch_are_compared_by_their_rounding(tmp_path, pool):
+    torch = pytest.importorskip("torch")
+    report = export(normalised_net(torch, POOLS[pool]), tmp_path / "m.sise", input_size=(24, 24))
+    with np.load(report.path / "parity.npz") as stored:
+        assert np.abs(stored["alpha_1"]).max() < 1e-12 * np.abs(stored["alpha_2"]).max()
+    assert report.manifest.parity.compared.alpha == len(report.manifest.blocks) == 3
+    explainer = sise_rt.load(report.path)
+    assert failures(verify(explainer.engine), tolerances(explainer.manifest)) == []
+    explanation = explainer.explain(np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8))
+    assert np.isfinite(explanation.map).all()
+    assert explanation.map.max() == 1
+    assert re.search(BY_CHANCE, explanation.warnings[0])
+
+
+def test_scores_that_vanish_in_a_file_are_compared_by_their_rounding(normalised_bundle):
+    manifest = read_bundle(normalised_bundle)
+    (warning,) = (line for line in manifest.warnings if "rounding" in line)
+    assert re.search(BY_CHANCE, warning)
+    assert "(stem.relu)" in warning
+    assert manifest.parity.errors["tangents"] < 1e-4
+
+
+def test_blocks_behind_the_normalisation_are_not_warned_of(normalised_model, tmp_path):
+    blocks = ["normal", "a.relu", "b.relu"]
+    report = export(normalised_model, tmp_path / "m.sise", blocks=blocks)
+    assert [block.tensor for block in report.manifest.blocks] == blocks
+    assert not [line for line in report.warnings if "rounding" in line]
+
+
+def test_an_examination_warns_of_scores_that_vanish(normalised_model):
+    assert [line for line in examine(normalised_model).warnings if re.search(BY_CHANCE, line)]
+
+
+def not_centred(op, g, y, x, scale, bias, *, epsilon=1e-5):
+    """The normalisation's gradient without the mean, whose own mean does not vanish."""
+    return op.Mul(g, op.constant(0.7)), None, None
+
+
+def off_by_a_little(op, g, y, x, scale, bias, *, epsilon=1e-5):
+    """The right gradient, raised by a hundredth of its size where it should have a mean of 0."""
+    right, *none = RIGHT(op, g, y, x, scale, bias, epsilon=epsilon)
+    size = op.ReduceMean(op.Abs(right), op.constant([2, 3]), keepdims=1)
+    return op.Add(right, op.Mul(size, op.constant(1e-2))), *none
+
+
+RIGHT = rules.RULES["InstanceNormalization"]
+
+
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [("torch", off_by_a_little), ("a file", off_by_a_little), ("a file", not_centred)],
+)
+def test_scores_that_do_not_vanish_though_they_should_fail(
+    normalised_model, tmp_path, monkeypatch, source, rule
+):
+    model, error, size = normalised_model, "tangents", {}
+    if source == "torch":
+        torch = pytest.importorskip("torch")
+        model, error, size = normalised_net(torch, POOLS["mean"]), "alpha", {"input_size": (24, 24)}
+    monkeypatch.setitem(rules.RULES, "InstanceNormalization", rule)
+    with pytest.raises(ParityError, match=f"{error} .* is above"):
+        export(model, tmp_path / "m.sise", **size)
