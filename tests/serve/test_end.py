@@ -144,6 +144,40 @@ def test_a_signal_before_it_listens_is_not_lost(models):
         assert not thread.is_alive()
 
 
+def test_who_comes_after_the_end_does_no_harm(models):
+    with bound_socket("127.0.0.1", 0) as bound:
+        server = Server(make_app(models, Settings()))
+        server.end()
+        server.run([bound])
+    server.end()
+    server.end()
+
+
+def test_a_worker_that_outlives_the_server_ends_its_work_as_ever(models, picture):
+    """What it tells of its progress is heard by nobody; that the request is over, it sees after its pass."""
+    entered, let_go, ends = threading.Event(), threading.Event(), []
+
+    class Late:
+        def __getattr__(self, name):
+            return getattr(models["small"].explainer, name)
+
+        def explain(self, *arguments, progress, **options):
+            entered.set()
+            let_go.wait(PATIENCE)
+            try:
+                progress(1, 100)
+            except BaseException as error:
+                ends.append(type(error).__name__)
+                raise
+
+    with running({"small": type(models["small"])("small", Late())}, grace=0.5) as server:
+        server.job(picture)
+        assert entered.wait(PATIENCE)
+    let_go.set()
+    assert server.service.ended(PATIENCE)
+    assert ends == ["Abandoned"]
+
+
 def test_an_idle_server_ends_at_once(models):
     with running(models, grace=50.0) as server:
         start = time.monotonic()
