@@ -72,9 +72,9 @@ def test_a_pass_that_does_not_end_keeps_no_server_open(models, picture):
         location = server.job(picture)
         assert entered.wait(PATIENCE)
         with server.socket() as watching, server.socket() as waiting:
-            watching.sendall(f"GET {location}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            head = f"POST /explain HTTP/1.1\r\nHost: x\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
-            waiting.sendall(head + picture)
+            watching.sendall(f"GET {location}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            head = f"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\n\r\n"
+            waiting.sendall(head.encode() + picture)
             server.until(lambda: len(server.service.work.waiting) == 1)
             server.server.end()
             received(watching)
