@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import logging
@@ -14,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .refusals import Refused, told
+from .refusals import RETRY, Refused, told
 from .service import Service
 
 GONE = 499  # as nginx has it: the client had gone
@@ -70,7 +71,7 @@ class Guard:
         try:
             self._admit(scope, headers)
             await self._app(scope, receive, answer)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             response = _response(error, id_)
             if response is not None and not status:
                 await response(scope, receive, answer)
@@ -152,8 +153,10 @@ def _path(scope: Scope) -> str:
     return scope["path"].removeprefix(scope.get("root_path", ""))
 
 
-def _response(error: Exception, id_: str) -> Response | None:
+def _response(error: Exception | asyncio.CancelledError, id_: str) -> Response | None:
     """What the client hears of what went wrong; None where it has gone."""
     if isinstance(error, ClientDisconnect):
         return None
+    if isinstance(error, asyncio.CancelledError):  # as the server ends, and nothing else cancels a request
+        return Refused(503, "the server ends, and this was not done", retry_after=RETRY).response()
     return told(error, id=id_).response()

@@ -119,10 +119,53 @@ def test_addresses_and_methods(strict):
     assert strict.refused("BREW", "/models")[0] == 405
 
 
-def test_what_is_no_http_is_refused(strict):
-    assert strict.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-    assert strict.raw(LIVE.removesuffix(b"\r\n") + b"A: " + b"b" * 100_000).startswith(b"HTTP/1.1 4")
-    assert strict.raw(LIVE.replace(b"Host: localhost\r\n", b"")).startswith(b"HTTP/1.1 400 ")
+POST = b"POST /explain HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+NO_HTTP = {
+    "no request line": (b"nonsense\r\n\r\n", 400, "request", "request line"),
+    "no end of a line": (b"\x16\x03\x01\x02\x00\x01", 400, "request", "request line"),
+    "a version that is none": (b"GET / HTTP/9\r\nHost: localhost\r\n\r\n", 400, "request", "request line"),
+    "a header that is none": (POST + b"a b: c\r\n\r\n", 400, "request", "header line"),
+    "a long header": (POST + b"A: " + b"b" * 100_000, 431, "request", "too long"),
+    "no host": (LIVE.replace(b"Host: localhost\r\n", b""), 400, "Host", "Host"),
+    "two hosts": (POST + b"Host: localhost\r\n\r\n", 400, "Host", "Host"),
+    "a length that is none": (POST + b"Content-Length: a\r\n\r\n", 400, "Content-Length", "bad"),
+    "two lengths": (POST + b"Content-Length: 1, 2\r\n\r\n", 400, "Content-Length", "conflicting"),
+    "an encoding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", 501, "Transfer-Encoding", "chunked"),
+    "a chunk without a length": (CHUNKED + b"x\r\n", 400, "body", "chunk"),
+    "a chunk without an end": (CHUNKED + b"1\r\nabc", 400, "body", "chunk"),
+    "a long chunk line": (CHUNKED + b"1" * 100_000, 431, "request", "too long"),
+}
+
+
+@pytest.mark.parametrize("case", NO_HTTP)
+def test_what_is_no_http_is_refused(strict, case, caplog):
+    content, status, field, words = NO_HTTP[case]
+    with strict.socket() as connection:
+        connection.sendall(content)
+        told = answer(connection)
+        assert received(connection) == b""  # it is closed
+    assert told[::2] == (status, field), told
+    assert words in told[1]
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("path", [b"/explain", b"/nothing"])
+def test_what_is_no_http_after_its_head_is_refused(strict, path, caplog):
+    """The route has its request by then, and may be about to answer it."""
+    with strict.socket() as connection:
+        connection.sendall(CHUNKED.replace(b"/explain", path) + b"1\r\na\r\n")
+        time.sleep(0.05)
+        connection.sendall(b"x\r\n")
+        statuses = re.findall(rb"HTTP/1\.1 (\d+) ", received(connection))
+    assert statuses == [b"400" if path == b"/explain" else b"404"]
+    assert "Traceback" not in caplog.text
+
+
+def test_what_is_no_http_after_an_answer_is_refused(strict):
+    content = strict.raw(LIVE + b"nonsense\r\n\r\n")
+    assert re.findall(rb"HTTP/1\.1 (\d+) ", content) == [b"200", b"400"]
+    assert content.endswith(b'"field":"request"}')
 
 
 def test_http_1_0(strict, picture):

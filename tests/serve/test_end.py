@@ -78,7 +78,9 @@ def test_a_pass_that_does_not_end_keeps_no_server_open(models, picture):
             server.until(lambda: len(server.service.work.waiting) == 1)
             server.server.end()
             received(watching)
-            received(waiting)
+            given_up = received(waiting)
+    assert given_up.startswith(b"HTTP/1.1 503 ")
+    assert b'{"error":"the server ends, and this was not done","field":null}' in given_up
     assert not let_go.is_set()  # and yet it has ended, as `running` finds
     assert not server.service.ended(0)
     let_go.set()
