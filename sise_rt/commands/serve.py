@@ -14,7 +14,7 @@ import click
 
 from sise_rt.errors import ArgumentError, ProviderError
 from sise_rt.methods import PRESETS
-from sise_rt.wording import counted, reason
+from sise_rt.wording import counted, installing, reason
 
 from .bundle_path import BundlePath
 from .command import Command
@@ -294,4 +294,4 @@ def _require_extra() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ProviderError(f"{error.name} is missing: pip install 'sise-rt[serve]'") from error
+        raise ProviderError(f"{error.name} is missing: {installing('serve')}") from error
