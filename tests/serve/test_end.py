@@ -75,7 +75,7 @@ def test_a_pass_that_does_not_end_keeps_no_server_open(models, picture):
             watching.sendall(f"GET {location}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             head = f"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\n\r\n"
             waiting.sendall(head.encode() + picture)
-            server.until(lambda: len(server.service.work.waiting) == 1)
+            server.until(lambda: len(server.service.work.turns) == 2)
             server.server.end()
             received(watching)
             given_up = received(waiting)
