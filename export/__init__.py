@@ -12,7 +12,7 @@ from sise_rt.bundle import Manifest
 from sise_rt.errors import ModelError
 from sise_rt.running.runtime import onnxruntime
 from sise_rt.running.sessions import Sessions
-from sise_rt.wording import Note
+from sise_rt.wording import Note, installing
 from sise_rt.writing import new_bundle, write_manifest
 
 try:
@@ -20,9 +20,7 @@ try:
 
     onnxruntime()  # the modules below import it as they are read; its own words are clearer than theirs
 except ImportError as error:
-    raise ModelError(
-        "exporting needs onnx: pip install onnx (or '.[cpu,export]' in a clone of sise-rt)"
-    ) from error
+    raise ModelError(f"exporting needs onnx: {installing('export')}") from error
 
 from .assembly import assemble, limits_of_proof
 from .gate_folder import gate_pictures

@@ -68,6 +68,11 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+def installing(extra: str) -> str:
+    """The command that installs an extra's packages where this one is, from a clone or from elsewhere."""
+    return f"pip install 'sise-rt[{extra}]'"
+
+
 def short(text: str) -> str:
     """A message that fits on a screen, whatever was given: the middle of a very long one is left out."""
     left_out = len(text) - 2 * HALF

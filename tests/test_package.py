@@ -63,11 +63,11 @@ def test_the_version_is_the_projects():
 @pytest.mark.parametrize(
     ("missing", "module", "told"),
     [
-        ("onnx", "sise_rt.export", "needs onnx: pip install onnx (or '.[cpu,export]' in a clone of sise-rt)"),
+        ("onnx", "sise_rt.export", "needs onnx: pip install 'sise-rt[export]'"),
         (
             "torch",
             "sise_rt.export.intake.from_torch",
-            " safetensors (or '.[cpu,torch]' in a clone of sise-rt)",
+            "needs torch: pip install 'sise-rt[torch]'",
         ),
     ],
 )

@@ -36,7 +36,7 @@ def _cases(client: Client, data: bytes) -> dict[str, Callable[[], tuple[int, str
         cases[name] = lambda body=body, headers=headers: client.refused("POST", "/explain", body, headers)[:2]
     for query in QUERIES:
         cases[query[:40]] = lambda query=query: client.refused("POST", f"/explain?{query}", data)[:2]
-    head = b"POST /explain HTTP/1.1\r\nHost: x\r\n"
+    head = b"POST /explain HTTP/1.1\r\nHost: localhost\r\n"
     cases["a gigabyte, by its length"] = lambda: _sent(client, head + b"Content-Length: 1000000000\r\n\r\n")
     chunks = head + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNK * (MAX_BODY // 10_000 + 2)
     cases["a gigabyte in chunks"] = lambda: _sent(client, chunks)
@@ -65,7 +65,8 @@ def _signal(data: bytes) -> Iterator[str]:
         jobs = [client.job(data) for _ in range(3)]
         streams = [socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) for _ in jobs]
         for job, stream in zip(jobs, streams, strict=True):
-            stream.sendall(f"GET {job}/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            head = f"GET {job}/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            stream.sendall(head.encode())
         until(lambda: client.json("GET", jobs[0])[1]["scored"])
         start = time.monotonic()
         os.kill(process.pid, signal.SIGTERM)

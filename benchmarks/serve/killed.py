@@ -17,7 +17,7 @@ def kill_at_every_stage(client: Client, picture: bytes, times: int) -> None:
         picture: that it explains.
         times: requests.
     """
-    head = f"POST /explain HTTP/1.1\r\nHost: x\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+    head = f"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
     whole = head + picture
     large = whole.replace(b"/explain ", b"/explain?format=html&budget=0.1 ")
     stages = (
@@ -42,7 +42,7 @@ def kill_at_every_stage(client: Client, picture: bytes, times: int) -> None:
 def _watch(client: Client, connection: socket.socket, picture: bytes) -> None:
     status, told = client.json("POST", "/jobs?budget=0.5", picture)
     if status == 202:
-        connection.sendall(f"GET {told['location']}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {told['location']}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         connection.recv(10)
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import onnx
 
 from sise_rt.errors import ArgumentError, ModelError
+from sise_rt.wording import installing
 
 from ..ir.messages import gist
 from ..origins import timm as timm_description
@@ -26,10 +27,7 @@ from .interface import SIGNALS, VOLUMES
 try:
     import torch
 except ImportError as error:
-    raise ModelError(
-        "exporting a torch model needs torch: pip install torch onnxscript safetensors (or "
-        "'.[cpu,torch]' in a clone of sise-rt)"
-    ) from error
+    raise ModelError(f"exporting a torch model needs torch: {installing('torch')}") from error
 
 from .torch_modules import deployed
 from .torch_weights import load_weights, read_weights

@@ -15,7 +15,7 @@ import numpy as np
 from sise_rt.errors import ArgumentError, OutputError
 from sise_rt.files import make_folder, whole_file
 from sise_rt.records import record_schema
-from sise_rt.wording import reason
+from sise_rt.wording import installing, reason
 
 from .ledger import Shard
 from .map_shards import kept_maps
@@ -152,7 +152,7 @@ def _arrow() -> tuple[Any, Any]:
         from pyarrow import parquet
     except ImportError as error:
         raise ArgumentError(
-            f"a table is Parquet, which pyarrow writes: pip install 'sise-rt[parquet]' ({reason(error)})",
+            f"a table is Parquet, which pyarrow writes: {installing('parquet')} ({reason(error)})",
             settings=("table",),
         ) from error
     return pyarrow, parquet

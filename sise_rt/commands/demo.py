@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from sise_rt.wording import installing
+
 from .command import Command
 from .console import say, summary
 from .help_pages import WHERE_TO, option
@@ -52,5 +54,5 @@ def demo(out: Path, provider: str, threads: int | None, oversubscribe: bool) -> 
         files = explanation.save(out, picture, blocks=True)
     say(*summary(explanation, Path(explanation.name).name, files[0]))
     say(f"All blocks side by side: {files[-1]}")
-    first = "" if find_spec("onnx") else "pip install onnx, then "
+    first = "" if find_spec("onnx") else f"{installing('export')}, then "
     say(f"Next, a model of your own: {first}sise-rt export --help")

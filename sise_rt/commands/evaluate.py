@@ -23,6 +23,7 @@ from sise_rt.methods import Request, parse, repeated
 from sise_rt.metrics.agreement import METRICS as TRUTH
 from sise_rt.metrics.check import CURVES, require_probabilities
 from sise_rt.metrics.check import METRICS as MODEL
+from sise_rt.wording import installing
 
 from .bundle_path import BUNDLE
 from .command import Command
@@ -237,7 +238,7 @@ def evaluate(
 def _refuse_format(form: str, annotations: Path | None) -> None:
     needed = [name for name in EXTRA if name != "defusedxml" or form == "voc"]
     if missing := [name for name in needed if find_spec(name) is None]:
-        raise SiseError(f"evaluate needs {', '.join(missing)}: pip install {' '.join(missing)}")
+        raise SiseError(f"evaluate needs {', '.join(missing)}: {installing('evaluate')}")
     if annotations is not None and form not in WITH_FILE:
         raise click.BadParameter(f"--format {form} has no such file", param_hint="--annotations")
 

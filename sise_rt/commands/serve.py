@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ import click
 
 from sise_rt.errors import ArgumentError, ProviderError
 from sise_rt.methods import PRESETS
-from sise_rt.wording import counted, reason
+from sise_rt.wording import counted, installing, reason
 
 from .bundle_path import BundlePath
 from .command import Command
@@ -23,7 +25,7 @@ from .signals import starting
 
 LISTENS, LIMITS, ENDS = "Where it listens", "Limits", "Jobs, and the end"
 MOUNTED = "/mnt/models"  # where KServe puts what STORAGE_URI names
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+NAME = re.compile(r"\*|[\w.-]+", re.ASCII)  # of a host
 
 
 class Served(BundlePath):
@@ -74,6 +76,15 @@ class Served(BundlePath):
     heading=LISTENS,
     type=click.Path(path_type=Path),
     help="File with the token that requests have to bear.",
+)
+@option(
+    "--allow-host",
+    "hosts",
+    heading=LISTENS,
+    multiple=True,
+    metavar="NAME",
+    help="A name that browsers may reach it by, * for any; may be repeated. On the loopback interface, where "
+    "no token is asked for, it is localhost alone.",
 )
 @option(
     "--allow-origin",
@@ -177,7 +188,7 @@ def serve(
         _require_extra()
         from sise_rt.serve.models import find_bundles
 
-        settings = _settings(limits, token_file)
+        settings = _settings(limits, token_file, host)
         given = bundles or _mounted()
         found = find_bundles(given)
         if model_name is not None:
@@ -211,7 +222,7 @@ def _serve(
 
     with bound_socket(host, port) as listening:
         models = load_models(found, **options)
-        if host not in LOOPBACK and not settings.token:
+        if not _is_loopback(host) and not settings.token:
             warn(f"whoever reaches {host} can use this server: --token-file asks for a token")
         number = listening.getsockname()[1]
         address = f"http://{f'[{host}]' if ':' in host else host}:{number}{settings.root_path}/"
@@ -223,6 +234,14 @@ def _serve(
             _leave()
 
 
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _leave() -> None:
     """End the process while a thread works on what nobody waits for; Python itself would wait for it."""
     sys.stdout.flush()
@@ -230,14 +249,23 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _settings(limits: dict[str, Any], token_file: Path | None) -> Any:
+def _settings(limits: dict[str, Any], token_file: Path | None, host: str) -> Any:
     from sise_rt.serve.settings import Settings
 
     token = "" if token_file is None else _token(token_file)
     root_path = limits.pop("root_path").rstrip("/")
     if root_path and not root_path.startswith("/"):
         raise click.UsageError(f"--root-path {root_path} begins with a slash")
-    return Settings(token=token, root_path=root_path, **limits)
+    hosts = _hosts(limits.pop("hosts"), closed=_is_loopback(host) and not token)
+    return Settings(token=token, root_path=root_path, hosts=hosts, **limits)
+
+
+def _hosts(given: tuple[str, ...], *, closed: bool) -> tuple[str, ...]:
+    """The names that it answers to; any, where none are given and others than this machine are let in."""
+    for name in given:
+        if not NAME.fullmatch(name):
+            raise click.UsageError(f"--allow-host {name!r} is no name: without scheme, port or path")
+    return ("localhost", *given) if given or closed else ("*",)
 
 
 def _token(file: Path) -> str:
@@ -266,4 +294,4 @@ def _require_extra() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ProviderError(f"{error.name} is missing: pip install 'sise-rt[serve]'") from error
+        raise ProviderError(f"{error.name} is missing: {installing('serve')}") from error

@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 from importlib.util import find_spec
 
 from sise_rt.errors import ArgumentError, ProviderError
+from sise_rt.wording import installing
 
 from .machine import processor
 from .plug_ins import PLUG_IN, installed_plug_ins, module_of, plugged_in
@@ -55,18 +56,11 @@ def choose(name: str, precision: str = FP32) -> Provider:
 def _named(name: str) -> Provider:
     if name in PLUG_INS:
         if find_spec(PLUG_INS[name]) is None:
-            raise ProviderError(
-                f"{name} cannot run: its plug-in is not installed: pip install {_package(name)}"
-            )
+            raise ProviderError(f"{name} cannot run: its plug-in is not installed: {installing(name)}")
         return plugged_in(name, PLUG_INS[name])
     if name.startswith(PLUG_IN):
         return plugged_in(name, module_of(name.removeprefix(PLUG_IN)))
     return _built_in(name)
-
-
-def _package(name: str) -> str:
-    """What is installed to have a plug-in."""
-    return PLUG_INS[name].replace("_", "-")
 
 
 def _built_in(name: str) -> Provider:
@@ -103,7 +97,7 @@ def _why_not_bf16(provider: Provider) -> str:
         return f"this processor does not compute in it: {processor()}"
     return (
         f"{provider.name} does not compute in it on {processor().name}; openvino does on Intel processors: "
-        f"pip install {_package(OPENVINO)} and choose it"
+        f"{installing(OPENVINO)} and choose it"
     )
 
 

@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 from sise_rt.errors import ProviderError
+from sise_rt.wording import installing
 
 NO_REPORTS = "ORT_DISABLE_TELEMETRY", "1"  # or it keeps a database in the home folder and calls its maker
 
@@ -33,7 +34,7 @@ def onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise ProviderError(
-            f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime, or onnxruntime-gpu for CUDA"
+            f"ONNX Runtime cannot be imported ({error}): {installing('cpu')}, or 'sise-rt[gpu]' for CUDA"
         ) from error
     if not hasattr(onnxruntime, "InferenceSession"):  # a folder of that name, as an uninstall may leave
         places = ", ".join(map(str, onnxruntime.__path__))

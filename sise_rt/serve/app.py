@@ -47,7 +47,7 @@ ROUTES = (
     Route("/openapi.json", openapi.show),
     Route("/metrics", health.metrics),
 )
-PUBLIC = ("/v2/health/live", "/v2/health/ready")  # besides the page: what asks them bears no token
+PROBES = ("/v2/health/live", "/v2/health/ready")  # what asks them bears no token, and uses any name
 
 
 def make_app(models: Mapping[str, Model], settings: Settings, *, example: bool = False) -> Starlette:
@@ -62,8 +62,8 @@ def make_app(models: Mapping[str, Model], settings: Settings, *, example: bool =
     routes = [*ROUTES, *page]
     if example:
         routes.append(Route("/example.png", plain.show_example))
-    public = frozenset((*PUBLIC, *(route.path for route in page)))
-    middleware = [Middleware(Guard, service=service, public=public)]
+    public = frozenset((*PROBES, *(route.path for route in page)))
+    middleware = [Middleware(Guard, service=service, public=public, probes=frozenset(PROBES))]
     if settings.origins:
         middleware.insert(
             0,

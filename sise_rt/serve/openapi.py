@@ -28,7 +28,7 @@ MEANINGS = {
     204: "It ends.",
     400: "A part of the request is none, or is out of its range.",
     401: "The token is missing.",
-    403: "The page of another site asks.",
+    403: "The page of another site asks, or the server is asked by a name that is not its own.",
     404: "There is none.",
     406: "None of the accepted types can be given.",
     408: "The body came too slowly.",

@@ -17,6 +17,7 @@ from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.placement import Placement, to_original
 
 from .jobs import Job
+from .work import call_on
 
 BEST = 10  # classes
 BETWEEN = 0.25  # seconds at least between two maps
@@ -41,7 +42,7 @@ class Reporter:
         self._began = self._mapped = self._progressed = 0.0
 
     def _tell(self, event: Callable[..., None], *values: Any) -> None:
-        self._loop.call_soon_threadsafe(event, *values)
+        call_on(self._loop, event, *values)
 
     def predict(self, picture: Picture) -> None:
         """Tell the best classes."""

@@ -19,6 +19,7 @@ from sise_rt.wording import reason
 
 from .protocol import protocol_within
 from .service import Service
+from .work import call_on
 
 SENDING = 0.3  # seconds in which uvicorn sends what is left, and sees that it is sent
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -78,11 +79,11 @@ class Server(uvicorn.Server):
         self.end()
 
     def end(self) -> None:
-        """End in order; called a second time, end at once. From any thread."""
+        """End in order; called a second time, end at once. From any thread, also when it has ended."""
         if self._loop is None:
             self.should_exit = True
         else:
-            self._loop.call_soon_threadsafe(self._end)
+            call_on(self._loop, self._end)
 
     def _end(self) -> None:
         if self._ending is None:

@@ -25,6 +25,8 @@ class Settings:
         return_seconds: after which a job ends whose listeners have all gone.
         grace: seconds from the signal to end to the end.
         token: that requests have to bear; empty for none.
+        hosts: names that requests may call the server by, in their header Host; `*` for any. An address does
+            always, as nobody can make one of another site's lead here.
         origins: of other sites whose pages may use the server.
         root_path: that a proxy puts before all paths.
     """
@@ -41,5 +43,6 @@ class Settings:
     return_seconds: float = 10.0
     grace: float = 25.0
     token: str = ""
+    hosts: tuple[str, ...] = ("localhost",)
     origins: tuple[str, ...] = ()
     root_path: str = ""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sise_rt.methods import Stop
@@ -86,6 +86,12 @@ def _nothing() -> None:
     pass
 
 
+def call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *values: Any) -> None:
+    """Have an event loop call a function, from any thread; one that has ended calls nothing any more."""
+    with contextlib.suppress(RuntimeError):  # which it raises where it is closed, and one may close meanwhile
+        loop.call_soon_threadsafe(function, *values)
+
+
 class Work:
     """Threads that use the device, and the requests that wait for them. Used from the event loop.
 
@@ -109,7 +115,7 @@ class Work:
         self.turns: set[Turn] = set()
         self.pieces: set[Future[Any]] = set()
 
-    @contextmanager
+    @contextlib.contextmanager
     def admitted(self) -> Iterator[Turn]:
         """A turn, and a place for it as long as the context lasts.
 
@@ -169,7 +175,7 @@ class Work:
         def work() -> T:
             nonlocal began
             began = time.monotonic()
-            loop.call_soon_threadsafe(self._unqueued, turn)
+            call_on(loop, self._unqueued, turn)
             turn.begin()
             turn.look()
             return held.pop()()

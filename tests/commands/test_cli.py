@@ -488,7 +488,7 @@ def test_demo_writes_an_explanation(sise, tmp_path):
     assert list((tmp_path / "demo").glob("surface.*.blocks.png"))
 
 
-@pytest.mark.parametrize(("there", "first"), [(True, ""), (False, "pip install onnx, then ")])
+@pytest.mark.parametrize(("there", "first"), [(True, ""), (False, "pip install 'sise-rt[export]', then ")])
 def test_the_last_line_of_the_demo_works(sise, tmp_path, monkeypatch, there, first):
     monkeypatch.setattr("sise_rt.commands.demo.find_spec", lambda _: there or None)
     line = sise("demo", "-o", tmp_path / "demo")[1].splitlines()[-1]
@@ -975,10 +975,7 @@ def test_a_torch_source_without_torch_names_what_to_install(source):
             [sys.executable, "-P", "-c", code, *command], capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 2
-        assert done.stderr == (
-            "error: exporting a torch model needs torch: pip install torch onnxscript safetensors (or "
-            "'.[cpu,torch]' in a clone of sise-rt)\n"
-        )
+        assert done.stderr == ("error: exporting a torch model needs torch: pip install 'sise-rt[torch]'\n")
 
 
 def test_what_a_library_warns_of_reaches_no_terminal(small_bundle, tmp_path):

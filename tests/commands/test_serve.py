@@ -89,6 +89,27 @@ def test_limits_reach_the_server(begun, sise, small_bundle, tmp_path):
     assert settings.origins == ("https://a.example", "https://b.example")
 
 
+@pytest.mark.parametrize(
+    ("options", "hosts"),
+    [
+        ((), ("localhost",)),
+        (("--host", "localhost"), ("localhost",)),
+        (("--host", "127.0.0.2"), ("localhost",)),
+        (("--allow-host", "a.example", "--allow-host", "b"), ("localhost", "a.example", "b")),
+        (("--allow-host", "*"), ("localhost", "*")),
+        (("--token-file", "token"), ("*",)),
+        (("--host", "0.0.0.0"), ("*",)),
+        (("--host", "0.0.0.0", "--allow-host", "a.example"), ("localhost", "a.example")),
+    ],
+)
+def test_by_which_names_it_is_reached(begun, sise, small_bundle, tmp_path, monkeypatch, options, hosts):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "token").write_text("letters-123")
+    assert sise("serve", small_bundle, "--port", "0", *options)[0] == 0
+    ((server, _),) = begun
+    assert server.service.settings.hosts == hosts
+
+
 def test_an_open_server_is_warned_of(begun, sise, small_bundle):
     _, _, err = sise("serve", small_bundle, "--port", "0", "--host", "0.0.0.0")
     assert err.startswith("warning: whoever reaches 0.0.0.0")
@@ -117,6 +138,8 @@ def test_wrong_use_is_one_line(begun, sise, small_bundle, tmp_path):
             ([small_bundle, "--token-file", tmp_path / "empty"], "holds no token"),
             ([small_bundle, "--token-file", tmp_path / "words"], "holds no token"),
             ([small_bundle, "--root-path", "x"], "begins with a slash"),
+            ([small_bundle, "--allow-host", "http://a.example"], "without scheme, port or path"),
+            ([small_bundle, "--allow-host", ""], "without scheme, port or path"),
             ([small_bundle, "--provider", "plugin:none"], "none"),
         ):
             code, out, err = sise("serve", "--port", 0, *arguments)

@@ -794,7 +794,7 @@ def test_classes_that_no_metric_asks_for_are_not_left_out(options):
 
 def test_a_missing_package_says_what_to_install(options, monkeypatch):
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "jinja2" else object())
-    assert invoke(*options)[2] == "evaluate needs jinja2: pip install jinja2"
+    assert invoke(*options)[2] == "evaluate needs jinja2: pip install 'sise-rt[evaluate]'"
 
 
 def test_metrics_without_a_value_are_said(options):

@@ -112,7 +112,7 @@ def test_openvino_that_is_not_installed(monkeypatch):
     with pytest.raises(ProviderError) as caught:
         choose("openvino")
     assert str(caught.value) == (
-        "openvino cannot run: its plug-in is not installed: pip install onnxruntime-ep-openvino"
+        "openvino cannot run: its plug-in is not installed: pip install 'sise-rt[openvino]'"
     )
 
 
@@ -239,7 +239,7 @@ def test_the_cpu_provider_has_bfloat16_on_arm(monkeypatch, machine_, features, c
         (
             ("AVX512-BF16",),
             "cpu does not compute in it on some; openvino does on Intel processors: "
-            "pip install onnxruntime-ep-openvino and choose it",
+            "pip install 'sise-rt[openvino]' and choose it",
         ),
     ],
 )
@@ -256,7 +256,7 @@ def test_bfloat16_by_whatever_has_it(monkeypatch, install):
     with pytest.raises(ProviderError) as caught:
         choose("auto", "bf16")
     assert str(caught.value) == (
-        "for bf16: openvino cannot run: its plug-in is not installed: pip install onnxruntime-ep-openvino "
+        "for bf16: openvino cannot run: its plug-in is not installed: pip install 'sise-rt[openvino]' "
         "(see precision)"
     )
     monkeypatch.setattr(provider.platform, "machine", lambda: "arm64")

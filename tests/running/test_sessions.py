@@ -68,7 +68,7 @@ def test_both_wheels(small_bundle, monkeypatch, request):
 
 def test_no_wheel(small_bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ProviderError, match=r"cannot be imported .*pip install onnxruntime, or"):
+    with pytest.raises(ProviderError, match=r"cannot be imported .*pip install 'sise-rt\[cpu\]', or 'sise"):
         sise_rt.load(small_bundle)
 
 

@@ -11,7 +11,7 @@ from benchmarks.serve.client import answered
 
 from .conftest import Slow, received, running
 
-LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def answers_the_next_request(strict, picture):
 
 
 def head(length, path="/explain"):
-    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
 def answer(connection):
@@ -71,7 +71,7 @@ def test_a_gigabyte_is_refused_by_its_length(strict):
 
 def test_a_gigabyte_without_a_length_is_refused_on_the_way(strict):
     with strict.socket() as connection:
-        connection.sendall(b"POST /explain HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"POST /explain HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(12):
             connection.sendall(b"2710\r\n" + bytes(10_000) + b"\r\n")
         assert answer(connection)[::2] == (413, "image")
@@ -119,10 +119,53 @@ def test_addresses_and_methods(strict):
     assert strict.refused("BREW", "/models")[0] == 405
 
 
-def test_what_is_no_http_is_refused(strict):
-    assert strict.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-    assert strict.raw(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"b" * 100_000).startswith(b"HTTP/1.1 4")
-    assert strict.raw(LIVE.replace(b"Host: x\r\n", b"")).startswith(b"HTTP/1.1 400 ")
+POST = b"POST /explain HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+NO_HTTP = {
+    "no request line": (b"nonsense\r\n\r\n", 400, "request", "request line"),
+    "no end of a line": (b"\x16\x03\x01\x02\x00\x01", 400, "request", "request line"),
+    "a version that is none": (b"GET / HTTP/9\r\nHost: localhost\r\n\r\n", 400, "request", "request line"),
+    "a header that is none": (POST + b"a b: c\r\n\r\n", 400, "request", "header line"),
+    "a long header": (POST + b"A: " + b"b" * 100_000, 431, "request", "too long"),
+    "no host": (LIVE.replace(b"Host: localhost\r\n", b""), 400, "Host", "Host"),
+    "two hosts": (POST + b"Host: localhost\r\n\r\n", 400, "Host", "Host"),
+    "a length that is none": (POST + b"Content-Length: a\r\n\r\n", 400, "Content-Length", "bad"),
+    "two lengths": (POST + b"Content-Length: 1, 2\r\n\r\n", 400, "Content-Length", "conflicting"),
+    "an encoding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", 501, "Transfer-Encoding", "chunked"),
+    "a chunk without a length": (CHUNKED + b"x\r\n", 400, "body", "chunk"),
+    "a chunk without an end": (CHUNKED + b"1\r\nabc", 400, "body", "chunk"),
+    "a long chunk line": (CHUNKED + b"1" * 100_000, 431, "request", "too long"),
+}
+
+
+@pytest.mark.parametrize("case", NO_HTTP)
+def test_what_is_no_http_is_refused(strict, case, caplog):
+    content, status, field, words = NO_HTTP[case]
+    with strict.socket() as connection:
+        connection.sendall(content)
+        told = answer(connection)
+        assert received(connection) == b""  # it is closed
+    assert told[::2] == (status, field), told
+    assert words in told[1]
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("path", [b"/explain", b"/nothing"])
+def test_what_is_no_http_after_its_head_is_refused(strict, path, caplog):
+    """The route has its request by then, and may be about to answer it."""
+    with strict.socket() as connection:
+        connection.sendall(CHUNKED.replace(b"/explain", path) + b"1\r\na\r\n")
+        time.sleep(0.05)
+        connection.sendall(b"x\r\n")
+        statuses = re.findall(rb"HTTP/1\.1 (\d+) ", received(connection))
+    assert statuses == [b"400" if path == b"/explain" else b"404"]
+    assert "Traceback" not in caplog.text
+
+
+def test_what_is_no_http_after_an_answer_is_refused(strict):
+    content = strict.raw(LIVE + b"nonsense\r\n\r\n")
+    assert re.findall(rb"HTTP/1\.1 (\d+) ", content) == [b"200", b"400"]
+    assert content.endswith(b'"field":"request"}')
 
 
 def test_http_1_0(strict, picture):

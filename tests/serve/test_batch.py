@@ -78,7 +78,7 @@ def test_their_time_is_that_of_the_request(models):
 def test_a_client_that_goes_away_ends_all(held):
     content = body(noise(1), noise(2))
     with held.socket() as connection:
-        head = f"POST {EXPLAIN} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+        head = f"POST {EXPLAIN} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
         connection.sendall(head.encode() + content)
         assert held.entered.wait(60)
         connection.shutdown(socket.SHUT_RDWR)

@@ -72,13 +72,15 @@ def test_a_pass_that_does_not_end_keeps_no_server_open(models, picture):
         location = server.job(picture)
         assert entered.wait(PATIENCE)
         with server.socket() as watching, server.socket() as waiting:
-            watching.sendall(f"GET {location}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            head = f"POST /explain HTTP/1.1\r\nHost: x\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
-            waiting.sendall(head + picture)
-            server.until(lambda: len(server.service.work.waiting) == 1)
+            watching.sendall(f"GET {location}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            head = f"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\n\r\n"
+            waiting.sendall(head.encode() + picture)
+            server.until(lambda: len(server.service.work.turns) == 2)
             server.server.end()
             received(watching)
-            received(waiting)
+            given_up = received(waiting)
+    assert given_up.startswith(b"HTTP/1.1 503 ")
+    assert b'{"error":"the server ends, and this was not done","field":null}' in given_up
     assert not let_go.is_set()  # and yet it has ended, as `running` finds
     assert not server.service.ended(0)
     let_go.set()
@@ -142,6 +144,40 @@ def test_a_signal_before_it_listens_is_not_lost(models):
         thread.start()
         thread.join(PATIENCE)
         assert not thread.is_alive()
+
+
+def test_who_comes_after_the_end_does_no_harm(models):
+    with bound_socket("127.0.0.1", 0) as bound:
+        server = Server(make_app(models, Settings()))
+        server.end()
+        server.run([bound])
+    server.end()
+    server.end()
+
+
+def test_a_worker_that_outlives_the_server_ends_its_work_as_ever(models, picture):
+    """What it tells of its progress is heard by nobody; that the request is over, it sees after its pass."""
+    entered, let_go, ends = threading.Event(), threading.Event(), []
+
+    class Late:
+        def __getattr__(self, name):
+            return getattr(models["small"].explainer, name)
+
+        def explain(self, *arguments, progress, **options):
+            entered.set()
+            let_go.wait(PATIENCE)
+            try:
+                progress(1, 100)
+            except BaseException as error:
+                ends.append(type(error).__name__)
+                raise
+
+    with running({"small": type(models["small"])("small", Late())}, grace=0.5) as server:
+        server.job(picture)
+        assert entered.wait(PATIENCE)
+    let_go.set()
+    assert server.service.ended(PATIENCE)
+    assert ends == ["Abandoned"]
 
 
 def test_an_idle_server_ends_at_once(models):

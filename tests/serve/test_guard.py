@@ -83,6 +83,53 @@ def test_pages_of_other_sites_are_refused(models, picture):
         )
 
 
+def test_pages_of_other_sites_are_refused_where_browsers_do_not_say_what_they_are(models, picture):
+    """Over plain HTTP to another machine they send the page's origin alone."""
+    with running(models) as server:
+        own = {"Origin": f"http://127.0.0.1:{server.port}"}
+        assert server.ask("POST", "/jobs", picture, own)[0] == 202
+        for origin in ("http://other.example", "null", f"http://127.0.0.1:{server.port + 1}"):
+            assert server.refused("POST", "/jobs", picture, {"Origin": origin})[::2] == (403, "Origin")
+        server.idle()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1:1", "10.1.2.3:8080", "[::1]:8080", "[::1]", ""],
+)
+def test_names_that_lead_only_here_are_answered(served, host):
+    assert served.ask("GET", "/models", headers={"Host": host})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "localhost:x"],
+)
+def test_other_names_are_refused(served, picture, host):
+    """A page of another site that made its own name lead here sends it."""
+    for method, path in (("GET", "/models"), ("GET", "/"), ("POST", "/explain"), ("GET", "/metrics")):
+        status, message, field = served.refused(method, path, picture, {"Host": host})
+        assert (status, field) == (403, "Host")
+        assert host.partition(":")[0] in message
+    assert served.ask("GET", "/v2/health/live", headers={"Host": host})[0] == 200  # as probes may ask
+    assert served.ask("GET", "/v2/health/ready", headers={"Host": host})[0] == 200
+
+
+def test_names_can_be_allowed(models):
+    with running(models, hosts=("Explain.example",)) as server:
+        assert server.ask("GET", "/models", headers={"Host": "explain.EXAMPLE:443"})[0] == 200
+        assert server.refused("GET", "/models", headers={"Host": "evil.example"})[::2] == (403, "Host")
+    with running(models, hosts=("*",)) as server:
+        assert server.ask("GET", "/models", headers={"Host": "any.example"})[0] == 200
+
+
+def test_a_request_without_a_name_is_answered(served):
+    """HTTP/1.0 has none, nor have browsers HTTP/1.0."""
+    assert served.raw(b"GET /models HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    named = served.raw(b"GET /models HTTP/1.0\r\nHost: evil.example\r\n\r\n")
+    assert named.startswith(b"HTTP/1.1 403 ")
+
+
 def test_a_request_is_one_line_that_tells_nothing_of_the_picture(served, picture, caplog):
     caplog.set_level(logging.INFO, logger="sise_rt.serve")
     served.ask("POST", "/explain?preset=fast&target=c&name=secret.png", picture, {"X-Request-ID": "line-1"})
@@ -148,8 +195,9 @@ def test_labels_that_are_no_text_are_told(models, picture):
 
 
 def test_after_a_body_of_two_lengths_the_connection_is_closed(served):
-    smuggled = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-    head = b"POST /explain HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    smuggled = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = smuggled.replace(b"GET /v2/health/live", b"POST /explain").removesuffix(b"\r\n")
+    head += b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
     with served.socket() as connection:
         connection.sendall(head + b"3\r\nabc\r\n0\r\n\r\n" + smuggled)
         got = b"".join(iter(lambda: connection.recv(65536), b""))

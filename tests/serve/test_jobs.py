@@ -156,7 +156,7 @@ def test_a_job_that_fails_says_why(served, picture):
 def test_a_client_that_leaves_stops_its_job(slow, picture):
     location = slow.job(picture, "?method=rise:masks=2000")
     with slow.socket() as connection:
-        connection.sendall(f"GET {location}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {location}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert connection.recv(100)
     job = slow.service.jobs.named(location.rpartition("/")[2])
     slow.until(lambda: job.over)
@@ -167,7 +167,7 @@ def test_a_client_that_returns_in_time_finds_its_job(slow, picture):
     location = slow.job(picture)
     for _ in range(3):
         with slow.socket() as connection:
-            connection.sendall(f"GET {location}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.sendall(f"GET {location}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert connection.recv(100)
         assert slow.ask("GET", location)[0] == 200
     assert slow.events(location)[-1][1] == "done"
@@ -215,7 +215,7 @@ def test_a_silent_stream_says_that_it_is_there(held, picture, monkeypatch):
     monkeypatch.setattr("sise_rt.serve.jobs.ALIVE", 0.05)
     location = held.job(picture)
     with held.socket() as connection:
-        connection.sendall(f"GET {location}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {location}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         text, end = "", time.monotonic() + 60
         while ": still here" not in text:
             text += connection.recv(1000).decode()

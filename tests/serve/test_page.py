@@ -1,5 +1,6 @@
 """The page in a browser: what is seen in every state, and that nothing else happens."""
 
+import io
 import json
 import re
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="needs the extra serve")
 
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -248,8 +250,6 @@ def test_a_picture_is_brought(tab, address, way):
 
 
 def test_a_picture_that_the_browser_cannot_show_is_shown_by_the_server(tab, address, tmp_path):
-    from PIL import Image
-
     with Image.open(example_picture()) as picture:
         picture.convert("RGB").save(tmp_path / "surface.tif")
     tab.open(address)
@@ -275,6 +275,42 @@ def test_a_bad_picture_is_told_in_the_servers_words(tab, address, tmp_path):
     tab.click("#example")
     tab.until(DONE)
     assert not shown(tab, "#notice")
+
+
+def test_a_bad_picture_that_the_browser_shows_makes_room_for_another(tab, address, tmp_path):
+    whole = io.BytesIO()
+    with Image.open(example_picture()) as picture:
+        picture.convert("RGB").resize((600, 600)).save(whole, "JPEG")
+    (tmp_path / "half.jpg").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    tab.open(address)
+    tab.until(READY)
+    tab.choose(tmp_path / "half.jpg")
+    tab.until(f"{PHASE} === 'failed'")
+    assert tab.until("document.getElementById('picture').naturalWidth") == 600
+    assert tab.text("#notice-text").startswith("half.jpg: this JPEG cannot be decoded")
+    assert shown(tab, "#choose")
+    assert not shown(tab, "#redo")  # it would be refused again
+    assert tab.run("document.activeElement.id") == "choose"
+    tab.choose(example_picture())
+    tab.until(DONE)
+    assert shown(tab, "#redo")
+
+
+def test_a_picture_that_is_no_reason_stays(tab, models, pace):
+    """Another method, or the same again, may do better."""
+    with served(make_app(models, Settings(preset="fast", max_seconds=0.001), example=True)) as address:
+        pace.seconds = 0.01
+        tab.open(address)
+        tab.until(READY)
+        tab.run(
+            "document.getElementById('method').value = 'rise'; "
+            "document.getElementById('method').dispatchEvent(new Event('change'))"
+        )
+        tab.click("#example")
+        tab.until(f"{PHASE} === 'failed'")
+        assert shown(tab, "#picture")
+        assert shown(tab, "#redo")
+        assert shown(tab, "#another")
 
 
 def test_a_stopped_job_keeps_its_map(tab, thorough, pace):

@@ -127,7 +127,7 @@ def test_a_client_that_goes_away_stops_its_work(held, picture, stage):
     if stage == "waiting":
         location = held.job(picture)
         held.until(lambda: held.json("GET", location)[1]["status"] == "running")
-    head = f"POST /explain HTTP/1.1\r\nHost: x\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
+    head = f"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
     with held.socket() as connection:
         connection.sendall(head + picture)
         if stage == "waiting":

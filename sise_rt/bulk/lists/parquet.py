@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from sise_rt.errors import SiseError
-from sise_rt.wording import short
+from sise_rt.wording import installing, short
 
 from .columns import PATH, Values, heading_of, refusal
 
@@ -26,7 +26,7 @@ def read_parquet(stream: BinaryIO, name: str, notes: list[str]) -> Iterator[tupl
         from pyarrow import parquet
     except ImportError as error:
         raise SiseError(
-            f"{name} is Parquet, which pyarrow reads: pip install 'sise-rt[parquet]', or save it as CSV"
+            f"{name} is Parquet, which pyarrow reads: {installing('parquet')}, or save it as CSV"
         ) from error
     try:
         file = parquet.ParquetFile(stream)

@@ -16,6 +16,7 @@ from typing import Any
 
 from sise_rt.errors import OutputError, ProviderError
 from sise_rt.files import write_whole
+from sise_rt.wording import installing
 
 AUTO = "auto"
 PATIENCE = 5.0  # seconds until an address that does not answer is a wrong one
@@ -23,7 +24,6 @@ PATIENCE = 5.0  # seconds until an address that does not answer is a wrong one
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 SETTINGS_FRAME = 4
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-INSTALL = "pip install 'sise-rt[ray]'"
 
 
 def import_ray() -> Any:
@@ -39,7 +39,7 @@ def import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise ProviderError(f"Ray Data is not installed ({error}): {INSTALL}") from error
+        raise ProviderError(f"Ray Data is not installed ({error}): {installing('ray')}") from error
     return ray
 
 

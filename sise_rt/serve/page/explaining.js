@@ -44,7 +44,7 @@ export async function explain(target) {
     if (run.controller.signal.aborted) return;
     if (isTokenNeeded(error)) return askToken(() => explain(target));
     if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
-    failed(error.message);
+    failed(error.message, error.field);
   }
 }
 
@@ -141,9 +141,9 @@ const SHOWN = {
     say(found);
   },
 
-  failed({ error }, run) {
+  failed({ error, field }, run) {
     run.ended = true;
-    failed(error);
+    failed(error, field);
   },
 };
 

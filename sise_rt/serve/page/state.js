@@ -24,15 +24,18 @@ export function phase(name) {
   if (!busy) document.title = "What did the model look at?";
 }
 
-export function failed(text) {
+// Tells what is wrong; `field` is what of the request it is about, where the server says so. A picture that is
+// refused, or that cannot be seen, makes room for another one.
+export function failed(text, field = null) {
   phase("failed");
   showNotice(text, "failed");
   say(text);
-  if (page.picture !== null && byId("picture").naturalWidth === 0) { // there is nothing to look at
-    page.picture = null;
-    showPlace(false);
-    show("redo", false);
-  }
+  if (page.picture === null || (field !== "image" && byId("picture").naturalWidth > 0)) return;
+  page.picture = null;
+  showPlace(false);
+  for (const id of ["redo", "answer", "classes"]) show(id, false);
+  const focused = document.activeElement;
+  if (focused === document.body || !focused.checkVisibility()) byId("choose").focus({ preventScroll: true });
 }
 
 // Shows the picture's place, or the place to drop one.
