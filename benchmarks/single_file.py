@@ -92,7 +92,7 @@ def agreement(asked: Asked) -> Iterator[str]:
         f"{'network':24}  mu masks                class   kept    confidence  V        explanation  off  at "
         "thresholds  file MB  allowed"
     )
-    for name in NETWORKS:
+    for name in asked.networks:
         bundle, file = files(name, asked.folder)
         explainer, single = sise_rt.load(bundle, "cpu"), open_single_file(file)
         allowed = 1.02 * (bundle / WEIGHTS).stat().st_size / 1e6 + 2
@@ -143,7 +143,7 @@ def difference(
 def seconds(asked: Asked) -> Iterator[str]:
     """An explanation of a photo, in turns."""
     yield f"{'network':24}  mu masks  runtime s  file s  ratio                 ratio of the processor's"
-    for name in NETWORKS:
+    for name in asked.networks:
         bundle, file = files(name, asked.folder)
         explainer, single = sise_rt.load(bundle, "cpu"), open_single_file(file)
         picture, mu = explainer.prepare(photos(1)[0]), 0.5 if name in SLOW else 0.0
@@ -171,7 +171,7 @@ def memory(asked: Asked) -> Iterator[str]:
     """MB of processes of their own."""
     yield f"{'network':24} runtime MB  file MB  ratio"
     photo = photos(1)[0]
-    for name in NETWORKS:
+    for name in asked.networks:
         bundle, file = files(name, asked.folder)
         pairs = [
             (run_apart(BY_RUNTIME, bundle, photo), run_apart(BY_FILE, file, photo))
@@ -184,7 +184,7 @@ def memory(asked: Asked) -> Iterator[str]:
 def pictures(asked: Asked) -> Iterator[str]:
     """Photos of odd sizes, a line each; mu 0.9."""
     yield f"{'network':24} {'picture':>11}  class  logits  of the largest  pixels off  largest"
-    for name in PREPARED:
+    for name in (name for name in asked.networks if name in PREPARED):
         bundle, file = files(name, asked.folder, inside=True)
         explainer, single = sise_rt.load(bundle, "cpu"), open_single_file(file)
         forward = explainer.engine.sessions.open("forward")
