@@ -4,7 +4,8 @@
 
 agreement   class, confidence, kept counts, visualization maps and explanation of photos, with mu 0 and 0.5,
             and the file's size. A pixel of an explanation is off where it differs by more than 1e-3; those
-            whose visualization map lies within 1e-4 of its threshold are counted apart.
+            whose visualization map lies within 1e-4 of its threshold are counted apart. Errors are those of
+            photos with equal counts: a score within rounding of mu may be kept by one alone.
 seconds     of an explanation, the file and the runtime in turns in one process, batches of 8: the clock's,
             and the processor's.
 memory      the peak of a process that loads either and explains a photo with mu 0.5.
@@ -104,7 +105,8 @@ def agreement(asked: Asked) -> Iterator[str]:
                 own = single.explain(picture.tensor, mu=mu)
                 rows.append(difference(own, expected))
                 masks.append(own.masks)
-            same, kept, *errors, off, near = zip(*rows, strict=True)
+            same, kept, *_ = zip(*rows, strict=True)
+            _, _, *errors, off, near = zip(*([row for row in rows if row[1]] or rows), strict=True)
             confidence, visual, explanation = map(max, errors)
             yield (
                 f"{name:24} {mu:3.1f} {spread(masks, '.0f'):20} {sum(same)} of {len(rows)}  {sum(kept)} of "
