@@ -40,6 +40,7 @@ RESERVED = re.compile(  # names that the canonical form and the graphs of the bu
     "images?|images_channels_last|logits|logits_of_other_rank|logits_shape|positive_logit|negative_logit|"
     "probabilities|no_zeros|smallest|targets|maps|confidences|minimum|maximum|area|cotangents|"
     "picture|target|mu|max_masks|explanation|confidence|class|visualization_maps|kept|used|masks_scored|status|"
+    "chosen|finite|possible|"
     rf"(image|last_block)_gradient|(alpha|gradient)_\d+|{OWN_PREFIX}.*"
 )
 

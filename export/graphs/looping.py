@@ -1,8 +1,8 @@
-"""Phase 3 (SISE) as an ONNX Loop: masks are made and scored in turns of a fixed number."""
+"""Phases 1 to 3 (SISE) as an ONNX Loop: masks are made and scored in turns of a fixed number."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -13,6 +13,7 @@ from sise_rt.bundle import Block
 from ..ir.builder import Builder
 from ..ir.network import OWN_PREFIX, Graph, Network
 from ..ir.nodes import copied
+from ..ir.types import TensorType
 from .link import enlarged, masked_scoring
 
 MASKS = 8  # of a turn
@@ -24,72 +25,115 @@ def scored_in_turns(
     network: Network,
     pieces: Sequence[Graph],
     blocks: Sequence[Block],
-    *,
-    chosen: str,
-    count: str,
-    target: str,
-) -> str:
-    """Score some of all feature maps as masks; at full size there are never more than those of a turn.
+    selecting: Sequence[onnx.NodeProto],
+    found: Mapping[str, TensorType],
+) -> tuple[str, dict[str, str]]:
+    """Find masks and score them; at full size there are never more than those of a turn.
+
+    The first turn of the Loop begins with phases 1 and 2: so all nodes that have weights lie in its body,
+    and weights can stand there. In the graph around it, they would not be laid out in advance.
 
     Args:
         op: adds the nodes to the graph, whose picture is `image`.
         network: to score with; it takes over what constants the Loop has.
         pieces: of the network.
-        blocks: whose maps are at hand, each under its tensor's name (1, K, h, w).
-        chosen: which of the maps of all blocks in a row, bool (maps,).
-        count: how many, int64 (1,).
-        target: class index, int64 (1,).
+        blocks: whose maps are masks.
+        selecting: the nodes of phases 1 and 2, from the graph's inputs to `found`.
+        found: what these compute. Besides what the caller likes: `maps`, all blocks' in a row, of one
+            dimension; `chosen`, which of them are scored, bool (maps,); and `class`, int64 (1,).
 
     Returns:
         (maps, 4) float32: confidence, minimum, maximum and area of each, see `masked_scoring`. Of maps that
-        were not chosen all are 0.
+        were not chosen all are 0. And the names of what was found.
     """
-    maps = sum(block.channels for block in blocks)
-    per_turn = network.batch or MASKS
-    flat = op.Concat(*(op.Reshape(block.tensor, op.constant([-1])) for block in blocks), axis=0)
-    turns = op.Div(op.Add(count, op.constant([per_turn - 1])), op.constant([per_turn]))
-    turns = op.Max(turns, op.constant([1]))  # a Loop of no turn is what runtimes get wrong
-    indices = op.Reshape(op.NonZero(chosen), op.constant([-1]))
-    padding = op.Sub(op.Mul(turns, op.constant([per_turn])), count)
-    # The last turn is filled with a map that is none, whose row is cut off again.
-    slots = op.Concat(indices, op.Expand(op.constant([maps]), padding), axis=0)
-    body = _turn(network, pieces, blocks, per_turn, slots=slots, flat=flat, target=target)
-    rows = op.Loop(op.Squeeze(turns), op.constant(np.array(True)), body=body)
+    count, per_turn = sum(block.channels for block in blocks), network.batch or MASKS
+    turns = -(-count // per_turn)
+    body = _turn(network, pieces, blocks, selecting, found)
+    empty = [_zeros(op, tensor) for tensor in found.values()]
+    most, true = op.constant(np.array(turns)), op.constant(np.array(True))
+    *values, rows = op.Loop(most, true, *empty, body=body, outputs=len(found) + 1)
+    given = dict(zip(found, values, strict=True))
     rows = op.Reshape(rows, op.constant([-1, len(SCORE_COLUMNS)]))
-    empty = op.ConstantOfShape(op.constant([maps + 1, len(SCORE_COLUMNS)]))
-    table = op.ScatterND(empty, op.Unsqueeze(slots, op.constant([1])), rows)
-    return op.Slice(table, op.constant([0]), op.constant([maps]))
+    slots = _slots(op, given["chosen"], count, per_turn)
+    slots = op.Slice(slots, op.constant([0]), op.Shape(rows, start=0, end=1))
+    table = op.ConstantOfShape(op.constant([count + 1, len(SCORE_COLUMNS)]))
+    table = op.ScatterND(table, op.Unsqueeze(slots, op.constant([1])), rows)
+    return op.Slice(table, op.constant([0]), op.constant([count])), given
+
+
+def _zeros(op: Builder, tensor: TensorType) -> str:
+    """A tensor of this type, which the first turn replaces."""
+    filling = helper.make_tensor("value", tensor.element, [1], [0])
+    return op.ConstantOfShape(op.constant(np.array(tensor.shape, np.int64)), value=filling)
+
+
+def _slots(op: Builder, chosen: str, count: int, per_turn: int) -> str:
+    """Which maps are scored, in the order of turns; all other places have `count`, which is none of them."""
+    indices = op.Reshape(op.NonZero(chosen), op.constant([-1]))
+    every = count + per_turn
+    padding = op.Sub(op.constant([every]), op.Shape(indices))
+    return op.Concat(indices, op.Expand(op.constant([count]), padding), axis=0)
 
 
 def _turn(
     network: Network,
     pieces: Sequence[Graph],
     blocks: Sequence[Block],
-    per_turn: int,
-    *,
-    slots: str,
-    flat: str,
-    target: str,
+    selecting: Sequence[onnx.NodeProto],
+    found: Mapping[str, TensorType],
 ) -> onnx.GraphProto:
-    """The body of the Loop: the next masks of `slots`, whatever blocks they are of, and their scores."""
+    """The body of the Loop: the next of the chosen masks, whatever blocks they are of, and their scores."""
     prefix = f"{OWN_PREFIX}turn/"
     op = Builder(prefix, network.types, network.weights, network.types["images"].dtype)
     turn, again = f"{prefix}turn", f"{prefix}again"
+    count, per_turn = sum(block.channels for block in blocks), network.batch or MASKS
+    before = {name: f"{prefix}before/{name}" for name in found}
+    now = {name: f"{prefix}now/{name}" for name in found}
+    op.If(
+        op.Equal(turn, op.constant(0)),
+        then_branch=_first(selecting, found),
+        else_branch=_later(before, found),
+        names=tuple(now.values()),
+    )
     start = op.Mul(op.Reshape(turn, op.constant([1])), op.constant([per_turn]))
-    places = op.Slice(slots, start, op.Add(start, op.constant([per_turn])))
-    body = _mask(network, blocks, places=places, flat=flat)
-    resized = op.Loop(op.constant(per_turn), again, body=body)
+    end = op.Add(start, op.constant([per_turn]))
+    places = op.Slice(_slots(op, now["chosen"], count, per_turn), start, end)
+    body = _mask(network, blocks, places=places, flat=now["maps"])
+    resized = op.Loop(op.constant(per_turn), op.constant(np.array(True)), body=body)
     making = list(op.nodes)
     scoring = masked_scoring(op, resized, network, pieces)
     joining = len(op.nodes)
     column = op.constant([-1, 1])
     op.Concat(*(op.Reshape(name, column) for name in SCORE_COLUMNS), axis=1, names=(f"{prefix}rows",))
-    op.Identity(again, names=(f"{prefix}go on",))
+    chosen = op.ReduceSum(op.Cast(now["chosen"], to=TensorProto.INT64), keepdims=1)
+    op.Squeeze(op.Less(end, chosen), names=(f"{prefix}go on",))
     network.adopt(op)
-    # The network stands in the features' graph too, under the same names.
-    nodes = _apart([*making, *scoring, *op.nodes[joining:]], prefix, {"targets": target})
+    # The network stands in the first turn's nodes too, under other names.
+    nodes = _apart([*making, *scoring, *op.nodes[joining:]], prefix, {"targets": now["class"]})
     rows = helper.make_tensor_value_info(f"{prefix}rows", TensorProto.FLOAT, [per_turn, len(SCORE_COLUMNS)])
-    return helper.make_graph(nodes, "turn", _loop_inputs(turn, again), [_truth(f"{prefix}go on"), rows])
+    inputs = [*_loop_inputs(turn, again), *_values(before, found)]
+    return helper.make_graph(nodes, "turn", inputs, [_truth(f"{prefix}go on"), *_values(now, found), rows])
+
+
+def _first(selecting: Sequence[onnx.NodeProto], found: Mapping[str, TensorType]) -> onnx.GraphProto:
+    """Phases 1 and 2."""
+    prefix = f"{OWN_PREFIX}first/"
+    nodes = _apart(selecting, prefix, {"images": "image"})
+    return helper.make_graph(nodes, "first", [], _values({name: prefix + name for name in found}, found))
+
+
+def _later(before: Mapping[str, str], found: Mapping[str, TensorType]) -> onnx.GraphProto:
+    """What was found before."""
+    kept = {name: f"{OWN_PREFIX}later/{name}" for name in found}
+    nodes = [helper.make_node("Identity", [before[name]], [kept[name]], kept[name]) for name in found]
+    return helper.make_graph(nodes, "later", [], _values(kept, found))
+
+
+def _values(names: Mapping[str, str], types: Mapping[str, TensorType]) -> list[onnx.ValueInfoProto]:
+    return [
+        helper.make_tensor_value_info(names[name], tensor.element, list(tensor.shape))
+        for name, tensor in types.items()
+    ]
 
 
 def _mask(network: Network, blocks: Sequence[Block], *, places: str, flat: str) -> onnx.GraphProto:

@@ -6,9 +6,10 @@ and outputs are told in `docs/single-file.md`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
+import onnx
 from onnx import TensorProto
 
 from sise_rt.bundle import BEST, Block, Manifest
@@ -45,33 +46,31 @@ def single_graph(network: Network, manifest: Manifest) -> Graph:
     specs, blocks = graph_specs(manifest), manifest.blocks
     pieces = cut_at_blocks(network, specs)
     features = features_graph(specs["features"], pieces, gradient_heads(network, pieces, specs))
+    selecting, found = _selecting(network, features.nodes, blocks)
     op = Builder(f"{OWN_PREFIX}single/", network.types, network.weights)
-    answer = answered(op, network, features.nodes)
-    selection = _selected(op, blocks, answer)
-    count = op.ReduceSum(op.Cast(selection.chosen, to=TensorProto.INT64), keepdims=1)
-    scores = scored_in_turns(
-        op, network, pieces, blocks, chosen=selection.chosen, count=count, target=answer.target
-    )
+    scores, given = scored_in_turns(op, network, pieces, blocks, selecting, found)
+    op.Identity(given["logits"], names=("logits",))
+    answer = Answer(given["class"], given["possible"])
     columns = [op.Gather(scores, op.constant(place), axis=1) for place in range(4)]
-    finite = op.And(selection.finite, are_finite(op, [columns[0]]))
-    entering = op.And(selection.chosen, op.Not(_flat(op, columns[1], columns[2])))
-    maps = _visualization_maps(op, network, blocks, entering, columns)
+    finite = op.And(given["finite"], are_finite(op, [columns[0]]))
+    entering = op.And(given["chosen"], op.Not(_flat(op, columns[1], columns[2])))
+    maps = _visualization_maps(op, network, blocks, given["maps"], entering, columns)
     visual, usable = normalised(op, maps)
     _, height, width = network.image_size
     regions = activated_regions(op, visual, len(blocks), height * width)
     explanation, shaped = normalised(op, fused(op, visual, usable, regions, len(blocks)))
-    sound = op.And(finite, selection.possible)
+    sound = op.And(finite, answer.possible)
     _tell(op, "explanation", op.Where(sound, op.Squeeze(explanation, op.constant([0])), zero(op)))
     _tell(op, "visualization_maps", op.Where(sound, visual, zero(op)))
-    op.Identity(selection.kept, names=("kept",))
+    op.Identity(given["kept"], names=("kept",))
     sizes = op.constant([block.channels for block in blocks])
     of_block = op.Split(op.Cast(entering, to=TensorProto.INT64), sizes, axis=0, outputs=len(blocks))
     of_block = of_block if len(blocks) > 1 else (of_block,)
     op.Concat(*(op.ReduceSum(part, keepdims=1) for part in of_block), axis=0, names=("used",))
-    op.Squeeze(count, names=("masks_scored",))
+    op.ReduceSum(op.Cast(given["chosen"], to=TensorProto.INT64), keepdims=0, names=("masks_scored",))
     tell_class(op, network, answer, finite)
-    speaks = op.Greater(op.ReduceSum(selection.kept, keepdims=0), op.constant(0))
-    tell_status(op, possible=selection.possible, finite=finite, speaks=speaks, shaped=shaped)
+    speaks = op.Greater(op.ReduceSum(given["kept"], keepdims=0), op.constant(0))
+    tell_status(op, possible=answer.possible, finite=finite, speaks=speaks, shaped=shaped)
     network.adopt(op)
     defaults = {
         "target": np.array(BEST),
@@ -106,34 +105,45 @@ def require_standard(network: Network) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Selection:
-    """Which feature maps become masks (phase 2), by the names of tensors.
+def _selecting(
+    network: Network, features: Sequence[onnx.NodeProto], blocks: tuple[Block, ...]
+) -> tuple[list[onnx.NodeProto], dict[str, TensorType]]:
+    """Phases 1 and 2: nodes from `images` and the settings to tensors, and these.
 
-    Attributes:
-        chosen: of all blocks' maps in a row, those that are scored, bool (maps,).
-        kept: of each block how many speak for the target (eq. 7), int64 (B,).
-        finite: whether the picture, the maps, the gradients and the logits are, bool ().
-        possible: whether target, mu and max_masks are within their ranges, bool ().
+    `maps`: of all blocks in a row; `chosen`: which of them are scored, bool (maps,); `kept`: of each block
+    how many speak for the class (eq. 7); `class`: int64 (1,); `logits`; `finite`: whether the picture, the
+    maps, the gradients and the logits are; `possible`: whether the settings are within their ranges.
     """
+    op = Builder(f"{OWN_PREFIX}select/", network.types, network.weights)
+    answer = answered(op, network, features)
+    op.Identity(answer.target, names=("class",))
+    op.Concat(*(op.Reshape(block.tensor, op.constant([-1])) for block in blocks), axis=0, names=("maps",))
+    _select(op, blocks, answer)
+    network.adopt(op)
+    channels = sum(block.channels for block in blocks)
+    values = sum(block.channels * block.height * block.width for block in blocks)
+    return op.nodes, {
+        "maps": TensorType(TensorProto.FLOAT, (values,)),
+        "chosen": TensorType(TensorProto.BOOL, (channels,)),
+        "kept": TensorType(TensorProto.INT64, (len(blocks),)),
+        "class": TensorType(TensorProto.INT64, (1,)),
+        "logits": TensorType(TensorProto.FLOAT, (1, network.classes)),
+        "finite": TensorType(TensorProto.BOOL, ()),
+        "possible": TensorType(TensorProto.BOOL, ()),
+    }
 
-    chosen: str
-    kept: str
-    finite: str
-    possible: str
 
-
-def _selected(op: Builder, blocks: tuple[Block, ...], answer: Answer) -> _Selection:
+def _select(op: Builder, blocks: tuple[Block, ...], answer: Answer) -> None:
     """Select by `mu` (eq. 7, 8), and of these the `max_masks` with the highest share of their block's alpha.
 
     So a limit selects as a higher `mu` would.
     """
     alphas = [alpha_name(index) for index in range(1, len(blocks) + 1)]
-    finite = are_finite(op, ["image", "logits", *alphas, *(block.tensor for block in blocks)])
+    finite = op.Identity(are_finite(op, ["images", "logits", *alphas, "maps"]), names=("finite",))
     mu, one = op.Cast("mu", to=TensorProto.DOUBLE), op.constant(double(1))
     within = op.And(op.GreaterOrEqual(mu, zero(op)), op.Less(mu, one))
     some = op.GreaterOrEqual("max_masks", op.constant(1))
-    possible = op.And(answer.possible, op.And(within, some))
+    possible = op.And(answer.possible, op.And(within, some), names=("possible",))
     sound, nothing = op.And(finite, possible), op.constant(0)
     kept, shares, shaped = [], [], []
     for block, name in zip(blocks, alphas, strict=True):
@@ -154,8 +164,8 @@ def _selected(op: Builder, blocks: tuple[Block, ...], answer: Answer) -> _Select
     _, by_share = op.TopK(share, every, axis=0, outputs=2)
     _, ranks = op.TopK(by_share, every, axis=0, largest=0, outputs=2)
     limit = op.Max("max_masks", nothing)
-    chosen = op.And(masks, op.Less(ranks, limit))
-    return _Selection(chosen, op.Concat(*counts, axis=0), finite, possible)
+    op.And(masks, op.Less(ranks, limit), names=("chosen",))
+    op.Concat(*counts, axis=0, names=("kept",))
 
 
 def _flat(op: Builder, low: str, high: str) -> str:
@@ -165,7 +175,7 @@ def _flat(op: Builder, low: str, high: str) -> str:
 
 
 def _visualization_maps(
-    op: Builder, network: Network, blocks: tuple[Block, ...], usable: str, columns: list[str]
+    op: Builder, network: Network, blocks: tuple[Block, ...], flat: str, usable: str, columns: list[str]
 ) -> str:
     """V_b of each block (eq. 10-12) but for a positive factor, (B, H, W) float64; flat where there is none.
 
@@ -179,11 +189,13 @@ def _visualization_maps(
         wide[0] = op.Sub(wide[0], op.ReduceMin(far, keepdims=0))
     below = op.Where(usable, op.Mul(wide[3], op.Sub(wide[2], wide[1])), one)
     weights = op.Where(usable, op.Div(wide[0], below), zero(op))
-    large, start = [], 0
+    large, start, at = [], 0, 0
     for block in blocks:
         part = op.constant([start]), op.constant([start + block.channels])
         weight = op.Reshape(op.Slice(weights, *part), op.constant([1, -1]))
-        rows = op.Reshape(block.tensor, op.constant([block.channels, -1]))
+        end = at + block.channels * block.height * block.width
+        rows = op.Slice(flat, op.constant([at]), op.constant([end]))
+        rows = op.Reshape(rows, op.constant([block.channels, -1]))
         summed = op.MatMul(weight, op.Cast(rows, to=TensorProto.DOUBLE))
         lowest = op.MatMul(weight, op.Reshape(op.Slice(wide[1], *part), op.constant([-1, 1])))
         small = op.Sub(summed, lowest)
@@ -192,7 +204,7 @@ def _visualization_maps(
         small = op.Div(small, op.Where(op.Greater(peak, zero(op)), peak, one))
         small = op.Cast(small, to=TensorProto.FLOAT)
         large.append(enlarged(op, op.Reshape(small, op.constant([1, 1, block.height, block.width])), network))
-        start += block.channels
+        start, at = start + block.channels, end
     _, height, width = network.image_size
     stacked = op.Reshape(op.Concat(*large, axis=1), op.constant([-1, height, width]))
     return op.Cast(stacked, to=TensorProto.DOUBLE)

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from sise_rt.wording import Note
 
 from .builder import Builder
-from .nodes import reads
+from .nodes import homes, reads
 from .types import TensorType
 
 PRODUCER = "sise-rt"
@@ -149,20 +149,20 @@ def to_model(
         offsets: byte offset in that file of each external weight; a weight without an offset stays inside.
     """
     types = {**network.types, **graph.declared}
-    used = set().union(*map(reads, graph.nodes))
-    initializers = []
-    for name in sorted(used & network.weights.keys()):
-        if location is not None and offsets is not None and name in offsets:
-            initializers.append(_external(name, network.weights[name], location, offsets[name]))
-        else:
-            initializers.append(numpy_helper.from_array(np.asarray(network.weights[name]), name))
     proto = helper.make_graph(
         list(graph.nodes),
         graph.name,
         [_value(name, types[name]) for name in graph.inputs],
         [_value(name, types[name]) for name in graph.outputs],
-        initializers,
     )
+    used = set().union(*map(reads, graph.nodes)) & network.weights.keys()
+    outside = dict(offsets or {}) if location is not None else {}
+    home = homes(proto, used - outside.keys())
+    for name in sorted(used):
+        if location is not None and name in outside:
+            proto.initializer.append(_external(name, network.weights[name], location, outside[name]))
+        else:
+            home[name].initializer.append(numpy_helper.from_array(np.asarray(network.weights[name]), name))
     domains = {node.domain for node in graph.nodes} | {""}
     opsets = [helper.make_opsetid(domain, network.opsets[domain]) for domain in sorted(domains)]
     model = helper.make_model(proto, opset_imports=opsets, producer_name=PRODUCER)

@@ -35,6 +35,28 @@ def reads(node: onnx.NodeProto) -> set[str]:
     return names
 
 
+def homes(graph: onnx.GraphProto, weights: Collection[str]) -> dict[str, onnx.GraphProto]:
+    """For each weight the innermost graph that all its readers are in, but for the branches of an If.
+
+    ONNX Runtime lays a weight out in advance only for nodes of the graph that it stands in. What is an input
+    of `graph` too is at home there.
+    """
+    readers: dict[str, list[onnx.NodeProto]] = {name: [] for name in sorted(weights)}
+    for node in graph.node:
+        for name in reads(node) & readers.keys():
+            readers[name].append(node)
+    here = {value.name for value in graph.input} | {name for node in graph.node for name in node.input}
+    inside: dict[str, list[str]] = {}
+    for name, nodes in readers.items():
+        if name not in here and len(nodes) == 1 and len(subgraphs(nodes[0])) == 1:
+            inside.setdefault(nodes[0].output[0], []).append(name)
+    found = dict.fromkeys(readers, graph)
+    for node in graph.node:
+        if node.output[0] in inside:
+            found |= homes(subgraphs(node)[0], inside[node.output[0]])
+    return found
+
+
 def tensor_names(graph: onnx.GraphProto) -> Iterator[str]:
     """Every tensor name of a graph and of its subgraphs."""
     yield from (value.name for value in graph.input)

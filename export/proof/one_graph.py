@@ -22,6 +22,7 @@ from sise_rt.running.passes import OpenGraph, run_features
 from sise_rt.running.probe import probe_tensor
 from sise_rt.running.sessions import Sessions
 
+from ..ir.cpu_sessions import Level, open_session, quiet_options
 from .parity import probe_picture
 
 PICTURES = 3
@@ -107,7 +108,7 @@ def _images(sessions: Sessions) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _by_sise(single: SingleFile, sessions: Sessions) -> Iterator[Difference]:
-    features, score = sessions.open("features"), sessions.open("score")
+    features, score = _features(sessions), sessions.open("score")
     probabilities = sessions.manifest.activation != "none"
     for name, image in _images(sessions):
         picture = mask_image(sessions, features, image, name)
@@ -123,6 +124,18 @@ def _by_sise(single: SingleFile, sessions: Sessions) -> Iterator[Difference]:
             float(np.abs(visual - own.visualization_maps).max()),
             _share_off(own.map, expected),
         )
+
+
+def _features(sessions: Sessions) -> OpenGraph:
+    """The features as the first turn of the Loop computes them: by weights that are not laid out in advance.
+
+    Where a value is within rounding of 0 or 6, the slope of a ReLU or ReLU6 is a matter of the kernel, and so
+    is a gradient score; the runtime's own would select another mask now and then.
+    """
+    spec = sessions.specs["features"]
+    options = quiet_options(Level.ORT_ENABLE_EXTENDED)
+    session = open_session(sessions.read(spec.path), options, sessions.folder)
+    return OpenGraph(session, spec, sessions.folder / spec.path)
 
 
 def _require_same_masks(picture: MaskedPicture, scored: Scored, own: Explained) -> None:

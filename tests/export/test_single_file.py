@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from sise_rt.export import single_file
 from sise_rt.export.graphs.picture import refuse_preparation
+from sise_rt.export.ir.nodes import subgraphs
 from sise_rt.export.single_file import export_single_file
 
 import sise_rt
@@ -50,7 +51,8 @@ def test_it_verifies_itself(report, tmp_path):
     errors = verify_single_file(open_single_file(report.path))
     assert max(errors.values()) < 1e-5
     model = onnx.load(report.path)
-    weight = next(w for w in model.graph.initializer if w.name == "head.bias")
+    (body,) = subgraphs(next(node for node in model.graph.node if node.op_type == "Loop"))
+    weight = next(w for w in body.initializer if w.name == "head.bias")
     weight.CopyFrom(onnx.numpy_helper.from_array(np.arange(5, dtype=np.float32), "head.bias"))
     onnx.save(model, tmp_path / "other.onnx")
     try:

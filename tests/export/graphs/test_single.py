@@ -9,6 +9,7 @@ import pytest
 from sise_rt.export.graphs.ends import FINE, FLAT, IMPOSSIBLE, NOT_FINITE, SILENT
 from sise_rt.export.graphs.single import require_standard, single_graph
 from sise_rt.export.ir.network import to_model
+from sise_rt.export.ir.nodes import subgraphs
 from sise_rt.export.preparation import prepare
 from skimage.filters import threshold_otsu
 
@@ -223,16 +224,20 @@ def test_nothing_to_show_is_a_status(small_model, tmp_path, change, status):
 def test_the_network_stands_there_twice_and_weights_once(small, small_model):
     _, proto = small
     nodes = list(proto.graph.node)
-    loop = next(node for node in nodes if node.op_type == "Loop")
-    body = next(a.g for a in loop.attribute if a.name == "body")
-    inner = [node.op_type for node in body.node]
+    (body,) = subgraphs(next(node for node in nodes if node.op_type == "Loop"))
+    later, first = subgraphs(next(node for node in body.node if node.op_type == "If"))
+    relus = [[node.op_type for node in graph.node].count("Relu") for graph in (proto.graph, body, first)]
     once = sum(node.op_type == "Relu" for node in onnx.load(small_model).graph.node)
-    assert inner.count("Relu") == once
-    assert sum(node.op_type == "Relu" for node in nodes) == once
-    content = [weight.raw_data for weight in proto.graph.initializer if len(weight.raw_data) > 1024]
-    assert len(content) == len(set(content))
-    assert not body.initializer
-    assert {node.domain for node in [*nodes, *body.node]} == {""}
+    assert relus == [0, once, once]
+    assert {node.op_type for node in later.node} == {"Identity"}
+    # ONNX Runtime lays weights out for the nodes of the graph that they stand in.
+    own = {name for node in body.node for name in node.input}
+    large = [weight for weight in body.initializer if len(weight.raw_data) > 1024]
+    assert {weight.name for weight in large} <= own
+    assert len({weight.raw_data for weight in large}) == len(large) > 3
+    assert not any(weight.name.endswith((".weight", ".bias")) for weight in proto.graph.initializer)
+    assert not first.initializer
+    assert {node.domain for node in [*nodes, *body.node, *first.node]} == {""}
     assert 18 <= proto.opset_import[0].version <= 21
     weights = sum(len(weight.raw_data) for weight in onnx.load(small_model).graph.initializer)
     assert proto.ByteSize() < 1.02 * weights + 2e6
