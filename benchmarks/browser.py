@@ -1,18 +1,21 @@
 """A single file in Chromium, by the page in `examples/browser`: seconds, and its map against Python's.
 
+    python -m benchmarks.browser explain.onnx picture.png [--masks 50] [--runs 3] [--threads]
+
 The page has to be built: cd examples/browser && npm install --ignore-scripts && npm run build
 The file has to be exported --single-file --with-preprocessing --required-inputs.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +24,6 @@ from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
-import click
 import numpy as np
 from PIL import Image
 
@@ -130,17 +132,29 @@ def explained_in(tab: Tab, masks: int, runs: int = 1) -> Found:
     return Found(map_, seconds=tuple(found["seconds"]), **own)
 
 
-@click.command()
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--masks", default=50, show_default=True, help="That are scored at most.")
-@click.option("--runs", default=3, show_default=True, help="Of which the seconds' median is printed.")
-@click.option("--threads", is_flag=True, help="Send the headers with which a browser allows them.")
-def main(model: Path, picture: Path, masks: int, runs: int, threads: bool) -> None:
-    """Run MODEL on PICTURE in Chromium and in Python."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print what is found."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--masks", type=int, default=50, help="that are scored at most (default %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=3, help="of which the median is printed (default %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", action="store_true", help="send the headers with which browsers allow them"
+    )
+    given = parser.parse_args(argv)
+    compare(given.model, given.picture, given.masks, given.runs, given.threads)
+
+
+def compare(model: Path, picture: Path, masks: int, runs: int, threads: bool) -> None:
+    """Run a file on a picture in Chromium and in Python."""
     program = installed()
     if program is None or not built():
-        sys.exit("needs Chromium" if program is None else __doc__)
+        sys.exit("needs Chromium" if program is None else "build the page: see --help")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         page, profile = Path(folder, "page"), Path(folder, "profile")
         page.mkdir()
