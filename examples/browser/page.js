@@ -25,7 +25,8 @@ const named = (index) => {
   const label = state.model.facts.labels[index];
   return label === undefined || label === String(index) ? `class ${index}` : `${label} (${index})`;
 };
-const inSeconds = (seconds) => (seconds < 10 ? seconds.toFixed(1) : seconds.toFixed(0)) + " s";
+const inSeconds = (seconds) =>
+  seconds < 0.1 ? "less than 0.1 s" : `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
 
 function say(text, kind = "") {
   byId("notice").textContent = text;
@@ -43,6 +44,7 @@ function phase(name) {
 async function takeModel(bytes, name) {
   engine.stop();
   forget();
+  phase("reading");
   state.model = null;
   try {
     state.model = { bytes, name, facts: factsOf(bytes, name) };
@@ -77,7 +79,7 @@ async function loaded() {
   const { inputs, threads } = await engine.load(state.model.bytes);
   if (!inputs.includes("target")) {
     engine.stop();
-    throw new Error("its class and masks cannot be chosen in JavaScript: export it again with --required-inputs");
+    throw new Error("JavaScript cannot choose its class and masks; export it again with --required-inputs");
   }
   state.threads = threads;
 }
@@ -87,6 +89,7 @@ async function loaded() {
 async function takePicture(file) {
   engine.stopIfBusy();
   forget();
+  phase("reading");
   state.picture = null;
   try {
     state.picture = await pixelsOf(file);
