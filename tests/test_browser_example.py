@@ -208,3 +208,14 @@ def test_a_run_is_stopped_by_ending_its_worker(tab, page):
     tab.run("void window.mend()")
     tab.click("#redo")
     tab.until(DONE)
+
+
+def test_the_last_picture_is_explained(tab, page):
+    Image.new("RGB", (200, 100), "red").save(page[2] / "wide.png")
+    for _ in range(3):
+        tab.choose(page[2] / "picture.png", "#file")
+        tab.choose(page[2] / "wide.png", "#file")
+    tab.until(f"{DONE} || {FAILED}")
+    shape = tab.run("[document.getElementById('picture').width, document.getElementById('picture').height]")
+    assert shape == [600, 300]
+    assert tab.run("parseFloat(document.getElementById('map').style.width)") == pytest.approx(50, abs=1)

@@ -19,7 +19,7 @@ const WHY = [
 const byId = (id) => document.getElementById(id);
 const show = (id, shown = true) => (byId(id).hidden = !shown);
 const engine = new Engine();
-const state = { model: null, picture: null, target: BEST };
+const state = { model: null, picture: null, target: BEST, question: null, threads: 1 };
 
 const named = (index) => {
   const label = state.model.facts.labels[index];
@@ -91,10 +91,13 @@ async function takePicture(file) {
   forget();
   phase("reading");
   state.picture = null;
+  const question = (state.question = {});
   try {
-    state.picture = await pixelsOf(file);
+    const picture = await pixelsOf(file);
+    if (question !== state.question) return; // another one was taken meanwhile
+    state.picture = picture;
   } catch (error) {
-    failed(`${file.name || "What was pasted"} cannot be read as a picture by this browser: ${error.message}`);
+    if (question === state.question) failed(`${file.name || "What was pasted"} cannot be read as a picture by this browser: ${error.message}`);
     return;
   }
   const { canvas, width, height } = state.picture;
@@ -151,10 +154,14 @@ function watch(doing, about) {
   return () => clearInterval(timer);
 }
 
-async function watched(doing, about, work) {
+/** Wait for an answer to the question that was asked last; to an older one it throws `Stopped`. */
+async function watched(question, doing, about, work) {
+  if (question !== state.question) throw new Stopped();
   const end = watch(doing, about);
   try {
-    return await work();
+    const answer = await work();
+    if (question !== state.question) throw new Stopped();
+    return answer;
   } finally {
     end();
   }
@@ -162,32 +169,37 @@ async function watched(doing, about, work) {
 
 /** Explain a class: a first look by one turn of masks, which tells class and pace, then all that are wanted. */
 async function explain(target) {
+  engine.stopIfBusy();
   forget();
   state.target = target;
+  const question = (state.question = {});
   const masks = Number(byId("masks").value);
   const { picture, model } = state;
   place(seenBy(model.facts.preprocessing, picture.width, picture.height));
   try {
     phase("loading");
-    await watched("The model is loaded", null, loaded);
+    await watched(question, "The model is loaded", null, loaded);
     phase("running");
     const looks = model.facts.method === "sise" ? `A first look by ${TURN} masks` : "The model looks";
-    let found = await watched(looks, null, () => engine.explain(picture, target, TURN));
+    let found = await watched(question, looks, null, () => engine.explain(picture, target, TURN));
     tell(found);
     const wanted = Math.min(masks, found.kept);
     if (found.status === 0 && wanted > found.scored) {
       const about = found.seconds * Math.ceil(wanted / TURN);
-      found = await watched(`${wanted} masks are scored`, about, () => engine.explain(picture, target, masks));
+      found = await watched(question, `${wanted} masks are scored`, about, () => engine.explain(picture, target, masks));
       tell(found);
     }
     phase(found.status === 0 ? "done" : "failed");
   } catch (error) {
-    if (!(error instanceof Stopped)) failed(`The model cannot be run here: ${error.message}`);
+    if (error instanceof Stopped || question !== state.question) return;
+    engine.stop(); // what failed is not asked again
+    failed(`The model cannot be run here: ${error.message}`);
   }
 }
 
 function stop() {
   engine.stop();
+  state.question = null;
   phase("ready");
   say(byId("map").hidden ? "Stopped." : "Stopped: the map is of the first look.");
 }
@@ -251,7 +263,6 @@ function fade() {
 }
 
 function again(target) {
-  engine.stopIfBusy();
   if (state.model && state.picture) explain(target).then(() => byId("target").focus());
 }
 
