@@ -36,11 +36,13 @@ class Labelling:
         classes: what the model's classes are called.
         activation: of the model, `softmax` or `sigmoid`.
         salient: one of `SALIENT_LABELS`.
+        kept: class indices that keep their label whatever is hidden, as one that says that nothing is wrong.
     """
 
     classes: Sequence[str]
     activation: str
     salient: str
+    kept: Sequence[int] = ()
 
     @property
     def background(self) -> int | None:
@@ -58,15 +60,19 @@ class Labelling:
         """How many values a soft label has."""
         return max(len(self.classes), (self.background or 0) + 1)
 
+    def gone(self, kind: str, target: int) -> bool:
+        """Whether a picture of a kind does not show its class any more."""
+        return kind == SALIENT and target not in self.kept
+
     def hard(self, kind: str, target: int) -> str:
         """The class of a picture; nothing where it is none."""
-        if kind != SALIENT or self.salient == UNWEIGHTED:
+        if not self.gone(kind, target) or self.salient == UNWEIGHTED:
             return self.classes[target]
         return BACKGROUND if self.salient == BACKGROUND else ""
 
-    def weight(self, kind: str) -> int:
+    def weight(self, kind: str, target: int) -> int:
         """How much a picture counts."""
-        return int(kind != SALIENT or self.salient != UNWEIGHTED)
+        return int(not self.gone(kind, target) or self.salient != UNWEIGHTED)
 
     def soft(self, kind: str, target: int, present: Iterable[int]) -> np.ndarray:
         """The label of a picture, float64 (width,): of a softmax a distribution, of a sigmoid a value each.
@@ -77,7 +83,7 @@ class Labelling:
             present: all classes of the picture; a softmax has the target alone.
         """
         label = np.zeros(self.width)
-        hidden = kind == SALIENT and self.salient != UNWEIGHTED
+        hidden = self.gone(kind, target) and self.salient != UNWEIGHTED
         if self.activation == "sigmoid":
             label[[target] if kind == REST else list(present)] = 1
             if hidden:
@@ -106,7 +112,7 @@ def rows(line: Mapping[str, Any], labelling: Labelling, method: str) -> Iterator
             file,
             plain_cell(labelling.hard(kind, target)),
             " ".join(f"{value:.9g}" for value in labelling.soft(kind, target, line["present"])),
-            labelling.weight(kind),
+            labelling.weight(kind, target),
             kind,
             plain_cell(line["id"]),
             "" if kind == ORIGINAL else plain_cell(method),

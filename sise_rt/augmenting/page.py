@@ -140,7 +140,7 @@ def _others(lines: Sequence[Mapping[str, Any]]) -> Iterable[Element]:
 
 def _settings(settings: Mapping[str, Any]) -> Iterable[Element]:
     for key, value in settings.items():
-        if value is not None and value != {}:
+        if value not in (None, {}, []):
             inside = isinstance(value, Mapping)
             text = ", ".join(f"{name} {entry}" for name, entry in value.items()) if inside else str(value)
             yield element("dt", key.replace("_", " "))

@@ -54,6 +54,7 @@ class Plan:
         threshold: the value of the map from which on a pixel is salient; None takes the area.
         fill: of `FILLS`.
         salient_label: of `sise_rt.augmenting.labels.SALIENT_LABELS`.
+        kept: classes of the model that keep their label whatever is hidden.
         every: whether pictures are taken that the model gets wrong.
         seed: of all that is random.
         batch_size: images a forward pass.
@@ -67,6 +68,7 @@ class Plan:
     threshold: float | None
     fill: str
     salient_label: str
+    kept: tuple[int, ...]
     every: bool
     seed: int
     batch_size: int
@@ -113,6 +115,7 @@ def settings_of_run(explainer: Explainer, folder: Path, form: str, plan: Plan) -
         "threshold": plan.threshold,
         "fill": plan.fill,
         "salient_label": plan.salient_label,
+        "keep_label": list(plan.kept),
         "all": plan.every,
         "seed": plan.seed,
         "batch_size": plan.batch_size,
@@ -346,5 +349,5 @@ def write_labels(out: Path, lines: Sequence[Mapping[str, Any]], explainer: Expla
     """
     manifest = explainer.manifest
     names = [manifest.label(index) for index in range(manifest.classes)]
-    labelling = Labelling(names, manifest.activation, plan.salient_label)
+    labelling = Labelling(names, manifest.activation, plan.salient_label, plan.kept)
     write(out / TABLE, table((line for line in lines if line["files"]), labelling, plan.method))

@@ -32,6 +32,7 @@ from sise_rt.errors import ArgumentError, MethodError
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.methods import Request, parse
 from sise_rt.methods.requests import PRESETS, with_preset
+from sise_rt.targets import resolve_target
 from sise_rt.wording import counted
 
 from .bundle_path import BUNDLE
@@ -98,6 +99,14 @@ MAKING = grouped(
         default=next(iter(SALIENT_LABELS)),
         show_default=True,
         help="Of pictures whose salient part is hidden.",
+    ),
+    option(
+        "--keep-label",
+        "kept",
+        heading=HOW,
+        metavar="CLASS",
+        multiple=True,
+        help="A class that keeps its label whatever is hidden, as one that says that nothing is wrong.",
     ),
     option(
         "--all",
@@ -194,6 +203,7 @@ def augment(
     targets, missing = targets_of(dataset, explainer.manifest, class_map)
     if not targets:
         raise no_class(data, missing)
+    making["kept"] = tuple(sorted({resolve_target(name, explainer.manifest) for name in making["kept"]}))
     plan = Plan(
         request=request,
         targets=targets,

@@ -27,7 +27,7 @@ def test_labels_of_a_softmax(salient, softmax, hard, weights):
     labelling = Labelling(ABC, "softmax", salient)
     assert softs(labelling, 1, [1]) == softmax
     assert [labelling.hard(kind, 1) for kind in KINDS] == ["b", "b", hard]
-    assert [labelling.weight(kind) for kind in KINDS] == weights
+    assert [labelling.weight(kind, 1) for kind in KINDS] == weights
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,18 @@ def test_labels_of_a_sigmoid_of_several_classes(salient, last):
     labelling = Labelling(ABC, "sigmoid", salient)
     assert softs(labelling, 1, [0, 1]) == [[1, 1, 0], [0, 1, 0], last]
     assert labelling.width == 3
+
+
+@pytest.mark.parametrize("salient", SALIENT_LABELS)
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_a_class_of_nothing_wrong_keeps_its_label_whatever_is_hidden(salient, activation):
+    labelling = Labelling(ABC, activation, salient, kept=(1,))
+    assert {tuple(soft) for soft in softs(labelling, 1, [1])} == {(0, 1, 0, 0)[: labelling.width]}
+    assert {labelling.hard(kind, 1) for kind in KINDS} == {"b"}
+    assert {labelling.weight(kind, 1) for kind in KINDS} == {1}
+    assert labelling.hard("salient_occluded", 0) == Labelling(ABC, activation, salient).hard(
+        "salient_occluded", 0
+    )
 
 
 def test_a_class_that_is_called_background_is_the_background():

@@ -40,7 +40,7 @@ def planned(explainer, data, **changed):
     targets = {name: (explainer.manifest.labels.index(name),) for name in ("pit", "patch", "scratch")}
     plan = run.Plan(
         request=parse("grad-cam"), targets=targets, area=0.2, threshold=None, fill="mean",
-        salient_label="background", every=False, seed=0, batch_size=8,
+        salient_label="background", kept=(), every=False, seed=0, batch_size=8,
     )  # fmt: skip
     return replace(plan, **changed)
 
@@ -134,6 +134,20 @@ def test_all_bits_and_the_way_up_stay(explainer, data, augment, tmp_path):
     assert ((rest == deep) | (salient == deep)).all(axis=2).all()
     upright = read(tmp_path / "out" / lines["patch/turned.jpg"]["files"][0])
     assert upright.shape[:2] == (turned.width, turned.height)
+
+
+def test_of_several_classes_the_surest_is_taken_and_a_sigmoid_has_to_see_it(explainer, data):
+    explainer = sise_rt.load(DEMO, "cpu")
+    pit, patch = map(explainer.manifest.labels.index, ("pit", "patch"))
+    job, picture = run.Job("x", "x", (patch, pit)), explainer.prepare(data / "pit" / "0.png")
+    line, salient, _ = run.find(explainer, job, picture, planned(explainer, data))
+    assert (line["target"], line["predicted"], salient is None) == (pit, pit, False)
+    explainer.manifest = replace(explainer.manifest, activation="sigmoid")
+    line, salient, _ = run.find(explainer, job, picture, planned(explainer, data))
+    assert (line["status"], line["target"], salient is None) == ("done", pit, False)
+    absent = replace(job, present=(explainer.manifest.labels.index("scratch"),))
+    line, salient, _ = run.find(explainer, absent, picture, planned(explainer, data))
+    assert (line["status"], line["message"], salient) == ("skipped", "the model does not see it", None)
 
 
 def test_what_is_no_rgb_is_an_array_of_numpy():

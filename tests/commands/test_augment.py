@@ -187,6 +187,25 @@ def test_a_model_without_any_of_the_classes_is_refused(augment, data, tmp_path):
     assert err.count("\n") == 1
 
 
+def test_an_output_that_is_no_class_labels_nothing(sise, data, tmp_path):
+    shutil.copytree(DEMO, tmp_path / "output.sise")
+    manifest = json.loads((tmp_path / "output.sise" / "manifest.json").read_text())
+    (tmp_path / "output.sise" / "manifest.json").write_text(json.dumps(manifest | {"activation": "none"}))
+    code, _, err = sise("augment", data, "-m", tmp_path / "output.sise", *QUICK, "-o", tmp_path / "out")
+    assert code == 2
+    assert "has no classes to label pictures by" in err
+    assert err.count("\n") == 1
+
+
+def test_a_class_of_nothing_wrong_keeps_its_label(augment, tmp_path):
+    assert augment("--keep-label", "pit")[0] == 0
+    salient = [row for row in rows(tmp_path / "out") if row["kind"] == "salient_occluded"]
+    assert sorted(row["class"] for row in salient) == ["background", "background", "pit"]
+    code, _, err = augment("--keep-label", "nothing", out="other")
+    assert code == 2
+    assert "'nothing' is no label of this model" in err
+
+
 def test_fast_is_the_preset_where_there_is_one(augment, tmp_path):
     augment("--method", "sise:mu=0.9", "--limit", 1)
     settings = json.loads((tmp_path / "out" / "run.json").read_text())
