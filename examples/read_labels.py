@@ -1,6 +1,6 @@
-"""Train on what `sise-rt augment` wrote, with NumPy and OpenCV alone: python examples/read_labels.py OUT
+"""Train on what `sise-rt augment` wrote, with NumPy and OpenCV alone.
 
-A linear softmax is no good network. It shows what labels.csv asks of a training: soft labels, and weights.
+Run it as `python examples/read_labels.py OUT`, of an augmentation that is done.
 """
 
 import csv

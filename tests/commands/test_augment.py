@@ -178,6 +178,12 @@ def test_what_cannot_be_is_refused_before_the_work(augment, tmp_path, more, told
     assert not (tmp_path / "out").exists()
 
 
+def test_a_reader_that_is_not_installed_is_told(sise, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("sise_rt.commands.data_set.find_spec", lambda _: None)
+    code, _, err = sise("augment", data, "-m", DEMO, "--format", "voc", "-o", tmp_path / "out")
+    assert (code, err) == (2, "error: augment needs defusedxml: pip install defusedxml\n")
+
+
 def test_a_model_without_any_of_the_classes_is_refused(augment, data, tmp_path):
     for name in ("pit", "patch", "scratch"):
         os.rename(data / name, data / f"other-{name}")
