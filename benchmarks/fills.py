@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int)
     given = parser.parse_args(arguments)
     explainer = sise_rt.load(given.bundle, threads=given.threads)
-    only = None if given.only is None else given.only.read_text("utf-8").split()
+    only = None if given.only is None else given.only.read_text("utf-8").splitlines()
     taken = list(cases(explainer, read_dataset(given.data, given.format, only=only), given.limit))
     whole = np.mean([explainer.confidences(picture)[target] for picture, target, _ in taken])
     print(f"{len(taken)} pictures, mean confidence {whole:.3f} with nothing hidden")

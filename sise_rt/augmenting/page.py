@@ -17,7 +17,7 @@ from sise_rt.bulk.items import DONE, FAILED, NO_EVIDENCE, SKIPPED
 from sise_rt.drawing.sizes import fit_picture
 from sise_rt.pictures.picture import in_rgb
 from sise_rt.pictures.raster import in_eight_bits
-from sise_rt.pictures.reading import load_image
+from sise_rt.pictures.reading import MAX_PIXELS, load_image
 from sise_rt.report.elements import data_uri, document, element
 from sise_rt.report.sentences import cut, share
 from sise_rt.wording import counted, probability
@@ -45,12 +45,14 @@ class Told:
         method: what found out what is salient.
         salient: how pictures are labelled whose salient part is hidden, in words.
         settings: of the run.
+        max_pixels: larger pictures are not read.
     """
 
     model: str
     method: str
     salient: str
     settings: Mapping[str, Any]
+    max_pixels: int = MAX_PIXELS
 
 
 def page(folder: Path, lines: Sequence[Mapping[str, Any]], classes: Sequence[str], told: Told) -> bytes:
@@ -73,7 +75,11 @@ def page(folder: Path, lines: Sequence[Mapping[str, Any]], classes: Sequence[str
         element("p", _counts(lines), class_="lead"),
         element("p", _reading(told), class_="prose"),
         element("h2", f"{counted(min(SHOWN, len(done)), 'picture')} of {len(done)}"),
-        element("ol", *(_sample(folder, line, classes) for line in done[:SHOWN]), class_="samples"),
+        element(
+            "ol",
+            *(_sample(folder, line, classes, told.max_pixels) for line in done[:SHOWN]),
+            class_="samples",
+        ),
         *_others(lines),
         element("h2", "Settings"),
         element("dl", *_settings(told.settings)),
@@ -97,14 +103,16 @@ def _reading(told: Told) -> str:
     )
 
 
-def _sample(folder: Path, line: Mapping[str, Any], classes: Sequence[str]) -> Element:
+def _sample(folder: Path, line: Mapping[str, Any], classes: Sequence[str], max_pixels: int) -> Element:
     """One picture in its three forms."""
     name, label = cut(line["id"], NAME), cut(classes[line["target"]], NAME)
     captions = ("original", "the rest hidden", f"salient {share(line['area'])} hidden")
     figures = [
         element(
             "figure",
-            element("img", src=_small(folder / file, line["bit_depth"]), alt=f"{name}: {caption}"),
+            element(
+                "img", src=_small(folder / file, line["bit_depth"], max_pixels), alt=f"{name}: {caption}"
+            ),
             element("figcaption", caption),
         )
         for file, caption in zip(line["files"], captions, strict=True)
@@ -116,9 +124,9 @@ def _sample(folder: Path, line: Mapping[str, Any], classes: Sequence[str]) -> El
     )
 
 
-def _small(path: Path, bits: int) -> str:
+def _small(path: Path, bits: int, max_pixels: int) -> str:
     """A picture of the run, small, as an address that holds it."""
-    rgb = in_rgb(in_eight_bits(load_image(path), bits))
+    rgb = in_rgb(in_eight_bits(load_image(path, max_pixels=max_pixels), bits))
     height, width = rgb.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     small = fit_picture(rgb, (max(1, round(height * scale)), max(1, round(width * scale))))

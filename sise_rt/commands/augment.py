@@ -38,10 +38,20 @@ from sise_rt.wording import counted
 from .bundle_path import BUNDLE
 from .command import Command
 from .console import FAILED_IMAGES, complain, say
-from .data_set import ANNOTATIONS, CLASS_MAP, FORMAT, ONLY, names_in, no_class, refuse_format, targets_of
-from .evaluate import CPU_BATCH, GPU_BATCH
+from .data_set import (
+    ANNOTATIONS,
+    BATCH_SIZE,
+    CLASS_MAP,
+    FORMAT,
+    ONLY,
+    fixed_batch,
+    names_in,
+    no_class,
+    refuse_format,
+    targets_of,
+)
 from .evaluation_results import few, progress_of_images
-from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHERE_TO, option
+from .help_pages import HOW, HOW_MUCH, PICTURES, WHERE_TO, option
 from .method_options import finite
 from .shared_options import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit_depth, grouped
 from .signals import starting
@@ -150,12 +160,7 @@ MAKING = grouped(
 @PROVIDER
 @PRECISION
 @THREADS
-@option(
-    "--batch-size",
-    heading=MACHINE,
-    type=click.IntRange(1),
-    help="Images per forward pass; by default 8, on a GPU 64.",
-)
+@BATCH_SIZE
 def augment(
     data: Path,
     bundle: Path,
@@ -207,7 +212,7 @@ def augment(
     plan = Plan(
         request=request,
         targets=targets,
-        batch_size=batch_size or (CPU_BATCH if explainer.engine.sessions.provider.on_cpu else GPU_BATCH),
+        batch_size=batch_size or fixed_batch(explainer.engine),
         max_pixels=max_pixels,
         bit_depth=bit_depth,
         **making,
@@ -221,7 +226,7 @@ def augment(
             classes = [manifest.label(index) for index in range(manifest.classes)]
             write_labels(out, lines, explainer, plan)
             words = SALIENT_LABELS[plan.salient_label]
-            told = Told(manifest.name, plan.method, words, settings)
+            told = Told(manifest.name, plan.method, words, settings, plan.max_pixels)
             write(out / PAGE, page(out, lines, classes, told))
     except KeyboardInterrupt:
         complain(f"the same command goes on with {out} where it was")

@@ -11,11 +11,14 @@ import click
 from sise_rt.errors import SiseError
 from sise_rt.evaluation.datasets import FORMATS, WITH_FILE
 
-from .help_pages import HOW_MUCH, WHAT, option
+from .help_pages import HOW_MUCH, MACHINE, WHAT, option
 
 if TYPE_CHECKING:
     from sise_rt.bundle import Manifest
     from sise_rt.evaluation.samples import Dataset
+    from sise_rt.running.engine import Engine
+
+CPU_BATCH, GPU_BATCH = 8, 64  # fixed, not measured: the same numbers whenever a run goes on
 
 FORMAT = option(
     "--format",
@@ -46,6 +49,17 @@ ONLY = option(
     type=click.Path(path_type=Path),
     help="Names of the pictures to take, one a line, as VOC's ImageSets/Main/test.txt.",
 )
+BATCH_SIZE = option(
+    "--batch-size",
+    heading=MACHINE,
+    type=click.IntRange(1),
+    help=f"Images per forward pass; by default {CPU_BATCH}, on a GPU {GPU_BATCH}.",
+)
+
+
+def fixed_batch(engine: Engine) -> int:
+    """The images of a forward pass where nobody says how many: the same whenever a run goes on."""
+    return CPU_BATCH if engine.sessions.provider.on_cpu else GPU_BATCH
 
 
 def refuse_format(form: str, annotations: Path | None, command: str, needs: tuple[str, ...] = ()) -> None:

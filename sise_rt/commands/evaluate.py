@@ -26,9 +26,20 @@ from sise_rt.metrics.check import METRICS as MODEL
 from .bundle_path import BUNDLE
 from .command import Command
 from .console import complain
-from .data_set import ANNOTATIONS, CLASS_MAP, FORMAT, ONLY, names_in, no_class, refuse_format, targets_of
+from .data_set import (
+    ANNOTATIONS,
+    BATCH_SIZE,
+    CLASS_MAP,
+    FORMAT,
+    ONLY,
+    fixed_batch,
+    names_in,
+    no_class,
+    refuse_format,
+    targets_of,
+)
 from .evaluation_results import progress_of_images, tell
-from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
+from .help_pages import HOW, HOW_MUCH, PICTURES, WHAT, WHERE_TO, option
 from .shared_options import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit_depth
 from .signals import starting
 
@@ -36,7 +47,6 @@ if TYPE_CHECKING:
     from sise_rt.bundle import Manifest
 
 NEEDED = ("matplotlib", "jinja2")  # for the plots and the page
-CPU_BATCH, GPU_BATCH = 8, 64  # fixed, not measured: the same numbers whenever an evaluation goes on
 
 PAPERS = ("ebpg", "miou", "bbox", "drop", "increase")
 """SISE's own metrics."""
@@ -125,12 +135,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
 @PROVIDER
 @PRECISION
 @THREADS
-@option(
-    "--batch-size",
-    heading=MACHINE,
-    type=click.IntRange(1),
-    help="Images per forward pass; by default 8, on a GPU 64.",
-)
+@BATCH_SIZE
 def evaluate(
     bundle: Path,
     folder: Path,
@@ -186,7 +191,7 @@ def evaluate(
         targets=targets,
         max_box_area=max_box_area,
         step=step,
-        batch_size=batch_size or (CPU_BATCH if explainer.engine.sessions.provider.on_cpu else GPU_BATCH),
+        batch_size=batch_size or fixed_batch(explainer.engine),
         max_pixels=max_pixels,
         bit_depth=bit_depth,
     )

@@ -98,6 +98,19 @@ def test_a_killed_run_goes_on_to_the_same_files(augment, data, tmp_path):
     assert hashes(out) == hashes(tmp_path / "out")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are texts elsewhere")
+def test_names_that_are_no_text_are_read_written_and_told(augment, data, tmp_path):
+    os.rename(data / "pit" / "0.png", os.fsencode(data / "pit") + b"/\xff\n=.png")
+    code, _, err = augment()
+    assert code == 0, err
+    table = [row for row in rows(tmp_path / "out") if row["class"] == "pit"]
+    assert [row["source"] for row in table] == ["pit/\\udcff\\n=.png"] * 2
+    assert all((tmp_path / "out" / row["path"]).is_file() for row in table)
+    before = hashes(tmp_path / "out")
+    assert augment()[0] == 0
+    assert hashes(tmp_path / "out") == before
+
+
 def test_another_run_s_folder_is_refused_and_both_are_named(augment, sise, data, tmp_path):
     assert augment("--limit", 1)[0] == 0
     before = hashes(tmp_path / "out")
