@@ -136,7 +136,7 @@ def test_all_bits_and_the_way_up_stay(explainer, data, augment, tmp_path):
     assert upright.shape[:2] == (turned.width, turned.height)
 
 
-def test_of_several_classes_the_surest_is_taken_and_a_sigmoid_has_to_see_it(explainer, data):
+def test_of_several_classes_the_surest_is_taken_and_a_sigmoid_has_to_see_it(explainer, data, monkeypatch):
     explainer = sise_rt.load(DEMO, "cpu")
     pit, patch = map(explainer.manifest.labels.index, ("pit", "patch"))
     job, picture = run.Job("x", "x", (patch, pit)), explainer.prepare(data / "pit" / "0.png")
@@ -145,7 +145,12 @@ def test_of_several_classes_the_surest_is_taken_and_a_sigmoid_has_to_see_it(expl
     explainer.manifest = replace(explainer.manifest, activation="sigmoid")
     line, salient, _ = run.find(explainer, job, picture, planned(explainer, data))
     assert (line["status"], line["target"], salient is None) == ("done", pit, False)
-    absent = replace(job, present=(explainer.manifest.labels.index("scratch"),))
+    scratch = explainer.manifest.labels.index("scratch")
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "confidences", lambda *_: np.eye(5)[scratch] + 0.6 * np.eye(5)[pit])
+        line, _, _ = run.find(explainer, job, picture, planned(explainer, data))
+    assert (line["status"], line["predicted"]) == ("done", scratch)  # the other one is there as well
+    absent = replace(job, present=(scratch,))
     line, salient, _ = run.find(explainer, absent, picture, planned(explainer, data))
     assert (line["status"], line["message"], salient) == ("skipped", "the model does not see it", None)
 
@@ -178,6 +183,12 @@ def test_the_control_hides_as_much_elsewhere_and_the_same_each_time(explainer, d
     assert (tmp_path / "seed" / other_seed[0]["files"][1]).read_bytes() != (
         tmp_path / "again" / again[0]["files"][1]
     ).read_bytes()
+
+
+def test_chance_differs_by_seed_picture_and_use():
+    drawn = [run.chance(*by).random() for by in ((0, "a", "x"), (1, "a", "x"), (0, "b", "x"), (0, "a", "y"))]
+    assert len(set(drawn)) == 4
+    assert run.chance(0, "a", "x").random() == drawn[0]
 
 
 def test_pictures_that_cannot_be_occluded_keep_their_originals(data, augment, explainer, monkeypatch):
@@ -219,13 +230,17 @@ def test_a_picture_with_another_class_is_done_anew(data, augment, tmp_path):
     shutil.copy(data / "pit" / "1.png", data / "scratch" / "1.png")
     results = tmp_path / "out" / "results.jsonl"
     old = results.read_text()
-    changed = old.replace('"present": [4]', '"present": [0]')
+    changed = old.replace('"present": [4]', '"present": [0]').replace("0.4.original", "0.0.original")
     assert changed != old
+    images = tmp_path / "out" / "images" / "patch"
+    (images / "0.4.original.png").rename(images / "0.0.original.png")
     results.write_text(changed)
     after = augment(every=True)
     assert len(after) == len(before) + 1
     assert [line for line in after if line["id"] != "scratch/1.png"] == before
     assert len(results.read_text().splitlines()) == 4
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in images.parent.rglob("*.png")}
+    assert written == {file for line in after for file in line["files"]}
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(augment, tmp_path, monkeypatch):
