@@ -15,6 +15,7 @@ from sise_rt.evaluation.store import plain_cell
 TABLE = "labels.csv"
 COLUMNS = ("path", "class", "soft_label", "weight", "kind", "source", "method", "area")
 
+RANDOM = "random"  # in place of a method: maps that know nothing of the picture
 ORIGINAL, REST, SALIENT = "original", "rest_occluded", "salient_occluded"
 KINDS = (ORIGINAL, REST, SALIENT)
 """What a picture may be, in the order of the rows, and of the files of a line of the results."""

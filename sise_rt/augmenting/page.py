@@ -22,6 +22,8 @@ from sise_rt.report.elements import data_uri, document, element
 from sise_rt.report.sentences import cut, share
 from sise_rt.wording import counted, probability
 
+from .labels import RANDOM
+
 SHOWN = 20  # pictures
 SIDE = 240  # pixels of their long side
 FORM, QUALITY = "webp", (cv2.IMWRITE_WEBP_QUALITY, 80)
@@ -94,12 +96,16 @@ def _counts(lines: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _reading(told: Told) -> str:
-    how = "at random" if told.method == "random" else f"by {told.method}"
+    if told.method == RANDOM:
+        return (
+            "This is the control: what the second picture shows alone and the third one hides was drawn at "
+            "random, and is labelled as if it were what matters to the model."
+        )
     return (
-        f"What is salient was found {how}. Hidden in the second picture is everything else that the model "
-        f"sees: it keeps its label. Hidden in the third is what is salient: {told.salient}. Look whether the "
-        "second still shows what the class is, the third shows nothing of it, and whether what was put in "
-        "place of hidden pixels could be taken for a feature of its own."
+        f"What is salient was found by {told.method}. Hidden in the second picture is everything else that "
+        f"the model sees: it keeps its label. Hidden in the third is what is salient: {told.salient}. Look "
+        "whether the second still shows what the class is, the third shows nothing of it, and whether what "
+        "was put in place of hidden pixels could be taken for a feature of its own."
     )
 
 

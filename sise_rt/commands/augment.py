@@ -10,22 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sise_rt import load
-from sise_rt.augmenting.labels import SALIENT_LABELS, TABLE
+from sise_rt.augmenting.labels import RANDOM, SALIENT_LABELS, TABLE
 from sise_rt.augmenting.occlusion import FILLS
+from sise_rt.augmenting.one_picture import Plan, write
 from sise_rt.augmenting.page import Told, page
-from sise_rt.augmenting.run import (
-    PAGE,
-    RANDOM,
-    Plan,
-    jobs_of,
-    refuse_folder,
-    settings_of_run,
-    write,
-    write_labels,
-)
-from sise_rt.augmenting.run import (
-    augment as augment_pictures,
-)
+from sise_rt.augmenting.run import PAGE, jobs_of, refuse_folder, settings_of_run, write_labels
+from sise_rt.augmenting.run import augment as augment_pictures
 from sise_rt.bulk.items import DONE, FAILED, NO_EVIDENCE, SKIPPED
 from sise_rt.bulk.ledger import opened
 from sise_rt.errors import ArgumentError, MethodError

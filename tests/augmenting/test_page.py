@@ -1,5 +1,7 @@
 """The page: what it shows, and that nothing on it is markup of others."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -42,6 +44,14 @@ def test_twenty_pictures_in_three_forms_and_why_others_have_none(tmp_path, read)
     assert "fill" not in words.split("Settings")[1]
     assert not shown.all("script")
     assert not {"u", "b", "i"} & {tag for tag, _ in shown.elements}
+
+
+def test_a_control_is_called_one(tmp_path, read):
+    words = read(
+        page(tmp_path, lines(tmp_path, 1), CLASSES, replace(TOLD, method="random")).decode("utf-8")
+    ).text
+    assert "This is the control" in words
+    assert "What is salient was found" not in words
 
 
 def test_of_no_picture_there_is_a_page_all_the_same(tmp_path, read):

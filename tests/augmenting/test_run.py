@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 import sise_rt
-from sise_rt.augmenting import run
+from sise_rt.augmenting import one_picture, run
 from sise_rt.augmenting.occlusion import highest_share, random_map
 from sise_rt.bulk.ledger import opened, read_results
 from sise_rt.errors import ArgumentError, NoEvidence, OutputError, Unwritable
 from sise_rt.evaluation.datasets import read_dataset
 from sise_rt.methods import parse
-from sise_rt.pictures.placement import Placement, to_original
+from sise_rt.pictures.placement import to_original
 
 DEMO = Path(sise_rt.__file__).parent / "demo" / "surface.sise"
 
@@ -38,7 +38,7 @@ def data(photos, tmp_path):
 
 def planned(explainer, data, **changed):
     targets = {name: (explainer.manifest.labels.index(name),) for name in ("pit", "patch", "scratch")}
-    plan = run.Plan(
+    plan = one_picture.Plan(
         request=parse("grad-cam"), targets=targets, area=0.2, threshold=None, fill="mean",
         salient_label="background", kept=(), every=False, seed=0, batch_size=8,
     )  # fmt: skip
@@ -105,15 +105,6 @@ def test_what_the_model_does_not_see_stays_as_it_is(explainer, data, augment, tm
     assert line["area"] == round(0.2 * height * height) / (height * height)
 
 
-def test_a_map_finds_its_way_back_as_the_overlay_s_does():
-    map_ = np.zeros((8, 8), np.float32)
-    map_[2, 5] = 1  # whose centre lies in row 12.5, column 20 + 27.5 of the picture
-    placed, seen = to_original(map_, Placement((40, 80), (8, 16), 0, 4, (8, 8)))
-    marked = highest_share(placed, seen, 25 / seen.sum())
-    ys, xs = np.nonzero(marked)
-    assert (ys.mean() + 0.5, xs.mean() + 0.5) == pytest.approx((12.5, 47.5), abs=0.2)
-
-
 def test_all_bits_and_the_way_up_stay(explainer, data, augment, tmp_path):
     for path in data.rglob("*.png"):
         pixels = np.asarray(Image.open(path).convert("RGB"))
@@ -136,39 +127,13 @@ def test_all_bits_and_the_way_up_stay(explainer, data, augment, tmp_path):
     assert upright.shape[:2] == (turned.width, turned.height)
 
 
-def test_of_several_classes_the_surest_is_taken_and_a_sigmoid_has_to_see_it(explainer, data, monkeypatch):
-    explainer = sise_rt.load(DEMO, "cpu")
-    pit, patch = map(explainer.manifest.labels.index, ("pit", "patch"))
-    job, picture = run.Job("x", "x", (patch, pit)), explainer.prepare(data / "pit" / "0.png")
-    line, salient, _ = run.find(explainer, job, picture, planned(explainer, data))
-    assert (line["target"], line["predicted"], salient is None) == (pit, pit, False)
-    explainer.manifest = replace(explainer.manifest, activation="sigmoid")
-    line, salient, _ = run.find(explainer, job, picture, planned(explainer, data))
-    assert (line["status"], line["target"], salient is None) == ("done", pit, False)
-    scratch = explainer.manifest.labels.index("scratch")
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "confidences", lambda *_: np.eye(5)[scratch] + 0.6 * np.eye(5)[pit])
-        line, _, _ = run.find(explainer, job, picture, planned(explainer, data))
-    assert (line["status"], line["predicted"]) == ("done", scratch)  # the other one is there as well
-    absent = replace(job, present=(scratch,))
-    line, salient, _ = run.find(explainer, absent, picture, planned(explainer, data))
-    assert (line["status"], line["message"], salient) == ("skipped", "the model does not see it", None)
-
-
-def test_what_is_no_rgb_is_an_array_of_numpy():
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 4), np.uint8)
-    ending, content = run.encoded(pixels)
-    assert ending == ".npy"
-    assert content.startswith(np.lib.format.MAGIC_PREFIX)
-
-
 def test_the_control_hides_as_much_elsewhere_and_the_same_each_time(explainer, data, augment, tmp_path):
     explained, control = augment(), augment("control", request=None)
     assert [line["area"] for line in explained] == [line["area"] for line in control]
     assert [len(line["files"]) for line in control] == [3, 3, 3]
     job = control[0]["id"]
     size = explainer.prepare(data / job).placement
-    placed, seen = to_original(random_map(size.input, run.chance(0, job, "random")), size)
+    placed, seen = to_original(random_map(size.input, one_picture.chance(0, job, "random")), size)
     changed = (
         read(tmp_path / "control" / control[0]["files"][2])
         != read(tmp_path / "control" / control[0]["files"][0])
@@ -183,12 +148,6 @@ def test_the_control_hides_as_much_elsewhere_and_the_same_each_time(explainer, d
     assert (tmp_path / "seed" / other_seed[0]["files"][1]).read_bytes() != (
         tmp_path / "again" / again[0]["files"][1]
     ).read_bytes()
-
-
-def test_chance_differs_by_seed_picture_and_use():
-    drawn = [run.chance(*by).random() for by in ((0, "a", "x"), (1, "a", "x"), (0, "b", "x"), (0, "a", "y"))]
-    assert len(set(drawn)) == 4
-    assert run.chance(0, "a", "x").random() == drawn[0]
 
 
 def test_pictures_that_cannot_be_occluded_keep_their_originals(data, augment, explainer, monkeypatch):
@@ -220,7 +179,7 @@ def test_a_threshold_that_marks_everything_is_no_augmentation(augment):
     few = augment(threshold=0.9, area=None)
     assert all(0 < line["area"] < 0.2 for line in few)
     assert {line["message"] for line in augment("all", threshold=1e-9, area=None, request=None)} == {
-        run.NOTHING
+        one_picture.NOTHING
     }
 
 
@@ -244,7 +203,7 @@ def test_a_picture_with_another_class_is_done_anew(data, augment, tmp_path):
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(augment, tmp_path, monkeypatch):
-    write, count = run.write, 0
+    write, count = one_picture.write, 0
 
     def full(path, content):
         nonlocal count
@@ -254,7 +213,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(augment, tmp_path, 
         write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "write", full)
+        patch.setattr(one_picture, "write", full)
         with pytest.raises(Unwritable, match="No space left"):
             augment()
     assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 1

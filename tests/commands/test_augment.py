@@ -67,9 +67,9 @@ def test_pictures_labels_and_a_page(augment, data, tmp_path):
 
 KILLED = """
 import os, signal
-from sise_rt.augmenting import run
+from sise_rt.augmenting import one_picture
 
-write, files = run.write, 0
+write, files = one_picture.write, 0
 
 def killed(path, data):
     global files
@@ -79,7 +79,7 @@ def killed(path, data):
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, data)
 
-run.write = killed
+one_picture.write = killed
 from sise_rt.cli import main
 main()
 """
