@@ -14,7 +14,9 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+import sise_rt
 from examples import adversarial
+from sise_rt.commands.group import run as cli
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -158,3 +160,16 @@ def test_adversarial_refuses_in_one_line(small_model, picture, tmp_path, monkeyp
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
     assert not list(tmp_path.glob("out/adversarial.png"))
+
+
+def test_labels_of_an_augmentation_train_without_any_framework(photos, tmp_path):
+    demo = Path(sise_rt.__file__).parent / "demo" / "surface.sise"
+    given = ["augment", photos, "-m", demo, "--format", "folder", "--method", "random", "--limit", 6]
+    assert cli(list(map(str, [*given, "-o", tmp_path / "out"]))) == 0
+    before, after = (
+        {kind: float(loss) for kind, loss in zip(words[1::2], words[2::2], strict=True)}
+        for words in map(str.split, run("read_labels.py", tmp_path / "out").splitlines())
+    )
+    assert before.keys() == {"original", "rest_occluded", "salient_occluded"}
+    assert set(before.values()) == {1.792}  # the logarithm of six classes: five, and the background
+    assert sum(after.values()) < sum(before.values()) - 0.5

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each room may import itself and those before it in its row.
 RUNTIME = (
-    *("base", "pictures", "running", "phases", "methods", "explaining", "bulk", "evaluation", "serve"),
+    *("base", "pictures", "running", "phases", "methods", "explaining", "bulk", "evaluation", "augmenting"),
+    "serve",
     "commands",
 )
 EXPORT = ("ir", "origins", "intake", "canonical", "gradients", "graphs", "proof", "exporting")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,8 @@ import click
 
 from sise_rt import load
 from sise_rt.bulk.claim import claimed
-from sise_rt.errors import MethodError, SiseError
-from sise_rt.evaluation.datasets import FORMATS, WITH_FILE, WITHOUT_TRUTH, read_dataset
+from sise_rt.errors import MethodError
+from sise_rt.evaluation.datasets import WITHOUT_TRUTH, read_dataset
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import run, settings_of_run
 from sise_rt.evaluation.store import SUMMARY
@@ -23,22 +22,31 @@ from sise_rt.methods import Request, parse, repeated
 from sise_rt.metrics.agreement import METRICS as TRUTH
 from sise_rt.metrics.check import CURVES, require_probabilities
 from sise_rt.metrics.check import METRICS as MODEL
-from sise_rt.wording import installing
 
 from .bundle_path import BUNDLE
 from .command import Command
 from .console import complain
+from .data_set import (
+    ANNOTATIONS,
+    BATCH_SIZE,
+    CLASS_MAP,
+    FORMAT,
+    ONLY,
+    fixed_batch,
+    names_in,
+    no_class,
+    refuse_format,
+    targets_of,
+)
 from .evaluation_results import progress_of_images, tell
-from .help_pages import HOW, HOW_MUCH, MACHINE, PICTURES, WHAT, WHERE_TO, option
+from .help_pages import HOW, HOW_MUCH, PICTURES, WHAT, WHERE_TO, option
 from .shared_options import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit_depth
 from .signals import starting
 
 if TYPE_CHECKING:
     from sise_rt.bundle import Manifest
-    from sise_rt.evaluation.samples import Dataset
 
-EXTRA = {"matplotlib": "plots", "jinja2": "the page", "defusedxml": "--format voc"}
-CPU_BATCH, GPU_BATCH = 8, 64  # fixed, not measured: the same numbers whenever an evaluation goes on
+NEEDED = ("matplotlib", "jinja2")  # for the plots and the page
 
 PAPERS = ("ebpg", "miou", "bbox", "drop", "increase")
 """SISE's own metrics."""
@@ -66,28 +74,9 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
     type=click.Path(path_type=Path),
     help="Folder of the data set.",
 )
-@option(
-    "--format",
-    "form",
-    heading=WHAT,
-    required=True,
-    type=click.Choice([*FORMATS]),
-    help="How the data set is laid out.",
-)
-@option(
-    "--annotations",
-    heading=WHAT,
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help=f"Of {', '.join(WITH_FILE)}: the file that has them.",
-)
-@option(
-    "--class-map",
-    heading=WHAT,
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="CSV: a class of the data set, then labels, indices or ranges (151-268) of the model.",
-)
+@FORMAT
+@ANNOTATIONS
+@CLASS_MAP
 @option(
     "--method",
     "methods",
@@ -120,13 +109,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
     type=click.IntRange(1),
     help="Only N pictures, drawn evenly; more can be added later.",
 )
-@option(
-    "--only",
-    heading=HOW_MUCH,
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Names of the pictures to take, one a line, as VOC's ImageSets/Main/test.txt.",
-)
+@ONLY
 @option(
     "--max-box-area",
     heading=HOW_MUCH,
@@ -152,12 +135,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
 @PROVIDER
 @PRECISION
 @THREADS
-@option(
-    "--batch-size",
-    heading=MACHINE,
-    type=click.IntRange(1),
-    help="Images per forward pass; by default 8, on a GPU 64.",
-)
+@BATCH_SIZE
 def evaluate(
     bundle: Path,
     folder: Path,
@@ -194,26 +172,26 @@ def evaluate(
       sise-rt evaluate -m model.sise --data photos --format folder -o report
     """
     metrics = metrics or tuple(name for name in PAPERS if form not in WITHOUT_TRUTH or name in MODEL)
-    _refuse_format(form, annotations)
+    refuse_format(form, annotations, "evaluate", NEEDED)
     requests = _requests(methods)
     _refuse_metrics(metrics, form, step)
     with starting():
         from sise_rt.evaluation.report import write_report  # which draws
 
-        dataset = read_dataset(folder, form, annotations, None if only is None else _lines(only))
+        dataset = read_dataset(folder, form, annotations, names_in(only))
         explainer = load(bundle, provider, threads, precision=precision, oversubscribe=oversubscribe)
     if set(metrics) & set(MODEL):
         require_probabilities(explainer.engine)
-    targets, missing = _targets(dataset, explainer.manifest, class_map)
+    targets, missing = targets_of(dataset, explainer.manifest, class_map)
     if not targets and set(metrics) & set(TRUTH):
-        raise _no_class(folder, missing)
+        raise no_class(folder, missing)
     plan = Plan(
         requests=requests,
         metrics=metrics,
         targets=targets,
         max_box_area=max_box_area,
         step=step,
-        batch_size=batch_size or (CPU_BATCH if explainer.engine.sessions.provider.on_cpu else GPU_BATCH),
+        batch_size=batch_size or fixed_batch(explainer.engine),
         max_pixels=max_pixels,
         bit_depth=bit_depth,
     )
@@ -233,14 +211,6 @@ def evaluate(
 
 
 # -------------------- before the work, not after it
-
-
-def _refuse_format(form: str, annotations: Path | None) -> None:
-    needed = [name for name in EXTRA if name != "defusedxml" or form == "voc"]
-    if missing := [name for name in needed if find_spec(name) is None]:
-        raise SiseError(f"evaluate needs {', '.join(missing)}: {installing('evaluate')}")
-    if annotations is not None and form not in WITH_FILE:
-        raise click.BadParameter(f"--format {form} has no such file", param_hint="--annotations")
 
 
 def _requests(methods: tuple[str, ...]) -> tuple[Request, ...]:
@@ -279,32 +249,3 @@ def _refuse_step(step: int | None, manifest: Manifest) -> None:
     pixels = manifest.input.height * manifest.input.width
     if step is not None and step > pixels:
         raise click.BadParameter(f"the model's input has {pixels} pixels", param_hint="--step")
-
-
-def _no_class(folder: Path, missing: dict[str, str]) -> SiseError:
-    reason = next(iter(missing.values()), "no picture has a class")
-    return SiseError(f"the model has none of the classes in {folder} ({reason}): name them with --class-map")
-
-
-# -------------------- the work
-
-
-def _lines(path: Path) -> list[str]:
-    """What a file lists, one a line."""
-    from sise_rt.evaluation.samples import MAX_ANNOTATION, read_limited
-
-    lines = read_limited(path, MAX_ANNOTATION).decode("utf-8", "surrogateescape").splitlines()
-    return [line.strip() for line in lines if line.strip()]
-
-
-def _targets(
-    dataset: Dataset, manifest: Manifest, class_map: Path | None
-) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """The model's classes for each of the data set's, and why it lacks the others: as `match_classes`."""
-    from sise_rt.evaluation.classes import match_classes, read_class_map
-    from sise_rt.evaluation.samples import Problem
-
-    mapped = {} if class_map is None else read_class_map(class_map)
-    unused = [name for name in mapped if name not in dataset.classes]
-    dataset.problems += [Problem("class of the class map without image", name) for name in unused]
-    return match_classes(dataset.classes, manifest, mapped)

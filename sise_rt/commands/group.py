@@ -27,6 +27,7 @@ MODULES = {  # of the subcommands, in this package, in the order of a first use
     "verify": "verify",
     "explain": "explain",
     "evaluate": "evaluate",
+    "augment": "augment",
     "serve": "serve",
     "methods": "methods",
     "providers": "providers",

@@ -37,7 +37,7 @@ from sise_rt.pictures.placement import preprocess
 from sise_rt.pictures.reading import load_image
 from sise_rt.running.logits import confidences
 
-for needed in command.EXTRA:
+for needed in (*command.NEEDED, "defusedxml"):
     pytest.importorskip(needed, reason="pip install '.[evaluate]'")
 
 METRICS = ("ebpg", "miou", "bbox", "pointing-game", "drop", "increase", "insertion", "deletion")
@@ -793,7 +793,9 @@ def test_classes_that_no_metric_asks_for_are_not_left_out(options):
 
 
 def test_a_missing_package_says_what_to_install(options, monkeypatch):
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "jinja2" else object())
+    monkeypatch.setattr(
+        "sise_rt.commands.data_set.find_spec", lambda name: None if name == "jinja2" else object()
+    )
     assert invoke(*options)[2] == "evaluate needs jinja2: pip install 'sise-rt[evaluate]'"
 
 
