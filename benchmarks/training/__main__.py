@@ -68,8 +68,11 @@ def read_lines(file: Path) -> list[Line]:
 def add_line(file: Path, line: Line) -> None:
     """Keep a finished run, on a line of its own also after one that a kill left unfinished."""
     with open(file, "a+b") as lines:
-        torn = lines.tell() and lines.seek(-1, 2) is not None and lines.read(1) != b"\n"
-        lines.write(b"\n" * bool(torn) + json.dumps(line).encode() + b"\n")
+        torn = False
+        if lines.tell():
+            lines.seek(-1, 2)
+            torn = lines.read(1) != b"\n"
+        lines.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
 
 
 def key(line: Line) -> tuple[Run, int]:
