@@ -18,7 +18,7 @@ from examples.surface import generate
 SIDE = 64
 SURFACES = {"train": 600, "test": 200}  # as many as the largest training set, and a test set
 MARK = 6  # side of the planted mark, pixels
-CARRIED = 0.95  # of the pictures to train with have the mark of their own class, the others a random one
+CARRIED = 0.7  # of the pictures to train with have the mark of their own class, the others a random one
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 80, 230), (230, 210, 40), (200, 50, 210))
 
 
