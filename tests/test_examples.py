@@ -1,6 +1,7 @@
 """The examples run as their first lines say."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_own_torch_model(tmp_path):
     out = run("own_torch_model.py", "-o", tmp_path / "out")
     assert "picture.1.blocks.png" in out
     assert np.load(tmp_path / "out" / "picture.1.npy").shape == (64, 64)
+
+
+def test_train_edda():
+    pytest.importorskip("torch")
+    from examples import train_edda
+
+    done = CliRunner().invoke(train_edda.main, ["--epochs", "3"], catch_exceptions=False)
+    assert "epoch 3: loss " in done.output
+    assert " 0 pictures occluded" in done.output.splitlines()[0]
+    assert " 0 pictures occluded" not in done.output.splitlines()[2]
+    accuracy, alignment = re.search(r"accuracy ([\d.]+); alignment \+([\d.]+)", done.output).groups()
+    assert float(accuracy) > 0.9
+    assert float(alignment) > 0
 
 
 def as_other(model, path, *, half=False, last=False):

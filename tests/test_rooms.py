@@ -29,6 +29,8 @@ BORROWED = dict.fromkeys(EXPORT, ("base",)) | {
     "proof": ("base", "pictures", "running", "phases"),
     "exporting": ("base", "pictures", "running", "phases"),
 }
+TRAINING = ("training",)
+BORROWED |= dict.fromkeys(TRAINING, RUNTIME[: RUNTIME.index("explaining") + 1])  # nobody imports it
 # The modules that lie in no folder of their room.
 LOOSE = {
     **dict.fromkeys(("bundle", "cautions", "errors", "files", "graphs", "manifest", "memory"), "base"),
@@ -56,7 +58,7 @@ class Module:
     Attributes:
         name: as it is imported.
         path: in the checkout.
-        room: one of RUNTIME or EXPORT.
+        room: one of RUNTIME, EXPORT or TRAINING.
     """
 
     name: str
@@ -76,7 +78,7 @@ def room(name: str) -> str:
     if parts[:1] == ["export"]:
         return parts[1] if len(parts) > 1 and parts[1] in EXPORT else "exporting"
     here = LOOSE.get(parts[0], parts[0]) if parts else "explaining"
-    assert here in RUNTIME, f"{name} lies in no room: give {here!r} its place in the order"
+    assert here in (*RUNTIME, *TRAINING), f"{name} lies in no room: give {here!r} its place in the order"
     return here
 
 
@@ -120,6 +122,8 @@ def imports(module: Module, house: dict[str, Module]) -> Iterator[tuple[Module, 
 
 def allowed(room: str, other: str) -> bool:
     """Whether a room may import another."""
+    if room in TRAINING:
+        return other in (*TRAINING, *BORROWED[room])
     if room in EXPORT:
         return other in (*EXPORT[: EXPORT.index(room) + 1], *BORROWED[room])
     return other in RUNTIME[: RUNTIME.index(room) + 1] or (room == "commands" and other in EXPORT)
@@ -140,7 +144,7 @@ def plan() -> tuple[list[str], list[str]]:
                 where = f"{module.path.relative_to(ROOT)}:{line}"
                 backwards.append(f"{where}: {module.room} imports {other.name} ({other.room})")
     lines = [f"{len(files)} rooms, {len(house)} files, {between.total()} imports between rooms"]
-    for name in (*RUNTIME, *EXPORT):
+    for name in (*RUNTIME, *TRAINING, *EXPORT):
         others = ", ".join(f"{other} {count}" for (at, other), count in sorted(between.items()) if at == name)
         lines.append(f"{name}: {files[name]} files; imports {others or 'nothing'}")
     return [*lines, f"{len(backwards)} backwards"], backwards
@@ -173,6 +177,26 @@ def test_the_order_is_seen(tmp_path):
     assert not allowed("phases", "methods")
     assert not allowed("evaluation", "exporting")
     assert not allowed("graphs", "running")
+    assert allowed("training", "explaining")
+    assert not allowed("training", "bulk")
+    assert not allowed("commands", "training")
+
+
+def test_torch_stays_in_its_rooms():
+    """Also late inside functions: what explains needs none of it; only training and the export have it."""
+    named = {}
+    for module in modules().values():
+        for node in statements(ast.parse(module.path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            else:
+                continue
+            if any(name.partition(".")[0] in ("torch", "torchvision", "timm") for name in names):
+                named[f"{module.path.relative_to(ROOT)}:{node.lineno}"] = module.room
+    assert set(named.values()) >= set(TRAINING)
+    assert {where: room for where, room in named.items() if room in RUNTIME} == {}
 
 
 def test_no_module_bears_the_name_of_a_function_of_its_package():

@@ -20,6 +20,7 @@ NEEDED = {
     "industrial": ("torch",),
     "origins": ("torch",),
     "parity": ("torch",),
+    "training": ("torch",),
     "zoo": ("torch",),
 }
 

@@ -1,0 +1,125 @@
+"""Whether explanations in training are worth it: eight ways to train a small network, on three sets.
+
+    python -m benchmarks.training -o FOLDER --quick
+    python -m benchmarks.training -o FOLDER
+
+The sets are generated surfaces with a planted mark that goes with the class in training alone, NEU-DET, and
+magnetic tiles, at 64 px; every arm has the same pictures, epochs and seeds. A finished run is a line of
+FOLDER/runs.jsonl and is not run again, so that an interrupted study goes on. Several processes may share the
+work, each with sets, arms or seeds of its own. `--quick` is the surfaces, one size, three seeds; `--tables`
+prints what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.training.arms import ARMS, EPOCHS, Task
+from benchmarks.training.data import SETS, SIZES, Data
+from benchmarks.training.measured import measured
+from benchmarks.training.tables import Line, tables
+
+Run = tuple[str, int, int, str]  # set, size, seed, arm
+QUICK_SIZE = 300
+
+
+def run_one(data: Data, run: Run, epochs: int) -> Line:
+    """Train and measure; the order, the weights and the augmentation hang on the seed alone."""
+    name, size, seed, arm = run
+    torch.manual_seed(seed)
+    train = data.train.images[:size]
+    mean, std = (getattr(train, what)(dim=(0, 2, 3)).view(1, 3, 1, 1) for what in ("mean", "std"))
+
+    def prepare(images: torch.Tensor) -> torch.Tensor:
+        return (images - mean) / std
+
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        rng = torch.Generator().manual_seed(seed)
+        task = Task(prepare(train), data.train.labels[:size], data.classes, rng, epochs, Path(scratch))
+        model = ARMS[arm](task)
+    seconds = time.perf_counter() - start
+    found = measured(model, data.test, prepare, data.classes)
+    told = {"set": name, "size": size, "seed": seed, "arm": arm, "epochs": epochs, "trained-on": len(train)}
+    rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in found.items()}
+    whole = time.perf_counter() - start
+    return told | rounded | {"seconds": round(seconds, 1), "with-measuring": round(whole, 1)}
+
+
+def read_lines(file: Path) -> list[Line]:
+    """The finished runs; a line that a kill left unfinished is no run."""
+    lines = []
+    for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def add_line(file: Path, line: Line) -> None:
+    """Keep a finished run, on a line of its own also after one that a kill left unfinished."""
+    with open(file, "a+b") as lines:
+        torn = False
+        if lines.tell():
+            lines.seek(-1, 2)
+            torn = lines.read(1) != b"\n"
+        lines.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
+
+
+def key(line: Line) -> tuple[Run, int]:
+    """What a run is: set, size, seed, arm; and its epochs."""
+    return (line["set"], line["size"], line["seed"], line["arm"]), line["epochs"]
+
+
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What is asked for, with everything that is left out filled in."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true", help="surfaces, one size, three seeds")
+    parser.add_argument("--sets", nargs="+", choices=SETS, help="default: all")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="default: all")
+    parser.add_argument("--sizes", nargs="+", type=int, help="pictures to train with; default: three a set")
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 to 4")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tables", action="store_true", help="print what is there, and run nothing")
+    options = parser.parse_args(arguments)
+    options.sets = options.sets or (["surfaces"] if options.quick else list(SETS))
+    options.seeds = options.seeds or list(range(3 if options.quick else 5))
+    if options.quick and not options.sizes:
+        options.sizes = [QUICK_SIZE]
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is not there yet, and print the tables."""
+    options = options_of(arguments)
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "runs.jsonl"
+    for name in () if options.tables else options.sets:
+        asked = itertools.product([name], options.sizes or SIZES[name], options.seeds, options.arms)
+        done = {key(line) for line in read_lines(file)}
+        if todo := [run for run in asked if (run, options.epochs) not in done]:
+            data = SETS[name](options.out)
+            for run in todo:
+                line = run_one(data, run, options.epochs)
+                add_line(file, line)
+                told = ", ".join(map(str, run))
+                print(f"{told}: accuracy {line['accuracy']:.3f}, {line['with-measuring']} s", flush=True)
+    print(*tables([line for line in read_lines(file) if line["epochs"] == options.epochs]), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
