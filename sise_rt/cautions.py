@@ -27,7 +27,7 @@ CAUTIONS: Mapping[str, str] = {
     "pages-ignored": "The file has further pages, which are not read.",
     "pages-as-channels": "The file's pages are taken as the model's channels.",
     "preview": "The file holds a preview of reduced size only, which is explained.",
-    "cropped": "The model does not see more than a quarter of the picture.",
+    "cropped": "More than a quarter of the picture is cropped away, and the model does not see it.",
     "all-classes": "More classes were asked for than the model has.",
     "sure-of-nothing": "The highest confidence is below 0.1, and the preprocessing was assumed.",
     "block-skipped": "A block tells nothing of the target, and is left out of the map.",

@@ -1,7 +1,7 @@
 // Explain a picture with onnxruntime-node and a single file, without Python.
 //
-//   sise-rt export model.onnx --single-file --with-preprocessing --required-inputs -o explain.onnx
-//   npm install && node explain.js explain.onnx picture.ppm [target] [max_masks]
+//   sise-rt export model.sise --single-file --with-preprocessing --required-inputs -o explain.onnx
+//   npm install --ignore-scripts && node explain.js explain.onnx picture.ppm [target] [max_masks]
 //
 // Writes explanation.pgm, the map over the model's input. The picture is a binary PPM (P6), which needs no
 // library; a service hands over the pixels that its own decoder gives.

@@ -37,6 +37,8 @@ APPLIES = frozenset(
     "images bundle targets top_k methods mu fusion out outputs blocks report map_size size outline palette "
     "plain transparent compare as_json quiet bit_depth max_pixels provider threads".split()
 )
+# Those that make a bundle score fewer masks, which a single file does by a higher mu.
+FEWER = frozenset("preset max_passes max_seconds".split())
 # The arguments that it arrives in.
 ARGUMENTS = "images targets top_k methods mu fusion writing drawing machine bit_depth max_pixels".split()
 
@@ -174,8 +176,9 @@ def _refuse_options(file: Path) -> None:
         name = str(parameter.name)
         source = context.get_parameter_source(name)
         if name not in APPLIES and source not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP, None):
+            fewer = ", or --mu for fewer masks" if name in FEWER else ""
             shown = "/".join((*parameter.opts[:1], *parameter.secondary_opts[:1]))
-            raise click.UsageError(f"{shown} does not apply to {file}, a single file: use a bundle")
+            raise click.UsageError(f"{shown} does not apply to {file}, a single file: use a bundle{fewer}")
 
 
 def _mu(file: Path, own: str, methods: Sequence[Request], mu: float | None, fusion: str | None) -> float:

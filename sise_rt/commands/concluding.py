@@ -19,7 +19,7 @@ from sise_rt.wording import counted
 from .console import complain, say
 from .writing_options import Writing
 
-RESUME = "the same command goes on with it where it was"
+RESUME = "the same command, given again, goes on where this run ended"
 AGAIN = "--retry-failed tries again"
 NAMES = {DONE: "done", NO_EVIDENCE: "without evidence", SKIPPED: "skipped", FAILED: "failed"}
 

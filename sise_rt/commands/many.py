@@ -90,7 +90,7 @@ def _left(items: Sequence[Item], ledger: Ledger, writing: Writing, *, skip: bool
         are = "is" if there == 1 else "are"
         failed = sum(ledger.statuses.get(item.id) == FAILED for item in items)
         again = f", {failed} of them failed: {AGAIN}" if failed else ""
-        say(f"note: {there} of {counted(len(items), 'picture')} {are} there already{again}", err=True)
+        say(f"note: {there} of {counted(len(items), 'picture')} {are} in this run already{again}", err=True)
     return left
 
 

@@ -75,7 +75,9 @@ def test_the_same_command_does_what_is_not_there(explain, cameras, tmp_path):
     code, printed, err = explain("photos", "-o", out)
     assert code == 1  # one failed before
     assert "->" not in printed
-    assert "note: 3 of 3 pictures are there already, 1 of them failed: --retry-failed tries again\n" in err
+    assert (
+        "note: 3 of 3 pictures are in this run already, 1 of them failed: --retry-failed tries again\n" in err
+    )
     assert (out / "results.jsonl").read_bytes() == before
     code, _, err = explain("photos/cam1", "-o", out)
     assert (code, "failed" in err) == (0, False)  # what failed is in the other folder
@@ -89,7 +91,7 @@ def test_the_same_command_does_what_is_not_there(explain, cameras, tmp_path):
     assert [line.split(":")[0] for line in printed.splitlines() if "->" in line] == ["cam2/bad.png"]
     assert ends(out)["cam2/bad.png"] == "done"
     shutil.copy(cameras / "cam1" / "0.png", cameras / "more.png")
-    assert "note: 3 of 4 pictures are there already\n" in explain("photos", "-o", out)[2]
+    assert "note: 3 of 4 pictures are in this run already\n" in explain("photos", "-o", out)[2]
     assert len(lines(out)) == 4
 
 
@@ -361,7 +363,7 @@ def test_sigterm_finishes_the_picture_in_hand(photos, tmp_path):
     assert "taken" in printed
     assert [line["status"] for line in lines(out)] == ["done"] * len(told)
     assert 2 <= len(told) < 10
-    assert f"note: {out}: ended by SIGTERM, what was finished is kept; the same command goes on" in err
+    assert f"note: {out}: ended by SIGTERM, what was finished is kept; the same command, given again, goes on" in err
     assert "error" not in err
     assert all((out / name).is_file() for line in lines(out) for name in line["files"])
 
