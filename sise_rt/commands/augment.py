@@ -219,7 +219,7 @@ def augment(
             told = Told(manifest.name, plan.method, words, settings, plan.max_pixels)
             write(out / PAGE, page(out, lines, classes, told))
     except KeyboardInterrupt:
-        complain(f"the same command goes on with {out} where it was")
+        complain(f"the same command, given again, goes on with {out}")
         raise
     if not quiet:
         say(*_summary(lines, dataset, missing), f"{out / TABLE}", f"{out / PAGE}")

@@ -202,7 +202,7 @@ def evaluate(
             with progress_of_images(quiet) as progress:
                 outcome = run(explainer, dataset, plan, report, settings, limit=limit, progress=progress)
         except KeyboardInterrupt:
-            complain(f"the same command goes on with {report} where it was")
+            complain(f"the same command, given again, goes on with {report}")
             raise
         summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
         write_whole(report / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
