@@ -25,7 +25,7 @@ from .signals import starting
 
 LISTENS, LIMITS, ENDS = "Where it listens", "Limits", "Jobs, and the end"
 MOUNTED = "/mnt/models"  # where KServe puts what STORAGE_URI names
-NAME = re.compile(r"\*|[\w.-]+", re.ASCII)  # of a host
+NAME = re.compile(r"\*|\w[\w.-]*", re.ASCII)  # of a host
 
 
 class Served(BundlePath):
@@ -265,7 +265,7 @@ def _hosts(given: tuple[str, ...], *, closed: bool) -> tuple[str, ...]:
     for name in given:
         if not NAME.fullmatch(name):
             raise click.UsageError(f"--allow-host {name!r} is no name: without scheme, port or path")
-    return ("localhost", *given) if given or closed else ("*",)
+    return ("localhost", *(name.rstrip(".") for name in given)) if given or closed else ("*",)
 
 
 def _token(file: Path) -> str:

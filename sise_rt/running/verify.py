@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def verify(engine: Engine) -> dict[str, float]:
         output = confidences(output, manifest.activation)
     errors = {
         "logits": relative_error(output, probe.output),
-        "maps": max(_means_error(a[0], m) for a, m in zip(linked.maps, probe.map_means, strict=True)),
+        "maps": _maps_error(linked.maps, probe.map_means),
     }
     heads = run_heads(sessions, targets, linked)
     if linked.alphas:
@@ -110,6 +110,11 @@ def verify(engine: Engine) -> dict[str, float]:
     if "forward" in sessions.specs:
         errors |= score_errors(sessions, image, targets, linked.maps)
     return errors
+
+
+def _maps_error(maps: Sequence[np.ndarray], means: Sequence[np.ndarray]) -> float:
+    errors = [_means_error(block[0], stored) for block, stored in zip(maps, means, strict=True)]
+    return float(np.max(errors))  # NaN stays
 
 
 def _means_error(maps: np.ndarray, means: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import sys
@@ -39,7 +40,8 @@ def protocol_within(seconds: float) -> type[asyncio.Protocol]:
             transport.set_write_buffer_limits(0)  # writing pauses until all is sent, so what is left shrinks
             if hasattr(socket, "TCP_NOTSENT_LOWAT"):
                 own = transport.get_extra_info("socket")
-                own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, AHEAD)
+                with contextlib.suppress(OSError):  # of a client that is gone already, as macOS has it
+                    own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, AHEAD)
             self._before: Any = self.cycle
             self._unread = 0  # bytes, at the last look; 0 where all was read since
             self._look_later()
@@ -79,8 +81,10 @@ def protocol_within(seconds: float) -> type[asyncio.Protocol]:
             start = h11.Response(
                 status_code=refused.status, headers=headers, reason=STATUS_PHRASES[refused.status]
             )
-            for event in (start, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
+            self.transport.write(self.conn.send(start) or b"")
+            if self.cycle is None or self.cycle.scope["method"] != "HEAD":  # whose answer has no body
+                self.transport.write(self.conn.send(h11.Data(data=bytes(answer.body))) or b"")
+            self.transport.write(self.conn.send(h11.EndOfMessage()) or b"")
 
         def connection_lost(self, exc: Exception | None) -> None:
             """Look no more."""

@@ -99,7 +99,7 @@ def test_limits_reach_the_server(begun, sise, small_bundle, tmp_path):
         (("--allow-host", "*"), ("localhost", "*")),
         (("--token-file", "token"), ("*",)),
         (("--host", "0.0.0.0"), ("*",)),
-        (("--host", "0.0.0.0", "--allow-host", "a.example"), ("localhost", "a.example")),
+        (("--host", "0.0.0.0", "--allow-host", "a.example."), ("localhost", "a.example")),
     ],
 )
 def test_by_which_names_it_is_reached(begun, sise, small_bundle, tmp_path, monkeypatch, options, hosts):
@@ -140,6 +140,7 @@ def test_wrong_use_is_one_line(begun, sise, small_bundle, tmp_path):
             ([small_bundle, "--root-path", "x"], "begins with a slash"),
             ([small_bundle, "--allow-host", "http://a.example"], "without scheme, port or path"),
             ([small_bundle, "--allow-host", ""], "without scheme, port or path"),
+            ([small_bundle, "--allow-host", ".example.com"], "without scheme, port or path"),
             ([small_bundle, "--provider", "plugin:none"], "none"),
         ):
             code, out, err = sise("serve", "--port", 0, *arguments)

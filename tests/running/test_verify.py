@@ -142,6 +142,21 @@ def test_other_weights_are_found_out(bundle):
     assert "chain" not in found, "the graphs agree with each other"
 
 
+@pytest.mark.parametrize("block", [0, -1])
+def test_what_is_no_number_fails_in_any_block(small_bundle, monkeypatch, block):
+    engine = sise_rt.load(small_bundle, "cpu").engine
+    real = type(engine).features
+
+    def features(self, images, targets):
+        linked = real(self, images, targets)
+        maps = [a.copy() for a in linked.maps]
+        maps[block][..., 0, 0] = np.nan
+        return linked._replace(maps=maps)
+
+    monkeypatch.setattr(type(engine), "features", features)
+    assert np.isnan(verify(engine)["maps"])
+
+
 def test_failures_name_what_is_above_or_no_number():
     errors = {"logits": 1e-9, "maps": float("nan"), "chain": 1.0}
     assert failures(errors, TOLERANCES) == ["maps nan is above 1e-03", "chain 1.0e+00 is above 1e-04"]

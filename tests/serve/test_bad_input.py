@@ -162,6 +162,14 @@ def test_what_is_no_http_after_its_head_is_refused(strict, path, caplog):
     assert "Traceback" not in caplog.text
 
 
+def test_what_is_no_http_after_a_head_request_is_refused_without_a_body(strict, caplog):
+    head = b"HEAD / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    content = strict.raw(head + b"zz\r\n")
+    assert content.startswith(b"HTTP/1.1 400 ")
+    assert content.endswith(b"\r\n\r\n")
+    assert "Traceback" not in caplog.text
+
+
 def test_what_is_no_http_after_an_answer_is_refused(strict):
     content = strict.raw(LIVE + b"nonsense\r\n\r\n")
     assert re.findall(rb"HTTP/1\.1 (\d+) ", content) == [b"200", b"400"]
