@@ -363,7 +363,8 @@ def test_sigterm_finishes_the_picture_in_hand(photos, tmp_path):
     assert "taken" in printed
     assert [line["status"] for line in lines(out)] == ["done"] * len(told)
     assert 2 <= len(told) < 10
-    assert f"note: {out}: ended by SIGTERM, what was finished is kept; the same command, given again, goes on" in err
+    again = "what was finished is kept; the same command, given again, goes on"
+    assert f"note: {out}: ended by SIGTERM, {again}" in err
     assert "error" not in err
     assert all((out / name).is_file() for line in lines(out) for name in line["files"])
 
