@@ -35,12 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=10_000, help="of memory")
     parser.add_argument("--rounds", type=int, default=3, help="of load")
     parser.add_argument("--pictures", type=int, default=32, help="of each round of load")
+    parser.add_argument("--preset", choices=("exact", "fast"), default="exact", help="of load")
     parser.add_argument("--kills", type=int, default=200)
     given = parser.parse_args(arguments)
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     told = {
-        "load": lambda: load(given.rounds, given.pictures),
+        "load": lambda: load(given.rounds, given.pictures, given.preset),
         "memory": lambda: memory(given.requests),
         "full": full,
         "faults": faults,

@@ -18,13 +18,12 @@ from benchmarks.timing import spread
 from sise_rt.serve.models import built_in, example_picture
 
 CLIENTS = (1, 4, 16)
-EXPLAIN = "/explain?preset=fast"
 FIRST = 500  # requests before memory is looked at
 BETWEEN = 0.05  # seconds between two questions for health
 KEEP = 10  # seconds that results of jobs are kept: longer than a busy machine lets a client wait for one
 
 
-def load(rounds: int, pictures: int) -> Iterator[str]:
+def load(rounds: int, pictures: int, preset: str) -> Iterator[str]:
     """The rate of the service over that of the loop, and how fast health is told meanwhile."""
     data = example_picture().read_bytes()
     explainer = sise_rt.load(built_in())
@@ -32,13 +31,13 @@ def load(rounds: int, pictures: int) -> Iterator[str]:
 
     def bare() -> None:
         for _ in range(pictures):
-            explainer.explain(explainer.prepare(data), preset="fast").png()
+            explainer.explain(explainer.prepare(data), preset=preset).png()
 
     bare()
     with served("--queue", "32") as (client, _):
 
         def by(clients: int) -> None:
-            _each(clients, [lambda: _served(client, data)] * pictures)
+            _each(clients, [lambda: _served(client, data, preset)] * pictures)
 
         by(4)
         for _ in range(rounds):
@@ -58,8 +57,8 @@ def load(rounds: int, pictures: int) -> Iterator[str]:
     )
 
 
-def _served(client: Client, data: bytes) -> None:
-    status, _, content = client.ask("POST", EXPLAIN, data)
+def _served(client: Client, data: bytes, preset: str) -> None:
+    status, _, content = client.ask("POST", f"/explain?preset={preset}", data)
     assert (status, content[:4]) == (200, b"\x89PNG"), content
 
 
@@ -142,7 +141,7 @@ def full() -> Iterator[str]:
     """Many clients before a short queue."""
     data = example_picture().read_bytes()
     with served("--queue", "2") as (client, _), ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda _: client.ask("POST", EXPLAIN, data), range(64)))
+        answers = list(pool.map(lambda _: client.ask("POST", "/explain?preset=fast", data), range(64)))
         counted = client.ask("GET", "/metrics")[2].decode()
     statuses = [status for status, *_ in answers]
     refused = [headers for status, headers, _ in answers if status == 429]
