@@ -86,6 +86,39 @@ def test_other_files_are_refused_in_words(model, small_model, tmp_path):
 
 
 @node
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("labels", None),
+        ("labels", "{"),
+        ("labels", "[1]"),
+        ("preprocessing", "null"),
+        ("preprocessing", "{}"),
+        ("preprocessing", '{"input_size": [3, 0, 8], "crop_pct": 1, "crop_mode": "center"}'),
+        ("sise_rt.warnings", '"text"'),
+    ],
+)
+def test_metadata_of_another_shape_are_refused_by_name(model, tmp_path, key, value):
+    other = onnx.load(model)
+    entry = next(entry for entry in other.metadata_props if entry.key == key)
+    if value is None:
+        other.metadata_props.remove(entry)
+    else:
+        entry.value = value
+    onnx.save(other, tmp_path / "other.onnx")
+    told = asked("told(() => factsOf(files[0], 'm'))", tmp_path / "other.onnx")
+    assert told.startswith(f"m says nothing of use in its metadata {key}. Export it again: sise-rt export")
+
+
+@node
+def test_a_file_without_labels_has_none(model, tmp_path):
+    other = onnx.load(model)
+    next(entry for entry in other.metadata_props if entry.key == "labels").value = "null"
+    onnx.save(other, tmp_path / "other.onnx")
+    assert asked("factsOf(files[0], 'm').labels", tmp_path / "other.onnx") == []
+
+
+@node
 def test_where_the_model_looks():
     cases, expected = [], []
     for mode, share, assumed in (("center", 0.875, False), ("squash", 0.9, False), ("center", 1.0, True)):

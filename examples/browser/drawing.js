@@ -16,6 +16,7 @@ export async function pixelsOf(file) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, width, height);
+  bitmap.close();
   if (context.getImageData(0, 0, width, height).data.some((value, at) => at % 4 === 3 && value < 255)) {
     notes.push("What is transparent in the picture is taken as white.");
     context.globalCompositeOperation = "destination-over";

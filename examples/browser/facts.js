@@ -1,6 +1,6 @@
 // What a single file says of itself. ONNX Runtime for JavaScript gives no access to metadata, so it is read here.
 
-const EXPORT = "sise-rt export model.onnx --single-file --with-preprocessing --required-inputs";
+const EXPORT = "sise-rt export model.sise --single-file --with-preprocessing --required-inputs";
 const FORMAT = "1";
 const GRAPH = 7; // fields of ONNX's ModelProto
 const METADATA = 14;
@@ -54,6 +54,27 @@ export function metadata(bytes, name) {
   return found;
 }
 
+const numbers = (value, count) =>
+  Array.isArray(value) && value.length === count && value.every((number) => Number.isFinite(number) && number > 0);
+
+/** What a value of the metadata has to be, by its key. */
+const SHAPES = {
+  labels: (value) => value === null || (Array.isArray(value) && value.every((label) => typeof label === "string")),
+  preprocessing: (value) => numbers(value?.input_size, 3) && numbers([value.crop_pct], 1) && typeof value.crop_mode === "string",
+  "sise_rt.warnings": (value) => Array.isArray(value) && value.every((warning) => typeof warning === "string"),
+};
+
+/** A value that the metadata have as JSON. Throws an Error where it is not what it has to be. */
+function valueOf(found, key, name) {
+  try {
+    const value = JSON.parse(found[key]);
+    if (SHAPES[key](value)) return value;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new Error(`${name} says nothing of use in its metadata ${key}. Export it again: ${EXPORT}`);
+}
+
 /** Labels, preprocessing, method, activation and warnings. Throws an Error where the page cannot use the file. */
 export function factsOf(bytes, name) {
   const found = metadata(bytes, name);
@@ -67,9 +88,9 @@ export function factsOf(bytes, name) {
     name: found["sise_rt.name"],
     method: found["sise_rt.method"],
     activation: found["sise_rt.activation"],
-    labels: JSON.parse(found.labels),
-    preprocessing: JSON.parse(found.preprocessing),
-    warnings: JSON.parse(found["sise_rt.warnings"]),
+    labels: valueOf(found, "labels", name) ?? [],
+    preprocessing: valueOf(found, "preprocessing", name),
+    warnings: valueOf(found, "sise_rt.warnings", name),
   };
 }
 

@@ -19,7 +19,7 @@ const WHY = [
 const byId = (id) => document.getElementById(id);
 const show = (id, shown = true) => (byId(id).hidden = !shown);
 const engine = new Engine();
-const state = { model: null, picture: null, target: BEST, question: null, threads: 1 };
+const state = { model: null, picture: null, target: BEST, question: null, choice: null, threads: 1 };
 
 const named = (index) => {
   const label = state.model.facts.labels[index];
@@ -46,6 +46,7 @@ async function takeModel(bytes, name) {
   forget();
   phase("reading");
   state.model = null;
+  byId("model").textContent = "";
   try {
     state.model = { bytes, name, facts: factsOf(bytes, name) };
   } catch (error) {
@@ -62,15 +63,21 @@ async function takeModel(bytes, name) {
 }
 
 async function takeBeside() {
-  let answer = null;
+  const choice = (state.choice = {});
+  let bytes = null;
   try {
-    answer = await fetch(BESIDE, { cache: "no-cache" });
-    if (answer.ok) return await takeModel(new Uint8Array(await answer.arrayBuffer()), BESIDE);
+    const answer = await fetch(BESIDE, { cache: "no-cache" });
+    if (answer.ok) bytes = new Uint8Array(await answer.arrayBuffer());
   } catch {
-    answer = null; // the server is gone
+    bytes = null; // the server is gone, or went meanwhile
+  }
+  if (choice !== state.choice) return; // somebody chose a model meanwhile
+  if (bytes) {
+    await takeModel(bytes, BESIDE);
+    return;
   }
   phase("ready");
-  say(`There is no ${BESIDE} beside this page. Choose another model, or put one there: sise-rt export model.onnx ` +
+  say(`No ${BESIDE} came from beside this page. Choose another model, or put one there: sise-rt export model.sise ` +
     "--single-file --with-preprocessing --required-inputs");
 }
 
@@ -271,8 +278,13 @@ function again(target) {
 async function picked(files) {
   const [file] = files;
   if (!file) return;
-  if (file.name?.endsWith(".onnx")) await takeModel(new Uint8Array(await file.arrayBuffer()), file.name);
-  else await takePicture(file);
+  if (!file.name?.endsWith(".onnx")) {
+    await takePicture(file);
+    return;
+  }
+  const choice = (state.choice = {});
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (choice === state.choice) await takeModel(bytes, file.name);
 }
 
 for (const [button, input] of [["choose", "file"], ["another", "file"], ["choose-model", "model-file"]]) {

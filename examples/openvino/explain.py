@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import openvino
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def prepared(path, spec):
@@ -20,8 +20,9 @@ def prepared(path, spec):
     channels, height, width = spec["input_size"]
     if channels != 3 or spec["crop_mode"] != "center":
         sys.exit("error: this example knows colour pictures and crops of the middle")
-    image = Image.open(path).convert("RGB")
-    scale = max(width / image.width, height / image.height) / spec["crop_pct"]
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    stays = spec.get("crop_assumed") and image.size == (width, height)
+    scale = max(width / image.width, height / image.height) / (1 if stays else spec["crop_pct"])
     size = (int(scale * image.width + 1e-6), int(scale * image.height + 1e-6))
     image = image.resize(size, Image.Resampling[spec["interpolation"].upper()])
     left, top = round((image.width - width) / 2), round((image.height - height) / 2)
@@ -51,4 +52,6 @@ def main(file, picture):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python explain.py explain.onnx picture.jpg")
     main(*sys.argv[1:])
