@@ -38,10 +38,7 @@ def protocol_within(seconds: float) -> type[asyncio.Protocol]:
             """Begin to look."""
             super().connection_made(transport)
             transport.set_write_buffer_limits(0)  # writing pauses until all is sent, so what is left shrinks
-            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-                own = transport.get_extra_info("socket")
-                with contextlib.suppress(OSError):  # of a client that is gone already, as macOS has it
-                    own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, AHEAD)
+            _take_less_ahead(transport.get_extra_info("socket"))
             self._before: Any = self.cycle
             self._unread = 0  # bytes, at the last look; 0 where all was read since
             self._look_later()
@@ -92,6 +89,13 @@ def protocol_within(seconds: float) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
     return cast("type[asyncio.Protocol]", Within)
+
+
+def _take_less_ahead(connection: socket.socket) -> None:
+    """Have the system take no more than `AHEAD` bytes ahead of a client, where it can be told."""
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):  # of a client that is gone already, as macOS has it
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, AHEAD)
 
 
 def _refused(error: BaseException | None) -> Refused:

@@ -18,14 +18,12 @@ each image and its label, of any range. A model gives logits (N, outputs). Whate
 from __future__ import annotations
 
 from sise_rt.errors import SiseError
+from sise_rt.wording import installing
 
 try:
     import torch  # noqa: F401
 except ImportError as error:
-    raise SiseError(
-        "training with explanations needs torch: pip install torch (or '.[cpu,training]' in a clone of "
-        "sise-rt)"
-    ) from error
+    raise SiseError(f"training with explanations needs torch: {installing('training')}") from error
 
 from .cam import find_layer, grad_cam
 from .edda import Edda, Occluded, edda_loss, joined

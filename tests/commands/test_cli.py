@@ -51,6 +51,7 @@ def test_commands_are_those_of_the_design(sise):
     assert COMMANDS == [
         "accuracy",
         "amend",
+        "augment",
         "demo",
         "evaluate",
         "explain",

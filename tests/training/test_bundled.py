@@ -66,6 +66,4 @@ def test_without_torch_it_says_what_to_install():
     code = "import sys; sys.modules['torch'] = None; import sise_rt.training"
     failed = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert failed.returncode == 1
-    assert failed.stderr.rstrip().endswith(
-        "needs torch: pip install torch (or '.[cpu,training]' in a clone of sise-rt)"
-    )
+    assert failed.stderr.rstrip().endswith("needs torch: pip install 'sise-rt[training]'")
