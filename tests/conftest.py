@@ -5,6 +5,7 @@ Every record that any of them makes is held against the schema of records.
 
 import importlib.util
 import json
+import subprocess
 import sys
 import warnings
 from contextlib import ExitStack
@@ -28,6 +29,20 @@ def material() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no material at {folder}: set SISE_RT_MATERIAL")
     return folder
+
+
+@pytest.fixture(scope="session")
+def alone():
+    """The function `alone(code, *arguments)`: what code prints as JSON, in a process of its own.
+
+    Memory is measured there: other tests' servers and pools would count too.
+    """
+
+    def run(code: str, *arguments: object):
+        command = [sys.executable, "-P", "-c", code, *map(str, arguments)]
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+    return run
 
 
 @pytest.fixture(scope="session", autouse=True)
