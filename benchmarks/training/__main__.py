@@ -4,16 +4,16 @@
     python -m benchmarks.training -o FOLDER
 
 The sets are generated surfaces with a planted mark that goes with the class in training alone, NEU-DET, and
-magnetic tiles, at 64 px; every arm has the same pictures, epochs and seeds. A finished run is a line of
-FOLDER/runs.jsonl and is not run again, so that an interrupted study goes on. Several processes may share the
-work, each with sets, arms or seeds of its own. `--quick` is the surfaces, one size, three seeds; `--tables`
-prints what is there.
+magnetic tiles, at 64 px; every arm has the same pictures, steps and seeds. A finished run is a line of
+FOLDER/runs.jsonl and is not run again, so that an interrupted study goes on; lines of other settings stay and
+are left alone. Several processes may share the work, each with sets or arms of its own. `--quick` is the
+surfaces, one size, three seeds; `--tables` prints what is there.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import hashlib
 import json
 import tempfile
 import time
@@ -22,20 +22,30 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.training.arms import ARMS, EPOCHS, Task
-from benchmarks.training.data import SETS, SIZES, Data
-from benchmarks.training.measured import measured
+from benchmarks.training import arms, data, measured
+from benchmarks.training.arms import ARMS, Task
+from benchmarks.training.data import SETS, SIZES, STEPS, Data
 from benchmarks.training.tables import Line, tables
 
 Run = tuple[str, int, int, str]  # set, size, seed, arm
 QUICK_SIZE = 300
 
 
-def run_one(data: Data, run: Run, epochs: int) -> Line:
+def settings() -> str:
+    """What the figures of a run depend on besides the run: lines of other settings are not of this study."""
+    told = (
+        *(arms.BATCH, arms.RATE, arms.WIDTHS, arms.LAYER, arms.WARM_UP, arms.EVERY, arms.WEIGHTS),
+        *(data.SIDE, data.SURFACES, data.MARK, data.CARRIED, measured.EXPLAINED),
+    )
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
+
+
+def run_one(pictures: Data, run: Run, steps: int) -> Line:
     """Train and measure; the order, the weights and the augmentation hang on the seed alone."""
     name, size, seed, arm = run
     torch.manual_seed(seed)
-    train = data.train.images[:size]
+    train, labels = pictures.train.images[:size], pictures.train.labels[:size]
+    epochs = max(1, round(steps / (len(train) // arms.BATCH)))
     mean, std = (getattr(train, what)(dim=(0, 2, 3)).view(1, 3, 1, 1) for what in ("mean", "std"))
 
     def prepare(images: torch.Tensor) -> torch.Tensor:
@@ -44,11 +54,11 @@ def run_one(data: Data, run: Run, epochs: int) -> Line:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         rng = torch.Generator().manual_seed(seed)
-        task = Task(prepare(train), data.train.labels[:size], data.classes, rng, epochs, Path(scratch))
+        task = Task(prepare(train), labels, pictures.classes, rng, epochs, Path(scratch))
         model = ARMS[arm](task)
     seconds = time.perf_counter() - start
-    found = measured(model, data.test, prepare, data.classes)
-    told = {"set": name, "size": size, "seed": seed, "arm": arm, "epochs": epochs, "trained-on": len(train)}
+    found = measured.measured(model, pictures.test, prepare, pictures.classes)
+    told = {"settings": settings(), "set": name, "size": size, "seed": seed, "arm": arm, "steps": steps}
     rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in found.items()}
     whole = time.perf_counter() - start
     return told | rounded | {"seconds": round(seconds, 1), "with-measuring": round(whole, 1)}
@@ -75,9 +85,9 @@ def add_line(file: Path, line: Line) -> None:
         lines.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
 
 
-def key(line: Line) -> tuple[Run, int]:
-    """What a run is: set, size, seed, arm; and its epochs."""
-    return (line["set"], line["size"], line["seed"], line["arm"]), line["epochs"]
+def key(line: Line) -> tuple[str, Run, int]:
+    """What a run is: the settings; set, size, seed, arm; and how many steps were asked for."""
+    return line["settings"], (line["set"], line["size"], line["seed"], line["arm"]), line["steps"]
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -91,7 +101,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="default: all")
     parser.add_argument("--sizes", nargs="+", type=int, help="pictures to train with; default: three a set")
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 to 4")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--steps", type=int, help="of training; default: as many as a set needs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tables", action="store_true", help="print what is there, and run nothing")
     options = parser.parse_args(arguments)
@@ -108,17 +118,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "runs.jsonl"
+    steps_of = {name: options.steps or STEPS[name] for name in SETS}
     for name in () if options.tables else options.sets:
-        asked = itertools.product([name], options.sizes or SIZES[name], options.seeds, options.arms)
         done = {key(line) for line in read_lines(file)}
-        if todo := [run for run in asked if (run, options.epochs) not in done]:
-            data = SETS[name](options.out)
+        sizes = options.sizes or SIZES[name]
+        asked = [(name, size, seed, arm) for seed in options.seeds for size in sizes for arm in options.arms]
+        if todo := [run for run in asked if (settings(), run, steps_of[name]) not in done]:
+            pictures = SETS[name](options.out)
             for run in todo:
-                line = run_one(data, run, options.epochs)
+                line = run_one(pictures, run, steps_of[name])
                 add_line(file, line)
                 told = ", ".join(map(str, run))
                 print(f"{told}: accuracy {line['accuracy']:.3f}, {line['with-measuring']} s", flush=True)
-    print(*tables([line for line in read_lines(file) if line["epochs"] == options.epochs]), sep="\n")
+    lines = [line for line in read_lines(file) if line["settings"] == settings()]
+    print(*tables([line for line in lines if line["steps"] == steps_of[line["set"]]]), sep="\n")
 
 
 if __name__ == "__main__":

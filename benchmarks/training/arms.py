@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from sise_rt.export import export
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.industrial import small_network
+from benchmarks.industrial import Residual
 from sise_rt.training import (
     ProjectionHead,
     contrastive_loss,
@@ -30,12 +31,20 @@ from sise_rt.training.excon import features_of
 from sise_rt.training.maps import random_maps
 from sise_rt.training.occlusion import mean_colour
 
-BATCH, EPOCHS, RATE = 25, 24, 3e-3
-WARM_UP = 8  # epochs before the explanations count
-EVERY = 8  # epochs that a bundle serves
-LAYER = "3"  # of `small_network`: the last block with 8 x 8 maps at 64 px
-FEATURES = 96  # of `small_network`
+BATCH, RATE = 25, 3e-3
+WIDTHS = (12, 24, 48, 64)  # of the network's stem and blocks
+LAYER = "2"  # of the network: the block with 8 x 8 maps at 64 px
+WARM_UP = 1 / 2  # of the epochs, before the explanations count
+EVERY = 1 / 4  # of the epochs, which a bundle serves
 WEIGHTS = {"kept_weight": 0.5, "without_weight": 0.5}  # of EDDA's two copies
+
+
+def small_network(outputs: int) -> nn.Sequential:
+    """A residual network of a stem, at half the picture's resolution, and three blocks."""
+    stem = nn.Sequential(nn.Conv2d(3, WIDTHS[0], 3, 2, 1), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU())
+    blocks = [Residual(a, b) for a, b in itertools.pairwise(WIDTHS)]
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], outputs))
+    return nn.Sequential(stem, *blocks, *head).to(memory_format=torch.channels_last)
 
 
 @dataclass
@@ -57,6 +66,11 @@ class Task:
     rng: torch.Generator
     epochs: int
     scratch: Path
+
+    @property
+    def warm_up(self) -> int:
+        """Epochs before the explanations count."""
+        return int(WARM_UP * self.epochs)
 
 
 # ------------------------------------------------------------------------------------------ augmentation
@@ -141,7 +155,7 @@ def edda(task: Task, *, explaining: Explaining) -> nn.Module:
     model = small_network(task.classes + 1)
     step = Steps(model, task)
     for epoch in range(task.epochs):
-        maps_of = explaining(model, task, epoch) if epoch >= WARM_UP else None
+        maps_of = explaining(model, task, epoch) if epoch >= task.warm_up else None
         for index in order(task):
             turn = Turn.drawn(len(index), task.rng)
             images, labels = relit(turn(task.images[index]), task.rng), task.labels[index]
@@ -177,7 +191,9 @@ class BySise:
         """The maps, made anew when they are due."""
         if self.bundled is None:
             make = partial(exported, model, task)
-            self.bundled = BundleMaps(make, every=EVERY, method="sise", preset="fast")
+            self.bundled = BundleMaps(
+                make, every=max(1, int(EVERY * task.epochs)), method="sise", preset="fast"
+            )
         if self.bundled.begin(epoch):
             self.maps = self.bundled(task.images, task.labels)
         return lambda _images, _labels, index, turn: turn(self.maps[index, None])[:, 0]
@@ -198,11 +214,11 @@ def contrastive(task: Task, *, explained: bool, negatives: bool = False) -> nn.M
     """SupCon or ExCon: an epoch of the encoder, then one of the linear head on its features."""
     network = small_network(task.classes)
     encoder, head = network[:-1], network[-1]
-    projection = ProjectionHead(FEATURES, 64)
+    projection = ProjectionHead(WIDTHS[-1], 64)
     step = Steps(nn.ModuleList([encoder, projection]), task)
     step_head = Steps(head, task)
     for epoch in range(task.epochs):
-        masking = explained and epoch >= WARM_UP
+        masking = explained and epoch >= task.warm_up
         for index in order(task):
             images, labels = task.images[index], task.labels[index]
             pair = usual(images, task.rng), usual(images, task.rng)

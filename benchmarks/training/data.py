@@ -17,7 +17,7 @@ from examples.surface import generate
 
 SIDE = 64
 SURFACES = {"train": 600, "test": 200}  # as many as the largest training set, and a test set
-MARK = 6  # side of the planted mark, pixels
+MARK = 12  # side of the planted mark, pixels
 CARRIED = 0.7  # of the pictures to train with have the mark of their own class, the others a random one
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 80, 230), (230, 210, 40), (200, 50, 210))
 
@@ -139,4 +139,5 @@ def as_tensor(images: np.ndarray) -> torch.Tensor:
 
 
 SETS: dict[str, Callable[[Path], Data]] = {"surfaces": surfaces, "neu_det": steel, "magnetic_tile": tiles}
-SIZES = {"surfaces": (150, 300, 600), "neu_det": (150, 300, 600), "magnetic_tile": (150, 300, 600)}
+SIZES = {"surfaces": (150, 300, 600), "neu_det": (100, 200, 400), "magnetic_tile": (50, 100, 150)}
+STEPS = {"surfaces": 768, "neu_det": 384, "magnetic_tile": 384}  # of training, whatever the size

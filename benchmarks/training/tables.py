@@ -13,10 +13,21 @@ Line = dict[str, Any]
 """What one finished run measured, with its `set`, `arm`, `size` and `seed`."""
 
 COLUMNS = (
-    *("accuracy", "ebpg", "on-mark", "alignment-10", "alignment-20", "alignment-30", "drop", "increase"),
-    *("insertion", "deletion", "ece", "fgsm-1", "fgsm-2", "fgsm-4", "noise", "blur", "contrast"),
+    *(
+        "accuracy",
+        "background",
+        "ebpg",
+        "on-mark",
+        "alignment-10",
+        "alignment-20",
+        "alignment-30",
+        "drop",
+        "increase",
+    ),
+    *("insertion", "deletion", "ece", "fgsm-1", "fgsm-2", "fgsm-4"),
+    *("noise", "blur", "contrast"),
 )
-PAIRED = ("accuracy", "ebpg", "on-mark", "alignment-20", "ece", "fgsm-2")
+PAIRED = ("accuracy", "ebpg", "on-mark", "alignment-20", "drop", "ece", "fgsm-2")
 AGAINST = "augmented"
 T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}  # Student's, 97.5 %
 

@@ -56,13 +56,13 @@ def small(monkeypatch):
     images[labels == 1, :, :8, :8] += 0.7
     part = data.Part(images, labels, truths, truths)
     monkeypatch.setitem(study.SETS, "surfaces", lambda out: data.Data(part, part, 2))
-    monkeypatch.setattr(arms, "WARM_UP", 0)
+    monkeypatch.setattr(arms, "WARM_UP", 0.0)
     monkeypatch.setattr("benchmarks.training.measured.EXPLAINED", 2)
 
 
 def test_finished_runs_are_not_run_again(small, tmp_path, capsys):
     names = [name for name in arms.ARMS if name != "edda-sise"]  # whose exports take seconds
-    asked = ["-o", str(tmp_path), "--quick", "--sizes", "25", "--seeds", "0", "--epochs", "1", "--arms"]
+    asked = ["-o", str(tmp_path), "--quick", "--sizes", "25", "--seeds", "0", "--steps", "1", "--arms"]
     study.main([*asked, *names[:2]])
     file = tmp_path / "runs.jsonl"
     first = file.read_text()
@@ -71,7 +71,7 @@ def test_finished_runs_are_not_run_again(small, tmp_path, capsys):
     lines = study.read_lines(file)
     assert file.read_text().startswith(first)
     assert [line["arm"] for line in lines] == names
-    assert all(0 <= line["accuracy"] <= 1 and line["trained-on"] == 25 for line in lines)
+    assert all(0 <= line["accuracy"] <= 1 and line["steps"] == 1 for line in lines)
     capsys.readouterr()
     study.main([*asked[:-1], "--tables"])
     shown = capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_finished_runs_are_not_run_again(small, tmp_path, capsys):
 
 def test_differences_are_paired_and_have_students_interval():
     lines = [
-        {"set": "s", "size": 1, "seed": seed, "arm": arm, "seconds": 1, "epochs": 1}
+        {"set": "s", "size": 1, "seed": seed, "arm": arm, "seconds": 1}
         | dict.fromkeys(tables.COLUMNS)
         | {"accuracy": value}
         for seed, pair in enumerate([(0.5, 0.6), (0.4, 0.6), (0.8, 0.8)])
