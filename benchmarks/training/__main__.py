@@ -21,44 +21,52 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from benchmarks.training import arms, data, measured
 from benchmarks.training.arms import ARMS, Task
 from benchmarks.training.data import SETS, SIZES, STEPS, Data
+from benchmarks.training.measured import Prepare
 from benchmarks.training.tables import Line, tables
 
 Run = tuple[str, int, int, str]  # set, size, seed, arm
 QUICK_SIZE = 300
 
 
-def settings() -> str:
-    """What the figures of a run depend on besides the run: lines of other settings are not of this study."""
+def settings(name: str) -> str:
+    """What the figures of a set depend on besides the run: lines of other settings are not of this study."""
     told = (
         *(arms.BATCH, arms.RATE, arms.WIDTHS, arms.LAYER, arms.WARM_UP, arms.EVERY, arms.WEIGHTS),
-        *(data.SIDE, data.SURFACES, data.MARK, data.CARRIED, measured.EXPLAINED),
+        *(data.SIDE, measured.EXPLAINED),
+        *((data.SURFACES, data.MARK, data.CARRIED) if name == "surfaces" else ()),
     )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
 
-def run_one(pictures: Data, run: Run, steps: int) -> Line:
-    """Train and measure; the order, the weights and the augmentation hang on the seed alone."""
-    name, size, seed, arm = run
+def trained(pictures: Data, run: Run, steps: int) -> tuple[nn.Module, Prepare]:
+    """A network, and what makes its input; order, weights and augmentation hang on the seed alone."""
+    _, size, seed, arm = run
     torch.manual_seed(seed)
     train, labels = pictures.train.images[:size], pictures.train.labels[:size]
     epochs = max(1, round(steps / (len(train) // arms.BATCH)))
-    mean, std = (getattr(train, what)(dim=(0, 2, 3)).view(1, 3, 1, 1) for what in ("mean", "std"))
-
-    def prepare(images: torch.Tensor) -> torch.Tensor:
-        return (images - mean) / std
-
-    start = time.perf_counter()
+    prepare = Prepare(*(getattr(train, what)(dim=(0, 2, 3)).view(1, 3, 1, 1) for what in ("mean", "std")))
     with tempfile.TemporaryDirectory() as scratch:
         rng = torch.Generator().manual_seed(seed)
         task = Task(prepare(train), labels, pictures.classes, rng, epochs, Path(scratch))
-        model = ARMS[arm](task)
+        return ARMS[arm](task), prepare
+
+
+def run_one(pictures: Data, run: Run, steps: int) -> Line:
+    """Train and measure."""
+    start = time.perf_counter()
+    model, prepare = trained(pictures, run, steps)
     seconds = time.perf_counter() - start
     found = measured.measured(model, pictures.test, prepare, pictures.classes)
-    told = {"settings": settings(), "set": name, "size": size, "seed": seed, "arm": arm, "steps": steps}
+    told = {
+        "settings": settings(),
+        **dict(zip(("set", "size", "seed", "arm"), run, strict=True)),
+        "steps": steps,
+    }
     rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in found.items()}
     whole = time.perf_counter() - start
     return told | rounded | {"seconds": round(seconds, 1), "with-measuring": round(whole, 1)}
@@ -123,14 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         done = {key(line) for line in read_lines(file)}
         sizes = options.sizes or SIZES[name]
         asked = [(name, size, seed, arm) for seed in options.seeds for size in sizes for arm in options.arms]
-        if todo := [run for run in asked if (settings(), run, steps_of[name]) not in done]:
+        if todo := [run for run in asked if (settings(name), run, steps_of[name]) not in done]:
             pictures = SETS[name](options.out)
             for run in todo:
                 line = run_one(pictures, run, steps_of[name])
                 add_line(file, line)
                 told = ", ".join(map(str, run))
                 print(f"{told}: accuracy {line['accuracy']:.3f}, {line['with-measuring']} s", flush=True)
-    lines = [line for line in read_lines(file) if line["settings"] == settings()]
+    lines = [line for line in read_lines(file) if line["settings"] == settings(line["set"])]
     print(*tables([line for line in lines if line["steps"] == steps_of[line["set"]]]), sep="\n")
 
 

@@ -16,9 +16,9 @@ from benchmarks.material import IMAGES
 from examples.surface import generate
 
 SIDE = 64
-SURFACES = {"train": 600, "test": 200}  # as many as the largest training set, and a test set
+SURFACES = {"train": 1200, "test": 400}  # as many as the largest training set, and a test set
 MARK = 12  # side of the planted mark, pixels
-CARRIED = 0.7  # of the pictures to train with have the mark of their own class, the others a random one
+CARRIED = 0.5  # of the pictures to train with have the mark of their own class, the others a random one
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 80, 230), (230, 210, 40), (200, 50, 210))
 
 
@@ -52,7 +52,7 @@ def surfaces(out: Path) -> Data:
     """Generated surfaces; a coloured mark goes with the class in training, and with nothing in the test."""
     parts = []
     for seed, (name, count) in enumerate(SURFACES.items()):
-        kept = out / f"surfaces_{name}.npz"
+        kept = out / f"surfaces_{name}_{count}.npz"
         if not kept.exists():
             drawn = [generate.picture(900 + seed, index, SIDE) for index in range(count)]
             images, truths, labels = (np.stack(each) for each in zip(*drawn, strict=True))
@@ -139,5 +139,5 @@ def as_tensor(images: np.ndarray) -> torch.Tensor:
 
 
 SETS: dict[str, Callable[[Path], Data]] = {"surfaces": surfaces, "neu_det": steel, "magnetic_tile": tiles}
-SIZES = {"surfaces": (150, 300, 600), "neu_det": (100, 200, 400), "magnetic_tile": (50, 100, 150)}
-STEPS = {"surfaces": 768, "neu_det": 384, "magnetic_tile": 384}  # of training, whatever the size
+SIZES = {"surfaces": (300, 600, 1200), "neu_det": (100, 200, 400), "magnetic_tile": (50, 100, 150)}
+STEPS = {"surfaces": 1152, "neu_det": 384, "magnetic_tile": 384}  # of training, whatever the size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,7 +20,17 @@ from sise_rt.training.robustness import EPSILONS, blurred, fgsm, noisy, paler
 
 EXPLAINED = 40  # pictures at most, spread over the test set
 
-Prepare = Callable[[torch.Tensor], torch.Tensor]
+
+@dataclass(frozen=True)
+class Prepare:
+    """Pictures in [0, 1] to a network's input, by the mean and deviation of its training, (1, 3, 1, 1)."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) to the same."""
+        return (images - self.mean) / self.std
 
 
 def measured(model: nn.Module, test: Part, prepare: Prepare, classes: int) -> dict[str, float | int | None]:
