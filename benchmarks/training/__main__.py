@@ -27,7 +27,7 @@ from benchmarks.training import arms, data, measured
 from benchmarks.training.arms import ARMS, Task
 from benchmarks.training.data import SETS, SIZES, STEPS, Data
 from benchmarks.training.measured import Prepare
-from benchmarks.training.tables import Line, tables
+from benchmarks.training.tables import Line, summary, tables
 
 Run = tuple[str, int, int, str]  # set, size, seed, arm
 QUICK_SIZE = 300
@@ -63,13 +63,13 @@ def run_one(pictures: Data, run: Run, steps: int) -> Line:
     seconds = time.perf_counter() - start
     found = measured.measured(model, pictures.test, prepare, pictures.classes)
     told = {
-        "settings": settings(),
+        "settings": settings(run[0]),
         **dict(zip(("set", "size", "seed", "arm"), run, strict=True)),
         "steps": steps,
     }
     rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in found.items()}
     whole = time.perf_counter() - start
-    return told | rounded | {"seconds": round(seconds, 1), "with-measuring": round(whole, 1)}
+    return told | rounded | {"seconds": round(seconds, 3), "with-measuring": round(whole, 3)}
 
 
 def read_lines(file: Path) -> list[Line]:
@@ -137,9 +137,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 line = run_one(pictures, run, steps_of[name])
                 add_line(file, line)
                 told = ", ".join(map(str, run))
-                print(f"{told}: accuracy {line['accuracy']:.3f}, {line['with-measuring']} s", flush=True)
-    lines = [line for line in read_lines(file) if line["settings"] == settings(line["set"])]
-    print(*tables([line for line in lines if line["steps"] == steps_of[line["set"]]]), sep="\n")
+                print(f"{told}: accuracy {line['accuracy']:.3f}, {line['with-measuring']:.1f} s", flush=True)
+    lines = [
+        line
+        for line in read_lines(file)
+        if (line["settings"], line["steps"]) == (settings(line["set"]), steps_of[line["set"]])
+    ]
+    print(*summary(lines), *tables(lines), sep="\n")
 
 
 if __name__ == "__main__":
