@@ -1,7 +1,5 @@
 """The study of training: marks, augmentation, every arm for an epoch, resumption and tables."""
 
-import json
-
 import numpy as np
 import pytest
 
