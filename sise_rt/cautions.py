@@ -32,6 +32,8 @@ CAUTIONS: Mapping[str, str] = {
     "sure-of-nothing": "The highest confidence is below 0.1, and the preprocessing was assumed.",
     "block-skipped": "A block tells nothing of the target, and is left out of the map.",
     "masks-alike": "All masks score alike, so that the map shows the masks and not the model.",
+    "class-ignored": "The method gives the same map for every class.",
+    "model-ignored": "The map does not depend on the model: it is a reference to compare methods with.",
     "stopped": "The caller ended the scoring; the other masks' confidences are predicted.",
     "out-of-time": "The time for scoring ended; the other masks' confidences are predicted.",
     "map-constant": "The map has one value everywhere, and is shown as zero.",

@@ -12,7 +12,7 @@ from .method import Method
 from .query import Answer, Call, Clock, Finding, Nothing, Query, each_target
 from .unexplained import unseen
 
-Weights = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Combine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def grad_cam(query: Query, call: Call, clock: Clock) -> list[Answer]:
@@ -20,13 +20,30 @@ def grad_cam(query: Query, call: Call, clock: Clock) -> list[Answer]:
     return weighted_last_block(query, clock, lambda maps, gradient: gradient.mean(axis=(1, 2)))
 
 
-def weighted_last_block(query: Query, clock: Clock, weights: Weights) -> list[Answer]:
+def weighted_last_block(query: Query, clock: Clock, weights: Combine) -> list[Answer]:
     """The positive part of the last block's maps under weights that their gradient decides.
 
     Args:
         query: the picture and its targets.
         clock: of the method.
         weights: from maps (K, h, w) and gradients (K, h, w) of the target's logit, float64, to weights (K,).
+
+    Raises:
+        BundleError: as for `last_block_cam`.
+        ModelError: likewise.
+    """
+    return last_block_cam(
+        query, clock, lambda maps, gradient: np.einsum("k,khw->hw", weights(maps, gradient), maps)
+    )
+
+
+def last_block_cam(query: Query, clock: Clock, combine: Combine) -> list[Answer]:
+    """The positive part of what the last block's maps and their gradient make together.
+
+    Args:
+        query: the picture and its targets.
+        clock: of the method.
+        combine: from maps (K, h, w) and gradients (K, h, w) of the target's logit, float64, to (h, w).
 
     Raises:
         BundleError: the bundle has no gradients.
@@ -39,8 +56,7 @@ def weighted_last_block(query: Query, clock: Clock, weights: Weights) -> list[An
         require_finite("maps or gradients", "for this image", maps, gradient)
         with clock("fusion"):
             maps, gradient = maps[0].astype(np.float64), gradient[0].astype(np.float64)
-            combined = np.einsum("k,khw->hw", weights(maps, gradient), maps)
-            raw = query.resized(np.maximum(combined, 0))
+            raw = query.resized(np.maximum(combine(maps, gradient), 0))
         if raw.any():
             return Finding(raw=raw, passes=1)
         return Nothing() if gradient.any() else unseen(query, target)

@@ -160,6 +160,11 @@ class Engine:
         gradient, logits = self._run_other("image_gradient", {"images": images, "cotangents": cotangents})
         return gradient, logits
 
+    def classify(self, maps: np.ndarray) -> np.ndarray:
+        """The logits (N, classes) that the last block's maps (N, K, h, w) lead to."""
+        (logits,) = self._run_other("classifier", {self.manifest.blocks[-1].tensor: maps})
+        return logits
+
     def require(self, name: str) -> OpenGraph:
         """A graph that SISE does not need, opened at the first use and kept.
 
@@ -179,7 +184,7 @@ class Engine:
             BundleError: as `require`, or as `OpenGraph.run`.
             ModelError: likewise.
         """
-        graph, count = self.require(name), len(inputs["images"])
+        graph, count = self.require(name), len(next(iter(inputs.values())))
         at_once = self.sessions.at_once(count)
         parts = [
             graph.run({key: value[start : start + at_once] for key, value in inputs.items()})
@@ -223,7 +228,7 @@ class Engine:
         """How many images, or targets of one, fit into the memory that a pass may take; at least one."""
         if not self.manifest.memory:
             return max(GPU_BATCHES)
-        direction = "forward" if graph in ("score", "forward") else "backward"
+        direction = "forward" if graph in ("score", "forward", "classifier") else "backward"
         return max(1, self.memory // self.manifest.memory[direction])
 
 

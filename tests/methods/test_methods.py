@@ -22,6 +22,7 @@ from sise_rt.bundle import LATER  # noqa: E402
 from sise_rt.errors import BundleError, MethodError, ModelError, NoEvidence  # noqa: E402
 from sise_rt.methods import METHODS, Call, Clock, Finding, Query, parse, repeated, request, with_preset  # noqa: E402
 from sise_rt.methods.ada_sise import THRESHOLDS, histogram_otsu, select_adaptively, sorted_otsu  # noqa: E402
+from sise_rt.methods.eigen_cam import principal  # noqa: E402
 from sise_rt.methods.extremal_perturbation import (  # noqa: E402
     area_penalty,
     ascend,
@@ -31,6 +32,7 @@ from sise_rt.methods.extremal_perturbation import (  # noqa: E402
 )
 from sise_rt.methods.grad_cam_plus_plus import plus_plus_weights  # noqa: E402
 from sise_rt.methods.integrated_gradients import attributions  # noqa: E402
+from sise_rt.methods.xgrad_cam import axiom_weights  # noqa: E402
 from sise_rt.phases.features import extract  # noqa: E402
 from sise_rt.pictures.picture import Picture  # noqa: E402
 from sise_rt.running.batches import Batches  # noqa: E402
@@ -38,7 +40,9 @@ from sise_rt.running.engine import Scorer  # noqa: E402
 
 F = torch.nn.functional
 SIZE, CLASSES = (32, 40), 5
+REFERENCES = ("random", "gaussian", "edges")
 QUICK = {
+    "smoothgrad": "smoothgrad:samples=5",
     "rise": "rise:masks=24",
     "integrated-gradients": "integrated-gradients:steps=5",
     "integrated-grad-cam": "integrated-grad-cam:steps=5",
@@ -228,17 +232,129 @@ def test_plus_plus_weights_are_derivatives_of_the_exponential():
 @pytest.mark.parametrize(
     ("method", "name"),
     # Its Score-CAM weighs by a softmax of the confidences over the maps: other numbers, much the same map.
-    [("grad-cam", "GradCAM"), ("grad-cam++", "GradCAMPlusPlus"), ("score-cam", "ScoreCAM")],
+    [
+        ("grad-cam", "GradCAM"),
+        ("grad-cam++", "GradCAMPlusPlus"),
+        ("score-cam", "ScoreCAM"),
+        ("hirescam", "HiResCAM"),
+        ("layercam", "LayerCAM"),
+        ("xgrad-cam", "XGradCAM"),
+        ("ablation-cam", "AblationCAM"),
+    ],
 )
 def test_against_pytorch_grad_cam(torchvision, explainer, method, name):
     library = pytest.importorskip("pytorch_grad_cam")
     targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
     net = network()
     with getattr(library, name)(model=net, target_layers=[net[0][-1]]) as cam:
+        cam.batch_size = 4
         found = cam(doubles(explainer).float(), targets=[targets.ClassifierOutputTarget(1)])[0]
     agreement = correlation(raw(explainer, method), found)
     print(f"correlation {agreement:.8f}")
     assert agreement > 0.99
+
+
+@pytest.mark.parametrize("target", [0, 1, 4])
+@pytest.mark.parametrize(
+    ("method", "rule"),
+    [
+        ("hirescam", lambda a, g: a * g),
+        ("layercam", lambda a, g: a * max(g, 0.0)),
+    ],
+)
+def test_products_place_by_place(explainer, net, target, method, rule):
+    maps, gradient = maps_and_gradient(net, doubles(explainer), target)
+    total = np.zeros(maps.shape[2:])
+    for k, row, column in np.ndindex(*maps.shape[1:]):
+        total[row, column] += rule(maps[0, k, row, column], gradient[0, k, row, column])
+    close(raw(explainer, method, target), enlarged(np.maximum(total, 0)))
+
+
+@pytest.mark.parametrize("target", [0, 1, 4])
+def test_xgrad_cam_adds_up_to_the_product_of_maps_and_gradient(explainer, net, target):
+    """What its authors ask of the weights: sum_ij w_k A_k = sum_ij g A for every map (sensitivity)."""
+    maps, gradient = (x[0] for x in maps_and_gradient(net, doubles(explainer), target))
+    weights = axiom_weights(maps, gradient)
+    close((weights[:, None, None] * maps).sum((1, 2)), (gradient * maps).sum((1, 2)), 1e-12)
+    expected = np.maximum(sum(w * a for w, a in zip(weights, maps, strict=True)), 0)
+    close(raw(explainer, "xgrad-cam", target), enlarged(expected))
+    assert not axiom_weights(np.array([[[1.0, -1.0]]]), np.ones((1, 1, 2))).any()
+
+
+def test_eigen_cam_is_the_best_map_of_rank_one(explainer, net):
+    """No other pattern over the places leaves less of the maps' energy, and no class changes it."""
+    with torch.no_grad():
+        maps = net[0](doubles(explainer))[0].numpy()
+    places = maps.reshape(len(maps), -1).T
+    values, vectors = np.linalg.eigh(places.T @ places)
+    found = principal(maps)
+    assert (found >= -1e-9).all()  # as the maps themselves
+    close(np.abs(places @ vectors[:, -1]), found.ravel(), 1e-9)
+    assert np.isclose((found**2).sum(), values[-1])
+    for target in (0, 1):
+        close(raw(explainer, "eigen-cam", target), enlarged(found))
+    assert np.array_equal(principal(-maps), principal(maps))
+    one = explainer.explain(photo(), target=1, method="eigen-cam")
+    assert [each.code for each in one.warnings if "every class" in each] == ["class-ignored"]
+
+
+@pytest.mark.parametrize("target", [0, 1, 4])
+def test_ablation_cam_is_its_sum(explainer, net, target):
+    with torch.no_grad():
+        maps = net[0](doubles(explainer))
+        whole, total = net[1](maps)[0, target], torch.zeros(maps.shape[2:], dtype=torch.float64)
+        for k in range(maps.shape[1]):
+            without = maps.clone()
+            without[:, k] = 0
+            total += (whole - net[1](without)[0, target]) * maps[0, k]
+    close(raw(explainer, "ablation-cam", target), enlarged(np.maximum(total.numpy(), 0)))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_recipro_cam_is_the_confidence_at_each_place(explainer, sigmoid_explainer, net, activation):
+    chosen = explainer if activation == "softmax" else sigmoid_explainer
+    with torch.no_grad():
+        maps = net[0](doubles(chosen))
+    gaussian = torch.tensor([[1, 2, 1], [2, 4, 2], [1, 2, 1]]).double()[None, None] / 16
+    found = np.zeros(maps.shape[2:])
+    for row, column in np.ndindex(*found.shape):
+        place = torch.zeros(1, 1, *found.shape, dtype=torch.float64)
+        place[..., row, column] = 1
+        mask = F.conv2d(place, gaussian, padding=1)
+        with torch.no_grad():
+            logits = net[1](maps * mask)
+        p = torch.softmax(logits, 1) if activation == "softmax" else torch.sigmoid(logits)
+        found[row, column] = p[0, 1]
+    close(raw(chosen, "recipro-cam"), enlarged(found - found.min()))
+
+
+@pytest.mark.parametrize("method", ["ablation-cam", "recipro-cam"])
+@pytest.mark.parametrize("at", [0, 1])
+def test_logits_behind_the_last_block_that_are_not_finite(explainer, method, at):
+    passes = itertools.count()
+
+    def classify(maps):
+        found = maps.sum((1, 2, 3))[:, None] * np.eye(1, CLASSES, dtype=np.float32)
+        if next(passes) == at:
+            found[0, 3] = np.inf
+        return found
+
+    engine = SimpleNamespace(
+        manifest=explainer.manifest, classify=classify, batches=lambda _, size: Batches((size,))
+    )
+    with pytest.raises(ModelError, match="not finite"):
+        run(explainer, method, [0], engine=engine, batch_size=2)
+
+
+def test_a_head_that_ignores_the_maps(explainer):
+    engine = SimpleNamespace(
+        manifest=explainer.manifest,
+        classify=lambda maps: np.ones((len(maps), CLASSES), np.float32),
+        batches=lambda _, size: Batches((size,)),
+    )
+    for method in ("ablation-cam", "recipro-cam"):
+        (found,) = run(explainer, method, [0], engine=engine)
+        assert isinstance(found, NoEvidence)
 
 
 def test_gradients_that_are_not_finite(explainer):
@@ -247,7 +363,7 @@ def test_gradients_that_are_not_finite(explainer):
     engine = SimpleNamespace(
         manifest=explainer.manifest, last_block_gradient=lambda *_: (maps, gradient, np.zeros((1, CLASSES)))
     )
-    for method in ("grad-cam", "grad-cam++"):
+    for method in ("grad-cam", "grad-cam++", "hirescam", "layercam", "xgrad-cam"):
         with pytest.raises(ModelError, match="not finite"):
             run(explainer, method, [0], engine=engine)
 
@@ -282,9 +398,13 @@ def engine_with(explainer, output="", at=0, value=0.0):
 @pytest.mark.parametrize(
     ("method", "output", "at"),
     [
-        *itertools.product(["grad-cam", "grad-cam++"], ["maps", "gradient"], [0]),
+        *itertools.product(
+            ["grad-cam", "grad-cam++", "hirescam", "layercam", "xgrad-cam"], ["maps", "gradient"], [0]
+        ),
         *itertools.product(["rise:masks=6"], ["logits"], [0, 2]),
-        *itertools.product(["integrated-gradients:steps=5"], ["gradient", "logits"], [0, 2]),
+        *itertools.product(
+            ["integrated-gradients:steps=5", "smoothgrad:samples=5"], ["gradient", "logits"], [0, 2]
+        ),
         *itertools.product(
             ["integrated-grad-cam:steps=5", "integrated-grad-cam:steps=5:variant=notebook"],
             ["maps", "gradient", "logits"],
@@ -361,6 +481,76 @@ def test_integrated_gradients_are_complete(explainer, net):
         assert values.shape == (3, *SIZE)
         print(f"sum of attributions {values.sum():.4f}, difference of logits {difference[target]:.4f}")
         assert np.isclose(values.sum(), difference[target], rtol=0, atol=0.003 * np.abs(difference).max())
+
+
+@pytest.mark.parametrize(("samples", "noise", "seed"), [(6, 0.15, 0), (9, 0.5, 3)])
+def test_smoothgrad_is_its_sum(explainer, net, samples, noise, seed):
+    x = doubles(explainer)
+    rng, total = np.random.default_rng(seed), torch.zeros(3, *SIZE, dtype=torch.float64)
+    for _ in range(samples):
+        copy = x + noise * float(x.max() - x.min()) * torch.tensor(rng.standard_normal(x.shape, np.float32))
+        copy.requires_grad_()
+        total += torch.autograd.grad(net(copy)[0, 1], copy)[0][0]
+    expected = (total / samples).abs().amax(0).numpy()
+    close(raw(explainer, "smoothgrad", samples=samples, noise=noise, seed=seed), expected)
+
+
+def test_smoothgrad_is_captums_where_the_noise_is_little(explainer, net):
+    """Their noise is another one; both means go to the same."""
+    attr = pytest.importorskip("captum.attr")
+    torch.manual_seed(0)
+    tunnel, x = attr.NoiseTunnel(attr.Saliency(net)), doubles(explainer)
+    deviation = 0.02 * float(x.max() - x.min())
+    found = tunnel.attribute(x, target=1, nt_type="smoothgrad", nt_samples=64, stdevs=deviation, abs=False)
+    expected = found[0].abs().amax(0).numpy()
+    agreement = correlation(raw(explainer, "smoothgrad", samples=64, noise=0.02), expected)
+    print(f"correlation {agreement:.4f}")
+    assert agreement > 0.95
+
+
+# ---------------------------------------------------------------------------------------------- references
+
+
+@pytest.mark.parametrize("method", REFERENCES)
+def test_references_say_that_they_explain_nothing(explainer, method):
+    first, second = explainer.explain_targets(photo(), [0, 1], method=method)
+    assert np.array_equal(first.raw, second.raw)
+    for one in (first, second):
+        assert "model-ignored" in [warning.code for warning in one.warnings]
+
+
+def test_random_maps_hang_on_the_picture_and_the_seed(explainer):
+    def of(number, **options):
+        return explainer.explain(photo(number), method="random", **options).raw
+
+    assert np.array_equal(of(0), of(0))
+    assert not np.array_equal(of(0), of(1))
+    assert not np.array_equal(of(0), of(0, seed=1))
+    maps = np.stack([of(number, cells=4) for number in range(40)])
+    assert abs(maps.mean() - 0.5) < 0.05
+    assert np.abs(maps.mean(0) - 0.5).max() < 0.3  # nowhere higher than elsewhere
+
+
+def test_the_gaussian_has_its_spread(explainer):
+    found = explainer.explain(photo(), method="gaussian", spread=0.1).raw
+    shares = found / found.sum()
+    for axis, side in enumerate(SIZE):
+        along, at = shares.sum(1 - axis), np.arange(side) + 0.5
+        assert np.isclose((along * at).sum(), side / 2)
+        assert np.isclose(np.sqrt((along * (at - side / 2) ** 2).sum()), 0.1 * side, rtol=0.02)
+
+
+def test_edges_are_sobels(explainer):
+    filters = pytest.importorskip("skimage.filters")
+    image = tensor_of(explainer)[0].astype(np.float64)
+    expected = np.zeros(SIZE)
+    for channel in image:
+        padded = np.pad(channel, 1, mode="reflect")
+        for sobel in (filters.sobel_h, filters.sobel_v):  # a quarter of Sobel's sums
+            expected += (4 * sobel(padded)[1:-1, 1:-1]) ** 2
+    close(explainer.explain(photo(), method="edges").raw, np.sqrt(expected), 1e-9)
+    with pytest.raises(NoEvidence, match="the picture is of one colour"):
+        explainer.explain(np.full((32, 40, 3), 90, np.uint8), method="edges")
 
 
 @pytest.mark.parametrize("method", ["integrated-gradients", "integrated-grad-cam", "extremal-perturbation"])
@@ -639,10 +829,20 @@ def masks_of(net, x, target, keep):
 FIXED = {  # method: forward passes and masks, whatever the picture is
     "grad-cam": (1, 0),
     "grad-cam++": (1, 0),
+    "hirescam": (1, 0),
+    "layercam": (1, 0),
+    "xgrad-cam": (1, 0),
+    "eigen-cam": (1, 0),
+    "ablation-cam": (1, 0),  # besides the layers behind the last block
+    "recipro-cam": (1, 0),  # likewise
     "integrated-grad-cam:steps=5": (1 + 5, 0),  # one for the black picture
     "integrated-grad-cam:steps=5:variant=notebook": (1 + 5, 0),
     "rise:masks=24": (24, 24),
     "integrated-gradients:steps=5": (5, 0),
+    "smoothgrad:samples=5": (5, 0),
+    "random": (0, 0),
+    "gaussian": (0, 0),
+    "edges": (0, 0),
     "extremal-perturbation:areas=0.1+0.3:steps=3": (2 * 3, 2 * 3),
 }
 
@@ -674,6 +874,7 @@ def test_passes_and_masks(explainer, net, method):
     [
         ("integrated-gradients", "steps"),
         ("integrated-grad-cam", "steps"),
+        ("smoothgrad", "samples"),
         ("rise", "masks"),
         ("extremal-perturbation", "steps"),
     ],
@@ -769,7 +970,7 @@ def test_graphs_of_one_image_at_a_time(small_model_of_one, small_bundle, tmp_pat
 def test_dead_maps(tmp_path):
     """A last block that gives zero for every picture."""
     explainer = sise_rt.load(bundle(tmp_path, network(dead=True)))
-    for method, found in found_by(explainer).items():
+    for method, found in found_by(explainer, [method for method in ALL if method not in REFERENCES]).items():
         for one in found:
             assert isinstance(one, NoEvidence), method
             assert "picture" in str(one) or "image" in str(one)
@@ -777,10 +978,11 @@ def test_dead_maps(tmp_path):
 
 def test_bundles_without_gradients(tmp_path):
     explainer = sise_rt.load(bundle(tmp_path, network(), gradients=False))
-    for method in ("sise", "score-cam", "rise:masks=24"):
+    free = ("sise", "score-cam", "rise:masks=24", "eigen-cam", "ablation-cam", "recipro-cam", *REFERENCES)
+    for method in free:
         assert np.isfinite(found_by(explainer, [method])[method][0].raw).all()
     for method in ALL:
-        if method.split(":")[0] not in ("sise", "score-cam", "rise"):
+        if method not in free:
             with pytest.raises(
                 BundleError, match=rf"was exported without gradients, which {re.escape(method)} needs"
             ):
@@ -798,11 +1000,12 @@ def test_bundles_of_the_first_schema(explainer, tmp_path):
         (folder / path).unlink()
     (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     old = sise_rt.load(folder)
-    for method in ("sise", "ada-sise", "score-cam"):
+    without_later = ("sise", "ada-sise", "score-cam", "eigen-cam", "ablation-cam", "recipro-cam", *REFERENCES)
+    for method in without_later:
         for a, b in zip(found_by(old, [method])[method], found_by(explainer, [method])[method], strict=True):
             same(a, b)
     for method in ALL:
-        if method.split(":")[0] not in ("sise", "ada-sise", "score-cam"):
+        if method not in without_later:
             with pytest.raises(BundleError, match=r"older sise-rt.*export"):
                 found_by(old, [method])
 
@@ -946,7 +1149,9 @@ def test_a_request_needs_gradients_where_it_selects():
     assert not parse("sise").needs_gradients
     assert not parse("sise:budget=0.1").needs_gradients
     assert parse("sise:mu=0.1").needs_gradients
-    assert {name for name, method in METHODS.items() if not method.gradients} == {"sise", "score-cam", "rise"}
+    assert {name for name, method in METHODS.items() if not method.gradients} == {
+        *("sise", "score-cam", "rise", "eigen-cam", "ablation-cam", "recipro-cam", *REFERENCES)
+    }
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -201,7 +201,13 @@ def test_a_shared_score_may_hide_behind_a_softmax(plain, picture):
     assert told.advice.endswith("or may rise and fall together, which a softmax does not show")
 
 
-@pytest.mark.parametrize("method", ["sise", "ada-sise", "grad-cam", "grad-cam++", "extremal-perturbation"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("sise", "ada-sise", "grad-cam", "grad-cam++", "hirescam", "layercam", "xgrad-cam", "smoothgrad"),
+        "extremal-perturbation",
+    ],
+)
 def test_every_method_by_gradients_says_that_the_head_is_saturated(flat, picture, method):
     with pytest.raises(sise_rt.NoEvidence) as caught:
         flat.explain(picture, target=1, method=method)
