@@ -13,6 +13,7 @@ import numpy as np
 from sise_rt.bundle import WEIGHTS, Manifest
 from sise_rt.cautions import Caution
 from sise_rt.errors import ArgumentError, BundleError, ProviderError
+from sise_rt.graphs import gradient_name, head_graph
 from sise_rt.pictures.flatness import is_almost_constant, is_constant
 from sise_rt.pictures.resizing import resize_by_neighbours
 from sise_rt.wording import in_bytes
@@ -164,6 +165,28 @@ class Engine:
         """The logits (N, classes) that the last block's maps (N, K, h, w) lead to."""
         (logits,) = self._run_other("classifier", {self.manifest.blocks[-1].tensor: maps})
         return logits
+
+    def block_gradients(
+        self, images: np.ndarray, maps: Sequence[np.ndarray], cotangents: np.ndarray
+    ) -> list[np.ndarray]:
+        """The gradient of sum(cotangents * logits) with respect to every block's maps.
+
+        Args:
+            images: (N, C, H, W) float32.
+            maps: A_b (N, K, h, w) of the images, for every block.
+            cotangents: (N, classes) float32.
+
+        Returns:
+            Of each block an array shaped like its maps.
+        """
+        _, behind, _ = self.last_block_gradient(images, cotangents)
+        gradients = [behind]
+        for index in range(len(maps) - 1, 0, -1):  # each block's head takes the gradient at the next block
+            block = self.manifest.blocks[index - 1]
+            inputs = {block.tensor: maps[index - 1], gradient_name(index + 1): gradients[0]}
+            gradient, _ = self._run_other(head_graph(index), inputs)
+            gradients.insert(0, gradient)
+        return gradients
 
     def require(self, name: str) -> OpenGraph:
         """A graph that SISE does not need, opened at the first use and kept.

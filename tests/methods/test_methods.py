@@ -22,6 +22,7 @@ from sise_rt.bundle import LATER  # noqa: E402
 from sise_rt.errors import BundleError, MethodError, ModelError, NoEvidence  # noqa: E402
 from sise_rt.methods import METHODS, Call, Clock, Finding, Query, parse, repeated, request, with_preset  # noqa: E402
 from sise_rt.methods.ada_sise import THRESHOLDS, histogram_otsu, select_adaptively, sorted_otsu  # noqa: E402
+from sise_rt.methods.block_cams import block_gradients  # noqa: E402
 from sise_rt.methods.eigen_cam import principal  # noqa: E402
 from sise_rt.methods.extremal_perturbation import (  # noqa: E402
     area_penalty,
@@ -32,6 +33,7 @@ from sise_rt.methods.extremal_perturbation import (  # noqa: E402
 )
 from sise_rt.methods.grad_cam_plus_plus import plus_plus_weights  # noqa: E402
 from sise_rt.methods.integrated_gradients import attributions  # noqa: E402
+from sise_rt.methods.winsor_cam import winsorised  # noqa: E402
 from sise_rt.methods.xgrad_cam import axiom_weights  # noqa: E402
 from sise_rt.phases.features import extract  # noqa: E402
 from sise_rt.pictures.picture import Picture  # noqa: E402
@@ -357,6 +359,22 @@ def test_a_head_that_ignores_the_maps(explainer):
         assert isinstance(found, NoEvidence)
 
 
+def test_refinecam_against_pytorch_grad_cam(torchvision, explainer):
+    library = pytest.importorskip("pytorch_grad_cam")
+    targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
+    if not hasattr(library, "RefineCAM"):
+        pytest.skip("this pytorch-grad-cam has no RefineCAM")
+    net = network()
+    layers = [layer for layer in net[0] if isinstance(layer, torch.nn.ReLU)]
+    cam = library.RefineCAM(model=net, target_layers=layers)
+    found = cam(doubles(explainer).float(), targets=[targets.ClassifierOutputTarget(1)])[0]
+    for each in cam.base_cam_per_layer:
+        each.activations_and_grads.release()
+    agreement = correlation(raw(explainer, "refinecam"), found)
+    print(f"correlation {agreement:.8f}")
+    assert agreement > 0.99
+
+
 def test_gradients_that_are_not_finite(explainer):
     maps = np.ones((1, 2, 3, 3), np.float32)
     gradient = np.full_like(maps, np.inf)
@@ -506,6 +524,73 @@ def test_smoothgrad_is_captums_where_the_noise_is_little(explainer, net):
     agreement = correlation(raw(explainer, "smoothgrad", samples=64, noise=0.02), expected)
     print(f"correlation {agreement:.4f}")
     assert agreement > 0.95
+
+
+# ---------------------------------------------------------------------------------------------- every block
+
+
+def blocks_and_gradients(net, x, target):
+    """Maps and gradients of the logit at every block, by torch, (K, h, w) each."""
+    maps, z = [], x
+    for layer in net[0]:
+        z = layer(z)
+        if isinstance(layer, torch.nn.ReLU):
+            maps.append(z)
+    gradients = torch.autograd.grad(net[1](z)[0, target], maps)
+    return [(a[0].detach().numpy(), g[0].numpy()) for a, g in zip(maps, gradients, strict=True)]
+
+
+def minmax(map_):
+    return (map_ - map_.min()) / (map_.max() - map_.min())
+
+
+@pytest.mark.parametrize("target", [0, 1, 4])
+def test_the_gradient_at_every_block(explainer, net, target):
+    query = Query(explainer.engine, explainer.prepare(photo()), np.array([target]), np.empty(0))
+    call = Call(query, features_of(explainer, (target,)))
+    found = block_gradients(query, call, target)
+    expected = blocks_and_gradients(net, doubles(explainer), target)
+    assert len(found) == len(expected) == 3
+    for pair, true in zip(found, expected, strict=True):
+        for ours, torchs in zip(pair, true, strict=True):
+            close(ours, torchs)
+
+
+@pytest.mark.parametrize("target", [0, 1, 4])
+def test_refinecam_is_the_product(explainer, net, target):
+    expected = np.ones(SIZE)
+    for maps, gradient in blocks_and_gradients(net, doubles(explainer), target):
+        total = np.einsum("k,khw->hw", plus_plus_weights(maps, gradient), maps)
+        expected *= minmax(enlarged(np.maximum(total, 0)).numpy())
+    close(raw(explainer, "refinecam", target), expected)
+
+
+@pytest.mark.parametrize("percentile", [0, 40, 90, 100])
+def test_winsor_cam_is_its_sum(explainer, net, percentile):
+    found = blocks_and_gradients(net, doubles(explainer), 1)
+    importance = torch.tensor([max(g.mean(), 0) for _, g in found])
+    some = importance > 0
+    assert some.sum() > 1
+    lowered = importance[some].clamp(max=torch.quantile(importance[some], percentile / 100))
+    spread = lowered.max() - lowered.min()
+    weights = torch.zeros(len(found), dtype=torch.float64)
+    weights[some] = (
+        0.1 + 0.9 * (lowered - lowered.min()) / spread if spread else torch.ones(len(lowered)).double()
+    )
+    expected = np.zeros(SIZE)
+    for (maps, gradient), weight in zip(found, weights, strict=True):
+        total = np.einsum("k,khw->hw", gradient.mean((1, 2)), maps)
+        if np.maximum(total, 0).any():
+            expected += float(weight) * minmax(enlarged(np.maximum(total, 0)).numpy())
+    close(raw(explainer, "winsor-cam", percentile=percentile), expected)
+
+
+def test_winsorised_weights():
+    assert winsorised(np.array([0.0, 1.0, 3.0]), 100).tolist() == [0, 0.1, 1]
+    assert winsorised(np.array([0.0, 1.0, 3.0]), 0).tolist() == [0, 1, 1]
+    assert winsorised(np.array([0.0, 2.0]), 90).tolist() == [0, 1]
+    assert winsorised(np.zeros(3), 90).tolist() == [0, 0, 0]
+    close(winsorised(np.array([1.0, 2.0, 9.0]), 75), [0.1, 0.1 + 0.9 / 4.5, 1], 1e-12)
 
 
 # ---------------------------------------------------------------------------------------------- references
@@ -832,6 +917,8 @@ FIXED = {  # method: forward passes and masks, whatever the picture is
     "hirescam": (1, 0),
     "layercam": (1, 0),
     "xgrad-cam": (1, 0),
+    "refinecam": (2, 0),
+    "winsor-cam": (2, 0),
     "eigen-cam": (1, 0),
     "ablation-cam": (1, 0),  # besides the layers behind the last block
     "recipro-cam": (1, 0),  # likewise

@@ -205,6 +205,7 @@ def test_a_shared_score_may_hide_behind_a_softmax(plain, picture):
     "method",
     [
         *("sise", "ada-sise", "grad-cam", "grad-cam++", "hirescam", "layercam", "xgrad-cam", "smoothgrad"),
+        *("refinecam", "winsor-cam"),
         "extremal-perturbation",
     ],
 )
