@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ import click
 
 from sise_rt import load
 from sise_rt.bulk.claim import claimed
-from sise_rt.errors import MethodError
+from sise_rt.errors import ArgumentError, MethodError
 from sise_rt.evaluation.datasets import WITHOUT_TRUTH, read_dataset
+from sise_rt.evaluation.given_maps import MapFolder, map_folder, without_picture
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import run, settings_of_run
 from sise_rt.evaluation.store import SUMMARY
@@ -22,10 +24,11 @@ from sise_rt.methods import Request, parse, repeated
 from sise_rt.metrics.agreement import METRICS as TRUTH
 from sise_rt.metrics.check import CURVES, require_probabilities
 from sise_rt.metrics.check import METRICS as MODEL
+from sise_rt.wording import counted
 
 from .bundle_path import BUNDLE
 from .command import Command
-from .console import complain
+from .console import complain, warn
 from .data_set import (
     ANNOTATIONS,
     BATCH_SIZE,
@@ -54,7 +57,10 @@ PAPERS = ("ebpg", "miou", "bbox", "drop", "increase")
 
 def _list(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     names = (name.strip() for value in values for name in value.split(","))
-    return tuple(dict.fromkeys(filter(None, names)))
+    named = tuple(dict.fromkeys(filter(None, names)))
+    if values and not named:
+        raise click.BadParameter("name at least one")
+    return named
 
 
 def _share(_: click.Context, __: click.Parameter, value: float) -> float:
@@ -83,10 +89,21 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
     heading=HOW,
     metavar="A,B,...",
     multiple=True,
-    default=("sise",),
-    show_default=True,
     callback=_list,
-    help="Methods, with options as in sise:mu=0.3; the first is what the others are compared with.",
+    help=(
+        "Methods, with options as in sise:mu=0.3; the first is what the others are compared with. By default "
+        "sise, and none with --maps."
+    ),
+)
+@option(
+    "--maps",
+    heading=HOW,
+    metavar="[NAME=]FOLDER",
+    multiple=True,
+    help=(
+        "Measure maps that were made elsewhere: FOLDER/cam1/0001.281.npy of cam1/0001.png and class 281, or "
+        "without the class; .npy, or grey .png. May be given several times."
+    ),
 )
 @option(
     "--metric",
@@ -141,6 +158,7 @@ def evaluate(
     folder: Path,
     form: str,
     methods: tuple[str, ...],
+    maps: tuple[str, ...],
     metrics: tuple[str, ...],
     report: Path,
     annotations: Path | None,
@@ -170,10 +188,12 @@ def evaluate(
       sise-rt evaluate -m model.sise --data VOC2007 --format voc -o report
       sise-rt evaluate -m model.sise --data parts --format masks -o report
       sise-rt evaluate -m model.sise --data photos --format folder -o report
+      sise-rt evaluate -m model.sise --data parts --format masks -o report --method grad-cam --maps theirs
     """
     metrics = metrics or tuple(name for name in PAPERS if form not in WITHOUT_TRUTH or name in MODEL)
     refuse_format(form, annotations, "evaluate", NEEDED)
-    requests = _requests(methods)
+    requests = _requests(methods or (() if maps else ("sise",)))
+    given = _maps(maps, folder, requests)
     _refuse_metrics(metrics, form, step)
     with starting():
         from sise_rt.evaluation.report import write_report  # which draws
@@ -194,6 +214,7 @@ def evaluate(
         batch_size=batch_size or fixed_batch(explainer.engine),
         max_pixels=max_pixels,
         bit_depth=bit_depth,
+        maps=given,
     )
     _refuse_step(step, explainer.manifest)
     settings = settings_of_run(explainer, form, plan)
@@ -207,6 +228,9 @@ def evaluate(
         summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
         write_whole(report / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
         write_report(report, summary, explainer, dataset, plan, outcome)
+    for one in given:
+        if left := without_picture(one, [sample.image for sample in dataset.samples]):
+            warn(f"{one.folder}: {counted(left, 'file')} of no picture in {folder}")
     tell(summary, outcome, report, quiet=quiet)
 
 
@@ -214,8 +238,6 @@ def evaluate(
 
 
 def _requests(methods: tuple[str, ...]) -> tuple[Request, ...]:
-    if not methods:
-        raise click.BadParameter("name at least one", param_hint="--method")
     try:
         requests = tuple(parse(method) for method in methods)
     except MethodError as error:
@@ -226,6 +248,17 @@ def _requests(methods: tuple[str, ...]) -> tuple[Request, ...]:
             f"{one!r} and {other!r} are the same: name one of them", param_hint="--method"
         )
     return requests
+
+
+def _maps(texts: tuple[str, ...], data: Path, requests: tuple[Request, ...]) -> tuple[MapFolder, ...]:
+    try:
+        given = tuple(map_folder(text, data) for text in texts)
+    except ArgumentError as error:
+        raise click.BadParameter(error.message, param_hint="--maps") from error
+    for name, count in Counter([*(one.name for one in given), *(each.label for each in requests)]).items():
+        if count > 1:
+            raise click.BadParameter(f"{name!r} is there twice: give NAME=FOLDER", param_hint="--maps")
+    return given
 
 
 def _refuse_metrics(metrics: tuple[str, ...], form: str, step: int | None) -> None:

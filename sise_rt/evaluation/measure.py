@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,18 @@ from sise_rt.pictures.reading import MAX_PIXELS
 from sise_rt.running.finite import require_finite
 from sise_rt.running.logits import confidences
 
+from .given_maps import GivenMap, MapFolder
 from .samples import Problem, Sample
 from .store import CURVE_POINTS
 from .truth import draw, to_input
 
+Answer = Explanation | GivenMap | NoEvidence
+
 METRICS = (*TRUTH_METRICS, *MODEL_METRICS)
 NOTED = "picture that was read with a note"
 """The kind of the problem of a picture of which something was left out, or is doubtful."""
+NO_MAP = "map that is not there, or cannot be used"
+"""The kind of the problem of a class of a picture of which somebody's maps are to be measured."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Plan:
 
     Attributes:
         requests: the methods; the first is what others are compared with.
+        maps: what others made, measured behind the methods in the same way.
         metrics: of `METRICS`.
         targets: for each class of the data set that the model has, the model's classes.
         max_box_area: pairs whose truth covers more than this share of the model's input are left out.
@@ -56,11 +62,12 @@ class Plan:
     batch_size: int | None = None
     max_pixels: int = MAX_PIXELS
     bit_depth: int | None = None
+    maps: tuple[MapFolder, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """What the methods are called in rows and reports."""
-        return tuple(asked.label for asked in self.requests)
+        """What the methods, and the maps of others, are called in rows and reports."""
+        return (*(asked.label for asked in self.requests), *(given.name for given in self.maps))
 
     @property
     def on_truth(self) -> tuple[str, ...]:
@@ -124,7 +131,13 @@ def measure(
     rows: list[dict[str, Any]] = []
     if pairs:
         targets = list(dict.fromkeys(pair.target for pair in pairs))
-        explained = explainer.explain_methods(picture, targets, plan.requests, batch_size=plan.batch_size)
+        explained = answers_of(explainer, picture, targets, plan)
+        problems += [
+            Problem(NO_MAP, f"{sample.image}: {explainer.manifest.label(target)}", str(answer))
+            for given in plan.maps
+            for target, answer in zip(targets, explained[given.name], strict=True)
+            if isinstance(answer, NoEvidence)
+        ]
         for pair in pairs:
             for method in plan.methods:
                 answer = explained[method][targets.index(pair.target)]
@@ -136,6 +149,23 @@ def measure(
         "rows": rows,
         "problems": [[p.kind, p.where, p.detail] for p in problems],
     }
+
+
+def answers_of(
+    explainer: Explainer, picture: Picture, targets: Sequence[int], plan: Plan
+) -> dict[str, list[Answer]]:
+    """What the methods of a plan, and the maps of others, say of a picture: one a target, by their names.
+
+    Raises:
+        SiseError: the model cannot be run on the picture.
+    """
+    answers: dict[str, list[Answer]] = {}
+    if plan.requests:
+        explained = explainer.explain_methods(picture, targets, plan.requests, batch_size=plan.batch_size)
+        answers |= {label: list(parts) for label, parts in explained.items()}
+    for given in plan.maps:
+        answers[given.name] = [given.map(picture, target) for target in targets]
+    return answers
 
 
 def _pairs(
@@ -177,7 +207,7 @@ def _row(
     picture: Picture,
     pair: Pair,
     method: str,
-    answer: Explanation | NoEvidence,
+    answer: Answer,
     trust: np.ndarray,
     plan: Plan,
 ) -> dict[str, Any]:
@@ -213,10 +243,14 @@ def _row(
         "metrics": {name: _plain(values[name]) for name in wanted},
         "kept": kept,
         "passes": answer.passes,
-        "seconds": round(sum(s for phase, s in answer.seconds.items() if phase != "loading"), 4),
+        "seconds": None if answer.seconds is None else _without_loading(answer.seconds),
         "curves": {name: _sampled(curve) for name, curve in curves.items()},
         "note": "; ".join(answer.warnings) or None,
     }
+
+
+def _without_loading(seconds: Mapping[str, float]) -> float:
+    return round(sum(spent for phase, spent in seconds.items() if phase != "loading"), 4)
 
 
 def _sampled(curve: metrics.Curve) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sise_rt.files import write_whole
 from sise_rt.pictures.picture import Picture, in_rgb
 from sise_rt.pictures.resizing import resize_map
 
-from .measure import METRICS, Plan
+from .measure import METRICS, Plan, answers_of
 from .plots import TITLES, curves_plot, passes_plot
 from .run import Outcome
 from .samples import Dataset
@@ -181,9 +182,8 @@ def _shown(
         picture = explainer.prepare(
             dataset.folder / image, bit_depth=plan.bit_depth, max_pixels=plan.max_pixels
         )
-        explained = explainer.explain_methods(
-            picture, [row["target"]], plan.requests, batch_size=plan.batch_size
-        )
+        picture = replace(picture, name=image)  # as the rows, and the files of maps, have it
+        explained = answers_of(explainer, picture, [row["target"]], plan)
     except SiseError as error:  # the picture may be gone since it was measured
         return case | {"failed": str(error)}
     for method in plan.methods:

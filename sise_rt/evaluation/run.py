@@ -51,6 +51,7 @@ class _Job:
         sample: the picture and its classes.
         lacking: what the report does not have of it yet.
         mark: its fingerprint.
+        given: the marks of the maps of others, by their names.
         before: its record so far.
     """
 
@@ -58,13 +59,14 @@ class _Job:
     sample: Sample
     lacking: Plan
     mark: str
+    given: dict[str, str]
     before: Mapping[str, Any] | None
 
     @property
     def told(self) -> dict[str, Any]:
         """What its record tells beside what `measure` does."""
         methods, metrics = list(self.lacking.methods), list(self.lacking.metrics)
-        return {"fingerprint": self.mark, "methods": methods, "metrics": metrics}
+        return {"fingerprint": self.mark, "methods": methods, "metrics": metrics, "maps": self.given}
 
 
 def settings_of_run(explainer: Explainer, form: str, plan: Plan) -> dict[str, Any]:
@@ -152,9 +154,24 @@ def _jobs(
             changed.append(sample.image)
             del done[sample.image]
             before = None
+        given = {maps.name: maps.mark(sample.image) for maps in plan.maps}
+        before = _with_the_same_maps(before, given)
         lacking = still_to_do(before, plan)
         if lacking.methods:
-            yield _Job(position, sample, lacking, mark, before)
+            lacked = {maps.name: given[maps.name] for maps in lacking.maps}
+            yield _Job(position, sample, lacking, mark, lacked, before)
+
+
+def _with_the_same_maps(before: Mapping[str, Any] | None, given: Mapping[str, str]) -> dict[str, Any] | None:
+    """A record without the rows of maps that have changed since, or that were a method's of that name."""
+    if before is None:
+        return None
+    changed = {name for name, mark in given.items() if before.get("maps", {}).get(name) != mark}
+    return {
+        **before,
+        "methods": [method for method in before["methods"] if method not in changed],
+        "rows": [row for row in before["rows"] if row["method"] not in changed],
+    }
 
 
 def _append(report: Path, record: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +205,8 @@ def still_to_do(before: Mapping[str, Any] | None, plan: Plan) -> Plan:
     metrics = before["metrics"]
     if set(plan.metrics) <= set(metrics):
         requests = tuple(asked for asked in plan.requests if asked.label not in before["methods"])
-        return replace(plan, requests=requests, metrics=tuple(metrics))
+        maps = tuple(given for given in plan.maps if given.name not in before["methods"])
+        return replace(plan, requests=requests, maps=maps, metrics=tuple(metrics))
     return replace(plan, metrics=tuple(dict.fromkeys([*metrics, *plan.metrics])))
 
 
@@ -196,7 +214,8 @@ def _joined(before: Mapping[str, Any] | None, record: dict[str, Any]) -> dict[st
     """A record with the methods of the one before it, if that has its metrics."""
     if before is None or before["metrics"] != record["metrics"]:
         return record
-    return record | {key: [*before[key], *record[key]] for key in ("methods", "rows")}
+    joined = {key: [*before[key], *record[key]] for key in ("methods", "rows")}
+    return record | joined | {"maps": {**before.get("maps", {}), **record["maps"]}}
 
 
 def narrowed(record: dict[str, Any], plan: Plan) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class Measured(Record):
     fingerprint: str
     methods: list[str]
     metrics: list[str]
+    maps: NotRequired[dict[str, str]]
 
 
 def open_report(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -56,7 +56,7 @@ def summarise(
             "passes": _mean([row["passes"] for row in own]),
             "seconds": _mean([row["seconds"] for row in own]),
             "kept": _mean([row["kept"] for row in own]),
-            "no_evidence": sum(row["passes"] is None for row in own),
+            "no_evidence": sum(all(value is None for value in row["metrics"].values()) for row in own),
             "metrics": {},
             "curves": _mean_curves(own),
         }

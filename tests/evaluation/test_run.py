@@ -220,7 +220,7 @@ def test_the_page_shows_the_pictures_as_they_are(whole, explainer, data, tmp_pat
     write_report(tmp_path, summary, explainer, dataset, plan, outcome)
     assert len(shown) == 3 * len(METHODS)
     for picture, answer in shown:
-        np.testing.assert_array_equal(picture.pixels, load_image(picture.name))
+        np.testing.assert_array_equal(picture.pixels, load_image(data / picture.name))
         if not isinstance(answer, NoEvidence):
             assert answer.placement == picture.placement
     page = (tmp_path / "report.html").read_text()
