@@ -25,6 +25,8 @@ HEEDED = {
     "sure-of-nothing": "the model is sure of nothing here, by a preprocessing that was assumed",
     "map-at-border": "much of the map lies along the border, where a network sees its own padding",
     "region-not-borne": "hiding the marked region takes hardly more confidence than hiding as much elsewhere",
+    "class-ignored": "the map is the same for every class",
+    "model-ignored": "the map does not depend on the model: it explains nothing",
 }
 """Cautions that make a map mean something else, in the words of a caption: the worst last."""
 
@@ -39,8 +41,9 @@ def caption_of(explanation: Explanation) -> Caption:
     if not decided:
         best = f"{class_named(predicted.label, predicted.index)}, {explanation.said(predicted.confidence)}"
         lines.append(f"The model decided for {best}.")
-    place = strongest(explanation.map, explanation.placement)
-    lines.append(NOTHING if place is None else f"What mattered most is {place}.")
+    if not any(warning.code == "model-ignored" for warning in explanation.warnings):
+        place = strongest(explanation.map, explanation.placement)
+        lines.append(NOTHING if place is None else f"What mattered most is {place}.")
     lines += heeded(explanation.warnings)
     lines.append(f"{provenance(explanation)}.")
     return titled(explanation, "Decision: " if decided else "Explained: ", lines)

@@ -17,6 +17,7 @@ from sise_rt.evaluation.datasets import WITHOUT_TRUTH, read_dataset
 from sise_rt.evaluation.given_maps import MapFolder, map_folder, without_picture
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import run, settings_of_run
+from sise_rt.evaluation.samples import Dataset
 from sise_rt.evaluation.store import SUMMARY
 from sise_rt.evaluation.summary import summarise
 from sise_rt.files import write_whole
@@ -47,7 +48,7 @@ from .shared_options import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit
 from .signals import starting
 
 if TYPE_CHECKING:
-    from sise_rt.bundle import Manifest
+    from sise_rt.explainer import Explainer
 
 NEEDED = ("matplotlib", "jinja2")  # for the plots and the page
 
@@ -188,20 +189,18 @@ def evaluate(
       sise-rt evaluate -m model.sise --data VOC2007 --format voc -o report
       sise-rt evaluate -m model.sise --data parts --format masks -o report
       sise-rt evaluate -m model.sise --data photos --format folder -o report
-      sise-rt evaluate -m model.sise --data parts --format masks -o report --method grad-cam --maps theirs
+      sise-rt evaluate -m model.sise --data parts --format masks -o r --maps maps
     """
     metrics = metrics or tuple(name for name in PAPERS if form not in WITHOUT_TRUTH or name in MODEL)
     refuse_format(form, annotations, "evaluate", NEEDED)
-    requests = _requests(methods or (() if maps else ("sise",)))
-    given = _maps(maps, folder, requests)
+    requests, given = _asked(methods, maps, folder)
     _refuse_metrics(metrics, form, step)
     with starting():
         from sise_rt.evaluation.report import write_report  # which draws
 
         dataset = read_dataset(folder, form, annotations, names_in(only))
         explainer = load(bundle, provider, threads, precision=precision, oversubscribe=oversubscribe)
-    if set(metrics) & set(MODEL):
-        require_probabilities(explainer.engine)
+    _refuse_model(explainer, metrics, step)
     targets, missing = targets_of(dataset, explainer.manifest, class_map)
     if not targets and set(metrics) & set(TRUTH):
         raise no_class(folder, missing)
@@ -216,11 +215,10 @@ def evaluate(
         bit_depth=bit_depth,
         maps=given,
     )
-    _refuse_step(step, explainer.manifest)
-    settings = settings_of_run(explainer, form, plan)
     with claimed(report):
         try:
             with progress_of_images(quiet) as progress:
+                settings = settings_of_run(explainer, form, plan)
                 outcome = run(explainer, dataset, plan, report, settings, limit=limit, progress=progress)
         except KeyboardInterrupt:
             complain(f"the same command, given again, goes on with {report}")
@@ -228,13 +226,18 @@ def evaluate(
         summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
         write_whole(report / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
         write_report(report, summary, explainer, dataset, plan, outcome)
-    for one in given:
-        if left := without_picture(one, [sample.image for sample in dataset.samples]):
-            warn(f"{one.folder}: {counted(left, 'file')} of no picture in {folder}")
+    _tell_of_other_files(given, dataset)
     tell(summary, outcome, report, quiet=quiet)
 
 
 # -------------------- before the work, not after it
+
+
+def _asked(
+    methods: tuple[str, ...], maps: tuple[str, ...], data: Path
+) -> tuple[tuple[Request, ...], tuple[MapFolder, ...]]:
+    requests = _requests(methods or (() if maps else ("sise",)))
+    return requests, _maps(maps, data, requests)
 
 
 def _requests(methods: tuple[str, ...]) -> tuple[Request, ...]:
@@ -261,6 +264,12 @@ def _maps(texts: tuple[str, ...], data: Path, requests: tuple[Request, ...]) -> 
     return given
 
 
+def _tell_of_other_files(given: tuple[MapFolder, ...], dataset: Dataset) -> None:
+    for one in given:
+        if left := without_picture(one, [sample.image for sample in dataset.samples]):
+            warn(f"{one.folder}: {counted(left, 'file')} of no picture in {dataset.folder}")
+
+
 def _refuse_metrics(metrics: tuple[str, ...], form: str, step: int | None) -> None:
     for name in metrics:
         if name not in (*TRUTH, *MODEL):
@@ -278,7 +287,9 @@ def _refuse_metrics(metrics: tuple[str, ...], form: str, step: int | None) -> No
         raise click.BadParameter(reason, param_hint="--step")
 
 
-def _refuse_step(step: int | None, manifest: Manifest) -> None:
-    pixels = manifest.input.height * manifest.input.width
+def _refuse_model(explainer: Explainer, metrics: tuple[str, ...], step: int | None) -> None:
+    if set(metrics) & set(MODEL):
+        require_probabilities(explainer.engine)
+    pixels = explainer.manifest.input.height * explainer.manifest.input.width
     if step is not None and step > pixels:
         raise click.BadParameter(f"the model's input has {pixels} pixels", param_hint="--step")

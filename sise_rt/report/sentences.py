@@ -112,6 +112,14 @@ SETTINGS: Mapping[str, Mapping[str, str] | Callable[[Any], str]] = {
     "masks": lambda masks: f"There were {masks} random masks.",
     "cells": lambda cells: f"A mask has {cells} × {cells} cells.",
     "share": lambda part: f"{share(part)} of the cells show the picture.",
+    "samples": lambda samples: f"The gradient is the mean over {samples} noisy copies.",
+    "noise": lambda noise: f"The noise has {share(noise)} of the input's range as its standard deviation.",
+    "spread": lambda spread: f"Its standard deviation is {share(spread)} of each side.",
+    "percentile": lambda percentile: (
+        f"The importance of a block was lowered to their {percentile:g}th percentile."
+        if percentile
+        else "All blocks that matter weigh alike."
+    ),
     "seed": lambda seed: f"The random generator started at {seed}.",
     "steps": lambda steps: f"It took {counted(steps, 'step')}.",
     "variant": {

@@ -257,7 +257,7 @@ def test_an_older_bundle_is_refused_before_anything_is_explained(sise, small_bun
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--method", "lime"], "no method 'lime'; known are sise, ada-sise"),
+        (["--method", "lime"], "no method 'lime'; known are sise, ablation-cam, ada-sise"),
         (["--method", "rise:masks"], "an option is written name=value"),
         (["--method", "rise:masks=many"], "masks is 'many', where int is needed"),
         (["--method", "grad-cam:mu=0.3"], "grad-cam has no option 'mu'"),
