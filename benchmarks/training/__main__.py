@@ -7,7 +7,7 @@ The sets are generated surfaces with a planted mark that goes with the class in 
 magnetic tiles, at 64 px; every arm has the same pictures, steps and seeds. A finished run is a line of
 FOLDER/runs.jsonl and is not run again, so that an interrupted study goes on; lines of other settings stay and
 are left alone. Several processes may share the work, each with sets or arms of its own. `--quick` is the
-surfaces, one size, three seeds; `--tables` prints what is there.
+surfaces, one size, three seeds; `--tables` prints what is there of what is asked for.
 """
 
 from __future__ import annotations
@@ -126,24 +126,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "runs.jsonl"
-    steps_of = {name: options.steps or STEPS[name] for name in SETS}
-    for name in () if options.tables else options.sets:
-        done = {key(line) for line in read_lines(file)}
-        sizes = options.sizes or SIZES[name]
+    runs: list[Line] = []
+    for name in options.sets:
+        steps, sizes = options.steps or STEPS[name], options.sizes or SIZES[name]
         asked = [(name, size, seed, arm) for seed in options.seeds for size in sizes for arm in options.arms]
-        if todo := [run for run in asked if (settings(name), run, steps_of[name]) not in done]:
+        wanted = [(settings(name), run, steps) for run in asked]
+        done = {key(line) for line in read_lines(file)}
+        if todo := [run for run in wanted if run not in done and not options.tables]:
             pictures = SETS[name](options.out)
-            for run in todo:
-                line = run_one(pictures, run, steps_of[name])
+            for _, run, _ in todo:
+                line = run_one(pictures, run, steps)
                 add_line(file, line)
                 told = ", ".join(map(str, run))
                 print(f"{told}: accuracy {line['accuracy']:.3f}, {line['with-measuring']:.1f} s", flush=True)
-    lines = [
-        line
-        for line in read_lines(file)
-        if (line["settings"], line["steps"]) == (settings(line["set"]), steps_of[line["set"]])
-    ]
-    print(*summary(lines), *tables(lines), sep="\n")
+        runs += [line for line in read_lines(file) if key(line) in wanted]
+    print(*summary(runs), *tables(runs), sep="\n")
 
 
 if __name__ == "__main__":

@@ -90,3 +90,14 @@ def test_differences_are_paired_and_have_students_interval():
         assert any(line.startswith("| excon | +10.0 ± 24.8 |") for line in shown)
     assert tables.difference([(0.5, None)]) == ""
     assert tables.difference([(0.5, 0.25)]) == "+25.0"
+
+
+def test_the_page_has_the_tables_of_the_runs(capsys):
+    """Of the lines that the repository has, as printed by the page's own command."""
+    page = (study.Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    command = next(line for line in page.splitlines() if line.startswith("python -m benchmarks.training"))
+    folder = study.Path(study.__file__).parent
+    study.main([*command.replace("benchmarks/training", str(folder)).split()[3:]])
+    printed = capsys.readouterr().out.split("\n## ")[0].strip()
+    assert printed.count("\n") > 8
+    assert printed in page
