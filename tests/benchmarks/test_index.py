@@ -17,6 +17,7 @@ NEEDED = {
     "curve": ("matplotlib",),
     "described": ("torch",),
     "exactness": ("torch",),
+    "given_maps": ("torch",),
     "industrial": ("torch",),
     "origins": ("torch",),
     "parity": ("torch",),
