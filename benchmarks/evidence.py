@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from sise_rt.evaluation.measure import MODEL_METRICS
 from sise_rt.evaluation.store import ROWS
 from sise_rt.evaluation.summary import bootstrap, by_image
-from sise_rt.metrics.check import METRICS as MODEL_METRICS
 
 NAMES = {
     "ebpg": "EBPG",
@@ -33,6 +33,8 @@ NAMES = {
     "increase": "Increase",
     "insertion": "insertion",
     "deletion": "deletion (low)",
+    "road": "ROAD",
+    "complexity": "complexity (low)",
     "correlation": "correlation",
     "iou": "IoU of regions",
 }

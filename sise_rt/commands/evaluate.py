@@ -15,6 +15,7 @@ from sise_rt.bulk.claim import claimed
 from sise_rt.errors import ArgumentError, MethodError
 from sise_rt.evaluation.datasets import WITHOUT_TRUTH, read_dataset
 from sise_rt.evaluation.given_maps import MapFolder, map_folder, without_picture
+from sise_rt.evaluation.measure import MODEL_METRICS as MODEL
 from sise_rt.evaluation.measure import Plan
 from sise_rt.evaluation.run import run, settings_of_run
 from sise_rt.evaluation.samples import Dataset
@@ -24,7 +25,6 @@ from sise_rt.files import write_whole
 from sise_rt.methods import Request, parse, repeated
 from sise_rt.metrics.agreement import METRICS as TRUTH
 from sise_rt.metrics.check import CURVES, require_probabilities
-from sise_rt.metrics.check import METRICS as MODEL
 from sise_rt.wording import counted
 
 from .bundle_path import BUNDLE

@@ -16,8 +16,8 @@ from sise_rt.explainer import Explainer
 from sise_rt.explanation import Explanation
 from sise_rt.methods import Request
 from sise_rt.metrics.agreement import METRICS as TRUTH_METRICS
-from sise_rt.metrics.check import METRICS as MODEL_METRICS
-from sise_rt.metrics.check import check_map, confidence_in
+from sise_rt.metrics.check import FURTHER, check_map, confidence_in
+from sise_rt.metrics.check import METRICS as CHECKED
 from sise_rt.pictures.picture import Picture
 from sise_rt.pictures.placement import Placement
 from sise_rt.pictures.reading import MAX_PIXELS
@@ -31,6 +31,7 @@ from .truth import draw, to_input
 
 Answer = Explanation | GivenMap | NoEvidence
 
+MODEL_METRICS = (*CHECKED, *FURTHER)
 METRICS = (*TRUTH_METRICS, *MODEL_METRICS)
 NOTED = "picture that was read with a note"
 """The kind of the problem of a picture of which something was left out, or is doubtful."""

@@ -23,6 +23,8 @@ TITLES = {
     "increase": "Increase",
     "insertion": "Insertion",
     "deletion": "Deletion",
+    "road": "ROAD",
+    "complexity": "Complexity",
 }
 
 

@@ -26,7 +26,7 @@ LISTED = 200
 """Problems of a kind that are listed one by one; all are counted."""
 AT_ONCE = 4_000_000
 
-LOWER_IS_BETTER = frozenset({"drop", "deletion"})
+LOWER_IS_BETTER = frozenset({"drop", "deletion", "complexity"})
 ENOUGH = 5
 """Pictures of which a model that is used as it should be gets one right at least."""
 

@@ -17,6 +17,7 @@ from sise_rt.metrics import (
     Curve,
     Region,
     borne_by,
+    complexity,
     deletion,
     drop,
     increase,
@@ -24,6 +25,7 @@ from sise_rt.metrics import (
     kept_pixels,
     masked_confidence,
     region_of,
+    road,
 )
 from sise_rt.metrics.region import LEAST, SEED, spared
 from sise_rt.pictures.picture import prepare
@@ -35,6 +37,8 @@ from sise_rt.wording import probability
 
 CURVES: dict[str, Callable[..., Curve]] = {"insertion": insertion, "deletion": deletion}
 METRICS = ("drop", "increase", *CURVES)
+FURTHER = ("road", "complexity")
+"""Metrics that an evaluation has besides, and a check has not."""
 STEPS = 28  # of insertion and deletion
 
 
@@ -47,7 +51,8 @@ class Borne:
     """What the model says of a map.
 
     Attributes:
-        values: of each metric that was asked, in [0, 1]; the drop of a confidence of exactly 0 is NaN.
+        values: of each metric that was asked, in [0, 1], that of `road` in [-0.5, 0.5]; the drop of a
+            confidence of exactly 0 is NaN.
         kept: the share of the pixels that drop and increase showed; None if neither was asked.
         curves: behind insertion and deletion.
     """
@@ -106,14 +111,14 @@ def check_map(
         image: (C, H, W), preprocessed.
         whole: the confidence in the whole image, in [0, 1].
         confidence: as `confidence_in` gives it.
-        metrics: of `METRICS`. Drop and increase show the 15 % highest pixels.
+        metrics: of `METRICS` and `FURTHER`. Drop and increase show the 15 % highest pixels.
         step: pixels that change at a time in insertion and deletion; None makes at most `STEPS` steps.
         batch: images a forward pass.
 
     Raises:
         ArgumentError: as the metrics do.
     """
-    asked = [name for name in METRICS if name in set(metrics)]
+    asked = [name for name in (*METRICS, *FURTHER) if name in set(metrics)]
     values: dict[str, float] = {}
     share = None
     if {"drop", "increase"} & set(asked):
@@ -129,6 +134,10 @@ def check_map(
         if name in CURVES
     }
     values |= {name: curve.auc for name, curve in curves.items()}
+    if "road" in asked:
+        values["road"] = road(map_, image, confidence, batch=batch).value
+    if "complexity" in asked:
+        values["complexity"] = complexity(map_)
     return Borne({name: values[name] for name in asked}, share, curves)
 
 
