@@ -21,6 +21,7 @@ NEEDED = {
     "industrial": ("torch",),
     "origins": ("torch",),
     "parity": ("torch",),
+    "rivals": ("torch",),
     "training": ("torch",),
     "zoo": ("torch",),
 }
