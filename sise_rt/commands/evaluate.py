@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,10 +44,12 @@ from .data_set import (
 )
 from .evaluation_results import progress_of_images, tell
 from .help_pages import HOW, HOW_MUCH, PICTURES, WHAT, WHERE_TO, option
+from .sanity import SANITY, require_sanity, sanity_of
 from .shared_options import MAX_PIXELS, PRECISION, PROVIDER, QUIET, THREADS, bit_depth
 from .signals import starting
 
 if TYPE_CHECKING:
+    from sise_rt.evaluation.run import Outcome
     from sise_rt.explainer import Explainer
 
 NEEDED = ("matplotlib", "jinja2")  # for the plots and the page
@@ -121,6 +123,7 @@ def _share(_: click.Context, __: click.Parameter, value: float) -> float:
     type=click.IntRange(1),
     help="Pixels a step of insertion and deletion; by default 28 steps.",
 )
+@SANITY
 @option(
     "--limit",
     heading=HOW_MUCH,
@@ -168,6 +171,7 @@ def evaluate(
     limit: int | None,
     max_box_area: float,
     step: int | None,
+    sanity: int | None,
     bit_depth: int | None,
     provider: str,
     precision: str,
@@ -196,10 +200,11 @@ def evaluate(
     requests, given = _asked(methods, maps, folder)
     _refuse_metrics(metrics, form, step)
     with starting():
-        from sise_rt.evaluation.report import write_report  # which draws
+        import sise_rt.evaluation.report  # noqa: F401  which draws: it takes its time
 
         dataset = read_dataset(folder, form, annotations, names_in(only))
         explainer = load(bundle, provider, threads, precision=precision, oversubscribe=oversubscribe)
+    require_sanity(sanity, requests)
     _refuse_model(explainer, metrics, step)
     targets, missing = targets_of(dataset, explainer.manifest, class_map)
     if not targets and set(metrics) & set(TRUTH):
@@ -224,10 +229,25 @@ def evaluate(
             complain(f"the same command, given again, goes on with {report}")
             raise
         summary = summarise(outcome, dataset, plan, missing if plan.on_truth else {}, limit)
-        write_whole(report / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
-        write_report(report, summary, explainer, dataset, plan, outcome)
-    _tell_of_other_files(given, dataset)
+        summary |= sanity_of(sanity, bundle, explainer, dataset, plan, quiet=quiet)
+        _conclude(report, summary, explainer, dataset, plan, outcome)
     tell(summary, outcome, report, quiet=quiet)
+
+
+def _conclude(
+    report: Path,
+    summary: dict[str, Any],
+    explainer: Explainer,
+    dataset: Dataset,
+    plan: Plan,
+    outcome: Outcome,
+) -> None:
+    """Write what is made of all pictures, and tell of the maps of others that are none's."""
+    from sise_rt.evaluation.report import write_report  # which draws
+
+    write_whole(report / SUMMARY, json.dumps(summary, indent=2, allow_nan=False).encode() + b"\n")
+    write_report(report, summary, explainer, dataset, plan, outcome)
+    _tell_of_other_files(plan.maps, dataset)
 
 
 # -------------------- before the work, not after it

@@ -12,9 +12,8 @@ from sise_rt.errors import ArgumentError
 from .arrays import Confidence, checked_image, confidences_of, descending, map_and_image
 
 SHARES = (0.2, 0.4, 0.6, 0.8)
-NOISE = (
-    0.01  # standard deviation, in the model's input; so that what is filled in is not told by its smoothness
-)
+# Standard deviation, in the model's input: what is filled in is not to be told by its smoothness.
+NOISE = 0.01
 NEIGHBOURS = {(0, 1): 1 / 6, (1, 0): 1 / 6, (1, 1): 1 / 12, (1, -1): 1 / 12}  # and their opposites
 SEED = 0
 
