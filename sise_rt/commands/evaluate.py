@@ -197,14 +197,13 @@ def evaluate(
     """
     metrics = metrics or tuple(name for name in PAPERS if form not in WITHOUT_TRUTH or name in MODEL)
     refuse_format(form, annotations, "evaluate", NEEDED)
-    requests, given = _asked(methods, maps, folder)
+    requests, given = _asked(methods, maps, folder, sanity)
     _refuse_metrics(metrics, form, step)
     with starting():
         import sise_rt.evaluation.report  # noqa: F401  which draws: it takes its time
 
         dataset = read_dataset(folder, form, annotations, names_in(only))
         explainer = load(bundle, provider, threads, precision=precision, oversubscribe=oversubscribe)
-    require_sanity(sanity, requests)
     _refuse_model(explainer, metrics, step)
     targets, missing = targets_of(dataset, explainer.manifest, class_map)
     if not targets and set(metrics) & set(TRUTH):
@@ -254,9 +253,10 @@ def _conclude(
 
 
 def _asked(
-    methods: tuple[str, ...], maps: tuple[str, ...], data: Path
+    methods: tuple[str, ...], maps: tuple[str, ...], data: Path, sanity: int | None
 ) -> tuple[tuple[Request, ...], tuple[MapFolder, ...]]:
     requests = _requests(methods or (() if maps else ("sise",)))
+    require_sanity(sanity, requests)
     return requests, _maps(maps, data, requests)
 
 
