@@ -175,7 +175,7 @@ def _placed(map_: np.ndarray, path: Path, placement: Placement, told: bool) -> G
 
     One of the picture's own size lies over the picture; of any other size it lies over the model's input.
     """
-    notes = () if told else (NO_CLASS,)
+    notes: tuple[str, ...] = () if told else (NO_CLASS,)
     if map_.shape == placement.input:
         over_input = map_
     elif map_.shape == placement.original:
