@@ -1,6 +1,6 @@
 """Two networks of the study as bundles, and what SISE says of the same pictures by each.
 
-    python -m benchmarks.training.bundles -o FOLDER --picture strip.png
+    python -m benchmarks.training.bundles -o FOLDER --picture strip.jpg
 
 One is trained with the usual augmentation, the other by EDDA on top of it, with SISE; both on the surfaces
 with the planted mark, with the same seed. FOLDER gets `augmented.sise` and `edda-sise.sise`, and the picture
