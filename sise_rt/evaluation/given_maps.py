@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 
 import cv2
@@ -61,9 +64,23 @@ class MapFolder:
     name: str
     folder: Path
 
-    def mark(self, image: str) -> str:
-        """The sha256 of all files that may be maps of a picture, with their names."""
-        files = [(path.name, _hash(path)) for path in sorted(self._files(image))]
+    def listed(self) -> dict[str, list[str]]:
+        """The names of all files that may be maps, sorted, of each folder below this one."""
+        names: dict[str, list[str]] = {}
+        for above, _, files in os.walk(self.folder):
+            below = Path(above).relative_to(self.folder).as_posix()
+            names[below] = sorted(file for file in files if file.lower().endswith(SUFFIXES))
+        return names
+
+    def mark(self, image: str, listed: Mapping[str, Sequence[str]]) -> str:
+        """The sha256 of all files that may be maps of a picture, with their names; of the `listed` ones."""
+        above, name = os.path.split(os.path.splitext(image)[0])
+        names = listed.get(above or ".", ())
+        first = bisect_left(names, name)
+        files = [
+            (found, _hash(self.folder / above / found))
+            for found in takewhile(lambda found: found.startswith(name), islice(names, first, None))
+        ]
         return hashlib.sha256(repr(files).encode("utf-8", "backslashreplace")).hexdigest()
 
     def map(self, picture: Picture, target: int) -> GivenMap | NoEvidence:
@@ -77,7 +94,7 @@ class MapFolder:
         for suffix in SUFFIXES:
             for base, told in self._bases(picture.name, target):
                 path = self.folder / f"{base}{suffix}"
-                if not path.is_file():
+                if not os.path.isfile(path):  # which takes names that are too long as well
                     continue
                 try:
                     return _placed(read_map(path), path, picture.placement, told)
@@ -92,13 +109,6 @@ class MapFolder:
             yield base_name(stem, target), True
             yield base_name(stem, target, self.name), True
             yield stem, False
-
-    def _files(self, image: str) -> Iterator[Path]:
-        beside, name = (self.folder / image).parent, Path(image).stem
-        if beside.is_dir():
-            for path in beside.iterdir():
-                if path.name.startswith(name) and path.suffix.lower() in SUFFIXES:
-                    yield path
 
 
 def map_folder(text: str, data: Path) -> MapFolder:
@@ -125,9 +135,9 @@ def without_picture(maps: MapFolder, images: Sequence[str]) -> int:
     """How many files of a folder are of none of these pictures."""
     stems = {image.rpartition(".")[0] for image in images}
     count = 0
-    for path in maps.folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            parts = path.relative_to(maps.folder).as_posix().split(".")
+    for above, names in maps.listed().items():
+        for name in names:
+            parts = (name if above == "." else f"{above}/{name}").split(".")
             count += not any(".".join(parts[:end]) in stems for end in range(1, len(parts)))
     return count
 

@@ -148,13 +148,14 @@ def _jobs(
     changed: list[str],
 ) -> Iterator[_Job]:
     """What is left to do; the record of a changed picture leaves `done`, and its name joins `changed`."""
+    listed = {maps.name: maps.listed() for maps in plan.maps}
     for position, sample in enumerate(samples):
         mark, before = fingerprint(folder, sample, plan), done.get(sample.image)
         if before is not None and before.get("fingerprint") != mark:
             changed.append(sample.image)
             del done[sample.image]
             before = None
-        given = {maps.name: maps.mark(sample.image) for maps in plan.maps}
+        given = {maps.name: maps.mark(sample.image, listed[maps.name]) for maps in plan.maps}
         before = _with_the_same_maps(before, given)
         lacking = still_to_do(before, plan)
         if lacking.methods:

@@ -250,3 +250,21 @@ def test_files_of_no_picture(tmp_path):
     for name in ("cam1/0.3.npy", "1.npy", "1.png.4.grad-cam.npy", "other.npy", "1.json", "0.3.npy"):
         (tmp_path / name).write_bytes(b"")
     assert without_picture(MapFolder("x", tmp_path), ["cam1/0.png", "1.png"]) == 2
+
+
+def test_a_name_that_is_too_long_is_no_map(tmp_path):
+    found = MapFolder("x", tmp_path).map(picture(WHOLE, f"{'n' * 250}.png"), 7)
+    assert isinstance(found, NoEvidence)
+
+
+def test_the_mark_is_that_of_the_pictures_own_files(tmp_path):
+    maps, images = MapFolder("x", tmp_path), ("cam1/1.png", "1.png", "2.png")
+    (tmp_path / "cam1").mkdir()
+    for name in ("cam1/1.3.npy", "1.npy", "2.4.npy"):
+        (tmp_path / name).write_bytes(b"a")
+    before = [maps.mark(image, maps.listed()) for image in images]
+    assert len(set(before)) == 3
+    (tmp_path / "1.npy").write_bytes(b"b")
+    (tmp_path / "2.5.png").write_bytes(b"")
+    after = [maps.mark(image, maps.listed()) for image in images]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, False]
