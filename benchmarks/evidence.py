@@ -37,6 +37,7 @@ NAMES = {
     "complexity": "complexity (low)",
     "correlation": "correlation",
     "iou": "IoU of regions",
+    "edge": "peak at the edge (low)",
 }
 COST = {"passes": 0, "seconds": 2}  # digits behind the point
 Rows = list[tuple[str, dict[str, Any]]]
