@@ -56,7 +56,10 @@ def summarise(
             "passes": _mean([row["passes"] for row in own]),
             "seconds": _mean([row["seconds"] for row in own]),
             "kept": _mean([row["kept"] for row in own]),
-            "no_evidence": sum(all(value is None for value in row["metrics"].values()) for row in own),
+            "no_evidence": sum(
+                row["passes"] is None and all(value is None for value in row["metrics"].values())
+                for row in own  # of the maps of others nobody knows the passes
+            ),
             "metrics": {},
             "curves": _mean_curves(own),
         }
